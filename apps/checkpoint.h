@@ -1,0 +1,42 @@
+// The full state of a run in one safetensors file: last.safetensors.
+//
+// Tensors: the model under torchvision's names; optim.<slot>.<parameter>; state.<name>. Metadata:
+// config (TOML), progress (JSON), data (checksum). PyTorch reads the model's part as it is.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include <fulcrum/layers/module.h>
+#include <fulcrum/optim/optimizer.h>
+
+namespace fulcrum::apps {
+
+/// Where a run stands; the next batch to train on is `batch` of `epoch`.
+struct RunProgress {
+  int64_t epoch = 0;
+  int64_t batch = 0;
+  nlohmann::json best;    // metrics of the best epoch so far; null before the first
+  nlohmann::json latest;  // metrics of the last finished epoch
+};
+
+struct RunState {
+  Module& model;
+  Optimizer& optimizer;
+  Tensor& totals;  // training metrics of the epoch so far, f64 [4]
+  RunProgress progress;
+};
+
+void save_checkpoint(const std::filesystem::path& path, RunState& state, const std::string& config,
+                     uint64_t data_checksum);
+
+/// Restores everything in place. An Error lists what is missing, unexpected or mis-shaped (a
+/// checkpoint of another model), or says that the data differ; nothing is changed then.
+void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum);
+
+/// The model's part of any Fulcrum or PyTorch safetensors file: what is not optim.* or state.*.
+TensorMap model_tensors(const TensorFile& file);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,48 @@
+// The subcommands: each registers itself with the command line.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "apps/config.h"
+
+namespace CLI {
+class App;
+}
+
+namespace fulcrum::apps {
+
+/// What runs after the command line has been read; returns the exit code.
+using Command = std::function<int()>;
+
+void add_train_command(CLI::App& app, Command& command);
+void add_eval_command(CLI::App& app, Command& command);
+void add_bench_command(CLI::App& app, Command& command);
+
+/// Settings from the command line, in the order default < recipe < environment < flags.
+class SettingsFlags {
+ public:
+  /// Registers --recipe, --set and a flag for each of the common keys.
+  void add_to(CLI::App& app);
+  /// The configuration; `base` replaces the defaults (a run that is resumed).
+  Config resolve(const Config& base = {}) const;
+  const std::string& recipe() const { return recipe_; }
+  bool empty() const { return recipe_.empty() && assignments_.empty(); }
+
+ private:
+  std::string recipe_;
+  struct Assignment {
+    std::string flag, text;
+  };
+  std::vector<Assignment> assignments_;
+};
+
+/// Applies train.threads and returns the number of threads in use.
+int use_threads(const Config& config);
+/// Refuses --device values that this build cannot serve.
+void check_device(const std::string& name);
+/// "cpu (AVX2), 2 threads, oneDNN 2.6.0".
+std::string backend_text(int threads);
+
+}  // namespace fulcrum::apps

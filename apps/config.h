@@ -1,0 +1,140 @@
+// The settings of a run: typed structs, one table that names every key, TOML in and out.
+//
+//   Config config;
+//   load_toml(config, recipe_text("cifar10-lt"), "recipe cifar10-lt");
+//   set_key(config, "risk.lambda=5", "--set");
+//   std::string complete = to_toml(config);          // re-runnable
+//
+// Unknown keys and wrong types are UsageErrors that name where they stand and the nearest key.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include <fulcrum/core/check.h>
+
+namespace fulcrum::apps {
+
+/// The user asked for something that cannot be: exit code 2.
+class UsageError : public Error {
+ public:
+  using Error::Error;
+};
+
+struct DataSettings {
+  std::string name = "fashion-mnist";
+  std::string dir;
+  std::string imb_type = "none";
+  double imb_factor = 1;
+  std::string noise_type = "none";
+  double noise_rate = 0;
+  double val_fraction = 0;
+  int64_t subset_seed = 0;
+  std::string sampler = "shuffle";
+  int64_t pad = 0;
+  bool flip = false;
+  int64_t workers = 1;
+};
+
+struct ModelSettings {
+  std::string name = "resnet32";
+  double dropout = 0;
+};
+
+struct LossSettings {
+  std::string name = "ce";
+  double smoothing = 0;
+  std::string class_weights = "none";
+  double cb_beta = 0.9999;
+  int64_t drw_epoch = 0;
+};
+
+struct RiskSettings {
+  std::string name = "mean";
+  std::string normalize = "weights";
+  double lambda = std::numeric_limits<double>::infinity();
+  double gamma = 0.9;
+  double alpha = 1;
+  double additive = 0;
+  std::string u_init = "first_batch";
+  bool keep_u = false;
+  int64_t from_epoch = 0;
+};
+
+struct OptimSettings {
+  std::string name = "sgd";
+  double lr = 0.1;
+  double momentum = 0.9;
+  bool nesterov = false;
+  double weight_decay = 2e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = 1e-8;
+  double max_norm = 0;
+};
+
+struct ScheduleSettings {
+  std::string kind = "multistep";
+  std::vector<int64_t> milestones;
+  double gamma = 0.1;
+  int64_t step_size = 30;
+  double min_factor = 0;
+  int64_t warmup = 0;
+};
+
+struct TrainSettings {
+  int64_t epochs = 200;
+  int64_t batch_size = 128;
+  int64_t seed = 0;
+  std::string amp = "off";
+  std::string device = "cpu";
+  int64_t threads = 0;
+  std::string output;
+  int64_t log_interval = 100;
+};
+
+struct Config {
+  DataSettings data;
+  ModelSettings model;
+  LossSettings loss;
+  RiskSettings risk;
+  OptimSettings optim;
+  ScheduleSettings schedule;
+  TrainSettings train;
+};
+
+using Field = std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*>;
+
+struct Key {
+  const char* name;  // "section.key"
+  Field field;
+  const char* help;
+};
+
+/// Every key of `config`, in the order of the sections, pointing into it.
+std::vector<Key> keys_of(Config& config);
+
+/// Sets keys from TOML text; `source` names it in errors.
+void load_toml(Config& config, std::string_view text, const std::string& source);
+/// "section.key=value"; the value in TOML, strings may stand without quotes.
+void set_key(Config& config, std::string_view assignment, const std::string& source);
+/// The complete configuration.
+std::string to_toml(const Config& config);
+/// Spells out shorthands (optim.name = absgd) and refuses values that cannot work together.
+void finish(Config& config);
+/// "key: a → b" for every key outside `ignored` in which two configurations differ.
+std::vector<std::string> differences(const Config& from, const Config& to,
+                                     const std::vector<std::string>& ignored);
+
+/// The TOML of a built-in recipe, or of a file when `name` is a path that exists.
+std::string recipe_text(const std::string& name);
+std::vector<std::string> recipe_names();
+
+/// The candidate with the smallest edit distance to `word`.
+std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,56 @@
+// fulcrum eval
+#include <cstdio>
+#include <memory>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "apps/commands.h"
+#include "apps/trainer.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+struct EvalFlags {
+  SettingsFlags settings;
+  std::string path;
+};
+
+int evaluate(const EvalFlags& flags) {
+  std::filesystem::path file = flags.path;
+  if (std::filesystem::is_directory(file)) file /= "last.safetensors";
+  const TensorFile tensors = load_tensors(file);
+  Config stored;
+  if (const auto text = tensors.metadata.find("config"); text != tensors.metadata.end())
+    load_toml(stored, text->second, file.string());
+  const Config config = flags.settings.resolve(stored);
+  check_device(config.train.device);
+  use_threads(config);
+
+  const ExperimentData data = load_data(config.data);
+  Resnet model = make_model(config, *data.test);
+  try {
+    model.load_state_dict(model_tensors(tensors));
+  } catch (const Error& e) {
+    fail(file.string(), ": ", e.what());
+  }
+  model.to(Device(config.train.device), activation_dtype(config));
+  const Loader loader = make_eval_loader(config, *data.test, all_indices(data.test->size()), data.statistics);
+  const Tensor logits = predict(model, loader, data.test->classes());
+  const Metrics metrics = classification_metrics(logits, data.test->labels(), data.class_counts);
+  fmt::print("{}\n", to_json(metrics).dump());
+  return kExitDone;
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app, Command& command) {
+  CLI::App* sub = app.add_subcommand("eval", "Evaluate a run or a model file on the test set");
+  auto flags = std::make_shared<EvalFlags>();
+  sub->add_option("path", flags->path, "a run directory (its last.safetensors) or a safetensors file")->required();
+  flags->settings.add_to(*sub);
+  sub->callback([flags, &command] { command = [flags] { return evaluate(*flags); }; });
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,36 @@
+// Classification metrics of a data set from its logits.
+//
+//   Metrics m = classification_metrics(logits, labels, classes, train_counts);
+//   m.top1; m.balanced; m.per_class[3]; m.many;           // shares in [0, 1]; NaN where undefined
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <fulcrum/core/tensor.h>
+
+namespace fulcrum::apps {
+
+struct Metrics {
+  int64_t count = 0;
+  double loss = 0;       // mean plain cross entropy
+  double top1 = 0;
+  double top5 = 0;
+  double balanced = 0;   // mean over classes of the recall (Brodersen et al., 2010)
+  double worst = 0;      // smallest recall of a class
+  double many = 0, medium = 0, few = 0;  // mean recall of classes with > 100, 20–100, < 20 samples
+  std::vector<double> per_class;         // recall [C]; NaN for a class without samples
+};
+
+/// logits f32 [N, C]; labels [N]; train_counts [C]: training samples of each class, which sort the
+/// classes into many, medium and few (Liu et al., CVPR 2019).
+Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> labels,
+                               std::span<const int64_t> train_counts);
+
+/// NaN becomes null.
+nlohmann::json to_json(const Metrics& metrics);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,65 @@
+#include "apps/progress.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+#include <fmt/format.h>
+
+namespace fulcrum::apps {
+
+namespace {
+constexpr double kRefreshSeconds = 0.2;
+}
+
+ProgressLine::ProgressLine(int64_t log_interval)
+    : terminal_(isatty(STDERR_FILENO) != 0), log_interval_(log_interval) {}
+
+void ProgressLine::begin_epoch() {
+  epoch_start_ = Clock::now();
+  data_wait_ = 0;
+}
+
+double ProgressLine::elapsed() const {
+  return std::chrono::duration<double>(Clock::now() - epoch_start_).count();
+}
+
+double ProgressLine::images_per_second(int64_t images) const {
+  return static_cast<double>(images) / std::max(elapsed(), 1e-9);
+}
+
+bool ProgressLine::due(int64_t step, int64_t steps) const {
+  if (!terminal_) return step % log_interval_ == 0;
+  const double since = std::chrono::duration<double>(Clock::now() - last_shown_).count();
+  return step == steps || since >= kRefreshSeconds;
+}
+
+void ProgressLine::show(const StepInfo& s) {
+  last_shown_ = Clock::now();
+  const double seconds = elapsed();
+  const double rate = images_per_second(s.images);
+  const double per_step = seconds / static_cast<double>(std::max<int64_t>(s.step, 1));
+  const double left = per_step * static_cast<double>(s.steps - s.step + (s.epochs - s.epoch - 1) * s.steps);
+  const std::string text =
+      fmt::format("epoch {}/{} step {}/{} loss {:.4f} weighted {:.4f} lr {:.3g} {:.0f} img/s wait {:.0f}% left {}",
+                  s.epoch + 1, s.epochs, s.step, s.steps, s.loss, s.objective, s.lr, rate,
+                  100 * data_wait_ / std::max(seconds, 1e-9), duration_text(left));
+  if (terminal_) {
+    fmt::print(stderr, "\r\x1b[K{}", text);
+    std::fflush(stderr);
+  } else {
+    fmt::print(stderr, "{}\n", text);
+  }
+}
+
+void ProgressLine::print(const std::string& line) {
+  fmt::print(stderr, "{}{}\n", terminal_ ? "\r\x1b[K" : "", line);
+}
+
+std::string duration_text(double seconds) {
+  const auto s = static_cast<int64_t>(seconds + 0.5);
+  if (s >= 3600) return fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
+  return fmt::format("{}:{:02}", s / 60, s % 60);
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,45 @@
+// What a person sees while a run goes on: one line that rewrites itself on a terminal, plain lines
+// elsewhere. On stderr; stdout is for the result.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace fulcrum::apps {
+
+struct StepInfo {
+  int64_t epoch, epochs, step, steps;
+  double loss, objective;  // means over the epoch so far: plain, and weighted Σ p l
+  double lr;
+  int64_t images;  // of the epoch so far
+};
+
+class ProgressLine {
+ public:
+  /// Plain lines come every `log_interval` steps.
+  explicit ProgressLine(int64_t log_interval);
+  void begin_epoch();
+  /// Time spent waiting for the loader, in seconds.
+  void add_data_wait(double seconds) { data_wait_ += seconds; }
+  /// Cheap when nothing is due: ask due() before gathering the numbers.
+  bool due(int64_t step, int64_t steps) const;
+  void show(const StepInfo& info);
+  /// A lasting line.
+  void print(const std::string& line);
+  double images_per_second(int64_t images) const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  double elapsed() const;
+  bool terminal_;
+  int64_t log_interval_;
+  double data_wait_ = 0;
+  Clock::time_point epoch_start_ = Clock::now();
+  Clock::time_point last_shown_ = Clock::now() - std::chrono::seconds(1);
+};
+
+/// "0:42", "1:02:03".
+std::string duration_text(double seconds);
+
+}  // namespace fulcrum::apps

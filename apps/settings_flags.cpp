@@ -1,0 +1,126 @@
+#include <omp.h>
+
+#include <cstdlib>
+
+#include <CLI/CLI.hpp>
+
+#include <fulcrum/core/types.h>
+
+#include "apps/commands.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+struct Flag {
+  const char* names;  // CLI11 notation; aliases after commas
+  const char* key;
+};
+
+// timm's and torchvision's spellings, with ABSGD's own as aliases.
+constexpr Flag kFlags[] = {
+    {"--data-dir", "data.dir"},
+    {"--dataset", "data.name"},
+    {"--imb-type", "data.imb_type"},
+    {"--imb-factor", "data.imb_factor"},
+    {"--noise-type", "data.noise_type"},
+    {"--noise-rate", "data.noise_rate"},
+    {"-j,--workers", "data.workers"},
+    {"--model", "model.name"},
+    {"--loss", "loss.name"},
+    {"--drw-epoch", "loss.drw_epoch"},
+    {"--risk", "risk.name"},
+    {"--lambda,--lamda", "risk.lambda"},
+    {"--gamma,--drogamma", "risk.gamma"},
+    {"--alpha,--abAlpha", "risk.alpha"},
+    {"--opt", "optim.name"},
+    {"--lr", "optim.lr"},
+    {"--momentum", "optim.momentum"},
+    {"--weight-decay,--wd", "optim.weight_decay"},
+    {"--epochs", "train.epochs"},
+    {"-b,--batch-size", "train.batch_size"},
+    {"--seed", "train.seed"},
+    {"--amp", "train.amp"},
+    {"--device", "train.device"},
+    {"--threads", "train.threads"},
+    {"-o,--output", "train.output"},
+    {"--log-interval", "train.log_interval"},
+};
+
+constexpr std::pair<const char*, const char*> kEnvironment[] = {{"FULCRUM_DATA_DIR", "data.dir"},
+                                                                {"FULCRUM_OUTPUT", "train.output"},
+                                                                {"FULCRUM_DEVICE", "train.device"},
+                                                                {"FULCRUM_THREADS", "train.threads"}};
+
+std::string help_of(const std::string& key) {
+  Config config;
+  for (const Key& k : keys_of(config))
+    if (k.name == key) return std::string(k.help) + " [" + key + "]";
+  fail("[flags] no key ", key);
+}
+
+std::string first_name(const std::string& names) {
+  const std::string last = names.substr(names.find("--"));
+  return last.substr(0, last.find(','));
+}
+
+}  // namespace
+
+void SettingsFlags::add_to(CLI::App& app) {
+  app.add_option("--recipe", recipe_, "a built-in recipe, or a TOML file");
+  for (const Flag& f : kFlags) {
+    const std::string name = first_name(f.names), key = f.key;
+    app.add_option_function<std::string>(
+           f.names,
+           [this, name, key](const std::string& value) { assignments_.push_back({name, key + "=" + value}); },
+           help_of(key))
+        ->group("Settings");
+  }
+  app.add_option_function<std::vector<std::string>>(
+         "--set",
+         [this](const std::vector<std::string>& list) {
+           for (const auto& text : list) assignments_.push_back({"--set", text});
+         },
+         "any setting: section.key=value")
+      ->group("Settings");
+}
+
+Config SettingsFlags::resolve(const Config& base) const {
+  Config config = base;
+  if (!recipe_.empty()) load_toml(config, recipe_text(recipe_), "recipe " + recipe_);
+  for (const auto& [variable, key] : kEnvironment)
+    if (const char* value = std::getenv(variable); value && *value)
+      set_key(config, std::string(key) + "=" + value, variable);
+  for (const Assignment& a : assignments_) set_key(config, a.text, a.flag);
+  finish(config);
+  return config;
+}
+
+int use_threads(const Config& config) {
+  if (config.train.threads > 0) omp_set_num_threads(static_cast<int>(config.train.threads));
+  return omp_get_max_threads();
+}
+
+void check_device(const std::string& name) {
+  Device device;
+  try {
+    device = Device(name);
+  } catch (const Error& e) {
+    throw UsageError(std::string("train.device: ") + e.what());
+  }
+  if (!device.is_cpu())
+    throw UsageError("train.device: '" + name + "' needs a build with the CUDA back-end; this one has the CPU only");
+}
+
+std::string backend_text(int threads) {
+#if defined(__AVX512F__)
+  const char* isa = "AVX-512";
+#elif defined(__AVX2__)
+  const char* isa = "AVX2";
+#else
+  const char* isa = "baseline";
+#endif
+  return concat_text("cpu (", isa, "), ", threads, threads == 1 ? " thread" : " threads");
+}
+
+}  // namespace fulcrum::apps

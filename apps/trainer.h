@@ -1,0 +1,69 @@
+// Trainer: runs a configuration from its first batch, or from a checkpoint, to its result.
+//
+//   Trainer trainer(config, /*resume=*/false);
+//   TrainOutcome outcome = trainer.run();
+#pragma once
+
+#include <csignal>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/checkpoint.h"
+#include "apps/config.h"
+#include "apps/experiment.h"
+#include "apps/metrics.h"
+#include "apps/progress.h"
+
+namespace fulcrum::apps {
+
+inline constexpr int kExitDone = 0, kExitFailed = 1, kExitUsage = 2, kExitNonFinite = 3;
+
+/// Set by the signal handler; the trainer finishes the step, saves and returns.
+extern volatile std::sig_atomic_t stop_signal;
+
+struct TrainOutcome {
+  int exit_code = kExitDone;  // 128 + signal when stopped
+  nlohmann::json result;      // of a finished run
+};
+
+class Trainer {
+ public:
+  /// Builds everything and, with `resume`, restores config.train.output/last.safetensors.
+  Trainer(Config config, bool resume);
+  TrainOutcome run();
+
+ private:
+  void begin_epoch(int64_t epoch);
+  /// False when a signal or a non-finite number ended the epoch early.
+  bool train_epoch();
+  void train_batch(const Batch& batch);
+  void finish_epoch();
+  Metrics evaluate(const Dataset& data, const Loader& loader);
+  bool stopped_by_non_finite(const Batch& batch);
+  std::string first_non_finite_layer(const Batch& batch);
+  nlohmann::json training_metrics();
+  void save();
+  void write_index_lists() const;
+
+  Config config_;
+  std::filesystem::path output_;
+  ExperimentData data_;
+  Resnet model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  Schedule schedule_;
+  Loader train_loader_, test_loader_;
+  std::unique_ptr<Loader> val_loader_;
+  Tensor totals_;
+  RunState state_;
+  CrossEntropyArgs loss_;
+  ProgressLine progress_;
+  std::string non_finite_;  // what stopped the run
+};
+
+/// Logits of every sample of a loader, f32 [N, C] on the host, in evaluation mode.
+Tensor predict(Module& model, const Loader& loader, int64_t classes);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,34 @@
+# fulcrum_library(core SOURCES … LINKS …): a folder is a target, linked to what the folder may use.
+
+# <fulcrum/core/tensor.h> is the same path in the tree and after installation.
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include/fulcrum)
+foreach(folder core layers optim data)
+  file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${PROJECT_BINARY_DIR}/include/fulcrum/${folder} SYMBOLIC)
+endforeach()
+
+function(fulcrum_options target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Werror)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # GCC bug 105651: a false alarm in std::string's operator+.
+    target_compile_options(${target} PRIVATE -Wno-restrict)
+  endif()
+  if(FULCRUM_CPU_ARCH)
+    target_compile_options(${target} PRIVATE -march=${FULCRUM_CPU_ARCH})
+  endif()
+  if(FULCRUM_SANITIZE)
+    target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=undefined
+                                             -fno-omit-frame-pointer)
+    target_link_options(${target} PRIVATE -fsanitize=address,undefined)
+  endif()
+endfunction()
+
+function(fulcrum_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_library(fulcrum_${name} STATIC ${ARG_SOURCES})
+  add_library(fulcrum::${name} ALIAS fulcrum_${name})
+  target_link_libraries(fulcrum_${name} PUBLIC ${ARG_LINKS})
+  target_include_directories(fulcrum_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
+                                                    $<INSTALL_INTERFACE:include>)
+  target_compile_features(fulcrum_${name} PUBLIC cxx_std_20)
+  fulcrum_options(fulcrum_${name})
+endfunction()

@@ -1,0 +1,36 @@
+// Arenas: parameters, their gradients and their bf16 twins, each in one contiguous block.
+//
+//   Arena arena = Arena::lay_out(parameters, {DType::kF32, device}, /*twin=*/DType::kBf16);
+//
+// One memset clears every gradient, one kernel updates every parameter, a checkpoint is a few
+// copies, and addresses never change. Every tensor starts on a 256-byte boundary; the padding is
+// zero. The handles in `parameters` are rebound in place, so layers see the new storage.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include <fulcrum/core/tensor.h>
+
+namespace fulcrum {
+
+struct Arena {
+  Tensor values;  // [total], f32 or f64
+  Tensor grads;   // same layout; every parameter's grad() is a view of it
+  Tensor twin;    // bf16 copy of values, or undefined
+  std::vector<int64_t> offsets;  // of each parameter, in elements
+
+  /// Moves the parameters (converted to options.dtype) into one arena. Those that require a
+  /// gradient get a zeroed view of `grads`.
+  static Arena lay_out(const std::vector<Tensor>& parameters, TensorOptions options,
+                       std::optional<DType> twin = {});
+  /// The arena that already holds all of these parameters, or nothing.
+  static std::optional<Arena> holding(const std::vector<Tensor>& parameters);
+  /// Rewrites the twins from the masters, after values were set from outside.
+  void refresh_twin();
+};
+
+/// Rewrites one parameter's twin from its master.
+void refresh_twin(const Tensor& parameter);
+
+}  // namespace fulcrum

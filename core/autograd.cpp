@@ -1,0 +1,126 @@
+#include <fulcrum/core/autograd.h>
+
+#include <unordered_set>
+#include <utility>
+
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/profile.h>
+
+namespace fulcrum {
+
+namespace {
+thread_local bool recording = true;
+
+// Adds g to the gradient that `node` holds. In place only where nobody else can see the numbers:
+// the gradient of add(a, b) is one tensor given to both.
+void accumulate(Node& node, const Tensor& g, const char* from) {
+  check(g.shape() == node.shape, "[autograd] expected the gradient from ", from, " to ", node.name,
+        " to have shape ", node.shape, ", got ", g.shape());
+  const bool leaf = node.is_leaf();
+  if (!node.grad.defined()) {
+    const bool keep = g.dtype() == node.dtype && (!leaf || g.is_unique());
+    node.grad = keep ? g : g.to(node.dtype);
+    if (leaf && !node.grad.is_unique()) node.grad = node.grad.clone();
+  } else if (leaf || node.grad.is_unique()) {
+    dispatch(g.device(), [&]<class K>() { K::add_into(node.grad, g); });
+  } else {
+    Tensor sum = node.grad.clone();
+    dispatch(g.device(), [&]<class K>() { K::add_into(sum, g); });
+    node.grad = sum;
+  }
+}
+
+// Nodes reachable from root, each after all that it depends on. Iterative: a chain of 100 000 ops
+// must not overflow the stack.
+std::vector<std::shared_ptr<Node>> topological_order(const std::shared_ptr<Node>& root) {
+  std::vector<std::shared_ptr<Node>> order;
+  std::unordered_set<const Node*> seen{root.get()};
+  std::vector<std::pair<std::shared_ptr<Node>, size_t>> stack{{root, 0}};
+  while (!stack.empty()) {
+    auto& [node, next] = stack.back();
+    if (next == node->inputs.size()) {
+      order.push_back(std::move(node));
+      stack.pop_back();
+      continue;
+    }
+    const std::shared_ptr<Node>& input = node->inputs[next++];
+    if (input && seen.insert(input.get()).second) stack.emplace_back(input, 0);
+  }
+  return order;
+}
+
+}  // namespace
+
+bool Needs::operator[](size_t i) const { return node_.inputs[i] != nullptr; }
+
+NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
+NoGrad::~NoGrad() { recording = previous_; }
+bool grad_enabled() { return recording; }
+
+Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient) {
+  if (!recording) return y;
+  profile_mark(name);
+  bool wanted = false;
+  for (const Tensor& x : inputs) wanted = wanted || (x.defined() && x.requires_grad());
+  if (!wanted) return y;
+  auto node = std::make_shared<Node>();
+  node->name = name;
+  node->shape = y.shape();
+  node->dtype = y.dtype();
+  node->gradient = std::move(gradient);
+  for (const Tensor& x : inputs)
+    node->inputs.push_back(x.defined() && x.requires_grad() ? x.node() : nullptr);
+  y.set_node(std::move(node));
+  return y;
+}
+
+void Tensor::backward(const Tensor& seed) const {
+  check(requires_grad(), "[backward] expected a tensor that depends on a leaf with requires_grad");
+  const std::shared_ptr<Node> root = node();
+  check(!root->released, "[backward] the graph of this tensor was freed by an earlier backward pass");
+  check(seed.defined() || numel() == 1, "[backward] expected one element, got ", shape(),
+        "; give a seed of that shape");
+  const NoGrad no_grad;
+  auto order = topological_order(root);
+  accumulate(*root, seed.defined() ? seed : ones(shape(), options_of(*this)), "backward");
+  while (!order.empty()) {
+    const std::shared_ptr<Node> node = std::move(order.back());
+    order.pop_back();
+    if (node->is_leaf()) continue;
+    check(!node->released, "[backward] the graph under '", node->name,
+          "' was freed by an earlier backward pass");
+    const Tensor dy = std::exchange(node->grad, {});
+    if (dy.defined()) {
+      Grads grads = node->gradient(dy, Needs(*node));
+      check(grads.size() == node->inputs.size(), "[autograd] expected ", node->inputs.size(),
+            " gradients from ", node->name, ", got ", grads.size());
+      for (size_t i = 0; i < grads.size(); i++) {
+        if (!node->inputs[i] || !grads[i].defined()) continue;
+        // Moved out, so that a gradient seen by nobody else can be accumulated into.
+        const Tensor g = std::move(grads[i]);
+        accumulate(*node->inputs[i], g, node->name);
+      }
+      profile_mark(node->name, " gradient");
+    }
+    // What the gradient saved is free from here on.
+    node->gradient = nullptr;
+    node->inputs.clear();
+    node->released = true;
+  }
+}
+
+// A long chain would be destroyed recursively, one stack frame a node; this unties it in a loop.
+Node::~Node() {
+  std::vector<std::shared_ptr<Node>> pending = std::move(inputs);
+  while (!pending.empty()) {
+    const std::shared_ptr<Node> node = std::move(pending.back());
+    pending.pop_back();
+    if (node && node.use_count() == 1) {
+      node->gradient = nullptr;
+      for (auto& input : node->inputs) pending.push_back(std::move(input));
+      node->inputs.clear();
+    }
+  }
+}
+
+}  // namespace fulcrum

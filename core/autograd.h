@@ -1,0 +1,70 @@
+// Autograd: an eager tape. An op records how to turn the gradient of its result into the gradients
+// of its inputs:
+//
+//   Tensor exp(const Tensor& x) {
+//     Tensor y = empty_like(x);
+//     dispatch(x.device(), [&]<class K>() { K::template unary<Exp>(y, x); });
+//     return record("exp", y, {x}, [y = y.detach()](const Tensor& dy, Needs) -> Grads {
+//       return {mul(dy, y)};
+//     });
+//   }
+//
+// The capture list of the gradient is the list of what is saved. Capture y.detach(), never y: y owns
+// its node, the node owns the gradient, and a captured y would close the circle. Gradients are not
+// themselves differentiable: they run under NoGrad.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <fulcrum/core/tensor.h>
+
+namespace fulcrum {
+
+/// Which inputs of an op want a gradient: needs[i]. The others may be left undefined.
+class Needs {
+ public:
+  explicit Needs(const Node& node) : node_(node) {}
+  bool operator[](size_t i) const;
+
+ private:
+  const Node& node_;
+};
+
+using Grads = std::vector<Tensor>;
+using Gradient = std::function<Grads(const Tensor& dy, Needs needs)>;
+
+/// A vertex of the graph: a leaf that wants its gradient, or the result of an op.
+struct Node {
+  const char* name = "leaf";
+  Shape shape;
+  DType dtype = DType::kF32;
+  Gradient gradient;                          // empty for a leaf
+  std::vector<std::shared_ptr<Node>> inputs;  // null where no gradient is wanted
+  Tensor grad;  // leaf: accumulated; otherwise: pending during a backward pass
+  Tensor twin;  // leaf: copy of the parameter in another dtype, kept up to date by the optimiser
+  bool requires_grad = true;
+  bool released = false;  // a backward pass has freed `gradient`
+
+  ~Node();
+  bool is_leaf() const { return inputs.empty() && !released; }
+};
+
+/// Gives y a history, when gradients are enabled and an input requires one.
+Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient);
+
+/// While one of these lives on this thread, nothing is recorded.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool previous_;
+};
+bool grad_enabled();
+
+}  // namespace fulcrum

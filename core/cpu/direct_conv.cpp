@@ -1,0 +1,262 @@
+// Strips, the forward pass and the gradient of the data.
+#include <fulcrum/core/cpu/direct_conv.h>
+
+namespace fulcrum::cpu {
+namespace direct_conv_detail {
+
+void widen(float* to, const float* from, ptrdiff_t count) {
+  std::copy_n(from, count, to);
+}
+
+void widen(float* to, const std::uint16_t* from, ptrdiff_t count) {
+  for (ptrdiff_t i = 0; i < count; ++i) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(from[i]) << 16;
+    std::memcpy(to + i, &bits, sizeof bits);
+  }
+}
+
+Strips::Strips(const Correlation& g, int threads) {
+  constexpr int kPixels = 256;
+  const ptrdiff_t fair = ptrdiff_t{g.n} * g.grid_h / threads;
+  const int most = std::min(g.grid_h, kPixels / g.grid_w);
+  rows = static_cast<int>(std::max<ptrdiff_t>(1, std::min<ptrdiff_t>(most, fair)));
+  per_image = (g.grid_h + rows - 1) / rows;
+  count = ptrdiff_t{g.n} * per_image;
+  floats = padded(g.strip_rows(rows) * g.strip_pitch());
+}
+
+template <class T>
+void fill_strip(float* strip, const T* in, const Correlation& g, ptrdiff_t image, int first_row,
+                int rows) {
+  const ptrdiff_t pitch = g.strip_pitch();
+  const int skipped = std::max(0, -g.pad_left), left = std::max(0, g.pad_left);
+  const int cols = std::max(0, std::min(g.strip_cols() - left, g.in_w - skipped));
+  const ptrdiff_t begin = std::min(pitch, ptrdiff_t{left} * g.in_c);
+  const ptrdiff_t count = ptrdiff_t{cols} * g.in_c;
+  for (int i = 0; i < g.strip_rows(rows); ++i, strip += pitch) {
+    const int row = first_row * g.step + i - g.pad_top;
+    if (row < 0 || row >= g.in_h || count == 0) {
+      std::fill_n(strip, pitch, 0.0f);
+      continue;
+    }
+    std::fill_n(strip, begin, 0.0f);
+    widen(strip + begin, in + ((image * g.in_h + row) * g.in_w + skipped) * g.in_c, count);
+    std::fill(strip + begin + count, strip + pitch, 0.0f);
+  }
+}
+
+template void fill_strip(float*, const float*, const Correlation&, ptrdiff_t, int, int);
+template void fill_strip(float*, const std::uint16_t*, const Correlation&, ptrdiff_t, int, int);
+
+Correlation forward_correlation(const DirectConv& g) {
+  Correlation c{};
+  c.n = g.n, c.in_h = g.h, c.in_w = g.w, c.in_c = g.c_in;
+  c.grid_h = g.out_h, c.grid_w = g.out_w, c.out_c = g.c_out;
+  c.taps_h = g.kernel_h, c.taps_w = g.kernel_w, c.step = g.stride;
+  c.pad_top = g.padding, c.pad_left = g.padding;
+  c.out_h = g.out_h, c.out_w = g.out_w, c.out_step = 1;
+  return c;
+}
+
+}  // namespace direct_conv_detail
+
+namespace {
+
+using namespace direct_conv_detail;
+
+// The micro-kernel: kTile pixels x kVectors vectors of channels, summed over all taps and input
+// channels. w is [taps_h, run, kVectors * kLanes]. Not inlined, lest the caller's variables take
+// the registers of the pointers.
+template <int kVectors>
+[[gnu::noinline]] void correlate_tile(Vec (&out)[kTile][kVectors],
+                                      const float* const (&pixels)[kTile], const float* w,
+                                      const Correlation& g) {
+  Vec acc[kTile][kVectors] = {};
+  const ptrdiff_t run = g.run(), pitch = g.strip_pitch();
+  for (int a = 0; a < g.taps_h; ++a) {
+    const float* p[kTile];
+#pragma GCC unroll 16
+    for (int i = 0; i < kTile; ++i) p[i] = pixels[i] + a * pitch;
+    for (ptrdiff_t k = 0; k < run; ++k, w += kVectors * kLanes) {
+      Vec weights[kVectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) weights[v] = load(w + v * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kTile; ++i) {
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) acc[i][v] += weights[v] * p[i][k];
+      }
+    }
+  }
+  std::memcpy(&out, &acc, sizeof acc);
+}
+
+// All pixels of a strip, for the `channels` channels that w produces. Tiles run on across the
+// ends of rows; the last one repeats its last pixel instead of needing a kernel of its own.
+template <int kVectors, class T>
+void correlate_strip(T* out, const float* strip, const float* w, const Correlation& g, int rows,
+                     int channels, Prefetcher<T>& prefetcher) {
+  const ptrdiff_t next_row = g.step * (g.strip_pitch() - ptrdiff_t{g.grid_w} * g.in_c);
+  const ptrdiff_t out_next = ptrdiff_t{g.out_step} * g.out_c;
+  const ptrdiff_t out_next_row = out_next * (g.out_w - g.grid_w);
+  int col = 0;
+  for (int left = rows * g.grid_w; left > 0; left -= kTile) {
+    const float* pixels[kTile];
+    T* to[kTile];
+    for (int i = 0; i < kTile; ++i) {
+      pixels[i] = strip;
+      to[i] = out;
+      if (i + 1 >= left) continue;
+      strip += g.step * g.in_c;
+      out += out_next;
+      if (++col == g.grid_w) {
+        col = 0;
+        strip += next_row;
+        out += out_next_row;
+      }
+    }
+    prefetcher.next_tile();
+    Vec acc[kTile][kVectors];
+    correlate_tile<kVectors>(acc, pixels, w, g);
+    for (int i = 0; i < std::min(kTile, left); ++i) {
+      for (int v = 0; v < kVectors; ++v) {
+        store_lanes(to[i] + v * kLanes, acc[i][v], channels - v * kLanes);
+      }
+    }
+  }
+}
+
+ptrdiff_t packed_size(const Correlation& g) {
+  return padded(round_up(g.out_c, kLanes) * g.depth());
+}
+
+// w_at(a, b, i) points to the weight of tap (a, b) from input channel i to output channel 0;
+// those of the other output channels follow at `stride`.
+template <class At>
+void pack_weights(float* packed, const Correlation& g, int threads, ptrdiff_t stride, At w_at) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int k = 0; k < g.depth(); ++k) {
+    const float* from = w_at(k / g.run(), k % g.run() / g.in_c, k % g.in_c);
+    for_each_block(g.out_c, [&](int first, auto vectors) {
+      constexpr int kWidth = vectors * kLanes;
+      float* to = packed + ptrdiff_t{first} * g.depth() + ptrdiff_t{k} * kWidth;
+      const int count = std::min(kWidth, g.out_c - first);
+      for (int o = 0; o < count; ++o) to[o] = from[(first + o) * stride];
+      std::fill(to + count, to + kWidth, 0.0f);
+    });
+  }
+}
+
+template <class T>
+void correlate(T* out, const T* in, float* scratch, const Correlation& g, int threads) {
+  const float* packed = scratch;
+  const ptrdiff_t strip_size = Strips(g, threads).floats;
+  for_each_strip(g, threads, [&](int part, ptrdiff_t image, int first_row, int rows) {
+    float* strip = scratch + packed_size(g) + part * strip_size;
+    fill_strip(strip, in, g, image, first_row, rows);
+    const ptrdiff_t in_end =
+        std::clamp(first_row * g.step + g.strip_rows(rows) - g.pad_top, 0, g.in_h);
+    const ptrdiff_t tiles =
+        (rows * g.grid_w + kTile - 1) / kTile * round_up(g.out_c, 2 * kLanes) / (2 * kLanes);
+    Prefetcher<T> prefetcher(in + (image * g.in_h + in_end) * g.in_w * g.in_c,
+                             ptrdiff_t{rows} * g.step * g.in_w * g.in_c, tiles);
+    T* to = out + ((image * g.out_h + first_row * g.out_step + g.out_row) * g.out_w + g.out_col) *
+                      g.out_c;
+    for_each_block(g.out_c, [&](int first, auto vectors) {
+      correlate_strip<vectors>(to + first, strip, packed + ptrdiff_t{first} * g.depth(), g, rows,
+                               g.out_c - first, prefetcher);
+    });
+  });
+}
+
+// The gradient of the data: dx[iy] sums dy[oy] * w[ky] over iy + padding = oy * stride + ky. Rows
+// iy = stride * r + phase meet only every stride-th ky, and then oy = r + shift - j for the j-th
+// of them: so each pair of phases is a correlation of dy, with the taps reversed and step 1.
+struct Phase {
+  int first_tap, taps, pad;
+
+  Phase(int phase, int kernel, const DirectConv& g)
+      : first_tap((phase + g.padding) % g.stride),
+        taps((kernel - first_tap + g.stride - 1) / g.stride),
+        pad(taps - 1 - (phase + g.padding) / g.stride) {}
+
+  int tap(int a, int stride) const { return first_tap + (taps - 1 - a) * stride; }
+};
+
+Correlation phase_correlation(const DirectConv& g, int row, int col) {
+  const Phase rows(row, g.kernel_h, g), cols(col, g.kernel_w, g);
+  Correlation c{};
+  c.n = g.n, c.in_h = g.out_h, c.in_w = g.out_w, c.in_c = g.c_out;
+  c.grid_h = (g.h - row + g.stride - 1) / g.stride;
+  c.grid_w = (g.w - col + g.stride - 1) / g.stride;
+  c.out_c = g.c_in;
+  c.taps_h = rows.taps, c.taps_w = cols.taps, c.step = 1;
+  c.pad_top = rows.pad, c.pad_left = cols.pad;
+  c.out_h = g.h, c.out_w = g.w, c.out_step = g.stride;
+  c.out_row = row, c.out_col = col;
+  return c;
+}
+
+}  // namespace
+
+template <class T>
+void direct_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g,
+                         int threads) {
+  const Correlation c = forward_correlation(g);
+  pack_weights(scratch, c, threads, c.depth(), [&](int a, int b, int i) {
+    return w + (ptrdiff_t{a} * g.kernel_w + b) * g.c_in + i;
+  });
+  correlate(y, x, scratch, c, threads);
+}
+
+template <class T>
+void direct_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch,
+                               const DirectConv& g, int threads) {
+  for (int row = 0; row < std::min(g.stride, g.h); ++row) {
+    for (int col = 0; col < std::min(g.stride, g.w); ++col) {
+      const Correlation c = phase_correlation(g, row, col);
+      const Phase rows(row, g.kernel_h, g), cols(col, g.kernel_w, g);
+      pack_weights(scratch, c, threads, 1, [&](int a, int b, int i) {
+        const int ky = rows.tap(a, g.stride), kx = cols.tap(b, g.stride);
+        return w + ((ptrdiff_t{i} * g.kernel_h + ky) * g.kernel_w + kx) * g.c_in;
+      });
+      correlate(dx, dy, scratch, c, threads);
+    }
+  }
+}
+
+template void direct_conv_forward(float*, const float*, const float*, float*, const DirectConv&,
+                                  int);
+template void direct_conv_forward(std::uint16_t*, const std::uint16_t*, const float*, float*,
+                                  const DirectConv&, int);
+template void direct_conv_backward_data(float*, const float*, const float*, float*,
+                                        const DirectConv&, int);
+template void direct_conv_backward_data(std::uint16_t*, const std::uint16_t*, const float*, float*,
+                                        const DirectConv&, int);
+
+bool direct_conv_supported(const DirectConv& g, ConvPass pass) {
+  const auto fits = [&](int in, int out, int kernel) {
+    return in > 0 && out > 0 && kernel > 0 && in + 2 * g.padding >= kernel &&
+           out == (in + 2 * g.padding - kernel) / g.stride + 1;
+  };
+  const int vector_channels = pass == ConvPass::kBackwardData ? g.c_in : g.c_out;
+  return g.n > 0 && g.c_in > 0 && g.c_out > 0 && vector_channels % 8 == 0 && g.stride > 0 &&
+         g.padding >= 0 && fits(g.h, g.out_h, g.kernel_h) && fits(g.w, g.out_w, g.kernel_w);
+}
+
+std::size_t direct_conv_scratch(const DirectConv& g, ConvPass pass, int threads) {
+  const auto size = [&](const Correlation& c) {
+    return static_cast<std::size_t>(packed_size(c) + threads * Strips(c, threads).floats);
+  };
+  if (pass == ConvPass::kForward) return size(forward_correlation(g));
+  if (pass == ConvPass::kBackwardWeights) return weight_gradient_scratch(g, threads);
+  std::size_t most = 0;
+  for (int row = 0; row < std::min(g.stride, g.h); ++row) {
+    for (int col = 0; col < std::min(g.stride, g.w); ++col) {
+      most = std::max(most, size(phase_correlation(g, row, col)));
+    }
+  }
+  return most;
+}
+
+}  // namespace fulcrum::cpu

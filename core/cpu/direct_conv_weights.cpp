@@ -1,0 +1,137 @@
+// The gradient of the weights: one sum over all pixels, of products of the input below a pixel
+// with dy at it. Each part of the strips keeps its own sums, [taps_h, padded run, channels] for
+// each block of channels, in scratch; at the end these are added up in a fixed order.
+#include <fulcrum/core/cpu/direct_conv.h>
+
+namespace fulcrum::cpu {
+namespace {
+
+using namespace direct_conv_detail;
+
+ptrdiff_t padded_run(const Correlation& g) {
+  return round_up(g.run(), kTile);
+}
+
+// What a part has in scratch, one after the other, in floats.
+struct PartSize {
+  ptrdiff_t sums, strip, dy;
+
+  PartSize(const Correlation& g, int threads) {
+    const Strips strips(g, threads);
+    const ptrdiff_t channels = round_up(g.out_c, kLanes);
+    sums = padded(channels * g.taps_h * padded_run(g));
+    strip = padded(strips.floats + kTile);  // the last tile of a run reads beyond it
+    dy = padded(ptrdiff_t{strips.rows} * g.grid_w * 2 * kLanes);
+  }
+  ptrdiff_t total() const { return sums + strip + dy; }
+};
+
+// The micro-kernel: kTile consecutive floats of a run x kVectors vectors of channels, summed over
+// the pixels of a strip.
+template <int kVectors>
+void sum_products(float* sums, const float* x, const float* dy, const Correlation& g, int rows) {
+  Vec acc[kTile][kVectors] = {};
+  for (int row = 0; row < rows; ++row) {
+    const float* p = x + row * g.step * g.strip_pitch();
+    for (int col = 0; col < g.grid_w; ++col, p += g.step * g.in_c, dy += kVectors * kLanes) {
+      Vec d[kVectors];
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) d[v] = load(dy + v * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < kTile; ++i) {
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) acc[i][v] += d[v] * p[i];
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kTile; ++i) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v, sums += kLanes) store(sums, load(sums) + acc[i][v]);
+  }
+}
+
+// Adds a strip's share for one block of channels. That block of dy is copied first, as every tile
+// reads it again and it is scattered over as many cache lines as there are pixels.
+template <int kVectors, class T>
+void add_strip(float* sums, const float* strip, float* dy_block, const T* dy, const Correlation& g,
+               int rows, int channels, Prefetcher<T>& next_x, Prefetcher<T>& next_dy) {
+  constexpr int kWidth = kVectors * kLanes;
+  for (ptrdiff_t i = 0; i < ptrdiff_t{rows} * g.grid_w; ++i) {
+    for (int v = 0; v < kVectors; ++v) {
+      const Vec lanes = load_lanes(dy + i * g.out_c + v * kLanes, channels - v * kLanes);
+      store(dy_block + i * kWidth + v * kLanes, lanes);
+    }
+  }
+  for (int a = 0; a < g.taps_h; ++a) {
+    for (ptrdiff_t k = 0; k < g.run(); k += kTile) {
+      next_x.next_tile();
+      next_dy.next_tile();
+      sum_products<kVectors>(sums + (a * padded_run(g) + k) * kWidth,
+                             strip + a * g.strip_pitch() + k, dy_block, g, rows);
+    }
+  }
+}
+
+// Adds up the parts in their order and unpacks [tap row, run, channel] to [channel, ...].
+void reduce_sums(float* dw, const float* scratch, ptrdiff_t part_size, const Correlation& g,
+                 int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int k = 0; k < g.depth(); ++k) {
+    const ptrdiff_t at = k / g.run() * padded_run(g) + k % g.run();
+    for_each_block(g.out_c, [&](int first, auto vectors) {
+      constexpr int kWidth = vectors * kLanes;
+      const float* from = scratch + first * g.taps_h * padded_run(g) + at * kWidth;
+      for (int v = 0; v < vectors; ++v, from += kLanes) {
+        Vec sum = load(from);
+        for (int part = 1; part < threads; ++part) sum += load(from + part * part_size);
+        const ptrdiff_t channel = first + v * kLanes;
+        const ptrdiff_t lanes = std::min<ptrdiff_t>(kLanes, g.out_c - channel);
+        for (ptrdiff_t o = 0; o < lanes; ++o) dw[(channel + o) * g.depth() + k] = sum[o];
+      }
+    });
+  }
+}
+
+}  // namespace
+
+std::size_t direct_conv_detail::weight_gradient_scratch(const DirectConv& g, int threads) {
+  return static_cast<std::size_t>(threads * PartSize(forward_correlation(g), threads).total());
+}
+
+template <class T>
+void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch,
+                                  const DirectConv& g, int threads) {
+  const Correlation c = forward_correlation(g);
+  const PartSize size(c, threads);
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
+  for (int part = 0; part < threads; ++part) {
+    std::fill_n(scratch + part * size.total(), size.sums + size.strip, 0.0f);
+  }
+  for_each_strip(c, threads, [&](int part, ptrdiff_t image, int first_row, int rows) {
+    float* sums = scratch + part * size.total();
+    float* strip = sums + size.sums;
+    fill_strip(strip, x, c, image, first_row, rows);
+    const T* dy_strip = dy + (image * g.out_h + first_row) * g.out_w * g.c_out;
+    const ptrdiff_t x_end =
+        std::clamp(first_row * c.step + c.strip_rows(rows) - c.pad_top, 0, c.in_h);
+    const ptrdiff_t pixels = ptrdiff_t{rows} * c.grid_w;
+    const ptrdiff_t tiles =
+        round_up(c.out_c, 2 * kLanes) / (2 * kLanes) * c.taps_h * padded_run(c) / kTile;
+    Prefetcher<T> next_x(x + (image * c.in_h + x_end) * c.in_w * c.in_c,
+                         ptrdiff_t{rows} * c.step * c.in_w * c.in_c, tiles);
+    Prefetcher<T> next_dy(dy_strip + pixels * g.c_out, pixels * g.c_out, tiles);
+    for_each_block(g.c_out, [&](int first, auto vectors) {
+      add_strip<vectors>(sums + first * c.taps_h * padded_run(c), strip, strip + size.strip,
+                         dy_strip + first, c, rows, g.c_out - first, next_x, next_dy);
+    });
+  });
+  reduce_sums(dw, scratch, size.total(), c, threads);
+}
+
+template void direct_conv_backward_weights(float*, const float*, const float*, float*,
+                                           const DirectConv&, int);
+template void direct_conv_backward_weights(float*, const std::uint16_t*, const std::uint16_t*,
+                                           float*, const DirectConv&, int);
+
+}  // namespace fulcrum::cpu

@@ -1,0 +1,46 @@
+// Convolutions and matrix products of oneDNN without its types: onednn.cpp alone includes oneDNN.
+//
+//   if (!cpu::onednn_conv2d(y, x, w, bias, g)) { … another way … }
+//
+// The contract is that of the kernels of the same names (kernels.inc). Each function returns false,
+// with its output untouched, where oneDNN has nothing for these sizes and dtypes on this processor
+// (bf16 without AVX-512, f64 everywhere), and always in a build without oneDNN. Primitives are cached
+// by geometry, a refusal too; any thread may call.
+#pragma once
+
+#include <fulcrum/core/kernels.h>
+
+namespace fulcrum::cpu {
+
+#ifdef FULCRUM_WITH_ONEDNN
+
+bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
+                   const Conv2dGeometry& g);
+bool onednn_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
+                                 const Conv2dGeometry& g);
+bool onednn_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
+                                   const Conv2dGeometry& g);
+bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
+                 const Tensor& bias);
+
+#else
+
+inline bool onednn_conv2d(Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                          const Conv2dGeometry&) {
+  return false;
+}
+inline bool onednn_conv2d_data_gradient(Tensor&, const Tensor&, const Tensor&,
+                                        const Conv2dGeometry&) {
+  return false;
+}
+inline bool onednn_conv2d_weight_gradient(Tensor&, const Tensor&, const Tensor&,
+                                          const Conv2dGeometry&) {
+  return false;
+}
+inline bool onednn_gemm(Tensor&, const Tensor&, bool, const Tensor&, bool, const Tensor&) {
+  return false;
+}
+
+#endif
+
+}  // namespace fulcrum::cpu

@@ -1,0 +1,89 @@
+// Weights of the samples of a batch from their losses.
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <fulcrum/core/kernels.h>
+
+namespace fulcrum {
+
+namespace {
+
+void add_statistics(Tensor& statistics, double log_mean, double sum, double squares, int64_t batch) {
+  double* s = statistics.data<double>();
+  s[kSumLogMean] += log_mean;
+  s[kSumWeight] += sum;
+  s[kSumEffective] += squares > 0 ? sum * sum / (static_cast<double>(batch) * squares) : 0;
+  s[kSteps] += 1;
+}
+
+// log(exp(a) + exp(b)) with logaddexp(−∞, x) = x.
+double log_add_exp(double a, double b) {
+  const double top = std::max(a, b);
+  if (top == -std::numeric_limits<double>::infinity()) return top;
+  return top + std::log1p(std::exp(-std::abs(a - b)));
+}
+
+// Equation numbers of docs/method.md. A is f32, or f64 for f64 losses.
+template <class A>
+void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, const KlOptions& o) {
+  const A* l = losses.data<A>();
+  A* w = p.data<A>();
+  const int64_t batch = losses.numel();
+  const auto size = static_cast<double>(batch);
+  double& log_u = state.data<double>()[kLogU];
+  const double inv = state.data<double>()[kInvLambda];
+
+  A extreme = l[0];  // of all l·inv the largest belongs to it, so no exponent is above 0
+  for (int64_t i = 1; i < batch; i++) extreme = inv > 0 ? std::max(extreme, l[i]) : std::min(extreme, l[i]);
+  double total = 0;
+  for (int64_t i = 0; i < batch; i++) {
+    w[i] = std::exp((l[i] - extreme) * static_cast<A>(inv));
+    total += static_cast<double>(w[i]);
+  }
+  const double shift = static_cast<double>(extreme) * inv;
+  const double log_m = shift + std::log(total) - std::log(size);
+  const bool fresh = log_u == -std::numeric_limits<double>::infinity();
+  const double scaled = std::log(o.alpha) + log_m;
+  log_u = fresh && !o.start_from_zero ? scaled
+                                      : log_add_exp(std::log1p(-o.gamma) + log_u, std::log(o.gamma) + scaled);
+  const A factor = static_cast<A>(std::exp(shift - log_u) / size);
+  const A extra = static_cast<A>(o.additive / size);
+  double sum = 0, squares = 0;
+  for (int64_t i = 0; i < batch; i++) {
+    w[i] = w[i] * factor + extra;
+    sum += static_cast<double>(w[i]);
+    squares += static_cast<double>(w[i]) * static_cast<double>(w[i]);
+  }
+  add_statistics(statistics, log_m, sum, squares, batch);
+}
+
+}  // namespace
+
+void Cpu::mean_weights(Tensor& p, Tensor& statistics, const Tensor& losses,
+                       const Tensor& class_weight, const Tensor& groups) {
+  const auto size = static_cast<double>(losses.numel());
+  double total = size;
+  if (class_weight) {
+    total = 0;
+    for (int64_t i = 0; i < losses.numel(); i++) {
+      const int64_t g = groups.data<int64_t>()[i];
+      check(g >= 0 && g < class_weight.numel(), "[risk] expected groups in [0, ", class_weight.numel(), "), got ", g);
+      total += static_cast<double>(class_weight.data<float>()[g]);
+    }
+    // A batch of classes without weight teaches nothing: all weights are 0, not 0/0.
+    if (total == 0) total = std::numeric_limits<double>::infinity();
+  }
+  fill(p, 1 / total);
+  add_statistics(statistics, 0, size / total, size / (total * total), losses.numel());
+}
+
+void Cpu::kl_weights(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses,
+                     const KlOptions& o) {
+  // λ = ±∞ is plain SGD, bit for bit: α, additive and u play no part.
+  if (state.data<double>()[kInvLambda] == 0) return mean_weights(p, statistics, losses, {}, {});
+  if (losses.dtype() == DType::kF64) return kl<double>(p, state, statistics, losses, o);
+  kl<float>(p, state, statistics, losses, o);
+}
+
+}  // namespace fulcrum

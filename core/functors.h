@@ -1,0 +1,215 @@
+// Element-wise functions and their derivatives, each once, compiled for the CPU and for CUDA.
+//
+// A unary functor has forward(x) and gradient(dy, s), where s is what it saves: its input or its
+// output. Both are computed in A: float for f32 and bf16, double for f64. To add one: write it here,
+// enter it in the list below, declare the op in ops.h and name it in ops_elementwise.cpp
+// (docs/adding-an-op.md).
+#pragma once
+
+#include <cmath>
+
+#include <fulcrum/core/types.h>
+
+namespace fulcrum {
+
+enum class Saves : uint8_t { kInput, kOutput };
+
+struct Exp {
+  static constexpr const char* kName = "exp";
+  static constexpr Saves kSaves = Saves::kOutput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return std::exp(x);
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A y) {
+    return dy * y;
+  }
+};
+
+struct Log {
+  static constexpr const char* kName = "log";
+  static constexpr Saves kSaves = Saves::kInput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return std::log(x);
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A x) {
+    return dy / x;
+  }
+};
+
+struct Sqrt {
+  static constexpr const char* kName = "sqrt";
+  static constexpr Saves kSaves = Saves::kOutput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return std::sqrt(x);
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A y) {
+    return dy / (y + y);
+  }
+};
+
+struct Tanh {
+  static constexpr const char* kName = "tanh";
+  static constexpr Saves kSaves = Saves::kOutput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return std::tanh(x);
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A y) {
+    return dy * (A(1) - y * y);
+  }
+};
+
+struct Sigmoid {
+  static constexpr const char* kName = "sigmoid";
+  static constexpr Saves kSaves = Saves::kOutput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    const A e = std::exp(x < 0 ? x : -x);  // ≤ 1: never overflows
+    return (x < 0 ? e : A(1)) / (A(1) + e);
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A y) {
+    return dy * y * (A(1) - y);
+  }
+};
+
+/// log(1 + exp(x)); its derivative is the sigmoid.
+struct Softplus {
+  static constexpr const char* kName = "softplus";
+  static constexpr Saves kSaves = Saves::kInput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return (x > 0 ? x : A(0)) + std::log1p(std::exp(x > 0 ? -x : x));
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A x) {
+    return dy * Sigmoid::forward(x);
+  }
+};
+
+/// max(x, 0); NaN stays NaN, as in PyTorch. The gradient at 0 is 0.
+struct Relu {
+  static constexpr const char* kName = "relu";
+  static constexpr Saves kSaves = Saves::kOutput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return x < 0 ? A(0) : x;
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A y) {
+    return y > 0 ? dy : A(0);
+  }
+};
+
+struct Neg {
+  static constexpr const char* kName = "neg";
+  static constexpr Saves kSaves = Saves::kOutput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return -x;
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A) {
+    return -dy;
+  }
+};
+
+struct Abs {
+  static constexpr const char* kName = "abs";
+  static constexpr Saves kSaves = Saves::kInput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return std::abs(x);
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A x) {
+    return x > 0 ? dy : x < 0 ? -dy : A(0);
+  }
+};
+
+struct Square {
+  static constexpr const char* kName = "square";
+  static constexpr Saves kSaves = Saves::kInput;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return x * x;
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A x) {
+    return dy * (x + x);
+  }
+};
+
+#define FULCRUM_UNARY_FUNCTORS(X) \
+  X(Exp) X(Log) X(Sqrt) X(Tanh) X(Sigmoid) X(Softplus) X(Relu) X(Neg) X(Abs) X(Square)
+
+// Binary functors have no gradient of their own: ops_elementwise.cpp composes them.
+
+struct Add {
+  static constexpr const char* kName = "add";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a + b;
+  }
+};
+struct Sub {
+  static constexpr const char* kName = "sub";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a - b;
+  }
+};
+struct Mul {
+  static constexpr const char* kName = "mul";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a * b;
+  }
+};
+struct Div {
+  static constexpr const char* kName = "div";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a / b;
+  }
+};
+struct Maximum {
+  static constexpr const char* kName = "maximum";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a > b || a != a ? a : b;
+  }
+};
+struct Minimum {
+  static constexpr const char* kName = "minimum";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a < b || a != a ? a : b;
+  }
+};
+/// 1 where a > b, ½ where they are equal, else 0: the share of maximum's gradient that a gets.
+struct Share {
+  static constexpr const char* kName = "share";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a > b ? A(1) : a < b ? A(0) : A(0.5);
+  }
+};
+struct Equal {
+  static constexpr const char* kName = "equal";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a == b ? A(1) : A(0);
+  }
+};
+
+#define FULCRUM_BINARY_FUNCTORS(X) X(Add) X(Sub) X(Mul) X(Div) X(Maximum) X(Minimum) X(Share) X(Equal)
+
+}  // namespace fulcrum

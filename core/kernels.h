@@ -1,0 +1,120 @@
+// The back-ends: struct Cpu and struct Cuda, each with every kernel of kernels.inc, and dispatch(),
+// the one place that chooses between them.
+//
+//   dispatch(x.device(), [&]<class K>() { K::softmax(y, x, /*log=*/true); });
+#pragma once
+
+#include <cstdint>
+
+#include <fulcrum/core/random.h>
+#include <fulcrum/core/tensor.h>
+
+namespace fulcrum {
+
+/// Copies a box: for every index of `extent`, y[y_offset + i·y_strides] = x[x_offset + i·x_strides].
+/// Offsets and strides in elements.
+struct StridedCopy {
+  Shape extent;
+  int64_t x_offset = 0, y_offset = 0;
+  int64_t x_strides[Shape::kMaxDims] = {};
+  int64_t y_strides[Shape::kMaxDims] = {};
+};
+
+/// All sizes of a convolution: the key under which back-ends cache their plans.
+struct Conv2dGeometry {
+  int64_t n, h, w, c;
+  int64_t out_h, out_w, out_c;
+  int64_t kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w, dilation_h, dilation_w;
+  int64_t groups;
+  friend bool operator==(const Conv2dGeometry&, const Conv2dGeometry&) = default;
+  friend auto operator<=>(const Conv2dGeometry&, const Conv2dGeometry&) = default;
+};
+
+struct Pool2dGeometry {
+  int64_t n, h, w, c, out_h, out_w;
+  int64_t kernel_h, kernel_w, stride_h, stride_w, padding_h, padding_w;
+  bool count_include_pad;  // average: divide by the whole window, padding included
+};
+
+struct BatchNormOptions {
+  double eps = 1e-5;
+  double momentum = 0.1;  // running = (1 − momentum)·running + momentum·batch
+  bool relu = false;
+  bool training = true;  // in the gradient: whether mean and rstd depend on x
+};
+
+/// Per-class vectors of the cross entropy, each f32 [C] (f64 for f64 logits) or undefined.
+struct CrossEntropyTensors {
+  Tensor adjust, margin, class_weight;
+};
+struct CrossEntropyOptions {
+  double scale = 1;
+  double smoothing = 0;
+};
+
+/// Device state of the KL risk, f64 [2].
+enum KlState : int { kLogU = 0, kInvLambda = 1, kKlStateSize = 2 };
+/// Running sums over the steps since the last reset, f64 [4].
+enum RiskStatistics : int {
+  kSumLogMean = 0,    // Σ log mean exp(l/λ)
+  kSumWeight = 1,     // Σ Σᵢ pᵢ
+  kSumEffective = 2,  // Σ (Σp)² / (B Σp²)
+  kSteps = 3,
+  kRiskStatisticsSize = 4
+};
+struct KlOptions {
+  double gamma = 0.9;
+  double alpha = 1;
+  double additive = 0;
+  bool start_from_zero = false;  // u₀ = 0 instead of u₁ = α·m₁
+};
+
+/// What an update reads and writes beside the arenas, f64 [4].
+enum UpdateControl : int { kStep = 0, kClip = 1, kNorm = 2, kBad = 3, kControlSize = 4 };
+
+/// Which parts of an arena an update touches, and with which hyper-parameters.
+struct Segments {
+  Tensor offset, size;  // i64 [S], elements
+  Tensor group;         // i32 [S]
+  Tensor hyper;         // f64 [G, 2]: learning rate, weight decay
+};
+struct SgdRule {
+  double momentum = 0;
+  bool nesterov = false;
+};
+struct AdamRule {
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  bool decoupled = false;  // weight decay as in AdamW
+};
+
+struct AugmentOptions {
+  int pad = 0;        // zero pixels on each side before the random crop back to h×w
+  bool flip = false;  // left-right with probability ½
+  uint64_t seed = 0;
+};
+
+struct Cpu {
+#include <fulcrum/core/kernels.inc>
+};
+
+struct Cuda {
+#include <fulcrum/core/kernels.inc>
+};
+
+#ifdef FULCRUM_WITH_CUDA
+inline constexpr bool kHasCuda = true;
+#else
+inline constexpr bool kHasCuda = false;
+#endif
+
+/// Calls f.operator()<Cpu>() or f.operator()<Cuda>().
+template <class F>
+decltype(auto) dispatch(Device device, F&& f) {
+  if constexpr (kHasCuda) {
+    if (!device.is_cpu()) return f.template operator()<Cuda>();
+  }
+  check(device.is_cpu(), "[dispatch] this build has no back-end for device ", device);
+  return f.template operator()<Cpu>();
+}
+
+}  // namespace fulcrum

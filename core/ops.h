@@ -1,0 +1,137 @@
+// The differentiable operations. Names and meaning are PyTorch's; images are NHWC.
+//
+//   Tensor y = relu(conv2d(x, w, {}, {.stride = 2, .padding = 1}));
+//   Tensor losses = cross_entropy(logits, labels, {.smoothing = 0.1});   // [B], one per sample
+//   mean(losses).backward();
+//
+// Floating inputs of one op have one dtype; per-channel and per-class vectors are f32 masters. Wrong
+// shapes, dtypes and devices are Errors that name the op.
+#pragma once
+
+#include <vector>
+
+#include <fulcrum/core/random.h>
+#include <fulcrum/core/tensor.h>
+
+namespace fulcrum {
+
+// ---- element-wise ----
+Tensor exp(const Tensor& x);
+Tensor log(const Tensor& x);
+Tensor sqrt(const Tensor& x);
+Tensor tanh(const Tensor& x);
+Tensor sigmoid(const Tensor& x);
+Tensor softplus(const Tensor& x);  ///< log(1 + exp(x))
+Tensor relu(const Tensor& x);
+Tensor neg(const Tensor& x);
+Tensor abs(const Tensor& x);
+Tensor square(const Tensor& x);
+/// Shapes broadcast as in NumPy.
+Tensor add(const Tensor& a, const Tensor& b);
+Tensor sub(const Tensor& a, const Tensor& b);
+Tensor mul(const Tensor& a, const Tensor& b);
+Tensor div(const Tensor& a, const Tensor& b);
+Tensor maximum(const Tensor& a, const Tensor& b);  ///< equal elements share the gradient
+Tensor minimum(const Tensor& a, const Tensor& b);
+Tensor equal(const Tensor& a, const Tensor& b);  ///< 1 or 0 in the dtype of a; no gradient
+Tensor add(const Tensor& a, double b);
+Tensor mul(const Tensor& a, double b);
+inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
+inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
+inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
+inline Tensor operator+(const Tensor& a, double b) { return add(a, b); }
+inline Tensor operator-(const Tensor& a, double b) { return add(a, -b); }
+inline Tensor operator*(const Tensor& a, double b) { return mul(a, b); }
+inline Tensor operator*(double a, const Tensor& b) { return mul(b, a); }
+inline Tensor operator/(const Tensor& a, double b) { return mul(a, 1 / b); }
+inline Tensor operator-(const Tensor& a) { return neg(a); }
+/// Converted copy, or x itself where the dtype is the same.
+Tensor cast(const Tensor& x, DType dtype);
+/// Zeroes elements with probability p and scales the rest by 1/(1−p).
+Tensor dropout(const Tensor& x, double p, Generator& generator);
+
+// ---- shape ----
+Tensor reshape(const Tensor& x, Shape shape);  ///< a view; one size may be −1
+Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end);  ///< a view for dim 0
+Tensor concat(const std::vector<Tensor>& parts, int dim);
+Tensor transpose(const Tensor& x, int dim0, int dim1);  ///< a copy
+/// Zeros around: before[i] and after[i] elements in dimension i.
+Tensor pad(const Tensor& x, const std::vector<int64_t>& before, const std::vector<int64_t>& after);
+
+// ---- reductions; without `dims` over everything, to shape [] ----
+Tensor sum(const Tensor& x);
+Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
+Tensor mean(const Tensor& x);
+Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
+Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
+Tensor argmax(const Tensor& x);  ///< over the last dimension; i64, no gradient
+Tensor softmax(const Tensor& x);      ///< over the last dimension
+Tensor log_softmax(const Tensor& x);  ///< over the last dimension
+
+// ---- linear ----
+/// [..., m, k] × [k, n] → [..., m, n].
+Tensor matmul(const Tensor& a, const Tensor& b);
+/// x [..., in], weight [out, in], bias [out] or undefined → [..., out].
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+
+// ---- convolution and pooling ----
+/// A pair (height, width); converts from one number for both.
+struct Size2 {
+  int64_t h, w;
+  Size2(int64_t both) : h(both), w(both) {}  // NOLINT: implicit on purpose
+  Size2(int64_t height, int64_t width) : h(height), w(width) {}
+};
+struct ConvOptions {
+  Size2 stride = 1;
+  Size2 padding = 0;
+  Size2 dilation = 1;
+  int64_t groups = 1;
+};
+/// x [N, H, W, C], weight [out, kh, kw, C / groups], bias [out] or undefined → [N, H', W', out].
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
+              const ConvOptions& options = {});
+
+struct PoolOptions {
+  Size2 kernel;
+  Size2 stride;  // PyTorch's default is the kernel; here it is always said
+  Size2 padding = 0;
+  bool count_include_pad = true;  // average only
+};
+Tensor max_pool2d(const Tensor& x, const PoolOptions& options);
+Tensor avg_pool2d(const Tensor& x, const PoolOptions& options);
+/// [N, H, W, C] → [N, C], the mean over the image.
+Tensor global_avg_pool2d(const Tensor& x);
+
+// ---- normalisation ----
+struct BatchNormTensors {
+  Tensor weight = {}, bias = {};               // [C], f32 masters
+  Tensor running_mean = {}, running_var = {};  // [C], f32; updated in training
+};
+struct BatchNormArgs {
+  bool training = true;
+  double momentum = 0.1;
+  double eps = 1e-5;
+  Tensor residual = {};  // added before the ReLU; same shape as x; optional
+  bool relu = false;     // fused
+};
+/// Over all but the last dimension of x [..., C].
+Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args = {});
+
+// ---- losses, one per sample; labels i64 [B] ----
+/// Options of the cross entropy on z' = scale·(z − margin_y·e_y) + adjust.
+struct CrossEntropyArgs {
+  Tensor adjust = {};   // [C], added to the logits (logit adjustment, balanced softmax)
+  Tensor margin = {};   // [C], subtracted from the logit of the label (LDAM)
+  double scale = 1;
+  double smoothing = 0;  // label smoothing ε
+  Tensor class_weight = {};  // [C]; multiplies the loss of its class, as PyTorch's `weight`
+};
+/// −log softmax(z')_y per sample, f32 [B] (f64 for f64 logits [B, C]).
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyArgs& args = {});
+/// Mean over all but the first dimension of (x − target)²; f32 [B].
+Tensor mse_loss(const Tensor& x, const Tensor& target);
+/// Mean over all but the first dimension of the logistic loss with targets in [0, 1]; f32 [B].
+Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& target);
+
+}  // namespace fulcrum

@@ -1,0 +1,153 @@
+// Element-wise operations: unary functors, broadcasting binaries, casts, dropout.
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/functors.h>
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops.h>
+
+namespace fulcrum {
+
+namespace {
+
+void check_floating(const char* op, const Tensor& x) {
+  check(is_floating(x.dtype()), "[", op, "] expected a floating dtype, got ", x.dtype(), " ", x.shape());
+}
+
+template <class F>
+Tensor unary(const Tensor& x) {
+  check_floating(F::kName, x);
+  Tensor y = empty_like(x);
+  dispatch(x.device(), [&]<class K>() { K::template unary<F>(y, x); });
+  const Tensor saved = (F::kSaves == Saves::kInput ? x : y).detach();
+  return record(F::kName, y, {x}, [saved](const Tensor& dy, Needs) -> Grads {
+    Tensor dx = empty_like(dy);
+    dispatch(dy.device(), [&]<class K>() { K::template unary_gradient<F>(dx, dy, saved); });
+    return {dx};
+  });
+}
+
+Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
+  Shape y = a.dim() >= b.dim() ? a : b;
+  for (int i = 1; i <= y.dim(); i++) {
+    const int64_t p = i <= a.dim() ? a[-i] : 1, q = i <= b.dim() ? b[-i] : 1;
+    check(p == q || p == 1 || q == 1, "[", op, "] expected shapes that broadcast, got ", a, " and ", b);
+    y.set(-i, std::max(p, q));
+  }
+  return y;
+}
+
+template <class F>
+Tensor binary(const Tensor& a, const Tensor& b) {
+  check_floating(F::kName, a);
+  check(a.dtype() == b.dtype(), "[", F::kName, "] expected one dtype, got ", a.dtype(), " and ",
+        b.dtype());
+  check(a.device() == b.device(), "[", F::kName, "] expected one device, got ", a.device(), " and ",
+        b.device());
+  Tensor y = empty(broadcast_shape(F::kName, a.shape(), b.shape()), options_of(a));
+  dispatch(a.device(), [&]<class K>() { K::template binary<F>(y, a, b); });
+  return y;
+}
+
+// The gradient of a broadcast input: g summed over the dimensions that were repeated.
+Tensor sum_to(const Tensor& g, const Shape& shape) {
+  if (g.shape() == shape) return g;
+  Shape kept = g.shape();
+  for (int i = 1; i <= kept.dim(); i++)
+    if (i > shape.dim() || shape[-i] == 1) kept.set(-i, 1);
+  Tensor y = empty(kept, options_of(g));
+  dispatch(g.device(), [&]<class K>() { K::reduce_sum(y, g); });
+  return y.reshape(shape);
+}
+
+}  // namespace
+
+Tensor exp(const Tensor& x) { return unary<Exp>(x); }
+Tensor log(const Tensor& x) { return unary<Log>(x); }
+Tensor sqrt(const Tensor& x) { return unary<Sqrt>(x); }
+Tensor tanh(const Tensor& x) { return unary<Tanh>(x); }
+Tensor sigmoid(const Tensor& x) { return unary<Sigmoid>(x); }
+Tensor softplus(const Tensor& x) { return unary<Softplus>(x); }
+Tensor relu(const Tensor& x) { return unary<Relu>(x); }
+Tensor neg(const Tensor& x) { return unary<Neg>(x); }
+Tensor abs(const Tensor& x) { return unary<Abs>(x); }
+Tensor square(const Tensor& x) { return unary<Square>(x); }
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  return record("add", binary<Add>(a, b), {a, b},
+                [sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
+                  return {need[0] ? sum_to(dy, sa) : Tensor(), need[1] ? sum_to(dy, sb) : Tensor()};
+                });
+}
+
+Tensor sub(const Tensor& a, const Tensor& b) {
+  return record("sub", binary<Sub>(a, b), {a, b},
+                [sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
+                  return {need[0] ? sum_to(dy, sa) : Tensor(),
+                          need[1] ? sum_to(neg(dy), sb) : Tensor()};
+                });
+}
+
+Tensor mul(const Tensor& a, const Tensor& b) {
+  return record("mul", binary<Mul>(a, b), {a, b},
+                [a = a.detach(), b = b.detach()](const Tensor& dy, Needs need) -> Grads {
+                  return {need[0] ? sum_to(mul(dy, b), a.shape()) : Tensor(),
+                          need[1] ? sum_to(mul(dy, a), b.shape()) : Tensor()};
+                });
+}
+
+Tensor div(const Tensor& a, const Tensor& b) {
+  Tensor y = binary<Div>(a, b);
+  return record("div", y, {a, b},
+                [sa = a.shape(), y = y.detach(), b = b.detach()](const Tensor& dy, Needs need) -> Grads {
+                  const Tensor da = div(dy, b);
+                  return {need[0] ? sum_to(da, sa) : Tensor(),
+                          need[1] ? sum_to(neg(mul(da, y)), b.shape()) : Tensor()};
+                });
+}
+
+namespace {
+// dy to the winner; ties share it. share = Share(a, b) for maximum, Share(b, a) for minimum.
+Gradient winner_gradient(const Tensor& a, const Tensor& b, bool larger_wins) {
+  return [a = a.detach(), b = b.detach(), larger_wins](const Tensor& dy, Needs) -> Grads {
+    const Tensor da = mul(dy, larger_wins ? binary<Share>(a, b) : binary<Share>(b, a));
+    return {sum_to(da, a.shape()), sum_to(sub(dy, da), b.shape())};
+  };
+}
+}  // namespace
+
+Tensor maximum(const Tensor& a, const Tensor& b) {
+  return record("maximum", binary<Maximum>(a, b), {a, b}, winner_gradient(a, b, true));
+}
+Tensor minimum(const Tensor& a, const Tensor& b) {
+  return record("minimum", binary<Minimum>(a, b), {a, b}, winner_gradient(a, b, false));
+}
+
+Tensor equal(const Tensor& a, const Tensor& b) { return binary<Equal>(a.detach(), b.detach()); }
+
+Tensor add(const Tensor& a, double b) { return add(a, full({}, b, options_of(a))); }
+Tensor mul(const Tensor& a, double b) { return mul(a, full({}, b, options_of(a))); }
+
+Tensor cast(const Tensor& x, DType dtype) {
+  if (x.dtype() == dtype) return x;
+  Tensor y = empty(x.shape(), {dtype, x.device()});
+  dispatch(x.device(), [&]<class K>() { K::cast(y, x); });
+  if (!is_floating(dtype)) return y;
+  return record("cast", y, {x}, [from = x.dtype()](const Tensor& dy, Needs) -> Grads {
+    return {cast(dy, from)};
+  });
+}
+
+Tensor dropout(const Tensor& x, double p, Generator& generator) {
+  check_floating("dropout", x);
+  check(p >= 0 && p < 1, "[dropout] expected a probability in [0, 1), got ", p);
+  if (p == 0) return x;
+  Tensor y = empty_like(x);
+  Tensor mask = empty(x.shape(), {DType::kU8, x.device()});
+  dispatch(x.device(), [&]<class K>() { K::dropout(y, mask, x, p, generator); });
+  return record("dropout", y, {x}, [mask, p](const Tensor& dy, Needs) -> Grads {
+    Tensor dx = empty_like(dy);
+    dispatch(dy.device(), [&]<class K>() { K::dropout_gradient(dx, dy, mask, p); });
+    return {dx};
+  });
+}
+
+}  // namespace fulcrum

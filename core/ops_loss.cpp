@@ -1,0 +1,81 @@
+// Losses: one number per sample, so that a risk can weigh them.
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops.h>
+
+namespace fulcrum {
+
+namespace {
+void check_per_class(const Tensor& t, const Tensor& logits, const char* what) {
+  const DType wanted = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  check(!t || (t.shape() == Shape{logits.size(1)} && t.dtype() == wanted), "[cross_entropy] expected ",
+        what, " ", wanted, " [", logits.size(1), "], got ", t ? t.dtype() : wanted, " ",
+        t ? t.shape() : Shape());
+}
+
+std::vector<int> feature_dims(const Tensor& x) {
+  std::vector<int> dims;
+  for (int i = 1; i < x.dim(); i++) dims.push_back(i);
+  return dims;
+}
+
+void check_targets(const char* op, const Tensor& x, const Tensor& target) {
+  check(x.dim() >= 1 && x.shape() == target.shape(), "[", op, "] expected x and target of one shape, got ",
+        x.shape(), " and ", target.shape());
+}
+
+// The host may look at once on the CPU; on a GPU the flag is read with the metrics.
+void check_labels(const Tensor& invalid, const Tensor& labels, const Tensor& logits) {
+  if (!invalid.device().is_cpu() || invalid.data<int32_t>()[0] == 0) return;
+  const int64_t* y = labels.data<int64_t>();
+  for (int64_t i = 0; i < labels.numel(); i++)
+    check(y[i] >= 0 && y[i] < logits.size(1), "[cross_entropy] expected labels in [0, ", logits.size(1),
+          "), got ", y[i], " at row ", i);
+}
+}  // namespace
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyArgs& args) {
+  check(logits.dim() == 2 && is_floating(logits.dtype()), "[cross_entropy] expected floating logits [B, C], got ",
+        logits.dtype(), " ", logits.shape());
+  check(labels.dtype() == DType::kI64 && labels.shape() == Shape{logits.size(0)},
+        "[cross_entropy] expected labels i64 [", logits.size(0), "], got ", labels.dtype(), " ", labels.shape());
+  check(labels.device() == logits.device(), "[cross_entropy] expected labels on ", logits.device(), ", got ",
+        labels.device());
+  check(args.smoothing >= 0 && args.smoothing < 1, "[cross_entropy] expected smoothing in [0, 1), got ",
+        args.smoothing);
+  const CrossEntropyTensors t{args.adjust, args.margin, args.class_weight};
+  check_per_class(t.adjust, logits, "adjust");
+  check_per_class(t.margin, logits, "margin");
+  check_per_class(t.class_weight, logits, "class_weight");
+  const CrossEntropyOptions o{args.scale, args.smoothing};
+
+  const DType dtype = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  Tensor losses = empty({logits.size(0)}, {dtype, logits.device()});
+  Tensor invalid = zeros({1}, {DType::kI32, logits.device()});
+  dispatch(logits.device(), [&]<class K>() { K::cross_entropy(losses, invalid, logits, labels, t, o); });
+  check_labels(invalid, labels, logits);
+  return record("cross_entropy", losses, {logits},
+                [logits = logits.detach(), labels, t, o](const Tensor& dlosses, Needs) -> Grads {
+                  Tensor dlogits = empty_like(logits);
+                  dispatch(logits.device(), [&]<class K>() {
+                    K::cross_entropy_gradient(dlogits, dlosses, logits, labels, t, o);
+                  });
+                  return {dlogits};
+                });
+}
+
+Tensor mse_loss(const Tensor& x, const Tensor& target) {
+  check_targets("mse_loss", x, target);
+  const DType dtype = x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  return mean(square(sub(x.to(dtype), target.to(dtype))), feature_dims(x));
+}
+
+// −t·log σ(z) − (1−t)·log(1−σ(z)) = softplus(z) − t·z, which never overflows.
+Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& target) {
+  check_targets("binary_cross_entropy_with_logits", logits, target);
+  const DType dtype = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const Tensor z = logits.to(dtype);
+  return mean(sub(softplus(z), mul(z, target.to(dtype))), feature_dims(logits));
+}
+
+}  // namespace fulcrum

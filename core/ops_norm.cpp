@@ -1,0 +1,72 @@
+// Batch normalisation, optionally with the residual sum and the ReLU that follow it in a ResNet.
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops.h>
+
+namespace fulcrum {
+
+namespace {
+DType statistics_dtype(const Tensor& x) { return x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32; }
+
+void check_channels(const Tensor& x, const Tensor& t, const char* what) {
+  check(!t || (t.shape() == Shape{x.size(-1)} && t.dtype() == statistics_dtype(x)),
+        "[batch_norm] expected ", what, " ", statistics_dtype(x), " [", x.size(-1), "], got ",
+        t ? t.dtype() : DType::kF32, " ", t ? t.shape() : Shape());
+}
+
+Tensor eval_rstd(const Tensor& var, double eps) {
+  return div(ones(var.shape(), options_of(var)), sqrt(add(var, eps)));
+}
+}  // namespace
+
+Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args) {
+  check(x.dim() >= 2 && is_floating(x.dtype()), "[batch_norm] expected floating x [..., C], got ",
+        x.dtype(), " ", x.shape());
+  const int64_t rows = x.numel() / x.size(-1);
+  check(!args.training || rows > 1, "[batch_norm] expected more than one value per channel in training, got x ",
+        x.shape());
+  check_channels(x, t.weight, "weight");
+  check_channels(x, t.bias, "bias");
+  check_channels(x, t.running_mean, "running_mean");
+  check_channels(x, t.running_var, "running_var");
+  check(args.training || (t.running_mean && t.running_var),
+        "[batch_norm] expected running statistics in evaluation");
+  check(!args.residual || (args.residual.shape() == x.shape() && args.residual.dtype() == x.dtype()),
+        "[batch_norm] expected a residual like x ", x.shape(), ", got ",
+        args.residual ? args.residual.shape() : Shape());
+
+  const BatchNormOptions o{args.eps, args.momentum, args.relu, args.training};
+  const TensorOptions statistics{statistics_dtype(x), x.device()};
+  Tensor y = empty_like(x), mean, rstd;
+  dispatch(x.device(), [&]<class K>() {
+    if (args.training) {
+      mean = empty({x.size(-1)}, statistics);
+      rstd = empty({x.size(-1)}, statistics);
+      Tensor running_mean = t.running_mean, running_var = t.running_var;
+      K::batch_norm_train(y, mean, rstd, running_mean, running_var, x, args.residual, t.weight, t.bias, o);
+    } else {
+      K::batch_norm_eval(y, x, args.residual, t.running_mean, t.running_var, t.weight, t.bias, o);
+    }
+  });
+  const bool recorded = grad_enabled();
+  if (recorded && !args.training) {
+    const NoGrad no_grad;
+    mean = t.running_mean.clone();
+    rstd = eval_rstd(t.running_var.detach(), args.eps);
+  }
+  const Tensor weight = t.weight ? t.weight.detach() : Tensor();
+  return record("batch_norm", y, {x, args.residual, t.weight, t.bias},
+                [x = x.detach(), y = args.relu ? y.detach() : Tensor(), mean, rstd, weight, o,
+                 statistics](const Tensor& dy, Needs need) -> Grads {
+                  const Shape channels{x.size(-1)};
+                  Tensor dx = empty_like(x), dresidual;
+                  Tensor dweight = empty(channels, statistics), dbias = empty(channels, statistics);
+                  if (need[1]) dresidual = empty_like(x);
+                  dispatch(dy.device(), [&]<class K>() {
+                    K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o);
+                  });
+                  return {dx, dresidual, dweight, dbias};
+                });
+}
+
+}  // namespace fulcrum

@@ -1,0 +1,100 @@
+// Sums, means, maxima, and softmax.
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/functors.h>
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops.h>
+
+namespace fulcrum {
+
+namespace {
+
+std::vector<int> all_dims(const Tensor& x) {
+  std::vector<int> dims;
+  for (int i = 0; i < x.dim(); i++) dims.push_back(i);
+  return dims;
+}
+
+struct Reduced {
+  Shape kept;     // rank of x, size 1 where reduced
+  Shape dropped;  // without the reduced dimensions
+  int64_t count;  // elements reduced into one
+};
+
+Reduced reduced(const char* op, const Tensor& x, const std::vector<int>& dims) {
+  check(is_floating(x.dtype()), "[", op, "] expected a floating dtype, got ", x.dtype());
+  bool reduce[Shape::kMaxDims] = {};
+  for (int d : dims) reduce[x.shape().index(d)] = true;
+  Reduced r{x.shape(), {}, 1};
+  for (int i = 0; i < x.dim(); i++) {
+    if (reduce[i]) {
+      r.kept.set(i, 1);
+      r.count *= x.size(i);
+    } else {
+      r.dropped.push_back(x.size(i));
+    }
+  }
+  return r;
+}
+
+// g repeated to `shape`, of which it has the rank.
+Tensor expand(const Tensor& g, const Shape& shape) {
+  return add(zeros(shape, options_of(g)), g);
+}
+
+}  // namespace
+
+Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
+  const Reduced r = reduced("sum", x, dims);
+  Tensor y = empty(r.kept, options_of(x));
+  dispatch(x.device(), [&]<class K>() { K::reduce_sum(y, x); });
+  y = record("sum", y, {x}, [from = x.shape()](const Tensor& dy, Needs) -> Grads {
+    return {expand(dy, from)};
+  });
+  return keepdim ? y : y.reshape(r.dropped);
+}
+Tensor sum(const Tensor& x) { return sum(x, all_dims(x)); }
+
+Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
+  const double count = static_cast<double>(reduced("mean", x, dims).count);
+  return mul(sum(x, dims, keepdim), 1 / count);
+}
+Tensor mean(const Tensor& x) { return mean(x, all_dims(x)); }
+
+Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
+  const Reduced r = reduced("amax", x, dims);
+  Tensor y = empty(r.kept, options_of(x));
+  dispatch(x.device(), [&]<class K>() { K::reduce_max(y, x); });
+  y = record("amax", y, {x}, [x = x.detach(), y = y.detach(), dims](const Tensor& dy, Needs) -> Grads {
+    const Tensor winners = equal(x, y);
+    return {mul(winners, div(dy, sum(winners, dims, /*keepdim=*/true)))};
+  });
+  return keepdim ? y : y.reshape(r.dropped);
+}
+
+Tensor argmax(const Tensor& x) {
+  check(is_floating(x.dtype()) && x.dim() >= 1, "[argmax] expected a floating tensor with a dimension, got ",
+        x.dtype(), " ", x.shape());
+  Tensor y = empty(x.shape().without(-1), {DType::kI64, x.device()});
+  dispatch(x.device(), [&]<class K>() { K::argmax(y, x); });
+  return y;
+}
+
+namespace {
+Tensor softmax_op(const Tensor& x, bool log) {
+  const char* name = log ? "log_softmax" : "softmax";
+  check(is_floating(x.dtype()) && x.dim() >= 1, "[", name, "] expected a floating tensor with a dimension, got ",
+        x.dtype(), " ", x.shape());
+  Tensor y = empty_like(x);
+  dispatch(x.device(), [&]<class K>() { K::softmax(y, x, log); });
+  return record(name, y, {x}, [y = y.detach(), log](const Tensor& dy, Needs) -> Grads {
+    Tensor dx = empty_like(dy);
+    dispatch(dy.device(), [&]<class K>() { K::softmax_gradient(dx, dy, y, log); });
+    return {dx};
+  });
+}
+}  // namespace
+
+Tensor softmax(const Tensor& x) { return softmax_op(x, false); }
+Tensor log_softmax(const Tensor& x) { return softmax_op(x, true); }
+
+}  // namespace fulcrum

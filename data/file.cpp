@@ -1,0 +1,146 @@
+#include <fulcrum/core/check.h>
+#include <fulcrum/data/file.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+
+#ifdef FULCRUM_WITH_ZLIB
+#include <zlib.h>
+#endif
+
+namespace fulcrum {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+void check_regular(const fs::path& path, const std::string& op) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  check(fs::exists(status), "[", op, "] ", path.string(), ": expected a file, there is none");
+  check(fs::is_regular_file(status), "[", op, "] ", path.string(), ": expected a file, got a ",
+        fs::is_directory(status) ? "directory" : "special file");
+}
+
+bool starts_like_gzip(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return in.get() == 0x1f && in.get() == 0x8b;
+}
+
+}  // namespace
+
+#ifdef FULCRUM_WITH_ZLIB
+
+struct InputFile::Handle {
+  gzFile file = nullptr;
+
+  explicit Handle(const std::string& name) : file(gzopen(name.c_str(), "rb")) {
+    if (file != nullptr) gzbuffer(file, 1u << 18);
+  }
+  ~Handle() {
+    if (file != nullptr) gzclose(file);
+  }
+  bool open() const { return file != nullptr; }
+  /// Bytes read, or -1 with the reason.
+  int64_t read(void* out, size_t bytes, std::string& reason) {
+    const int got = gzread(file, out, static_cast<unsigned>(bytes));
+    if (got >= 0) return got;
+    int code = 0;
+    const char* text = gzerror(file, &code);
+    reason = code == Z_ERRNO ? std::strerror(errno) : "corrupt gzip data: " + std::string(text);
+    return -1;
+  }
+};
+
+#else
+
+struct InputFile::Handle {
+  std::FILE* file = nullptr;
+
+  explicit Handle(const std::string& name) : file(std::fopen(name.c_str(), "rb")) {}
+  ~Handle() {
+    if (file != nullptr) std::fclose(file);
+  }
+  bool open() const { return file != nullptr; }
+  int64_t read(void* out, size_t bytes, std::string& reason) {
+    const size_t got = std::fread(out, 1, bytes, file);
+    if (got == bytes || std::ferror(file) == 0) return static_cast<int64_t>(got);
+    reason = std::strerror(errno);
+    return -1;
+  }
+};
+
+#endif
+
+InputFile::InputFile(const fs::path& path, std::string op)
+    : op_(std::move(op)), name_(path.string()) {
+  check_regular(path, op_);
+  errno = 0;
+  handle_ = std::make_unique<Handle>(name_);
+  if (!handle_->open()) refuse(concat_text("cannot be opened: ", std::strerror(errno)));
+  most_bytes_ = fs::file_size(path);
+  if (starts_like_gzip(path)) {
+#ifndef FULCRUM_WITH_ZLIB
+    refuse("is gzipped and this build has no zlib (FULCRUM_ZLIB=OFF): gunzip it first");
+#endif
+    // Deflate's largest factor is 1032 (zlib's "Maximum Compression Factor").
+    most_bytes_ = most_bytes_ * 1032 + 64;
+  }
+}
+
+InputFile::~InputFile() = default;
+
+size_t InputFile::read(void* out, size_t bytes) {
+  constexpr size_t kChunk = size_t{1} << 30;  // gzread counts in int
+  size_t done = 0;
+  while (done < bytes) {
+    std::string reason;
+    const int64_t got =
+        handle_->read(static_cast<char*>(out) + done, std::min(kChunk, bytes - done), reason);
+    if (got < 0) refuse(concat_text(reason, " (after byte ", offset_, ")"));
+    if (got == 0) break;
+    done += static_cast<size_t>(got);
+    offset_ += static_cast<uint64_t>(got);
+  }
+  return done;
+}
+
+void InputFile::read_exactly(void* out, size_t bytes, const std::string& what) {
+  const uint64_t start = offset_;
+  const size_t got = read(out, bytes);
+  if (got == bytes) return;
+  refuse(start + got == 0 ? concat_text("the file is empty, expected ", what)
+                          : concat_text("truncated: expected ", bytes, " bytes of ", what,
+                                        " from byte ", start, ", the file ends at byte ", offset_));
+}
+
+void InputFile::expect_end() {
+  const uint64_t end = offset_;
+  char extra = 0;
+  if (read(&extra, 1) != 0)
+    refuse(concat_text("expected the end at byte ", end, ", got more bytes"));
+}
+
+void InputFile::refuse(const std::string& reason) const {
+  fail("[", op_, "] ", name_, ": ", reason);
+}
+
+std::vector<std::string> read_lines(const fs::path& path, const std::string& op) {
+  check_regular(path, op);
+  errno = 0;
+  std::ifstream in(path, std::ios::binary);
+  check(in.is_open(), "[", op, "] ", path.string(), ": cannot be opened: ", std::strerror(errno));
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    lines.push_back(line);
+  }
+  check(!in.bad(), "[", op, "] ", path.string(), ": ", std::strerror(errno), " after line ",
+        lines.size());
+  return lines;
+}
+
+}  // namespace fulcrum

@@ -1,0 +1,127 @@
+// Loader: batches of a data set, augmented and normalised, made ahead of time on worker threads.
+//
+//   Loader loader(train, {.batch_size = 128, .indices = subset, .shuffle = true,
+//                         .augment = {.pad = 4, .flip = true, .seed = 1},
+//                         .mean = stats.mean, .stddev = stats.stddev, .seed = 1});
+//   for (int64_t epoch = 0; epoch < 200; epoch++)
+//     for (const Batch& batch : loader.epoch(epoch)) …     // or: for (Batch batch : loader) …
+//   for (const Batch& batch : loader.epoch(17, /*first_batch=*/42)) …   // resumes there, bit for
+//   bit
+//
+// Every batch is a pure function of the options, the epoch and its number in the epoch: of the
+// number of workers, of what was loaded before and of the machine nothing shows.
+#pragma once
+
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/data/dataset.h>
+#include <fulcrum/data/sampler.h>
+
+namespace fulcrum {
+
+struct Batch {
+  Tensor images;   // [B, H, W, C] in the loader's dtype: (pixel/255 − mean) / stddev
+  Tensor labels;   // i64 [B], noisy where the data set's labels are
+  Tensor indices;  // i64 [B], of the samples in the data set
+  Tensor groups;   // i64 [B]; the labels where the data set has no groups
+  int64_t size = 0;
+};
+
+struct LoaderOptions {
+  int64_t batch_size = 128;
+  /// Samples to visit; none given: all of them.
+  std::optional<std::vector<int64_t>> indices = {};
+  bool shuffle = false;
+  /// Leaves out the last batch of an epoch where it is smaller than the others.
+  bool drop_last = false;
+  /// Random crop of the padded image and flip; the default is neither. Drawn from (augment.seed,
+  /// epoch, position in the epoch).
+  AugmentOptions augment = {};
+  /// For each channel, in units of pixel / 255. Empty: 0 and 1.
+  std::vector<double> mean = {}, stddev = {};
+  uint64_t seed = 0;  // of the shuffle
+  DType dtype = DType::kF32;
+  Device device = {};
+  /// Threads that make batches; 0: the thread that asks for them.
+  int workers = 1;
+  int prefetch = 2;  // batches that each worker may be ahead
+  /// Replaces indices, shuffle and seed.
+  std::optional<Sampler> sampler = {};
+};
+
+class BatchSource;  // loader.cpp
+
+/// The batches of one epoch, once through. Ends its threads when it is destroyed, also half-way.
+class BatchRange {
+ public:
+  class Iterator {
+   public:
+    using value_type = Batch;
+    using difference_type = std::ptrdiff_t;
+    Iterator() = default;
+    explicit Iterator(BatchRange* range) : range_(range) {}
+    const Batch& operator*() const { return range_->current_; }
+    const Batch* operator->() const { return &range_->current_; }
+    Iterator& operator++() {
+      range_->advance();
+      return *this;
+    }
+    void operator++(int) { ++*this; }
+    friend bool operator==(const Iterator& i, std::default_sentinel_t) { return i.at_end(); }
+
+   private:
+    bool at_end() const { return range_->current_.size == 0; }
+    BatchRange* range_ = nullptr;
+  };
+
+  BatchRange(std::shared_ptr<const BatchSource> source, int64_t epoch, int64_t first_batch);
+  BatchRange(BatchRange&&) noexcept;
+  BatchRange& operator=(BatchRange&&) noexcept;
+  ~BatchRange();
+
+  /// Makes the first batch; the iterator is valid while the range is and is not moved.
+  Iterator begin();
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  friend class Iterator;
+  void advance();
+  struct Work;
+  std::unique_ptr<Work> work_;
+  Batch current_;  // size 0 after the last
+};
+
+class Loader {
+ public:
+  /// The data set is not copied: it must outlive the loader and its ranges. An Error for options
+  /// that make no sense, with the option's name.
+  Loader(const Dataset& dataset, LoaderOptions options);
+  Loader(const Dataset&&, LoaderOptions) = delete;
+
+  /// Samples an epoch, without those that drop_last leaves out.
+  int64_t size() const;
+  /// Batches an epoch.
+  int64_t batches() const;
+  const Dataset& dataset() const;
+  const LoaderOptions& options() const;
+  /// Indices of the samples of an epoch in their order, [size()].
+  std::vector<int64_t> order(int64_t epoch) const;
+
+  /// Batches first_batch, …, batches() − 1 of an epoch.
+  BatchRange epoch(int64_t epoch, int64_t first_batch = 0) const;
+
+  /// Epoch 0 the first time, then 1, 2, …; ends the range that the previous begin() started.
+  BatchRange::Iterator begin();
+  std::default_sentinel_t end() const { return {}; }
+
+ private:
+  std::shared_ptr<const BatchSource> source_;
+  int64_t next_epoch_ = 0;
+  std::unique_ptr<BatchRange> range_;
+};
+
+}  // namespace fulcrum

@@ -1,0 +1,174 @@
+// The layers. Names, options and defaults are PyTorch's; images are NHWC.
+//
+//   Conv2d conv({.in = 3, .out = 16, .kernel = 3, .padding = 1, .bias = false});
+//   BatchNorm bn({.channels = 16});
+//   Tensor y = bn.fused(conv(x), {.relu = true});
+//
+// The dtype of the batch decides the arithmetic: weights are taken as weight.as(x.dtype()), which
+// is the twin of a model moved to bf16; per-channel vectors stay f32 (f64 in an f64 model).
+#pragma once
+
+#include <optional>
+
+#include <fulcrum/core/ops.h>
+#include <fulcrum/layers/module.h>
+
+namespace fulcrum {
+
+struct Conv2dOptions {
+  int64_t in;
+  int64_t out;
+  Size2 kernel;
+  Size2 stride = 1;
+  Size2 padding = 0;
+  Size2 dilation = 1;
+  int64_t groups = 1;
+  bool bias = true;
+  Init weight_init = Init::pytorch();
+};
+
+/// x [N, H, W, in] → [N, H', W', out]. The bias starts uniform in ±1/√fan_in.
+class Conv2d : public Module {
+ public:
+  explicit Conv2d(const Conv2dOptions& options);
+  Tensor forward(const Tensor& x) override;
+  const Conv2dOptions& options() const { return options_; }
+  Tensor weight;  // [out, kh, kw, in / groups]
+  Tensor bias;    // [out], or undefined
+
+ private:
+  Conv2dOptions options_;
+};
+
+struct BatchNormLayerOptions {
+  int64_t channels;
+  double eps = 1e-5;
+  double momentum = 0.1;
+  bool affine = true;
+};
+
+/// PyTorch's BatchNorm1d and BatchNorm2d: over all but the last dimension of x [N, C] or
+/// [N, H, W, C]. Training on one value per channel is an Error.
+class BatchNorm : public Module {
+ public:
+  /// What follows in the same kernel: relu?(bn(x) + residual).
+  struct Fusion {
+    Tensor residual = {};  // like x, or undefined
+    bool relu = false;
+  };
+
+  explicit BatchNorm(const BatchNormLayerOptions& options);
+  Tensor forward(const Tensor& x) override;
+  /// bn(x), residual sum and ReLU in one pass over memory; the observer sees the result.
+  Tensor fused(const Tensor& x, const Fusion& fusion) { return observed(normalise(x, fusion)); }
+  Tensor weight, bias;               // [C], 1 and 0 at first; undefined when not affine
+  Tensor running_mean, running_var;  // [C]; the variance is the unbiased one
+  Tensor num_batches_tracked;        // i64 [], on the host
+
+ private:
+  Tensor normalise(const Tensor& x, const Fusion& fusion);
+  BatchNormLayerOptions options_;
+};
+
+struct LinearOptions {
+  int64_t in;
+  int64_t out;
+  bool bias = true;
+  Init weight_init = Init::pytorch();
+};
+
+/// x [..., in] → [..., out]. The bias starts uniform in ±1/√in.
+class Linear : public Module {
+ public:
+  explicit Linear(const LinearOptions& options);
+  Tensor forward(const Tensor& x) override;
+  Tensor weight;  // [out, in]
+  Tensor bias;    // [out], or undefined
+};
+
+struct NormedLinearOptions {
+  int64_t in;
+  int64_t out;
+};
+
+/// The cosine of x [..., in] with each class vector, the head of LDAM (Cao et al., NeurIPS 2019):
+/// both are divided by max(‖·‖₂, 1e-12), there is no bias. The class vectors start as uniform
+/// directions of length 1. The reference's weight is [in, out]; here it is [out, in], as Linear's.
+/// Computed, and returned, in the dtype of the master (f32 in a bf16 run): LDAM scales cosines by
+/// 30, and bf16 resolves them to 1/256 only.
+class NormedLinear : public Module {
+ public:
+  explicit NormedLinear(const NormedLinearOptions& options);
+  Tensor forward(const Tensor& x) override;
+  Tensor weight;  // [out, in]
+};
+
+struct DropoutOptions {
+  double p = 0.5;                     // in [0, 1)
+  std::optional<uint64_t> seed = {};  // default: the model's
+};
+
+/// In training, zeroes elements with probability p and scales the rest by 1/(1−p). The masks come
+/// from a generator of its own (Module::named_generators), so that two layers never share one.
+class Dropout : public Module {
+ public:
+  explicit Dropout(const DropoutOptions& options);
+  Tensor forward(const Tensor& x) override;
+  void set_p(double p);
+
+ private:
+  double p_;
+  Generator& generator_;
+};
+
+class ReLU : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return relu(x); }
+};
+
+class MaxPool2d : public Module {
+ public:
+  explicit MaxPool2d(const PoolOptions& options) : options_(options) {}
+  Tensor forward(const Tensor& x) override { return max_pool2d(x, options_); }
+
+ private:
+  PoolOptions options_;
+};
+
+class AvgPool2d : public Module {
+ public:
+  explicit AvgPool2d(const PoolOptions& options) : options_(options) {}
+  Tensor forward(const Tensor& x) override { return avg_pool2d(x, options_); }
+
+ private:
+  PoolOptions options_;
+};
+
+/// x [N, H, W, C] → [N, C], the mean over the image.
+class GlobalAvgPool2d : public Module {
+ public:
+  Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
+};
+
+/// x [N, ...] → [N, rest]. Images come out in PyTorch's order C, H, W, so that the weights of a
+/// Linear behind it mean the same in both libraries; that costs a copy unless H = W = 1.
+class Flatten : public Module {
+ public:
+  Tensor forward(const Tensor& x) override;
+};
+
+/// One after another; children are named "0", "1", …
+///
+///   Sequential net(seed);
+///   net.append<Linear>(LinearOptions{.in = 8, .out = 2});
+class Sequential : public Module {
+ public:
+  using Module::Module;
+  template <class T, class... Args>
+  T& append(Args&&... args) {
+    return add<T>(std::to_string(children().size()), std::forward<Args>(args)...);
+  }
+  Tensor forward(const Tensor& x) override;
+};
+
+}  // namespace fulcrum

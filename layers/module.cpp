@@ -1,0 +1,343 @@
+#include <fulcrum/layers/module.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include <fulcrum/core/arena.h>
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops.h>
+
+namespace fulcrum {
+
+namespace {
+
+thread_local ForwardObserver* observer = nullptr;
+
+// The parent and name that the next Module constructed on this thread takes.
+struct PendingAdoption {
+  Module* parent = nullptr;
+  std::string name;
+};
+thread_local PendingAdoption pending;
+
+// Generators of one model differ in the upper bits, which no stream number of random.h uses.
+constexpr uint64_t kGeneratorStep = uint64_t{1} << 40;
+
+struct Fans {
+  double in, out;
+};
+
+Fans fans_of(const NamedTensor& p) {
+  const Shape& s = p.tensor.shape();
+  check(p.convolution || s.dim() == 2, "[init] expected a matrix or a convolution weight for ",
+        p.name, ", got ", s);
+  const double window = p.convolution ? static_cast<double>(s[1] * s[2]) : 1;
+  return {window * static_cast<double>(s[-1]), window * static_cast<double>(s[0])};
+}
+
+double stddev_of(const NamedTensor& p, const Init& init) {
+  const Fans fans = fans_of(p);
+  const bool xavier =
+      init.kind == Init::Kind::kXavierUniform || init.kind == Init::Kind::kXavierNormal;
+  if (xavier) return init.a * std::sqrt(2 / (fans.in + fans.out));
+  return init.a / std::sqrt(init.fan == Init::Fan::kIn ? fans.in : fans.out);
+}
+
+void draw(Tensor& t, const NamedTensor& p, const Init& init, uint64_t seed, uint64_t stream) {
+  switch (init.kind) {
+    case Init::Kind::kConstant:
+      dispatch(t.device(), [&]<class K>() { K::fill(t, init.a); });
+      return;
+    case Init::Kind::kUniform:
+      return fill_uniform(t, init.a, init.b, seed, stream);
+    case Init::Kind::kNormal:
+      return fill_normal(t, init.a, init.b, seed, stream);
+    case Init::Kind::kKaimingUniform:
+    case Init::Kind::kXavierUniform: {
+      const double bound = std::sqrt(3.0) * stddev_of(p, init);
+      return fill_uniform(t, -bound, bound, seed, stream);
+    }
+    case Init::Kind::kKaimingNormal:
+    case Init::Kind::kXavierNormal:
+      return fill_normal(t, 0, stddev_of(p, init), seed, stream);
+  }
+  fail("[init] corrupt kind ", static_cast<int>(init.kind));
+}
+
+Shape oihw(const Shape& s) {
+  return {s[0], s[3], s[1], s[2]};
+}
+
+// Shape in a state dict.
+Shape disk_shape(const NamedTensor& t) {
+  return t.convolution ? oihw(t.tensor.shape()) : t.tensor.shape();
+}
+
+std::string join(const std::string& prefix, const std::string& name) {
+  return prefix.empty() ? name : prefix + "." + name;
+}
+
+void append_list(std::string& text, const char* what, const std::vector<std::string>& names) {
+  if (names.empty()) return;
+  text += concat_text("\n  ", what, " (", names.size(), "):");
+  for (const std::string& name : names) text += "\n    " + name;
+}
+
+}  // namespace
+
+Tensor to_oihw(const Tensor& weight) {
+  check(weight.dim() == 4, "[to_oihw] expected [out, kh, kw, in], got ", weight.shape());
+  const NoGrad no_grad;
+  const Shape& s = weight.shape();
+  return transpose(weight.reshape({s[0], s[1] * s[2], s[3]}), 1, 2).reshape(oihw(s));
+}
+
+Tensor from_oihw(const Tensor& weight) {
+  check(weight.dim() == 4, "[from_oihw] expected [out, in, kh, kw], got ", weight.shape());
+  const NoGrad no_grad;
+  const Shape& s = weight.shape();
+  return transpose(weight.reshape({s[0], s[1], s[2] * s[3]}), 1, 2)
+      .reshape({s[0], s[2], s[3], s[1]});
+}
+
+void fill(const NamedTensor& parameter, const Init& init, uint64_t seed, uint64_t stream) {
+  const Tensor& target = parameter.tensor;
+  Tensor host = empty(disk_shape(parameter));
+  draw(host, parameter, init, seed, stream);
+  target.detach().copy_from(parameter.convolution ? from_oihw(host) : host);
+  refresh_twin(target);
+}
+
+// ---- construction ----
+
+Module::Adoption::Adoption(Module& parent, std::string name) {
+  parent.check_new_name(name);
+  pending = {&parent, std::move(name)};
+}
+// Cleared also when the constructor's arguments threw before a Module took it.
+Module::Adoption::~Adoption() {
+  pending = {};
+}
+
+Module::Module(std::optional<uint64_t> seed) : seed_(seed) {
+  // Taken, not read: modules made inside the child's constructor are not the child.
+  PendingAdoption adoption = std::exchange(pending, {});
+  parent_ = adoption.parent;
+  name_ = std::move(adoption.name);
+}
+
+void Module::check_new_name(const std::string& name) const {
+  const auto same = [&](const auto& other) { return other.name == name; };
+  const bool used =
+      std::any_of(parameters_.begin(), parameters_.end(), same) ||
+      std::any_of(buffers_.begin(), buffers_.end(), same) ||
+      std::any_of(children_.begin(), children_.end(), [&](auto& c) { return c->name_ == name; }) ||
+      std::any_of(generators_.begin(), generators_.end(), [&](auto& g) { return g.first == name; });
+  check(!name.empty() && name.find('.') == std::string::npos && !used,
+        "[module] expected a new name without dots in '", full_name(), "', got '", name, "'");
+}
+
+Module& Module::root() {
+  Module* m = this;
+  while (m->parent_) m = m->parent_;
+  return *m;
+}
+
+uint64_t Module::seed() const {
+  const Module* m = this;
+  while (!m->seed_ && m->parent_) m = m->parent_;
+  return m->seed_.value_or(0);
+}
+
+std::string Module::full_name() const {
+  return parent_ ? join(parent_->full_name(), name_) : name_;
+}
+
+Tensor Module::add_parameter(const std::string& name, const Shape& shape, const Init& init,
+                             Layout layout) {
+  check_new_name(name);
+  Tensor t = empty(shape);
+  t.set_requires_grad();
+  parameters_.push_back({name, t, layout == Layout::kConvolution});
+  fill(parameters_.back(), init, seed(), streams::kInit + root().parameter_count_++);
+  return t;
+}
+
+Tensor Module::add_buffer(const std::string& name, Tensor value) {
+  check_new_name(name);
+  buffers_.push_back({name, value});
+  return value;
+}
+
+Generator& Module::add_generator(const std::string& name, uint64_t stream,
+                                 std::optional<uint64_t> own_seed) {
+  check_new_name(name);
+  const uint64_t own_stream = stream + kGeneratorStep * root().generator_count_++;
+  generators_.emplace_back(name,
+                           std::make_unique<Generator>(own_seed.value_or(seed()), own_stream));
+  return *generators_.back().second;
+}
+
+// ---- the tree ----
+
+// Calls f(module, full name from where the walk began) for a module and all below it.
+template <class Self, class F>
+void Module::walk(Self& self, const std::string& prefix, F& f) {
+  f(self, prefix);
+  for (const auto& child : self.children_) {
+    Self& c = *child;
+    walk(c, join(prefix, c.name_), f);
+  }
+}
+
+template <class Get>
+std::vector<NamedTensor> Module::collect(Get get) const {
+  std::vector<NamedTensor> all;
+  auto visit = [&](const Module& m, const std::string& prefix) {
+    for (const NamedTensor& t : get(m))
+      all.push_back({join(prefix, t.name), t.tensor, t.convolution});
+  };
+  walk(*this, "", visit);
+  return all;
+}
+
+std::vector<NamedTensor> Module::named_parameters() const {
+  return collect([](const Module& m) -> const auto& { return m.parameters_; });
+}
+std::vector<NamedTensor> Module::named_buffers() const {
+  return collect([](const Module& m) -> const auto& { return m.buffers_; });
+}
+
+std::vector<Tensor> Module::parameters() const {
+  std::vector<Tensor> all;
+  for (const NamedTensor& p : named_parameters())
+    if (p.tensor.requires_grad()) all.push_back(p.tensor);
+  return all;
+}
+
+std::vector<std::pair<std::string, Generator*>> Module::named_generators() {
+  std::vector<std::pair<std::string, Generator*>> all;
+  auto visit = [&](Module& m, const std::string& prefix) {
+    for (const auto& [name, generator] : m.generators_)
+      all.emplace_back(join(prefix, name), generator.get());
+  };
+  walk(*this, "", visit);
+  return all;
+}
+
+int64_t Module::num_parameters() const {
+  int64_t n = 0;
+  for (const NamedTensor& p : named_parameters()) n += p.tensor.numel();
+  return n;
+}
+
+void Module::train(bool on) {
+  auto visit = [&](Module& m, const std::string&) { m.training_ = on; };
+  walk(*this, "", visit);
+}
+
+// ---- device and dtype ----
+
+void Module::to(Device device, DType dtype) {
+  check(is_floating(dtype), "[module] expected f32, bf16 or f64 batches, got ", dtype);
+  const DType master = dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+  std::vector<Tensor> all;
+  for (const NamedTensor& p : named_parameters()) {
+    if (p.tensor.node()) p.tensor.node()->twin = {};  // of an earlier to()
+    all.push_back(p.tensor);
+  }
+  if (!all.empty()) {
+    const std::optional<DType> twin =
+        dtype == DType::kBf16 ? std::optional(DType::kBf16) : std::nullopt;
+    arena_grads_ = Arena::lay_out(all, {master, device}, twin).grads;
+  }
+  for (NamedTensor& b : named_buffers())
+    if (is_floating(b.tensor.dtype())) b.tensor.rebind(b.tensor.to(master).to(device));
+  for (auto& [name, generator] : named_generators())
+    generator->position = generator->position.to(device);
+}
+
+void Module::zero_grad() {
+  // One fill, as long as nobody has laid the parameters out anew.
+  const auto clear = [](Tensor grad) {
+    dispatch(grad.device(), [&]<class K>() { K::fill(grad, 0); });
+  };
+  const std::vector<Tensor> all = parameters();
+  const bool whole = arena_grads_ && std::all_of(all.begin(), all.end(), [&](const Tensor& p) {
+                       return p.grad() && p.grad().storage() == arena_grads_.storage();
+                     });
+  if (whole) return clear(arena_grads_);
+  for (const Tensor& p : all)
+    if (p.grad()) clear(p.grad());
+}
+
+// ---- state ----
+
+TensorMap Module::state_dict() const {
+  TensorMap dict;
+  const auto add_all = [&](const std::vector<NamedTensor>& tensors) {
+    for (const NamedTensor& t : tensors) {
+      const Tensor copy = t.convolution ? to_oihw(t.tensor) : t.tensor.clone();
+      dict.emplace(t.name, copy.to(Device()));
+    }
+  };
+  add_all(named_parameters());
+  add_all(named_buffers());
+  return dict;
+}
+
+LoadReport Module::load_state_dict(const TensorMap& dict, bool strict) {
+  std::vector<NamedTensor> targets = named_parameters();
+  for (NamedTensor& b : named_buffers()) targets.push_back(std::move(b));
+  LoadReport report;
+  std::vector<std::string> wrong;
+  std::set<std::string> known;
+  for (const NamedTensor& t : targets) {
+    known.insert(t.name);
+    const bool floating = is_floating(t.tensor.dtype());
+    const auto it = dict.find(t.name);
+    if (it == dict.end()) {
+      if (floating) report.missing.push_back(t.name);
+    } else if (it->second.shape() != disk_shape(t) || is_floating(it->second.dtype()) != floating) {
+      wrong.push_back(concat_text(t.name, ": expected ", floating ? "floating " : "integer ",
+                                  disk_shape(t), ", got ", it->second.dtype(), " ",
+                                  it->second.shape()));
+    }
+  }
+  for (const auto& [name, tensor] : dict)
+    if (!known.contains(name)) report.unexpected.push_back(name);
+  const bool complete = report.missing.empty() && report.unexpected.empty();
+  if (!wrong.empty() || (strict && !complete)) {
+    std::string text = "[load_state_dict] expected the tensors of this model, got others";
+    if (strict) append_list(text, "missing", report.missing);
+    if (strict) append_list(text, "unexpected", report.unexpected);
+    append_list(text, "wrong shape or dtype", wrong);
+    fail(text);
+  }
+  const NoGrad no_grad;
+  for (const NamedTensor& t : targets) {
+    const auto it = dict.find(t.name);
+    if (it == dict.end()) continue;
+    t.tensor.detach().copy_from(t.convolution ? from_oihw(it->second) : it->second);
+    refresh_twin(t.tensor);
+  }
+  return report;
+}
+
+// ---- observation ----
+
+ForwardObserver::ForwardObserver(Callback callback)
+    : callback_(std::move(callback)), previous_(std::exchange(observer, this)) {}
+ForwardObserver::~ForwardObserver() {
+  observer = previous_;
+}
+
+Tensor Module::observed(Tensor y) const {
+  if (observer) [[unlikely]]
+    observer->callback_(full_name(), y);
+  return y;
+}
+
+}  // namespace fulcrum

@@ -1,0 +1,93 @@
+// Residual networks for small images (He et al., "Deep Residual Learning for Image Recognition",
+// CVPR 2016, §4.2) with parameter-free shortcuts, option A: the networks of the long-tailed CIFAR
+// papers.
+//
+//   Resnet net = resnet32({.classes = 10});
+//   Tensor logits = net(images);                          // [N, H, W, 3] → [N, 10]
+//   Resnet other = make_resnet("resnet8", {.channels = 1});  // by name; model_names() lists them
+//
+// conv1 3×3 to 16 channels, bn1, ReLU; layer1, layer2, layer3 of n basic blocks with 16, 32, 64
+// channels, the last two at half the resolution; global average pool; dropout; fc. Depth 6n + 2.
+// Convolutions and fc start Kaiming normal (fan in), as in
+// https://github.com/akamaster/pytorch_resnet_cifar10 and https://github.com/kaidic/LDAM-DRW;
+// parameter names are torchvision's.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fulcrum/layers/layers.h>
+
+namespace fulcrum {
+
+struct ResnetOptions {
+  int64_t classes = 10;
+  int64_t channels = 3;      // of the images
+  double dropout = 0;        // before fc
+  bool normed_head = false;  // fc is a NormedLinear (LDAM)
+  uint64_t seed = 0;         // of the initial weights and the dropout
+};
+
+/// Option A: x[:, ::stride, ::stride, :] with (out − C)/2 zero channels on either side.
+/// x [N, H, W, C] → [N, ⌈H/stride⌉, ⌈W/stride⌉, out]; out − C must be even and not negative.
+Tensor pad_shortcut(const Tensor& x, int64_t stride, int64_t out);
+
+struct BasicBlockOptions {
+  int64_t in;
+  int64_t out;
+  int64_t stride = 1;
+};
+
+/// relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x)).
+class BasicBlock : public Module {
+ public:
+  explicit BasicBlock(const BasicBlockOptions& options);
+  Tensor forward(const Tensor& x) override;
+
+ private:
+  BasicBlockOptions options_;
+  Conv2d& conv1_;
+  BatchNorm& bn1_;
+  Conv2d& conv2_;
+  BatchNorm& bn2_;
+};
+
+class Resnet : public Module {
+ public:
+  /// An Error unless depth = 6n + 2 with n ≥ 1.
+  Resnet(int64_t depth, const ResnetOptions& options);
+  /// x [N, H, W, channels] → logits [N, classes].
+  Tensor forward(const Tensor& x) override;
+  /// x → [N, 64], what fc sees before dropout.
+  Tensor features(const Tensor& x);
+  /// Multiply-adds of one forward pass of one image; convolutions and fc.
+  int64_t multiply_adds(int64_t height, int64_t width) const;
+  const ResnetOptions& options() const { return options_; }
+
+ private:
+  Sequential& add_layer(const std::string& name, const BasicBlockOptions& first);
+
+  int64_t blocks_;  // n, in each of the three layers
+  ResnetOptions options_;
+  Conv2d& conv1_;
+  BatchNorm& bn1_;
+  Sequential& layer1_;
+  Sequential& layer2_;
+  Sequential& layer3_;
+  Dropout* dropout_;  // null without dropout
+  Module& fc_;
+};
+
+Resnet resnet8(const ResnetOptions& options = {});
+Resnet resnet20(const ResnetOptions& options = {});
+Resnet resnet32(const ResnetOptions& options = {});
+Resnet resnet44(const ResnetOptions& options = {});
+Resnet resnet56(const ResnetOptions& options = {});
+Resnet resnet110(const ResnetOptions& options = {});
+
+/// The network of this name. An unknown one is an Error that lists model_names().
+Resnet make_resnet(std::string_view name, const ResnetOptions& options = {});
+std::vector<std::string> model_names();
+
+}  // namespace fulcrum

@@ -1,0 +1,157 @@
+#include <fulcrum/optim/optimizer.h>
+
+#include <cmath>
+
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/ops.h>
+#include <fulcrum/core/profile.h>
+
+namespace fulcrum {
+
+namespace {
+
+std::vector<ParamGroup> one_group(std::vector<Tensor> parameters) {
+  std::vector<ParamGroup> groups(1);
+  groups[0].parameters = std::move(parameters);
+  return groups;
+}
+
+void check_positive(const char* what, double value, bool zero_allowed) {
+  check(std::isfinite(value) && (value > 0 || (zero_allowed && value == 0)), "[optimizer] expected ",
+        what, zero_allowed ? " >= 0" : " > 0", ", got ", value);
+}
+
+Segments make_segments(const std::vector<ParamGroup>& groups, const Arena& arena, Device device) {
+  std::vector<int64_t> offset, size;
+  std::vector<double> group;
+  for (size_t g = 0; g < groups.size(); g++) {
+    for (const Tensor& p : groups[g].parameters) {
+      offset.push_back(arena.offsets[offset.size()]);
+      size.push_back(p.numel());
+      group.push_back(static_cast<double>(g));
+    }
+  }
+  const Shape shape{static_cast<int64_t>(offset.size())};
+  Segments s;
+  s.offset = from_vector(shape, offset, device);
+  s.size = from_vector(shape, size, device);
+  s.group = from_vector(shape, group, {DType::kI32, device});
+  s.hyper = zeros({static_cast<int64_t>(groups.size()), 2}, {DType::kF64, device});
+  return s;
+}
+
+}  // namespace
+
+Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_decay, double max_norm)
+    : groups_(std::move(groups)), lr_(lr), weight_decay_(weight_decay), max_norm_(max_norm) {
+  check_positive("weight_decay", weight_decay, true);
+  check_positive("max_norm", max_norm, true);
+  for (const ParamGroup& g : groups_) {
+    for (const Tensor& p : g.parameters) {
+      check(p.requires_grad() && p.node()->is_leaf(), "[optimizer] expected leaves that require a gradient");
+      parameters_.push_back(p);
+    }
+  }
+  check(!parameters_.empty(), "[optimizer] expected at least one parameter");
+  const Tensor& first = parameters_[0];
+  const std::optional<Arena> held = Arena::holding(parameters_);
+  arena_ = held ? *held : Arena::lay_out(parameters_, options_of(first));
+  segments_ = make_segments(groups_, arena_, first.device());
+  control_ = zeros({kControlSize}, {DType::kF64, first.device()});
+  risk_ = std::make_unique<MeanRisk>(MeanOptions{}, first.device());
+  set_lr(lr);
+}
+
+Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
+  check(losses.dim() == 1 && losses.dtype() == arena_.values.dtype(), "[weigh] expected losses ",
+        arena_.values.dtype(), " [B], one per sample, got ", losses.dtype(), " ", losses.shape());
+  const Tensor values = losses.detach();
+  weights_ = risk_->weights(values, context);
+  dispatch(losses.device(), [&]<class K>() { K::check_finite(control_, values); });
+  profile_mark("weights");
+  return sum(mul(losses, weights_));
+}
+
+void Optimizer::zero_grad() {
+  dispatch(arena_.grads.device(), [&]<class K>() { K::fill(arena_.grads, 0); });
+  profile_mark("zero_grad");
+}
+
+void Optimizer::step() {
+  dispatch(arena_.values.device(),
+           [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
+  update();
+  profile_mark("update");
+}
+
+void Optimizer::clear_non_finite() {
+  Tensor bad = control_.slice(kBad, kBad + 1);
+  dispatch(bad.device(), [&]<class K>() { K::fill(bad, 0); });
+}
+
+void Optimizer::set_lr(double lr) {
+  check_positive("lr", lr, true);
+  lr_ = lr;
+  std::vector<double> hyper;
+  for (const ParamGroup& g : groups_) {
+    hyper.push_back(lr * g.lr_scale);
+    hyper.push_back(g.weight_decay.value_or(weight_decay_));
+  }
+  segments_.hyper.copy_from(from_vector(segments_.hyper.shape(), hyper, options_of(segments_.hyper)));
+}
+
+std::map<std::string, Tensor> Optimizer::state() {
+  std::map<std::string, Tensor> state{{"control", control_}};
+  for (auto& [key, tensor] : risk_->state()) state["risk." + key] = tensor;
+  return state;
+}
+
+std::map<std::string, std::vector<Tensor>> Optimizer::slots() const {
+  std::map<std::string, std::vector<Tensor>> views;
+  for (const auto& [name, arena] : slots_)
+    for (size_t i = 0; i < parameters_.size(); i++)
+      views[name].emplace_back(arena.storage(), static_cast<size_t>(arena_.offsets[i]) * size_of(arena.dtype()),
+                               parameters_[i].shape(), arena.dtype());
+  return views;
+}
+
+Tensor Optimizer::add_slot(const char* name) {
+  return slots_[name] = zeros(arena_.values.shape(), options_of(arena_.values));
+}
+
+Sgd::Sgd(std::vector<Tensor> parameters, const SgdOptions& options)
+    : Sgd(one_group(std::move(parameters)), options) {}
+
+Sgd::Sgd(std::vector<ParamGroup> groups, const SgdOptions& o)
+    : Optimizer(std::move(groups), o.lr, o.weight_decay, o.max_norm), rule_{o.momentum, o.nesterov} {
+  check(o.momentum >= 0 && o.momentum < 1, "[optimizer] expected momentum in [0, 1), got ", o.momentum);
+  check(!o.nesterov || o.momentum > 0, "[optimizer] expected momentum > 0 with nesterov");
+  if (o.momentum > 0) momentum_ = add_slot("momentum");
+}
+
+void Sgd::update() {
+  dispatch(arena_.values.device(), [&]<class K>() {
+    K::sgd_update(arena_.values, momentum_, arena_.twin, arena_.grads, control_, segments_, rule_);
+  });
+}
+
+Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
+    : Adam(one_group(std::move(parameters)), options) {}
+
+Adam::Adam(std::vector<ParamGroup> groups, const AdamOptions& o)
+    : Optimizer(std::move(groups), o.lr, o.weight_decay, o.max_norm),
+      rule_{o.beta1, o.beta2, o.eps, o.decoupled} {
+  check(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1,
+        "[optimizer] expected betas in [0, 1), got ", o.beta1, " and ", o.beta2);
+  check_positive("eps", o.eps, true);
+  first_ = add_slot("first_moment");
+  second_ = add_slot("second_moment");
+}
+
+void Adam::update() {
+  dispatch(arena_.values.device(), [&]<class K>() {
+    K::adam_update(arena_.values, first_, second_, arena_.twin, arena_.grads, control_, segments_, rule_);
+  });
+}
+
+}  // namespace fulcrum

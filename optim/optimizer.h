@@ -1,0 +1,126 @@
+// Optimisers: SGD, Adam and AdamW over parameter arenas, each with a Risk that weighs the samples.
+//
+//   Sgd opt(net.parameters(), {.lr = 0.1, .momentum = 0.9, .weight_decay = 2e-4});
+//   opt.zero_grad();
+//   opt.weigh(cross_entropy(net(images), labels)).backward();   // Σ p_i l_i; the mean by default
+//   opt.step();
+//
+// ABSGD is in absgd.h. After the first non-finite loss or gradient step() changes nothing any more,
+// so that the last good weights survive until somebody looks: finite().
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fulcrum/core/arena.h>
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/optim/risk.h>
+
+namespace fulcrum {
+
+/// Parameters that share hyper-parameters.
+struct ParamGroup {
+  std::vector<Tensor> parameters;
+  double lr_scale = 1;                 // times the optimiser's learning rate
+  std::optional<double> weight_decay;  // instead of the optimiser's
+};
+
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+  Optimizer(const Optimizer&) = delete;
+  Optimizer& operator=(const Optimizer&) = delete;
+
+  /// Σ pᵢ lᵢ of losses [B], to be differentiated; p from the risk, without gradient.
+  Tensor weigh(const Tensor& losses, const BatchContext& context = {});
+  /// The weights of the last weigh(), [B].
+  const Tensor& weights() const { return weights_; }
+  /// Sets every gradient to zero.
+  void zero_grad();
+  /// Clips, where asked to, and updates every parameter (and its bf16 twin).
+  void step();
+
+  double lr() const { return lr_; }
+  void set_lr(double lr);
+  Risk& risk() { return *risk_; }
+  void set_risk(std::unique_ptr<Risk> risk) { risk_ = std::move(risk); }
+
+  /// Norm of all gradients before clipping in the last step. Waits for the device.
+  double gradient_norm() const { return control_.to_vector()[kNorm]; }
+  /// Steps done. Waits for the device.
+  int64_t steps() const { return static_cast<int64_t>(control_.to_vector()[kStep]); }
+  /// False from the first non-finite loss or gradient on. Waits for the device.
+  bool finite() const { return control_.to_vector()[kBad] == 0; }
+  /// Lets step() update again.
+  void clear_non_finite();
+
+  /// What a checkpoint must hold beside the parameters: handles on live tensors, to be saved from
+  /// or copied into. Keys "control", "risk.…".
+  std::map<std::string, Tensor> state();
+  /// The optimiser's memory of each parameter, in the order of parameters(): {"momentum": […]}.
+  std::map<std::string, std::vector<Tensor>> slots() const;
+  const std::vector<Tensor>& parameters() const { return parameters_; }
+
+ protected:
+  Optimizer(std::vector<ParamGroup> groups, double lr, double weight_decay, double max_norm);
+  /// A zeroed arena laid out like the parameters.
+  Tensor add_slot(const char* name);
+  virtual void update() = 0;
+
+  Arena arena_;
+  Segments segments_;
+  Tensor control_;  // f64 [kControlSize]
+
+ private:
+  std::vector<ParamGroup> groups_;
+  std::vector<Tensor> parameters_;
+  std::map<std::string, Tensor> slots_;
+  std::unique_ptr<Risk> risk_;
+  Tensor weights_;
+  double lr_, weight_decay_, max_norm_;
+};
+
+struct SgdOptions {
+  double lr;
+  double momentum = 0;
+  double weight_decay = 0;
+  bool nesterov = false;
+  double max_norm = 0;  // clip the gradient to this norm; 0: do not
+};
+
+/// torch.optim.SGD.
+class Sgd : public Optimizer {
+ public:
+  Sgd(std::vector<Tensor> parameters, const SgdOptions& options);
+  Sgd(std::vector<ParamGroup> groups, const SgdOptions& options);
+
+ private:
+  void update() override;
+  SgdRule rule_;
+  Tensor momentum_;
+};
+
+struct AdamOptions {
+  double lr;
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  double weight_decay = 0;
+  bool decoupled = false;  // true: AdamW
+  double max_norm = 0;
+};
+
+/// torch.optim.Adam and, with `decoupled`, torch.optim.AdamW.
+class Adam : public Optimizer {
+ public:
+  Adam(std::vector<Tensor> parameters, const AdamOptions& options);
+  Adam(std::vector<ParamGroup> groups, const AdamOptions& options);
+
+ private:
+  void update() override;
+  AdamRule rule_;
+  Tensor first_, second_;
+};
+
+}  // namespace fulcrum

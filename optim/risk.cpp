@@ -1,0 +1,88 @@
+#include <fulcrum/optim/risk.h>
+
+#include <cmath>
+
+namespace fulcrum {
+
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+Tensor like_losses(const Tensor& losses) { return empty(losses.shape(), options_of(losses)); }
+
+// A number in device memory, set without waiting for the device.
+void set_element(Tensor& t, int64_t index, double value) {
+  Tensor element = t.slice(index, index + 1);
+  dispatch(t.device(), [&]<class K>() { K::fill(element, value); });
+}
+
+void check_lambda(double lambda) {
+  // 1/λ must be a finite f32.
+  check(std::abs(lambda) >= 1e-30, "[risk] expected |lambda| >= 1e-30 (inf for plain SGD), got ", lambda);
+}
+
+}  // namespace
+
+Risk::Risk(Device device) : statistics_(zeros({kRiskStatisticsSize}, {DType::kF64, device})) {}
+
+RiskSummary Risk::summary() const {
+  const auto s = statistics_.to_vector();
+  const double steps = s[kSteps];
+  if (steps == 0) return {};
+  return {s[kSumLogMean] / steps, s[kSumWeight] / steps, s[kSumEffective] / steps,
+          static_cast<int64_t>(steps)};
+}
+
+void Risk::reset_summary() {
+  dispatch(statistics_.device(), [&]<class K>() { K::fill(statistics_, 0); });
+}
+
+MeanRisk::MeanRisk(MeanOptions options, Device device) : Risk(device), options_(std::move(options)) {}
+
+Tensor MeanRisk::weights(const Tensor& losses, const BatchContext& context) {
+  check(!options_.class_weight || (context.groups && context.groups.shape() == losses.shape()),
+        "[risk] expected a group for each of the ", losses.numel(), " losses: the mean is normalised by class weights");
+  Tensor p = like_losses(losses);
+  dispatch(losses.device(), [&]<class K>() {
+    K::mean_weights(p, statistics_, losses, options_.class_weight, context.groups);
+  });
+  return p;
+}
+
+KlRisk::KlRisk(const KlRiskOptions& o, Device device)
+    : Risk(device), options_(o), state_(zeros({kKlStateSize}, {DType::kF64, device})) {
+  check_lambda(o.lambda);
+  check(o.gamma > 0 && o.gamma <= 1, "[risk] expected gamma in (0, 1], got ", o.gamma);
+  check(o.alpha > 0 && std::isfinite(o.alpha), "[risk] expected alpha > 0, got ", o.alpha);
+  check(o.additive >= 0 && std::isfinite(o.additive), "[risk] expected additive >= 0, got ", o.additive);
+  kernel_options_ = {o.gamma, o.alpha, o.additive, o.u_init == UInit::kZero};
+  set_element(state_, kLogU, -kInfinity);
+  set_element(state_, kInvLambda, 1 / o.lambda);
+}
+
+Tensor KlRisk::weights(const Tensor& losses, const BatchContext&) {
+  Tensor p = like_losses(losses);
+  dispatch(losses.device(),
+           [&]<class K>() { K::kl_weights(p, state_, statistics_, losses, kernel_options_); });
+  return p;
+}
+
+std::map<std::string, Tensor> KlRisk::state() {
+  auto state = Risk::state();
+  state["kl"] = state_;
+  return state;
+}
+
+// The state is the truth, so that a loaded checkpoint brings its λ along.
+double KlRisk::lambda() const { return 1 / state_.to_vector()[kInvLambda]; }
+double KlRisk::log_u() const { return state_.to_vector()[kLogU]; }
+
+void KlRisk::set_lambda(double lambda) {
+  check_lambda(lambda);
+  const double previous = this->lambda();
+  if (lambda == previous) return;
+  set_element(state_, kInvLambda, 1 / lambda);
+  if (std::isfinite(previous) && !options_.keep_u) set_element(state_, kLogU, -kInfinity);
+}
+
+}  // namespace fulcrum

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""The PyTorch twin of `fulcrum bench`: images/s of one whole training step of a CIFAR ResNet.
+
+A step is forward, per-sample cross-entropy, weights (ABSGD: u and p stay on the device, no host synchronisation),
+backward, momentum SGD with weight decay, on one random batch that is already in memory.  The result is one JSON line
+on stdout: `images_per_s` is the median over chunks of `--chunk` steps.
+
+    torch_step.py --model resnet32 --batch-size 128 --threads 2 --layout channels_last --seconds 10
+    torch_step.py --interleave        # a server: every line "run SECONDS" on stdin is answered by a JSON line,
+                                      # "quit" or the end of input ends it; a driver alternates rounds with Fulcrum
+
+PyTorch's CPU step is limited by page faults unless malloc keeps its pages; for its best numbers set
+MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 in the environment.
+"""
+
+import time
+
+START = time.perf_counter()
+
+import argparse
+import json
+import math
+import os
+import resource
+import statistics
+import sys
+
+import torch
+from torch.nn import functional as F
+
+from cifar_resnet import BLOCKS_PER_STAGE, cifar_resnet
+
+HUGE_STEPS = 10**9
+
+
+class AbsgdWeights:
+    """p of ABSGD: u <- (1-gamma) u + gamma mean exp(l/lambda), u_0 = 0; p_i = exp(l_i/lambda) / (B u)."""
+
+    def __init__(self, lam: float, gamma: float, device: torch.device):
+        self.inv = 1.0 / lam
+        self.log_keep = math.log1p(-gamma)
+        self.log_gain = math.log(gamma)
+        self.log_u = torch.full((), -math.inf, device=device)
+
+    def __call__(self, losses: torch.Tensor) -> torch.Tensor:
+        scaled = losses.detach() * self.inv
+        log_mean = torch.logsumexp(scaled, 0) - math.log(losses.numel())
+        log_u = torch.logaddexp(self.log_u + self.log_keep, log_mean + self.log_gain)
+        self.log_u.copy_(log_u)
+        return torch.exp(scaled - log_u) / losses.numel()
+
+
+class Step:
+    def __init__(self, args: argparse.Namespace):
+        torch.manual_seed(args.seed)
+        self.batch_size = args.batch_size
+        self.device = torch.device(args.device)
+        self.amp = args.amp == "bf16"
+        memory_format = torch.channels_last if args.layout == "channels_last" else torch.contiguous_format
+        size = args.image_size
+        images = torch.randn(args.batch_size, args.channels, size, size)
+        self.images = images.to(self.device).to(memory_format=memory_format)
+        self.labels = torch.randint(0, args.classes, (args.batch_size,)).to(self.device)
+        self.model = cifar_resnet(args.model, args.channels, args.classes)
+        self.model = self.model.to(self.device).to(memory_format=memory_format).train()
+        self.weights = None
+        if args.optimizer == "absgd":
+            self.weights = AbsgdWeights(args.risk_lambda, args.gamma, self.device)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=args.lr, momentum=0.9, weight_decay=2e-4, fused=not args.no_fused or None
+        )
+        self.objective = torch.compile(self._objective) if args.compile else self._objective
+        self.last = None
+
+    def _objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            logits = self.model(images)
+        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+        if self.weights is None:
+            return losses.mean()
+        return (self.weights(losses) * losses).sum()
+
+    def __call__(self) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        self.last = self.objective(self.images, self.labels)
+        self.last.backward()
+        self.optimizer.step()
+
+    def synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+
+def measure(step: Step, chunk: int, seconds: float, steps: int = HUGE_STEPS) -> dict:
+    """Runs chunks of steps until `seconds` or `steps` is reached; at least one chunk."""
+    rates, done = [], 0
+    step.synchronize()
+    begin = time.perf_counter()
+    while done < steps and (done == 0 or time.perf_counter() - begin < seconds):
+        start = time.perf_counter()
+        for _ in range(chunk):
+            step()
+        step.synchronize()
+        rates.append(chunk * step.batch_size / (time.perf_counter() - start))
+        done += chunk
+    return {
+        "images_per_s": round(statistics.median(rates), 2),
+        "images_per_s_max": round(max(rates), 2),
+        "steps": done,
+        "seconds": round(time.perf_counter() - begin, 3),
+    }
+
+
+def peak_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+def parse_args() -> argparse.Namespace:
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--model", default="resnet32", choices=sorted(BLOCKS_PER_STAGE))
+    p.add_argument("--batch-size", type=int, default=128)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--amp", default="off", choices=["off", "bf16"])
+    p.add_argument("--layout", default="channels_last", choices=["channels_last", "nchw"])
+    p.add_argument("--compile", action="store_true")
+    p.add_argument("--optimizer", default="sgd", choices=["sgd", "absgd"])
+    p.add_argument("--lambda", dest="risk_lambda", type=float, default=5.0)
+    p.add_argument("--gamma", type=float, default=0.9)
+    p.add_argument("--lr", type=float, default=0.1)
+    p.add_argument("--no-fused", action="store_true", help="the default SGD kernels in place of the fused one")
+    p.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    p.add_argument("--image-size", type=int, default=32)
+    p.add_argument("--channels", type=int, default=3)
+    p.add_argument("--classes", type=int, default=10)
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--steps", type=int, default=HUGE_STEPS, help="stop after this many timed steps")
+    p.add_argument("--warmup", type=int, default=3, help="untimed steps at the start (at least 1)")
+    p.add_argument("--seconds", type=float, default=10.0, help="stop after this much timed work")
+    p.add_argument("--chunk", type=int, default=2, help="steps per timing sample")
+    p.add_argument("--interleave", action="store_true", help="serve `run SECONDS` requests from stdin")
+    return p.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    step = Step(args)
+    step()
+    step.synchronize()
+    first_step_s = time.perf_counter() - START
+    for _ in range(args.warmup - 1):
+        step()
+    about = {
+        "model": args.model,
+        "batch_size": args.batch_size,
+        "threads": args.threads,
+        "amp": args.amp,
+        "layout": args.layout,
+        "compile": args.compile,
+        "optimizer": args.optimizer,
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+        "torch": torch.__version__,
+        "malloc_keeps_pages": "MALLOC_TRIM_THRESHOLD_" in os.environ,
+        "time_to_first_step_s": round(first_step_s, 3),
+    }
+
+    def answer(seconds: float) -> None:
+        result = measure(step, args.chunk, seconds, args.steps)
+        loss = round(float(step.last.detach()), 6)
+        print(json.dumps({**result, "loss": loss, **about, "peak_mb": peak_mb(step.device)}), flush=True)
+
+    if not args.interleave:
+        answer(args.seconds)
+        return 0
+    print(json.dumps({"ready": True, **about}), flush=True)
+    for line in sys.stdin:
+        words = line.split()
+        if not words:
+            continue
+        if words[0] == "quit":
+            break
+        if words[0] != "run" or len(words) != 2:
+            print(json.dumps({"error": f"expected `run SECONDS` or `quit`, got {line.strip()!r}"}), flush=True)
+            continue
+        answer(float(words[1]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

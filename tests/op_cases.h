@@ -1,0 +1,300 @@
+// The operations as a table: inputs, function, oracle, tolerances. ops_test.cpp runs every row
+// against its oracle, against central differences, and in f32 and bf16 against f64; a new operation
+// is tested by a new row (docs/adding-an-op.md).
+#pragma once
+
+#include "oracles.h"
+
+namespace fulcrum::testing {
+
+struct OpInput {
+  OpInput(Shape shape_of, double from = -1, double to = 1) : shape(shape_of), low(from), high(to) {}
+  Shape shape;
+  double low, high;
+  bool gradient = true;
+  bool master = false;  // f32 also where the activations are bf16
+  double gap = 0;       // no element closer to 0 than this: keeps central differences off a kink
+
+  OpInput constant() const { return with(&OpInput::gradient, false); }
+  OpInput as_master() const { return with(&OpInput::master, true); }
+  OpInput off_zero(double distance) const { return with(&OpInput::gap, distance); }
+
+ private:
+  template <class V>
+  OpInput with(V OpInput::*member, V value) const {
+    OpInput copy = *this;
+    copy.*member = value;
+    return copy;
+  }
+};
+
+struct OpCase {
+  std::string name;
+  std::vector<OpInput> inputs;
+  Function op;
+  Function oracle;       // in f64
+  double f32 = 1e-5;     // largest error against f64, relative to the largest element
+  double bf16 = 1.2e-2;  // distance from f64, relative to the norm
+};
+
+/// A row whose bf16 result is mostly rounding: gradients that are computed from a saturated output.
+inline OpCase loosened(OpCase row, double bf16) {
+  row.bf16 = bf16;
+  return row;
+}
+
+inline void PrintTo(const OpCase& row, std::ostream* out) {
+  *out << row.name;
+}
+
+inline DType master_dtype(DType dtype) {
+  return dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+}
+
+/// The numbers of a row's inputs, in f64.
+inline Tensors numbers_of(const OpCase& row) {
+  Tensors inputs;
+  for (const OpInput& spec : row.inputs) {
+    Tensor t = random_tensor(spec.shape, 100 + inputs.size(), spec.low, spec.high);
+    for (int64_t i = 0; i < t.numel(); i++) {
+      double& v = t.data<double>()[i];
+      if (std::abs(v) < spec.gap) v = v < 0 ? v - spec.gap : v + spec.gap;
+    }
+    inputs.push_back(t);
+  }
+  return inputs;
+}
+
+inline std::vector<OpCase> unary_cases() {
+  const auto row = [](const char* name, Tensor (*op)(const Tensor&), double (*f)(double),
+                      OpInput input) {
+    return OpCase{name, {input}, [op](const Tensors& in) { return op(in[0]); }, map_of(f)};
+  };
+  return {
+      row("exp", exp, [](double x) { return std::exp(x); }, {{3, 5}, -2, 2}),
+      row("exp_two_threads", exp, [](double x) { return std::exp(x); }, {{3, 20011}, -2, 2}),
+      row("log", log, [](double x) { return std::log(x); }, {{3, 5}, 0.5, 3.5}),
+      row("sqrt", sqrt, [](double x) { return std::sqrt(x); }, {{3, 5}, 0.5, 3.5}),
+      row("tanh", tanh, [](double x) { return std::tanh(x); }, {{1}, -2, 2}),
+      row("sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, {{7, 3}, -4, 4}),
+      loosened(row("sigmoid_far", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); },
+                   {{9}, -60, 60}),
+               0.05),
+      row("softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, {{7, 3}, -4, 4}),
+      row("softplus_far", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); },
+          {{9}, -700, 700}),
+      row(
+          "relu", relu, [](double x) { return x > 0 ? x : 0; }, OpInput{{5, 5}}.off_zero(0.01)),
+      row("neg", neg, [](double x) { return -x; }, {{}}),
+      row(
+          "abs", abs, [](double x) { return std::abs(x); }, OpInput{{2, 3, 4}}.off_zero(0.01)),
+      row("square", square, [](double x) { return x * x; }, {{2, 1, 4, 1, 3}}),
+      {"add_number",
+       {{{3, 5}}},
+       [](const Tensors& in) { return in[0] + 0.5; },
+       map_of([](double x) { return x + 0.5; })},
+      {"divide_by_number",
+       {{{3, 5}}},
+       [](const Tensors& in) { return in[0] / 4; },
+       map_of([](double x) { return x / 4; })},
+      {"dropout",
+       {{{7, 11}}},
+       [](const Tensors& in) {
+         Generator generator(kSeed, streams::kDropout);
+         return dropout(in[0], 0.3, generator);
+       },
+       [](const Tensors& in) {
+         const Philox philox(kSeed, streams::kDropout);
+         const View x(in[0]);
+         return generate(x.shape(), [&](const Index& i) {
+           const auto flat = static_cast<uint64_t>(i[0] * x.size(1) + i[1]);
+           return philox.uniform(flat) >= 0.3f ? x(i[0], i[1]) / 0.7 : 0;
+         });
+       }},
+  };
+}
+
+inline std::vector<OpCase> binary_cases() {
+  using Op = Tensor (*)(const Tensor&, const Tensor&);
+  const auto row = [](const char* name, Op op, double (*f)(double, double), OpInput a, OpInput b,
+                      Shape y) {
+    return OpCase{name, {a, b}, [op](const Tensors& in) { return op(in[0], in[1]); }, zip_of(f, y)};
+  };
+  const auto plus = [](double a, double b) { return a + b; };
+  const auto times = [](double a, double b) { return a * b; };
+  return {
+      row("add", add, plus, {{3, 5}}, {{3, 5}}, {3, 5}),
+      row("add_row", add, plus, {{3, 4, 5}}, {{5}}, {3, 4, 5}),
+      row("add_scalar_left", add, plus, {{}}, {{3, 4}}, {3, 4}),
+      row("add_outer", add, plus, {{4, 1}}, {{1, 5}}, {4, 5}),
+      row("add_two_threads", add, plus, {{40, 1, 31}}, {{29, 1}}, {40, 29, 31}),
+      row("sub", sub, [](double a, double b) { return a - b; }, {{2, 3, 1, 5}}, {{4, 1}},
+          {2, 3, 4, 5}),
+      row("mul", mul, times, {{2, 3, 4}}, {{3, 1}}, {2, 3, 4}),
+      row("mul_one", mul, times, {{1}}, {{2, 3}}, {2, 3}),
+      row("mul_five_dims", mul, times, {{2, 1, 3, 1, 2}}, {{1, 2, 3, 2, 1}}, {2, 2, 3, 2, 2}),
+      row("div", div, [](double a, double b) { return a / b; }, {{2, 3, 4}}, {{2, 1, 4}, 1, 2},
+          {2, 3, 4}),
+      row("maximum", maximum, [](double a, double b) { return std::max(a, b); }, {{5, 7}}, {{7}},
+          {5, 7}),
+      row("minimum", minimum, [](double a, double b) { return std::min(a, b); }, {{5, 7}}, {{5, 1}},
+          {5, 7}),
+  };
+}
+
+inline std::vector<OpCase> reduction_cases() {
+  const auto sums = [](std::string name, OpInput input, std::vector<int> dims, bool keepdim) {
+    return OpCase{"sum_" + name,
+                  {input},
+                  [=](const Tensors& in) { return sum(in[0], dims, keepdim); },
+                  [=](const Tensors& in) {
+                    return reduce_oracle(in[0], dims, keepdim, 0,
+                                         [](double a, double b) { return a + b; });
+                  }};
+  };
+  const auto maxima = [](std::string name, Shape shape, std::vector<int> dims) {
+    return OpCase{"amax_" + name,
+                  {{shape}},
+                  [=](const Tensors& in) { return amax(in[0], dims); },
+                  [=](const Tensors& in) {
+                    return reduce_oracle(in[0], dims, false, -9,
+                                         [](double a, double b) { return std::max(a, b); });
+                  }};
+  };
+  const auto soft = [](const char* name, OpInput input, bool log) {
+    return OpCase{name,
+                  {input},
+                  [log](const Tensors& in) { return log ? log_softmax(in[0]) : softmax(in[0]); },
+                  [log](const Tensors& in) { return softmax_oracle(in[0], log); }};
+  };
+  return {
+      sums("rows", {{5, 7}}, {0}, false),
+      sums("columns", {{5, 7}}, {1}, true),
+      sums("middle", {{2, 3, 4, 5}}, {1, 2}, false),
+      sums("outer_and_inner", {{2, 3, 4, 5}}, {0, 3}, true),
+      sums("many_rows", {{20011, 3}}, {0}, false),
+      sums("everything", {{3, 13007}}, {0, 1}, false),
+      {"sum_to_scalar",
+       {{{3, 4}}},
+       [](const Tensors& in) { return sum(in[0]); },
+       [](const Tensors& in) {
+         return reduce_oracle(in[0], {0, 1}, false, 0, [](double a, double b) { return a + b; });
+       }},
+      {"mean_columns",
+       {{{4, 6}}},
+       [](const Tensors& in) { return mean(in[0], {1}); },
+       [](const Tensors& in) {
+         return reduce_oracle(in[0], {1}, false, 0, [](double a, double b) { return a + b / 6; });
+       }},
+      {"mean_to_scalar",
+       {{{4, 6}}},
+       [](const Tensors& in) { return mean(in[0]); },
+       [](const Tensors& in) {
+         return reduce_oracle(in[0], {0, 1}, false, 0,
+                              [](double a, double b) { return a + b / 24; });
+       }},
+      maxima("rows", {5, 7}, {0}),
+      maxima("inner", {3, 4, 5}, {1, 2}),
+      soft("softmax", {{4, 7}, -4, 4}, false),
+      loosened(soft("softmax_far", {{3, 5}, -200, 200}, false), 1),
+      soft("softmax_one_class", {{3, 1}}, false),
+      soft("log_softmax", {{2, 3, 7}, -4, 4}, true),
+      soft("log_softmax_far", {{3, 5}, -200, 200}, true),
+  };
+}
+
+inline std::vector<OpCase> shape_cases() {
+  return {
+      {"reshape",
+       {{{3, 4}}},
+       [](const Tensors& in) {
+         return reshape(in[0], {2, -1});
+       },
+       [](const Tensors& in) {
+         return from_vector({2, 6}, in[0].to_vector(), {DType::kF64, {}});
+       }},
+      {"slice_rows",
+       {{{5, 3}}},
+       [](const Tensors& in) { return slice(in[0], 0, 1, 4); },
+       [](const Tensors& in) {
+         return generate({3, 3}, [x = View(in[0])](const Index& i) { return x(i[0] + 1, i[1]); });
+       }},
+      {"slice_columns",
+       {{{2, 5, 3}}},
+       [](const Tensors& in) { return slice(in[0], 1, 2, 5); },
+       [](const Tensors& in) {
+         return generate({2, 3, 3},
+                         [x = View(in[0])](const Index& i) { return x(i[0], i[1] + 2, i[2]); });
+       }},
+      {"concat_rows",
+       {{{2, 3}}, {{1, 3}}},
+       [](const Tensors& in) { return concat(in, 0); },
+       [](const Tensors& in) {
+         return generate({3, 3}, [a = View(in[0]), b = View(in[1])](const Index& i) {
+           return i[0] < 2 ? a(i[0], i[1]) : b(i[0] - 2, i[1]);
+         });
+       }},
+      {"concat_columns",
+       {{{2, 3, 2}}, {{2, 4, 2}}},
+       [](const Tensors& in) { return concat(in, -2); },
+       [](const Tensors& in) {
+         return generate({2, 7, 2}, [a = View(in[0]), b = View(in[1])](const Index& i) {
+           return i[1] < 3 ? a(i[0], i[1], i[2]) : b(i[0], i[1] - 3, i[2]);
+         });
+       }},
+      {"transpose",
+       {{{2, 3, 4}}},
+       [](const Tensors& in) { return transpose(in[0], 0, -1); },
+       [](const Tensors& in) {
+         return generate({4, 3, 2},
+                         [x = View(in[0])](const Index& i) { return x(i[2], i[1], i[0]); });
+       }},
+      {"pad",
+       {{{2, 3, 4}}},
+       [](const Tensors& in) {
+         return pad(in[0], {0, 1, 0}, {0, 2, 3});
+       },
+       [](const Tensors& in) {
+         return generate({2, 6, 7}, [x = View(in[0])](const Index& i) {
+           const bool inside = i[1] >= 1 && i[1] < 4 && i[2] < 4;
+           return inside ? x(i[0], i[1] - 1, i[2]) : 0;
+         });
+       }},
+  };
+}
+
+inline std::vector<OpCase> linear_cases() {
+  const auto products = [](const char* name, Shape a, Shape b) {
+    return OpCase{name,
+                  {{a}, {b}},
+                  [](const Tensors& in) { return matmul(in[0], in[1]); },
+                  [a, b](const Tensors& in) {
+                    Shape y = a;
+                    y.set(-1, b[1]);
+                    return matmul_oracle(in[0].reshape({-1, a[-1]}), in[1]).reshape(y);
+                  }};
+  };
+  const auto row = [](const char* name, Shape x, Shape w, bool bias) {
+    OpCase c{
+        name,
+        {{x}, {w}},
+        [](const Tensors& in) { return linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor()); },
+        [](const Tensors& in) {
+          return linear_oracle(in[0], in[1], in.size() > 2 ? in[2] : Tensor());
+        }};
+    if (bias) c.inputs.push_back(OpInput({w[0]}).as_master());
+    return c;
+  };
+  return {
+      products("matmul", {4, 6}, {6, 5}),
+      products("matmul_one", {1, 1}, {1, 1}),
+      products("matmul_batched", {2, 3, 7}, {7, 5}),
+      products("matmul_odd", {67, 33}, {33, 129}),
+      row("linear", {4, 7}, {5, 7}, true),
+      row("linear_batch1_no_bias", {1, 9}, {3, 9}, false),
+      row("linear_three_dims", {2, 3, 5}, {4, 5}, true),
+      row("linear_vector", {5}, {4, 5}, true),
+  };
+}
+
+}  // namespace fulcrum::testing

@@ -1,0 +1,199 @@
+// The rows of op_cases.h for images, normalisation and losses.
+#pragma once
+
+#include "op_cases.h"
+
+namespace fulcrum::testing {
+
+inline OpCase conv_case(const char* name, Shape x, Shape w, ConvOptions o, bool bias = false) {
+  const auto third = [](const Tensors& in) { return in.size() > 2 ? in[2] : Tensor(); };
+  OpCase c{name,
+           {{x}, {w}},
+           [=](const Tensors& in) { return conv2d(in[0], in[1], third(in), o); },
+           [=](const Tensors& in) { return conv2d_oracle(in[0], in[1], third(in), o); }};
+  if (bias) c.inputs.push_back(OpInput({w[0]}).as_master());
+  return c;
+}
+
+inline std::vector<OpCase> conv_cases() {
+  return {
+      conv_case("conv_3x3", {2, 5, 6, 3}, {4, 3, 3, 3}, {.padding = 1}),
+      conv_case("conv_3x3_stride2", {2, 7, 6, 3}, {4, 3, 3, 3}, {.stride = 2, .padding = 1}),
+      conv_case("conv_3x3_resnet", {2, 8, 8, 16}, {16, 3, 3, 16}, {.padding = 1}),
+      conv_case("conv_3x3_resnet_wider", {3, 7, 9, 16}, {32, 3, 3, 16},
+                {.stride = 2, .padding = 1}),
+      conv_case("conv_3x3_resnet_deep", {1, 4, 5, 64}, {64, 3, 3, 64}, {.padding = 1}),
+      conv_case("conv_3x3_first", {2, 9, 8, 1}, {16, 3, 3, 1}, {.padding = 1}),
+      conv_case("conv_3x3_first_colour", {2, 9, 8, 3}, {16, 3, 3, 3}, {.padding = 1}),
+      conv_case("conv_3x3_odd_channels", {2, 6, 5, 17}, {19, 3, 3, 17}, {.padding = 1}),
+      conv_case("conv_1x1", {2, 3, 4, 5}, {3, 1, 1, 5}, {}),
+      conv_case("conv_1x1_stride2", {2, 5, 4, 3}, {4, 1, 1, 3}, {.stride = 2}),
+      conv_case("conv_7x7", {1, 11, 9, 2}, {3, 7, 7, 2}, {.stride = 2, .padding = 3}),
+      conv_case("conv_3x5", {2, 6, 7, 2}, {3, 3, 5, 2}, {.stride = {2, 1}, .padding = {1, 2}}),
+      conv_case("conv_dilated", {2, 8, 9, 3}, {4, 3, 3, 3},
+                {.padding = {2, 1}, .dilation = {2, 3}}),
+      conv_case("conv_groups", {2, 5, 4, 4}, {6, 3, 3, 2}, {.padding = 1, .groups = 2}),
+      conv_case("conv_depthwise", {2, 5, 5, 4}, {4, 3, 3, 1}, {.padding = 1, .groups = 4}),
+      conv_case("conv_depthwise_multiplier", {1, 5, 4, 3}, {6, 3, 3, 1},
+                {.stride = 2, .padding = 1, .groups = 3}),
+      conv_case("conv_bias", {2, 4, 5, 3}, {5, 3, 3, 3}, {.padding = 1}, true),
+      conv_case("conv_batch1_odd", {1, 7, 5, 3}, {5, 3, 3, 3}, {}, true),
+      conv_case("conv_one_pixel", {1, 1, 1, 3}, {4, 3, 3, 3}, {.padding = 1}),
+      conv_case("conv_stride_beyond_kernel", {1, 7, 7, 2}, {3, 1, 2, 2}, {.stride = 3}),
+  };
+}
+
+inline std::vector<OpCase> pool_cases() {
+  const auto row = [](const char* name, Shape x, PoolOptions o, bool average) {
+    return OpCase{
+        name,
+        {{x}},
+        [=](const Tensors& in) { return average ? avg_pool2d(in[0], o) : max_pool2d(in[0], o); },
+        [=](const Tensors& in) { return pool_oracle(in[0], o, average); }};
+  };
+  return {
+      row("max_pool_2", {2, 5, 6, 3}, {.kernel = 2, .stride = 2}, false),
+      row("max_pool_3_padded", {2, 7, 6, 3}, {.kernel = 3, .stride = 2, .padding = 1}, false),
+      row("max_pool_overlapping", {1, 6, 7, 17}, {.kernel = {3, 2}, .stride = 1}, false),
+      row("max_pool_batch", {16, 17, 16, 5}, {.kernel = 2, .stride = 2}, false),
+      row("avg_pool_2", {2, 5, 6, 3}, {.kernel = 2, .stride = 2}, true),
+      row("avg_pool_3_padded", {2, 7, 6, 3}, {.kernel = 3, .stride = 2, .padding = 1}, true),
+      row("avg_pool_without_padding", {2, 7, 6, 3},
+          {.kernel = 3, .stride = 2, .padding = 1, .count_include_pad = false}, true),
+      row("avg_pool_batch", {16, 17, 16, 5}, {.kernel = 2, .stride = 2}, true),
+      {"global_avg_pool",
+       {{{2, 5, 7, 3}}},
+       [](const Tensors& in) { return global_avg_pool2d(in[0]); },
+       [](const Tensors& in) {
+         return reduce_oracle(in[0], {1, 2}, false, 0,
+                              [](double a, double b) { return a + b / 35; });
+       }},
+  };
+}
+
+/// x, weight, bias (, residual); running statistics are drawn anew at every call.
+inline OpCase norm_case(const char* name, Shape x, bool training, bool affine = true,
+                        bool residual = false, bool relu_after = false) {
+  const Shape channels{x[-1]};
+  const auto statistics = [channels](const Tensor& like) {
+    const DType dtype = master_dtype(like.dtype());
+    return std::pair(random_tensor(channels, 200, -0.5, 0.5, dtype),
+                     random_tensor(channels, 201, 0.5, 1.5, dtype));
+  };
+  OpCase c{name, {{x, -1.5, 2.5}}, {}, {}};
+  if (affine) {
+    c.inputs.push_back(OpInput(channels, 0.5, 1.5).as_master());
+    c.inputs.push_back(OpInput(channels, -0.5, 0.5).as_master());
+  }
+  if (residual) c.inputs.push_back({x});
+  c.op = [=](const Tensors& in) {
+    const auto [mean, var] = statistics(in[0]);
+    const BatchNormTensors t{affine ? in[1] : Tensor(), affine ? in[2] : Tensor(), mean, var};
+    return batch_norm(
+        in[0], t,
+        {.training = training, .residual = residual ? in.back() : Tensor(), .relu = relu_after});
+  };
+  c.oracle = [=](const Tensors& in) {
+    const auto [mean, var] = statistics(in[0]);
+    Tensor y = batch_norm_oracle(in[0], affine ? in[1] : Tensor(), affine ? in[2] : Tensor(),
+                                 training ? Tensor() : mean, training ? Tensor() : var, 1e-5);
+    if (residual) y = y + in.back();
+    return relu_after ? relu(y) : y;
+  };
+  c.f32 = 2e-5;
+  return c;
+}
+
+inline std::vector<OpCase> norm_cases() {
+  return {
+      norm_case("batch_norm", {3, 3, 5, 4}, true),
+      norm_case("batch_norm_odd", {2, 3, 1, 17}, true),
+      norm_case("batch_norm_rows", {7, 5}, true),
+      norm_case("batch_norm_two_values", {2, 3}, true),
+      norm_case("batch_norm_plain", {4, 2, 2, 3}, true, false),
+      norm_case("batch_norm_two_threads", {8, 16, 16, 16}, true),
+      norm_case("batch_norm_relu", {3, 3, 5, 4}, true, true, false, true),
+      norm_case("batch_norm_residual", {3, 3, 5, 4}, true, true, true, false),
+      norm_case("batch_norm_residual_relu", {3, 3, 5, 16}, true, true, true, true),
+      norm_case("batch_norm_residual_relu_two_threads", {8, 16, 16, 16}, true, true, true, true),
+      norm_case("batch_norm_eval", {3, 3, 5, 4}, false),
+      norm_case("batch_norm_eval_one_row", {1, 5}, false),
+      norm_case("batch_norm_eval_plain", {4, 2, 2, 3}, false, false),
+      norm_case("batch_norm_eval_residual_relu", {3, 3, 5, 17}, false, true, true, true),
+  };
+}
+
+/// Logits, then the class vectors named by the letters of `vectors`: a(djust), m(argin), w(eight).
+inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string vectors,
+                                 double scale = 1, double smoothing = 0) {
+  std::vector<int64_t> labels;
+  for (int64_t i = 0; i < logits.shape[0]; i++) labels.push_back((7 * i + 3) % logits.shape[1]);
+  const auto args_of = [=](const Tensors& in) {
+    CrossEntropyArgs args{
+        .adjust = {}, .margin = {}, .scale = scale, .smoothing = smoothing, .class_weight = {}};
+    for (size_t i = 0; i < vectors.size(); i++)
+      (vectors[i] == 'a'   ? args.adjust
+       : vectors[i] == 'm' ? args.margin
+                           : args.class_weight) = in[i + 1];
+    return args;
+  };
+  OpCase c{name,
+           {logits},
+           [=](const Tensors& in) { return cross_entropy(in[0], labels_of(labels), args_of(in)); },
+           [=](const Tensors& in) { return cross_entropy_oracle(in[0], labels, args_of(in)); }};
+  for (size_t i = 0; i < vectors.size(); i++)
+    c.inputs.push_back(OpInput({logits.shape[1]}, 0.25, 1.5).constant().as_master());
+  return c;
+}
+
+inline std::vector<OpCase> loss_cases() {
+  using Loss = Tensor (*)(const Tensor&, const Tensor&);
+  const auto paired = [](const char* name, Loss loss, OpInput x, OpInput t,
+                         double (*f)(double, double)) {
+    return OpCase{
+        name,
+        {x, t},
+        [loss](const Tensors& in) { return loss(in[0], in[1]); },
+        [f](const Tensors& in) {
+          const View a(in[0].reshape({in[0].size(0), -1})), b(in[1].reshape({in[1].size(0), -1}));
+          return generate({a.size(0)}, [&](const Index& i) {
+            double total = 0;
+            for (int64_t k = 0; k < a.size(1); k++) total += f(a(i[0], k), b(i[0], k));
+            return total / static_cast<double>(a.size(1));
+          });
+        }};
+  };
+  const auto squared = [](double a, double b) { return (a - b) * (a - b); };
+  const auto logistic = [](double z, double t) {
+    return std::max(z, 0.0) - z * t + std::log1p(std::exp(-std::abs(z)));
+  };
+  const Loss bce = binary_cross_entropy_with_logits;
+  const OpInput logits{{6, 5}, -3, 3};
+  return {
+      cross_entropy_case("cross_entropy", logits, ""),
+      cross_entropy_case("cross_entropy_batch1", {{1, 5}}, ""),
+      cross_entropy_case("cross_entropy_one_class", {{3, 1}}, ""),
+      cross_entropy_case("cross_entropy_far", {{6, 5}, -200, 200}, ""),
+      cross_entropy_case("cross_entropy_many", {{130, 101}, -3, 3}, ""),
+      cross_entropy_case("cross_entropy_weight", logits, "w"),
+      cross_entropy_case("cross_entropy_smoothing", logits, "", 1, 0.1),
+      cross_entropy_case("cross_entropy_weight_smoothing", logits, "w", 1, 0.1),
+      cross_entropy_case("cross_entropy_margin", logits, "m", 3),
+      cross_entropy_case("cross_entropy_adjust", logits, "a"),
+      cross_entropy_case("cross_entropy_everything", logits, "amw", 3, 0.1),
+      paired("mse", mse_loss, {{4, 3, 2}}, {{4, 3, 2}}, squared),
+      paired("mse_vector", mse_loss, {{4}}, {{4}}, squared),
+      paired("bce", bce, {{4, 3}, -3, 3}, {{4, 3}, 0, 1}, logistic),
+      paired("bce_far", bce, {{9}, -150, 150}, {{9}, 0, 1}, logistic),
+  };
+}
+
+inline std::vector<OpCase> all_op_cases() {
+  std::vector<OpCase> rows;
+  for (const auto& part : {unary_cases(), binary_cases(), reduction_cases(), shape_cases(),
+                           linear_cases(), conv_cases(), pool_cases(), norm_cases(), loss_cases()})
+    rows.insert(rows.end(), part.begin(), part.end());
+  return rows;
+}
+
+}  // namespace fulcrum::testing
