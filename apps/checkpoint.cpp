@@ -1,5 +1,7 @@
 #include "apps/checkpoint.h"
 
+#include <set>
+
 #include <fulcrum/core/serialize.h>
 
 namespace fulcrum::apps {
@@ -33,15 +35,19 @@ bool is_run_state(const std::string& name) {
   return name.starts_with("optim.") || name.starts_with("state.");
 }
 
+bool is_risk_state(const std::string& name) { return name.starts_with("state.risk."); }
+
 // The file's tensors for the entries, in memory layout; a line in `problems` for each that lacks.
-std::vector<Tensor> match(const std::vector<Entry>& entries, const TensorFile& file,
+std::vector<Tensor> match(const std::vector<Entry>& entries, const TensorFile& file, bool other_risk,
                           std::string& problems) {
   std::vector<Tensor> found;
+  std::set<std::string> known;
   for (const Entry& e : entries) {
+    known.insert(e.name);
     const auto it = file.tensors.find(e.name);
     Tensor t = it == file.tensors.end() ? Tensor() : it->second;
     if (!t) {
-      problems += "\n  missing: " + e.name;
+      if (!other_risk || !is_risk_state(e.name)) problems += "\n  missing: " + e.name;
     } else {
       if (e.convolution && t.dim() == 4) t = from_oihw(t);
       if (t.shape() != e.tensor.shape() || t.dtype() != e.tensor.dtype())
@@ -50,10 +56,9 @@ std::vector<Tensor> match(const std::vector<Entry>& entries, const TensorFile& f
     }
     found.push_back(t);
   }
-  size_t run_tensors = 0;
-  for (const auto& [name, tensor] : file.tensors) run_tensors += is_run_state(name);
-  if (run_tensors > entries.size())
-    problems += concat_text("\n  ", run_tensors - entries.size(), " tensors of another optimiser or risk");
+  for (const auto& [name, tensor] : file.tensors)
+    if (is_run_state(name) && !known.contains(name) && !(other_risk && is_risk_state(name)))
+      problems += "\n  unexpected: " + name;
   return found;
 }
 
@@ -80,7 +85,8 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
   save_tensors(path, file);
 }
 
-void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum) {
+void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum,
+                     bool other_risk) {
   const TensorFile file = load_tensors(path);
   const auto text = [&](const char* key) {
     const auto it = file.metadata.find(key);
@@ -96,12 +102,12 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_
         path.string(), ": expected JSON in metadata 'progress'");
   const std::vector<Entry> entries = live_entries(state);
   std::string problems;
-  const std::vector<Tensor> values = match(entries, file, problems);
+  const std::vector<Tensor> values = match(entries, file, other_risk, problems);
   check(problems.empty(), "[resume] ", path.string(), ": a checkpoint of another run:", problems);
   state.model.load_state_dict(model_tensors(file));
   for (size_t i = 0; i < entries.size(); i++) {
     Tensor live = entries[i].tensor;
-    live.copy_from(values[i]);
+    if (values[i]) live.copy_from(values[i]);
   }
   state.progress = {progress["epoch"], progress["batch"], progress.value("best", nlohmann::json()),
                     progress.value("latest", nlohmann::json())};

@@ -33,8 +33,10 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
                      uint64_t data_checksum);
 
 /// Restores everything in place. An Error lists what is missing, unexpected or mis-shaped (a
-/// checkpoint of another model), or says that the data differ; nothing is changed then.
-void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum);
+/// checkpoint of another model), or says that the data differ; nothing is changed then. With
+/// `other_risk` the state of a risk may be missing, and starts anew, or be left over.
+void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum,
+                     bool other_risk = false);
 
 /// The model's part of any Fulcrum or PyTorch safetensors file: what is not optim.* or state.*.
 TensorMap model_tensors(const TensorFile& file);

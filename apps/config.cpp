@@ -19,6 +19,7 @@ std::vector<Key> keys_of(Config& c) {
       {"data.dir", &c.data.dir, "folder of the data set"},
       {"data.imb_type", &c.data.imb_type, "none, exp or step"},
       {"data.imb_factor", &c.data.imb_factor, "smallest class / largest class"},
+      {"data.n_max", &c.data.n_max, "samples of the largest class; 0: all"},
       {"data.noise_type", &c.data.noise_type, "none, symmetric or asymmetric"},
       {"data.noise_rate", &c.data.noise_rate, "share of wrong labels"},
       {"data.val_fraction", &c.data.val_fraction, "stratified part of train held out for selection"},
@@ -65,6 +66,7 @@ std::vector<Key> keys_of(Config& c) {
       {"train.device", &c.train.device, "cpu or cuda[:N]"},
       {"train.threads", &c.train.threads, "CPU threads; 0: all cores"},
       {"train.output", &c.train.output, "run directory"},
+      {"train.eval_every", &c.train.eval_every, "epochs between evaluations; the last is always evaluated"},
       {"train.log_interval", &c.train.log_interval, "steps between plain progress lines"},
   };
 }
@@ -246,6 +248,8 @@ void finish(Config& c) {
   at_least("train.batch_size", static_cast<double>(c.train.batch_size), 1);
   at_least("train.threads", static_cast<double>(c.train.threads), 0);
   at_least("train.seed", static_cast<double>(c.train.seed), 0);
+  at_least("train.eval_every", static_cast<double>(c.train.eval_every), 1);
+  at_least("data.n_max", static_cast<double>(c.data.n_max), 0);
   at_least("train.log_interval", static_cast<double>(c.train.log_interval), 1);
   at_least("data.pad", static_cast<double>(c.data.pad), 0);
   at_least("data.workers", static_cast<double>(c.data.workers), 0);

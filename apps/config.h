@@ -30,6 +30,7 @@ struct DataSettings {
   std::string dir;
   std::string imb_type = "none";
   double imb_factor = 1;
+  int64_t n_max = 0;
   std::string noise_type = "none";
   double noise_rate = 0;
   double val_fraction = 0;
@@ -94,6 +95,7 @@ struct TrainSettings {
   std::string device = "cpu";
   int64_t threads = 0;
   std::string output;
+  int64_t eval_every = 1;
   int64_t log_interval = 100;
 };
 

@@ -77,10 +77,12 @@ ExperimentData load_data(const DataSettings& s) {
                                         : fashion_mnist_statistics();
   const auto seed = static_cast<uint64_t>(s.subset_seed);
   const int64_t classes = d.train->classes();
-  d.train_indices = s.imb_type == "none"
+  // Without imbalance a limit on the class size is a step of ratio 1.
+  const Imbalance type = s.imb_type == "none" && s.n_max > 0 ? Imbalance::kStep : parse_imbalance(s.imb_type);
+  const double ratio = s.imb_type == "none" ? 1 : s.imb_factor;
+  d.train_indices = type == Imbalance::kNone
                         ? all_indices(d.train->size())
-                        : imbalanced_subset(d.train->labels(), classes,
-                                            {parse_imbalance(s.imb_type), s.imb_factor, 0, seed});
+                        : imbalanced_subset(d.train->labels(), classes, {type, ratio, s.n_max, seed});
   if (s.noise_type != "none")
     d.train->set_labels(d.train_indices, add_label_noise(d.train->labels(), d.train_indices,
                                                          noise_matrix(s, classes), seed));

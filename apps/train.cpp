@@ -27,6 +27,7 @@ struct TrainFlags {
   SettingsFlags settings;
   std::string resume;
   bool exist_ok = false;
+  bool allow_changes = false;
 };
 
 // Settings that may differ between a run and its continuation without changing its numbers, and the
@@ -47,7 +48,7 @@ Config stored_config(const std::filesystem::path& run) {
 
 struct Plan {
   Config config;
-  bool resume = false;
+  Trainer::Start start = Trainer::Start::kFresh;
 };
 
 Plan plan_run(const TrainFlags& flags) {
@@ -57,7 +58,7 @@ Plan plan_run(const TrainFlags& flags) {
     const Config stored = stored_config(flags.resume);
     plan.config = flags.settings.resolve(stored);
     plan.config.train.output = flags.resume;
-    plan.resume = true;
+    plan.start = Trainer::Start::kResume;
   } else {
     plan.config = flags.settings.resolve();
     if (plan.config.train.output.empty())
@@ -66,17 +67,21 @@ Plan plan_run(const TrainFlags& flags) {
                                                  : std::filesystem::path(flags.settings.recipe()).stem().string(),
                                              plan.config.train.seed);
     const std::filesystem::path output = plan.config.train.output;
-    plan.resume = flags.resume == "auto" && std::filesystem::exists(output / "last.safetensors");
-    if (!plan.resume && !flags.exist_ok && std::filesystem::exists(output / "config.toml"))
+    if (flags.resume == "auto" && std::filesystem::exists(output / "last.safetensors"))
+      plan.start = Trainer::Start::kResume;
+    if (plan.start == Trainer::Start::kFresh && !flags.exist_ok && std::filesystem::exists(output / "config.toml"))
       throw UsageError(output.string() + " holds a run already: --resume auto continues it, --exist-ok "
                        "overwrites it, --output names another directory");
   }
-  if (plan.resume) {
-    const auto changed = differences(stored_config(plan.config.train.output), plan.config, kFreeOnResume);
-    std::string list;
-    for (const auto& line : changed) list += "\n  " + line;
-    if (!changed.empty()) throw UsageError("--resume: these settings differ from the run's:" + list);
-  }
+  if (plan.start == Trainer::Start::kFresh) return plan;
+  const auto changed = differences(stored_config(plan.config.train.output), plan.config, kFreeOnResume);
+  if (changed.empty()) return plan;
+  std::string list;
+  for (const auto& line : changed) list += "\n  " + line;
+  if (!flags.allow_changes)
+    throw UsageError("--resume: these settings differ from the run's (--allow-changes goes on with them):" + list);
+  fmt::print(stderr, "resuming with changed settings:{}\n", list);
+  plan.start = Trainer::Start::kResumeChanged;
   return plan;
 }
 
@@ -87,7 +92,7 @@ int train(const TrainFlags& flags) {
   fmt::print(stderr, "fulcrum: {}, run {}\n", backend_text(threads), plan.config.train.output);
   std::signal(SIGINT, on_stop_signal);
   std::signal(SIGTERM, on_stop_signal);
-  Trainer trainer(plan.config, plan.resume);
+  Trainer trainer(plan.config, plan.start);
   const TrainOutcome outcome = trainer.run();
   if (outcome.exit_code == kExitDone) fmt::print("{}\n", outcome.result.dump());
   return outcome.exit_code;
@@ -100,6 +105,7 @@ void add_train_command(CLI::App& app, Command& command) {
   auto flags = std::make_shared<TrainFlags>();
   flags->settings.add_to(*sub);
   sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint");
+  sub->add_flag("--allow-changes", flags->allow_changes, "resume with other settings than the checkpoint's");
   sub->add_flag("--exist-ok", flags->exist_ok, "overwrite a run directory");
   sub->callback([flags, &command] { command = [flags] { return train(*flags); }; });
 }

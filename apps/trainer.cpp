@@ -51,7 +51,7 @@ Tensor predict(Module& model, const Loader& loader, int64_t classes) {
   return all;
 }
 
-Trainer::Trainer(Config config, bool resume)
+Trainer::Trainer(Config config, Start start)
     : config_(std::move(config)),
       output_(config_.train.output),
       data_(load_data(config_.data)),
@@ -69,8 +69,10 @@ Trainer::Trainer(Config config, bool resume)
         make_eval_loader(config_, *data_.train, data_.val_indices, data_.statistics));
   loss_.smoothing = config_.loss.smoothing;
   std::filesystem::create_directories(output_);
-  if (resume) {
-    load_checkpoint(output_ / "last.safetensors", state_, data_.checksum);
+  if (start != Start::kFresh) {
+    const bool changed = start == Start::kResumeChanged;
+    load_checkpoint(output_ / "last.safetensors", state_, data_.checksum, /*other_risk=*/changed);
+    if (changed) write_file_atomically(output_ / "config.toml", {to_toml(config_)});
     truncate_metrics(output_ / "metrics.jsonl", state_.progress.epoch);
     progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
   } else {
@@ -108,6 +110,7 @@ TrainOutcome Trainer::run() {
   }
   nlohmann::json result = state_.progress.latest.value("test", nlohmann::json::object());
   result.erase("per_class");
+  if (val_loader_) result["val"] = state_.progress.latest.value("val", nlohmann::json());
   result["epochs"] = config_.train.epochs;
   result["seed"] = config_.train.seed;
   result["best"] = state_.progress.best;
@@ -213,10 +216,29 @@ void Trainer::finish_epoch() {
   RunProgress& p = state_.progress;
   nlohmann::json row = training_metrics();
   row["images_per_s"] = progress_.images_per_second(train_loader_.size());
+  std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1, config_.train.epochs,
+                                 row["train"]["loss"].get<double>(), 100 * row["train"]["top1"].get<double>());
+  if ((p.epoch + 1) % config_.train.eval_every == 0 || p.epoch + 1 == config_.train.epochs)
+    line += evaluate_epoch(row);
+  progress_.print(fmt::format("{}  {:.0f} img/s", line, row["images_per_s"].get<double>()));
+  std::ofstream(output_ / "metrics.jsonl", std::ios::app) << row.dump() << "\n";
+  p.latest = std::move(row);
+  p.epoch++;
+  p.batch = 0;
+  dispatch(totals_.device(), [&]<class K>() { K::fill(totals_, 0); });
+  optimizer_->risk().reset_summary();
+  save();
+}
+
+std::string Trainer::evaluate_epoch(nlohmann::json& row) {
+  RunProgress& p = state_.progress;
+  std::string line;
   const Metrics test = evaluate(*data_.test, test_loader_);
-  row["test"] = to_json(test);
-  nlohmann::json chosen = row["test"];
-  if (val_loader_) row["val"] = chosen = to_json(evaluate(*data_.train, *val_loader_));
+  nlohmann::json chosen = row["test"] = to_json(test);
+  if (val_loader_) {
+    row["val"] = chosen = to_json(evaluate(*data_.train, *val_loader_));
+    line = fmt::format("  val top-1 {:.2f}", 100 * chosen["top1"].get<double>());
+  }
   // Recipes that hold nothing out have only the test set to choose by: labelled as what it is.
   if (p.best.is_null() || chosen["top1"] > p.best["top1"]) {
     p.best = chosen;
@@ -226,18 +248,7 @@ void Trainer::finish_epoch() {
     if (val_loader_) p.best["test_top1"] = test.top1;
     save_tensors(output_ / "best.safetensors", {model_.state_dict(), {{"config", to_toml(config_)}}});
   }
-  p.latest = row;
-  progress_.print(fmt::format(
-      "epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}  {}test top-1 {:.2f}  balanced {:.2f}  {:.0f} img/s", p.epoch + 1,
-      config_.train.epochs, row["train"]["loss"].get<double>(), 100 * row["train"]["top1"].get<double>(),
-      val_loader_ ? fmt::format("val top-1 {:.2f}  ", 100 * chosen["top1"].get<double>()) : "", 100 * test.top1,
-      100 * test.balanced, row["images_per_s"].get<double>()));
-  std::ofstream(output_ / "metrics.jsonl", std::ios::app) << row.dump() << "\n";
-  p.epoch++;
-  p.batch = 0;
-  dispatch(totals_.device(), [&]<class K>() { K::fill(totals_, 0); });
-  optimizer_->risk().reset_summary();
-  save();
+  return line + fmt::format("  test top-1 {:.2f}  balanced {:.2f}", 100 * test.top1, 100 * test.balanced);
 }
 
 void Trainer::save() {

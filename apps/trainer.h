@@ -1,6 +1,6 @@
 // Trainer: runs a configuration from its first batch, or from a checkpoint, to its result.
 //
-//   Trainer trainer(config, /*resume=*/false);
+//   Trainer trainer(config, Trainer::Start::kFresh);
 //   TrainOutcome outcome = trainer.run();
 #pragma once
 
@@ -31,8 +31,10 @@ struct TrainOutcome {
 
 class Trainer {
  public:
-  /// Builds everything and, with `resume`, restores config.train.output/last.safetensors.
-  Trainer(Config config, bool resume);
+  enum class Start { kFresh, kResume, kResumeChanged };
+  /// Builds everything and, to resume, restores config.train.output/last.safetensors. Settings may
+  /// differ from the checkpoint's only with kResumeChanged.
+  Trainer(Config config, Start start);
   TrainOutcome run();
 
  private:
@@ -41,6 +43,9 @@ class Trainer {
   bool train_epoch();
   void train_batch(const Batch& batch);
   void finish_epoch();
+  /// Adds the test and validation metrics to the epoch's row, keeps the best model, and returns the
+  /// part of the progress line.
+  std::string evaluate_epoch(nlohmann::json& row);
   Metrics evaluate(const Dataset& data, const Loader& loader);
   bool stopped_by_non_finite(const Batch& batch);
   std::string first_non_finite_layer(const Batch& batch);

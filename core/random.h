@@ -44,19 +44,19 @@ class Philox {
   /// In [0, 1), a multiple of 2^-24.
   FULCRUM_HD float uniform(uint64_t i) const { return to_uniform(word(i)); }
   /// Standard normal by Box-Muller from words 2·(i/2) and 2·(i/2) + 1.
-  FULCRUM_HD float normal(uint64_t i) const {
-    const Words4 b = block(i / 4);
-    const uint64_t pair = (i % 4) & 2u;
-    const double u = 1.0 - static_cast<double>(to_uniform(b.w[pair]));
-    const double v = static_cast<double>(to_uniform(b.w[pair + 1]));
-    const double r = std::sqrt(-2.0 * std::log(u)), angle = 6.283185307179586 * v;
-    return static_cast<float>(r * (i % 2 == 0 ? std::cos(angle) : std::sin(angle)));
-  }
+  FULCRUM_HD float normal(uint64_t i) const { return to_normal(block(i / 4), i % 4); }
   /// An integer in [0, n) from word i; the bias is below n / 2^32.
   FULCRUM_HD uint32_t below(uint64_t i, uint32_t n) const { return scale(word(i), n); }
 
   FULCRUM_HD static float to_uniform(uint32_t word) {
     return static_cast<float>(word >> 8) * 0x1p-24f;
+  }
+  FULCRUM_HD static float to_normal(const Words4& words, uint64_t i) {
+    const uint64_t pair = i & 2u;
+    const double u = 1.0 - static_cast<double>(to_uniform(words.w[pair]));
+    const double v = static_cast<double>(to_uniform(words.w[pair + 1]));
+    const double r = std::sqrt(-2.0 * std::log(u)), angle = 6.283185307179586 * v;
+    return static_cast<float>(r * (i % 2 == 0 ? std::cos(angle) : std::sin(angle)));
   }
   FULCRUM_HD static uint32_t scale(uint32_t word, uint32_t n) { return hi(uint64_t{word} * n); }
 

@@ -47,10 +47,13 @@ struct InputFile::Handle {
   /// Bytes read, or -1 with the reason.
   int64_t read(void* out, size_t bytes, std::string& reason) {
     const int got = gzread(file, out, static_cast<unsigned>(bytes));
-    if (got >= 0) return got;
-    int code = 0;
+    int code = Z_OK;
     const char* text = gzerror(file, &code);
-    reason = code == Z_ERRNO ? std::strerror(errno) : "corrupt gzip data: " + std::string(text);
+    // Z_BUF_ERROR: the file ends inside the gzip stream, be it only inside the checksum at its end.
+    if (got > 0 || (got == 0 && code != Z_BUF_ERROR)) return got;
+    reason = code == Z_ERRNO       ? std::strerror(errno)
+             : code == Z_BUF_ERROR ? "truncated gzip data"
+                                   : "corrupt gzip data: " + std::string(text);
     return -1;
   }
 };

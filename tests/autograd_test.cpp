@@ -157,8 +157,7 @@ TEST(Autograd, IntegersHaveNoGradient) {
 
 TEST(Autograd, AComposedNetworkAgainstCentralDifferences) {
   const auto f = [](const Tensors& in) {
-    const Tensor h = batch_norm(conv2d(in[0], in[1], {}, {.padding = 1}), {},
-                                {.residual = in[0], .relu = false});
+    const Tensor h = batch_norm(conv2d(in[0], in[1], {}, {.padding = 1}), {}, {.residual = in[0]});
     const Tensor pooled = global_avg_pool2d(tanh(h) + in[0]);
     return cross_entropy(linear(pooled, in[2]), labels_of({0, 2, 1}));
   };

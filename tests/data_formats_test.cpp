@@ -105,7 +105,10 @@ TEST(Idx, RefusesDamagedGzip) {
   };
   expect_error(labels(with(kLabelsGz, kLabelsGz.size() - 8, 0)), {"bad.gz", "corrupt gzip data"});
   expect_error(labels(with(kLabelsGz, 12, 0xff)), {"bad.gz", "corrupt gzip data"});
-  for (size_t n = 2; n < kLabelsGz.size(); n++) error_of(labels(first(kLabelsGz, n)));
+  for (size_t n = 2; n < kLabelsGz.size(); n++) {
+    SCOPED_TRACE(concat_text("the first ", n, " bytes"));
+    expect_error(labels(first(kLabelsGz, n)), {"bad.gz", "truncated"});
+  }
 }
 #endif
 
@@ -145,9 +148,8 @@ TEST(FashionMnist, ReadsBothNamesAndTorchvisionsLayout) {
 #endif
   dir.write("MNIST/raw/t10k-images-idx3-ubyte", kImages);
   dir.write("MNIST/raw/t10k-labels-idx1-ubyte", kLabels);
-  EXPECT_EQ(load_mnist(dir.path() / "MNIST", false).size() +
-                load_mnist(dir.path() / "MNIST/raw", false).size(),
-            4);
+  EXPECT_EQ(load_mnist(dir.path(), false).size(), 2);
+  EXPECT_EQ(load_mnist(dir.path() / "MNIST/raw", false).size(), 2);
 }
 
 TEST(FashionMnist, SaysWhereItLookedAndHowToGetIt) {

@@ -222,16 +222,24 @@ class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
   static void compare_state(Resnet& net, const Golden& golden, double loose,
                             double gradient_loose) {
     size_t position = 0;
+    double error = 0;
     const auto& names = golden.about["parameters"].list;
     for (const NamedTensor& p : net.named_parameters()) {
       ASSERT_LT(position, names.size());
       EXPECT_EQ(p.name, names[position++].text);
       const Tensor gradient = p.tensor.grad();
       ASSERT_TRUE(gradient.defined()) << p.name;
-      EXPECT_TRUE(same_summary(p.convolution ? to_oihw(gradient) : gradient,
-                               golden["grad." + p.name], gradient_loose))
-          << p.name;
+      const Tensor got = p.convolution ? to_oihw(gradient) : gradient;
+      const Tensor& expected = golden["grad." + p.name];
+      EXPECT_TRUE(same_summary(got, expected, gradient_loose)) << p.name;
+      error += std::pow(
+          relative_distance(from_vector({18}, summary(got), {DType::kF64, {}}).slice(1, 18),
+                            expected.slice(1, 18)),
+          2);
     }
+    // One element of one tensor may be far off in bf16, all together may not: PyTorch's own bf16
+    // run of ResNet-32 is 0.17 away from f64 by this measure.
+    EXPECT_LE(std::sqrt(error / static_cast<double>(position)), gradient_loose / 3);
     EXPECT_EQ(position, names.size());
     for (const NamedTensor& b : net.named_buffers())
       if (is_floating(b.tensor.dtype())) {
@@ -250,7 +258,7 @@ TEST_P(GoldenNetworks, Resnet32) {
 INSTANTIATE_TEST_SUITE_P(DTypes, GoldenNetworks,
                          ::testing::Values(NetworkTolerance{DType::kF64, 1e-10, 1e-9},
                                            NetworkTolerance{DType::kF32, 1e-4, 3e-4},
-                                           NetworkTolerance{DType::kBf16, 0.1, 0.3}),
+                                           NetworkTolerance{DType::kBf16, 0.03, 0.6}),
                          [](const auto& row) { return name_of(row.param.dtype); });
 
 }  // namespace

@@ -201,8 +201,7 @@ TEST(Memory, ASteadyTrainingStepAsksTheSystemForNothing) {
   Tensor w = random_tensor({8, 3, 3, 3}, 1, -1, 1, DType::kF32).set_requires_grad();
   const Tensor x = random_tensor({4, 12, 12, 3}, 2, -1, 1, DType::kF32);
   const auto step = [&] {
-    const Tensor y =
-        batch_norm(conv2d(x, w, {}, {.padding = 1}), {}, {.residual = {}, .relu = true});
+    const Tensor y = batch_norm(conv2d(x, w, {}, {.padding = 1}), {}, {.relu = true});
     mean(cross_entropy(global_avg_pool2d(y), labels_of({0, 1, 2, 3}))).backward();
     w.set_grad({});
   };

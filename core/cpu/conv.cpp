@@ -12,7 +12,7 @@
 #include <fulcrum/core/cpu/onednn.h>
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/cpu/scratch.h>
-#include <fulcrum/core/cpu/store.h>
+#include <fulcrum/core/cpu/words.h>
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
@@ -24,7 +24,8 @@ using cpu::converted;
 using cpu::ConvPass;
 using cpu::DirectConv;
 
-// ---- direct kernels --------------------------------------------------------------------------------
+// ---- direct kernels
+// --------------------------------------------------------------------------------
 
 DirectConv direct_geometry(const Conv2dGeometry& g) {
   const auto size = [](int64_t s) { return static_cast<int>(s); };
@@ -41,17 +42,19 @@ DirectConv direct_geometry(const Conv2dGeometry& g) {
           .padding = size(g.padding_h)};
 }
 
-// From this many input and output channels on, oneDNN is as fast (docs/performance.md).
-constexpr int64_t kDirectChannels = 128;
-
+// The direct kernels for up to a few hundred channels, save where their inner loops are short or
+// skip most of the input (measured: docs/performance.md). Short ones still beat converting bf16.
 bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
-  constexpr int64_t kMost = std::numeric_limits<int>::max();
-  const bool square = g.stride_h == g.stride_w && g.padding_h == g.padding_w &&
-                      g.dilation_h == 1 && g.dilation_w == 1 && g.groups == 1;
+  constexpr int64_t kMost = std::numeric_limits<int>::max(), kManyChannels = 512, kShortRun = 16;
+  const bool known = dtype == DType::kF32 || dtype == DType::kBf16;
+  const bool square = g.stride_h == g.stride_w && g.padding_h == g.padding_w && g.dilation_h == 1 &&
+                      g.dilation_w == 1 && g.groups == 1;
   const bool fits = std::max({g.n, g.h, g.w, g.c, g.out_c}) <= kMost;
-  const bool small = std::min(g.c, g.out_c) < kDirectChannels;
-  return square && fits && small && (dtype == DType::kF32 || dtype == DType::kBf16) &&
-         cpu::direct_conv_supported(direct_geometry(g), pass);
+  if (!known || !square || !fits) return false;
+  const bool few = std::min(g.c, g.out_c) < kManyChannels;
+  const bool long_run = dtype == DType::kBf16 || g.kernel_w * g.c >= kShortRun;
+  const bool skips = g.kernel_h < g.stride_h || g.kernel_w < g.stride_w;
+  return few && long_run && !skips && cpu::direct_conv_supported(direct_geometry(g), pass);
 }
 
 Tensor direct_scratch(const DirectConv& d, ConvPass pass, int threads) {
@@ -60,10 +63,18 @@ Tensor direct_scratch(const DirectConv& d, ConvPass pass, int threads) {
 }
 
 // The direct kernels take bf16 as its bits.
-uint16_t* bits(bf16* p) { return reinterpret_cast<uint16_t*>(p); }
-const uint16_t* bits(const bf16* p) { return reinterpret_cast<const uint16_t*>(p); }
-float* bits(float* p) { return p; }
-const float* bits(const float* p) { return p; }
+uint16_t* bits(bf16* p) {
+  return reinterpret_cast<uint16_t*>(p);
+}
+const uint16_t* bits(const bf16* p) {
+  return reinterpret_cast<const uint16_t*>(p);
+}
+float* bits(float* p) {
+  return p;
+}
+const float* bits(const float* p) {
+  return p;
+}
 
 /// Calls f.operator()<T>() with T = float or bf16.
 template <class F>
@@ -146,8 +157,8 @@ void Cpu::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
     Tensor scratch = direct_scratch(d, ConvPass::kBackwardWeights, threads);
     compute_in(dtype, dw, [&](Tensor& out) {
       visit_direct(x.dtype(), [&]<class T>() {
-        cpu::direct_conv_backward_weights(out.data<float>(), bits(x.data<T>()),
-                                          bits(dy.data<T>()), scratch.data<float>(), d, threads);
+        cpu::direct_conv_backward_weights(out.data<float>(), bits(x.data<T>()), bits(dy.data<T>()),
+                                          scratch.data<float>(), d, threads);
       });
     });
     return;

@@ -130,7 +130,8 @@ void weight_gradient(T* dw, const T* dy, const T* x, const Conv2dGeometry& g) {
 /// Calls f.operator()<T>() for f32 and f64.
 template <class F>
 void visit(const char* op, DType dtype, F f) {
-  check(dtype == DType::kF32 || dtype == DType::kF64, "[", op, "] expected f32 or f64, got ", dtype);
+  check(dtype == DType::kF32 || dtype == DType::kF64, "[", op, "] expected f32 or f64, got ",
+        dtype);
   if (dtype == DType::kF32) {
     f.template operator()<float>();
   } else {

@@ -3,50 +3,21 @@
 // result), the gradient reads dy, x and y twice.
 #include <bit>
 #include <cmath>
-#include <numeric>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
+#include <fulcrum/core/cpu/lines.h>
 #include <fulcrum/core/cpu/parallel.h>
-#include <fulcrum/core/cpu/store.h>
+#include <fulcrum/core/cpu/words.h>
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
 
 namespace {
 
-/// x [rows, channels] cut into lines of whole rows, long enough for vector loops at any number of
-/// channels: element j of a line belongs to channel j % channels. The last line may be shorter.
-struct Lines {
-  int64_t channels, rows, numel, length, count;
-
-  explicit Lines(const Tensor& x) : channels(x.size(-1)), numel(x.numel()) {
-    constexpr int64_t kShortest = 256, kVector = 16;
-    rows = numel / channels;
-    int64_t rows_per_line = 1;
-    if (channels < kShortest) {
-      // A multiple of the vector's size, too.
-      const int64_t step = kVector / std::gcd(kVector, channels);
-      rows_per_line = (kShortest + channels * step - 1) / (channels * step) * step;
-    }
-    length = rows_per_line * channels;
-    count = (numel + length - 1) / length;
-  }
-
-  int64_t size(int64_t line) const { return std::min(length, numel - line * length); }
-  int64_t grain() const { return std::max<int64_t>(1, cpu::kGrain / length); }
-};
-
-/// Values per channel, repeated for every element of a line.
-template <class A, class Value>
-std::vector<A> along_line(const Lines& lines, Value value) {
-  std::vector<A> v(static_cast<size_t>(lines.length));
-  for (int64_t c = 0; c < lines.channels; c++) v[static_cast<size_t>(c)] = static_cast<A>(value(c));
-  for (size_t j = static_cast<size_t>(lines.channels); j < v.size(); j++)
-    v[j] = v[j - static_cast<size_t>(lines.channels)];
-  return v;
-}
+using cpu::along_line;
+using cpu::ChannelSums;
+using cpu::Lines;
 
 template <class F>
 void visit_bool(bool value, F&& f) {
@@ -57,79 +28,20 @@ void visit_bool(bool value, F&& f) {
   }
 }
 
-// ---- sums ------------------------------------------------------------------------------------------
-
-struct ChannelSums {
-  std::vector<double> first, second;
-};
-
-/// Adds term(i, j, u, v) of some lines, the first at element `begin`, to a[j] and b[j]. Several lines
-/// at once, as loading and storing the sums costs more than summing.
-template <int... kRow, class A, class Term>
-void add_lines(std::integer_sequence<int, kRow...>, A* a, A* b, int64_t begin, int64_t n,
-               int64_t length, Term term) {
-#pragma omp simd
-  for (int64_t j = 0; j < n; j++) {
-    A u = 0, v = 0;
-    (term(begin + kRow * length + j, j, u, v), ...);
-    a[j] += u;
-    b[j] += v;
-  }
-}
-
-/// Sums two values per element over the rows: term(i, j, u, v) adds those of element i, which is
-/// element j of its line, to u and v. A few lines are summed in A, all else in double. The result
-/// depends on the number of threads, never on their timing.
-template <class A, class Term>
-ChannelSums sum_rows(const Lines& lines, Term term) {
-  constexpr int kRows = 4;
-  using Several = std::make_integer_sequence<int, kRows>;
-  using One = std::make_integer_sequence<int, 1>;
-  constexpr int64_t kLinesInA = 8 * kRows;
-  const int parts = static_cast<int>(
-      std::clamp<int64_t>(lines.count / lines.grain(), 1, omp_get_max_threads()));
-  const auto length = static_cast<size_t>(lines.length);
-  std::vector<double> totals(static_cast<size_t>(parts) * 2 * length, 0.0);
-#pragma omp parallel for schedule(static, 1) num_threads(parts)
-  for (int part = 0; part < parts; part++) {
-    const cpu::Range range = cpu::share(lines.count, part, parts);
-    double* total = totals.data() + static_cast<size_t>(part) * 2 * length;
-    std::vector<A> sums(2 * length);
-    A *a = sums.data(), *b = a + length;
-    for (int64_t line = range.begin; line < range.end;) {
-      std::fill(sums.begin(), sums.end(), A(0));
-      const int64_t end = std::min(line + kLinesInA, range.end);
-      const int64_t full = lines.size(end - 1) == lines.length ? end : end - 1;
-      for (; line + kRows <= full; line += kRows)
-        add_lines(Several(), a, b, line * lines.length, lines.length, lines.length, term);
-      for (; line < end; line++)
-        add_lines(One(), a, b, line * lines.length, lines.size(line), lines.length, term);
-      for (size_t j = 0; j < 2 * length; j++) total[j] += static_cast<double>(sums[j]);
-    }
-  }
-  const auto channels = static_cast<size_t>(lines.channels);
-  ChannelSums result{std::vector<double>(channels), std::vector<double>(channels)};
-  for (size_t part = 0; part < static_cast<size_t>(parts); part++)
-    for (size_t j = 0; j < length; j++) {
-      result.first[j % channels] += totals[part * 2 * length + j];
-      result.second[j % channels] += totals[(part * 2 + 1) * length + j];
-    }
-  return result;
-}
+// ---- statistics
+// -----------------------------------------------------------------------------------
 
 /// The mean of a sample of rows from all over x.
 template <class T>
-std::vector<Accumulate<T>> sampled_mean(const Lines& lines, const T* x) {
+std::vector<double> sampled_mean(const Lines<T>& lines, const T* x) {
   const int64_t samples = std::min<int64_t>(lines.rows, 64);
-  std::vector<double> sum(static_cast<size_t>(lines.channels));
+  std::vector<double> mean(static_cast<size_t>(lines.channels));
   for (int64_t i = 0; i < samples; i++) {
     const T* row = x + i * lines.rows / samples * lines.channels;
-    for (int64_t c = 0; c < lines.channels; c++)
-      sum[static_cast<size_t>(c)] += static_cast<double>(row[c]);
+    for (size_t c = 0; c < mean.size(); c++)
+      mean[c] += static_cast<double>(row[c]) / static_cast<double>(samples);
   }
-  return along_line<Accumulate<T>>(lines, [&](int64_t c) {
-    return sum[static_cast<size_t>(c)] / static_cast<double>(samples);
-  });
+  return mean;
 }
 
 struct Moments {
@@ -137,15 +49,18 @@ struct Moments {
 };
 
 /// One pass. Sums of x − s and (x − s)², with s close to the mean: the cancellation that ruins
-/// E x² − (E x)² when the mean is large has nothing to bite on. (The mean of k of n values is within
-/// √(n/k) standard deviations of the mean of all, at the very worst.)
+/// E x² − (E x)² when the mean is large has nothing to bite on. (The mean of k of n values is
+/// within √(n/k) standard deviations of the mean of all, at the very worst.)
 template <class T>
-Moments moments(const Lines& lines, const T* x) {
+Moments moments(const Lines<T>& lines, const T* x) {
   using A = Accumulate<T>;
-  const std::vector<A> shift = sampled_mean(lines, x);
+  const std::vector<double> sample = sampled_mean(lines, x);
+  const auto shift_of = [&](int64_t c) { return static_cast<A>(sample[static_cast<size_t>(c)]); };
+  const std::vector<A> shift = along_line(lines, shift_of);
   const ChannelSums sums =
-      sum_rows<A>(lines, [x, s = shift.data()](int64_t i, int64_t j, A& u, A& v) {
-        const A d = static_cast<A>(x[i]) - s[j];
+      cpu::sum_rows(lines, [x, s = shift.data(), words = lines.words]<class W, int k>(
+                               int64_t base, int64_t j, A& u, A& v) {
+        const A d = W::template get<k>(x + base, j) - s[k * words + j];
         u += d;
         v += d * d;
       });
@@ -154,17 +69,44 @@ Moments moments(const Lines& lines, const T* x) {
   for (size_t c = 0; c < m.mean.size(); c++) {
     const double d = sums.first[c] / rows;
     const double variance = sums.second[c] / rows - d * d;
-    m.mean[c] = static_cast<double>(shift[c]) + d;
+    m.mean[c] = static_cast<double>(shift_of(static_cast<int64_t>(c))) + d;
     m.variance[c] = variance < 0 ? 0 : variance;  // a NaN stays
   }
   return m;
 }
 
-// ---- normalisation ---------------------------------------------------------------------------------
+// ---- normalisation
+// ---------------------------------------------------------------------------------
+
+template <class T, bool kRelu, bool kResidual>
+struct NormaliseLine {
+  using A = Accumulate<T>;
+  T* y;
+  const T *x, *residual;
+  const A *mean, *scale, *shift;
+  int64_t words;
+
+  template <class W>
+  void operator()(int64_t base, int64_t first, int64_t last) const {
+    T* to = y + base;
+    const T *from = x + base, *add = residual + base;
+    const A *m = mean, *a = scale, *b = shift;
+    const int64_t second = words;
+#pragma omp simd
+    for (int64_t j = first; j < last; j++)
+      W::put(to, j, [&]<int k>() {
+        const int64_t at = k * second + j;
+        A v = (W::template get<k>(from, j) - m[at]) * a[at] + b[at];
+        if constexpr (kResidual) v += W::template get<k>(add, j);
+        if constexpr (kRelu) v = v < A(0) ? A(0) : v;
+        return v;
+      });
+  }
+};
 
 /// y = relu?((x − mean)·scale + shift + residual?).
 template <class T>
-void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines& lines,
+void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines<T>& lines,
                const Moments& m, const Tensor& weight, const Tensor& bias,
                const BatchNormOptions& o) {
   using A = Accumulate<T>;
@@ -177,9 +119,9 @@ void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines& 
   };
   // The mean is subtracted first, and what its rounding to A lost is in the shift: so a channel far
   // from zero keeps all its digits.
-  const std::vector<A> mean = along_line<A>(lines, mean_of);
-  const std::vector<A> scale = along_line<A>(lines, scale_of);
-  const std::vector<A> shift = along_line<A>(lines, [&](int64_t c) {
+  const std::vector<A> mean = along_line(lines, mean_of);
+  const std::vector<A> scale = along_line(lines, scale_of);
+  const std::vector<A> shift = along_line(lines, [&](int64_t c) {
     const double lost = mean_of(c) - static_cast<double>(static_cast<A>(mean_of(c)));
     return (pb ? static_cast<double>(pb[c]) : 0.0) - lost * scale_of(c);
   });
@@ -189,19 +131,10 @@ void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines& 
   const A *mu = mean.data(), *a = scale.data(), *b = shift.data();
   visit_bool(o.relu, [&](auto relu) {
     visit_bool(residual.defined(), [&](auto has_residual) {
+      const NormaliseLine<T, relu, has_residual> work{py, px, pr, mu, a, b, lines.words};
       cpu::parallel_for(lines.count, lines.grain(), [&](int64_t first, int64_t last) {
-        for (int64_t line = first; line < last; line++) {
-          const int64_t begin = line * lines.length, n = lines.size(line);
-          T* to = py + begin;
-          const T *from = px + begin, *add = pr + begin;
-#pragma omp simd
-          for (int64_t j = 0; j < n; j++) {
-            A v = (static_cast<A>(from[j]) - mu[j]) * a[j] + b[j];
-            if constexpr (has_residual) v += static_cast<A>(add[j]);
-            if constexpr (relu) v = v < A(0) ? A(0) : v;
-            cpu::store(to[j], v);
-          }
-        }
+        for (int64_t line = first; line < last; line++)
+          cpu::for_words<T>(line * lines.length, lines.size(line), work);
       });
     });
   });
@@ -220,7 +153,7 @@ void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& runnin
                            const Tensor& weight, const Tensor& bias, const BatchNormOptions& o) {
   visit_floating(x.dtype(), "batch_norm", [&]<class T>() {
     using A = Accumulate<T>;
-    const Lines lines(x);
+    const Lines<T> lines(x);
     const Moments m = moments(lines, x.data<T>());
     const auto rows = static_cast<double>(lines.rows);
     const double unbiased = lines.rows > 1 ? rows / (rows - 1) : 1;
@@ -247,35 +180,43 @@ void Cpu::batch_norm_eval(Tensor& y, const Tensor& x, const Tensor& residual,
   visit_floating(x.dtype(), "batch_norm", [&]<class T>() {
     using A = Accumulate<T>;
     const Moments m{to_doubles<A>(running_mean), to_doubles<A>(running_var)};
-    normalise<T>(y, x, residual, Lines(x), m, weight, bias, o);
+    normalise<T>(y, x, residual, Lines<T>(x), m, weight, bias, o);
   });
 }
 
-// ---- gradient --------------------------------------------------------------------------------------
+// ---- gradient
+// --------------------------------------------------------------------------------------
 
 namespace {
 
-/// dz is dy behind the gradient of the ReLU: dy where y > 0, else 0. Written as a mask, for GCC makes
-/// branches of the obvious expression, and then no vector loop.
-template <bool kRelu, class A, class T>
-A masked(const T* dy, const T* y, int64_t j) {
-  using Bits = std::conditional_t<std::is_same_v<A, double>, uint64_t, uint32_t>;
-  const A d = static_cast<A>(dy[j]);
-  if constexpr (!kRelu) return d;
-  const Bits positive = Bits{static_cast<A>(y[j]) > A(0)};
-  return std::bit_cast<A>(std::bit_cast<Bits>(d) & (Bits{0} - positive));
+/// dz is dy behind the gradient of the ReLU: dy where y > 0, else 0. Written as a mask, for GCC
+/// makes branches of the obvious expression, and then no vector loop.
+template <class W, int k, bool kRelu, class T>
+auto masked(const T* dy, const T* y, int64_t j) {
+  using A = Accumulate<T>;
+  const A d = W::template get<k>(dy, j);
+  if constexpr (kRelu) {
+    using Bits = std::conditional_t<std::is_same_v<A, double>, uint64_t, uint32_t>;
+    const Bits positive = Bits{W::template get<k>(y, j) > A(0)};
+    return std::bit_cast<A>(std::bit_cast<Bits>(d) & (Bits{0} - positive));
+  } else {
+    return d;
+  }
 }
 
 /// Σ dz and Σ dz·(x − mean); kWrite: writes dz, too.
 template <bool kRelu, bool kWrite, class T, class A = Accumulate<T>>
-ChannelSums gradient_sums(const Lines& lines, T* dz, const T* dy, const T* x, const T* y,
+ChannelSums gradient_sums(const Lines<T>& lines, T* dz, const T* dy, const T* x, const T* y,
                           const A* mean) {
-  return sum_rows<A>(lines, [=](int64_t i, int64_t j, A& u, A& v) {
-    const A d = masked<kRelu, A>(dy, y, i);
-    if constexpr (kWrite) cpu::store(dz[i], d);
-    u += d;
-    v += d * (static_cast<A>(x[i]) - mean[j]);
-  });
+  return cpu::sum_rows(
+      lines, [=, words = lines.words]<class W, int k>(int64_t base, int64_t j, A& u, A& v) {
+        const T* py = kRelu ? y + base : nullptr;
+        const A d = masked<W, k, kRelu>(dy + base, py, j);
+        if constexpr (kWrite && k == 0)  // the whole word
+          W::put(dz + base, j, [&]<int q>() { return masked<W, q, kRelu>(dy + base, py, j); });
+        u += d;
+        v += d * (W::template get<k>(x + base, j) - mean[k * words + j]);
+      });
 }
 
 /// dx = dz·scale + (x − mean)·slope + offset, per channel.
@@ -285,20 +226,24 @@ struct GradientLine {
 };
 
 template <bool kRelu, class T, class A = Accumulate<T>>
-void write_gradient(const Lines& lines, T* dx, const T* dy, const T* x, const T* y,
+void write_gradient(const Lines<T>& lines, T* dx, const T* dy, const T* x, const T* y,
                     const GradientLine<A>& g) {
-  const A *mean = g.mean.data(), *scale = g.scale.data();
-  const A *slope = g.slope.data(), *offset = g.offset.data();
-  cpu::parallel_for(lines.count, lines.grain(), [=, &lines](int64_t first, int64_t last) {
-    for (int64_t line = first; line < last; line++) {
-      const int64_t begin = line * lines.length, n = lines.size(line);
-      const T *pdy = dy + begin, *px = x + begin, *py = kRelu ? y + begin : nullptr;
-      T* to = dx + begin;
+  const auto work = [=, mean = g.mean.data(), scale = g.scale.data(), slope = g.slope.data(),
+                     offset = g.offset.data(),
+                     words = lines.words]<class W>(int64_t base, int64_t first, int64_t last) {
+    T* to = dx + base;
+    const T *pdy = dy + base, *px = x + base, *py = kRelu ? y + base : nullptr;
 #pragma omp simd
-      for (int64_t j = 0; j < n; j++)
-        cpu::store(to[j], masked<kRelu, A>(pdy, py, j) * scale[j] +
-                              ((static_cast<A>(px[j]) - mean[j]) * slope[j] + offset[j]));
-    }
+    for (int64_t j = first; j < last; j++)
+      W::put(to, j, [&]<int k>() {
+        const int64_t at = k * words + j;
+        const A d = masked<W, k, kRelu>(pdy, py, j) * scale[at];
+        return d + ((W::template get<k>(px, j) - mean[at]) * slope[at] + offset[at]);
+      });
+  };
+  cpu::parallel_for(lines.count, lines.grain(), [&](int64_t first, int64_t last) {
+    for (int64_t line = first; line < last; line++)
+      cpu::for_words<T>(line * lines.length, lines.size(line), work);
   });
 }
 
@@ -307,13 +252,13 @@ void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, con
               const Tensor& x, const Tensor& y, const Tensor& mean, const Tensor& rstd,
               const Tensor& weight, const BatchNormOptions& o) {
   using A = Accumulate<T>;
-  const Lines lines(x);
+  const Lines<T> lines(x);
   const A *mu = mean.data<A>(), *rs = rstd.data<A>(), *w = weight ? weight.data<A>() : nullptr;
   const T *px = x.data<T>(), *pdy = dy.data<T>(), *py = o.relu ? y.data<T>() : nullptr;
   T* dz = dresidual ? dresidual.data<T>() : nullptr;
 
   GradientLine<A> g;
-  g.mean = along_line<A>(lines, [&](int64_t c) { return mu[c]; });
+  g.mean = along_line(lines, [&](int64_t c) { return mu[c]; });
   ChannelSums sums;
   visit_bool(o.relu, [&](auto relu) {
     visit_bool(dz != nullptr, [&](auto write) {
@@ -334,11 +279,11 @@ void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, con
   const auto scale_of = [&](int64_t c) {
     return (w ? static_cast<double>(w[c]) : 1.0) * static_cast<double>(rs[c]);
   };
-  g.scale = along_line<A>(lines, scale_of);
-  g.slope = along_line<A>(lines, [&](int64_t c) {
+  g.scale = along_line(lines, scale_of);
+  g.slope = along_line(lines, [&](int64_t c) {
     return -scale_of(c) * share * dweight_of(c) * static_cast<double>(rs[c]);
   });
-  g.offset = along_line<A>(lines, [&](int64_t c) { return -scale_of(c) * share * dbias_of(c); });
+  g.offset = along_line(lines, [&](int64_t c) { return -scale_of(c) * share * dbias_of(c); });
   if (!dz && o.relu) {
     write_gradient<true>(lines, dx.data<T>(), pdy, px, py, g);
   } else {  // dz, where it was written, spares reading y again

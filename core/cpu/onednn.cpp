@@ -126,9 +126,12 @@ memory::data_type type_of(DType dtype) {
   return dtype == DType::kBf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
-bool is_known(DType dtype) { return dtype == DType::kF32 || dtype == DType::kBf16; }
+bool is_known(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBf16;
+}
 
-// ---- convolution -----------------------------------------------------------------------------------
+// ---- convolution
+// -----------------------------------------------------------------------------------
 
 enum class Pass { kForward, kDataGradient, kWeightGradient };
 
@@ -201,7 +204,9 @@ struct ConvPlanner {
   Forward::primitive_desc forward(const memory::desc& src, const memory::desc& dst) const {
     return {{dnnl::prop_kind::forward_training, kDirect, src, any(w, type_of(key.activations)),
              bias, dst, strides, dilations, padding, padding},
-            attributes(), engine(), /*allow_empty=*/true};
+            attributes(),
+            engine(),
+            /*allow_empty=*/true};
   }
 
   DataGradient::primitive_desc data_gradient(const memory::desc& src,
@@ -209,7 +214,10 @@ struct ConvPlanner {
     const auto hint = forward(src, dst);
     if (!hint) return {};
     return {{kDirect, src, any(w), dst, strides, dilations, padding, padding},
-            attributes(), engine(), hint, /*allow_empty=*/true};
+            attributes(),
+            engine(),
+            hint,
+            /*allow_empty=*/true};
   }
 
   WeightGradient::primitive_desc weight_gradient(const memory::desc& src,
@@ -217,13 +225,17 @@ struct ConvPlanner {
     const auto hint = forward(src, dst);
     if (!hint) return {};
     return {{kDirect, src, any(w), dst, strides, dilations, padding, padding},
-            attributes(), engine(), hint, /*allow_empty=*/true};
+            attributes(),
+            engine(),
+            hint,
+            /*allow_empty=*/true};
   }
 
   std::shared_ptr<const Plan> plan() const {
     constexpr auto kInput = Argument::kInput, kOutput = Argument::kOutput;
     if (key.pass == Pass::kForward) {
-      const auto pd = choose(x, y, [&](const auto& src, const auto& dst) { return forward(src, dst); });
+      const auto pd =
+          choose(x, y, [&](const auto& src, const auto& dst) { return forward(src, dst); });
       if (!pd) return nullptr;
       std::vector<Argument> arguments{{DNNL_ARG_DST, kOutput, y, pd.dst_desc()},
                                       {DNNL_ARG_SRC, kInput, x, pd.src_desc()},
@@ -232,21 +244,21 @@ struct ConvPlanner {
       return std::make_shared<Plan>(Plan{Step(pd), std::move(arguments)});
     }
     if (key.pass == Pass::kDataGradient) {
-      const auto pd = choose(x, y, [&](const auto& src, const auto& dst) { return data_gradient(src, dst); });
+      const auto pd =
+          choose(x, y, [&](const auto& src, const auto& dst) { return data_gradient(src, dst); });
       if (!pd) return nullptr;
-      return std::make_shared<Plan>(
-          Plan{Step(pd),
-               {{DNNL_ARG_DIFF_SRC, kOutput, x, pd.diff_src_desc()},
-                {DNNL_ARG_DIFF_DST, kInput, y, pd.diff_dst_desc()},
-                {DNNL_ARG_WEIGHTS, kInput, w, pd.weights_desc()}}});
+      return std::make_shared<Plan>(Plan{Step(pd),
+                                         {{DNNL_ARG_DIFF_SRC, kOutput, x, pd.diff_src_desc()},
+                                          {DNNL_ARG_DIFF_DST, kInput, y, pd.diff_dst_desc()},
+                                          {DNNL_ARG_WEIGHTS, kInput, w, pd.weights_desc()}}});
     }
-    const auto pd = choose(x, y, [&](const auto& src, const auto& dst) { return weight_gradient(src, dst); });
+    const auto pd =
+        choose(x, y, [&](const auto& src, const auto& dst) { return weight_gradient(src, dst); });
     if (!pd) return nullptr;
-    return std::make_shared<Plan>(
-        Plan{Step(pd),
-             {{DNNL_ARG_DIFF_WEIGHTS, kOutput, w, pd.diff_weights_desc()},
-              {DNNL_ARG_DIFF_DST, kInput, y, pd.diff_dst_desc()},
-              {DNNL_ARG_SRC, kInput, x, pd.src_desc()}}});
+    return std::make_shared<Plan>(Plan{Step(pd),
+                                       {{DNNL_ARG_DIFF_WEIGHTS, kOutput, w, pd.diff_weights_desc()},
+                                        {DNNL_ARG_DIFF_DST, kInput, y, pd.diff_dst_desc()},
+                                        {DNNL_ARG_SRC, kInput, x, pd.src_desc()}}});
   }
 };
 
@@ -264,7 +276,8 @@ bool run_conv(const char* op, const ConvKey& key, const std::vector<const void*>
   }
 }
 
-// ---- matrix product --------------------------------------------------------------------------------
+// ---- matrix product
+// --------------------------------------------------------------------------------
 
 struct GemmKey {
   int64_t m, n, k;
@@ -327,9 +340,15 @@ bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, 
                  const Tensor& bias) {
   if (!is_known(a.dtype()) || !is_known(b.dtype()) || !is_known(c.dtype())) return false;
   if (bias && !is_known(bias.dtype())) return false;
-  const GemmKey key{c.size(0),      c.size(1),    a.size(transpose_a ? 0 : 1),
-                    transpose_a,    transpose_b,  a.dtype(),
-                    b.dtype(),      c.dtype(),    dtype_if(bias),
+  const GemmKey key{c.size(0),
+                    c.size(1),
+                    a.size(transpose_a ? 0 : 1),
+                    transpose_a,
+                    transpose_b,
+                    a.dtype(),
+                    b.dtype(),
+                    c.dtype(),
+                    dtype_if(bias),
                     omp_get_max_threads()};
   static auto* cache = new PlanCache<GemmKey>;
   try {

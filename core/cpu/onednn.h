@@ -4,8 +4,8 @@
 //
 // The contract is that of the kernels of the same names (kernels.inc). Each function returns false,
 // with its output untouched, where oneDNN has nothing for these sizes and dtypes on this processor
-// (bf16 without AVX-512, f64 everywhere), and always in a build without oneDNN. Primitives are cached
-// by geometry, a refusal too; any thread may call.
+// (bf16 without AVX-512, f64 everywhere), and always in a build without oneDNN. Primitives are
+// cached by geometry, a refusal too; any thread may call.
 #pragma once
 
 #include <fulcrum/core/kernels.h>

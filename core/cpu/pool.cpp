@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include <fulcrum/core/cpu/parallel.h>
-#include <fulcrum/core/cpu/store.h>
+#include <fulcrum/core/cpu/words.h>
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
@@ -170,8 +170,7 @@ void Cpu::avg_pool2d_gradient(Tensor& dx, const Tensor& dy, const Pool2dGeometry
       gather_row(pdx + row * g.w * g.c, g, row,
                  [&](A* sum, int64_t image, int64_t oh, int64_t ow, int32_t, int64_t first,
                      int64_t count) {
-                   const T* from =
-                       pdy + ((image * g.out_h + oh) * g.out_w + ow) * g.c + first;
+                   const T* from = pdy + ((image * g.out_h + oh) * g.out_w + ow) * g.c + first;
                    const A factor = windows.mean_factor<A>(oh, ow);
 #pragma omp simd
                    for (int64_t c = 0; c < count; c++) sum[c] += static_cast<A>(from[c]) * factor;

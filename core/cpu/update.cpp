@@ -1,5 +1,6 @@
 // Optimiser steps over arenas: every parameter of every group in one parallel region.
 #include <cmath>
+#include <numeric>
 
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/kernels.h>
@@ -17,7 +18,9 @@ void for_segments(const Segments& s, F&& f) {
   const int32_t* group = s.group.data<int32_t>();
   const double* hyper = s.hyper.data<double>();
   const int64_t count = s.offset.numel();
-#pragma omp parallel
+  // A few numbers are not worth waking a thread for.
+  [[maybe_unused]] const bool worthwhile = std::accumulate(size, size + count, int64_t{0}) >= cpu::kGrain;
+#pragma omp parallel if (worthwhile)
   for (int64_t i = 0; i < count; i++) {
     const cpu::Range r = cpu::share(size[i], omp_get_thread_num(), omp_get_num_threads());
     if (r.begin < r.end)

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""Fulcrum's training step beside PyTorch's on the same CPU cores, in one interleaved run.
+
+Every round measures each contestant in turn for `--seconds`, in alternating order, so that a slow minute of the
+machine hits all of them.  All are servers (`--interleave`), warm, and idle between their turns; PyTorch's malloc is
+told to keep its pages, without which its step may be several times slower.  A row's ratio is the median over rounds of
+Fulcrum / that row within the round.
+
+    scripts/peers/cpu_step.py                              ResNet-32, batch 128, 2 threads, f32
+    scripts/peers/cpu_step.py --amp bf16                   CPU autocast against Fulcrum's bf16
+    scripts/peers/cpu_step.py --all --json build/cpu_step.json
+
+Needs a Python with torch: scripts/peers/setup.sh prints one; it may differ from the one that runs this script.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+KEEP_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+
+
+class Server:
+    """A warm process, pinned to the cores, that answers "run SECONDS" on stdin with a JSON line."""
+
+    def __init__(self, name: str, command: list, args: argparse.Namespace, env: dict):
+        self.name = name
+        self.process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**{k: v for k, v in os.environ.items() if k not in KEEP_PAGES}, **env},
+            preexec_fn=lambda: os.sched_setaffinity(0, args.core_set),
+        )
+
+    def read(self) -> dict:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended with status {self.process.wait()}: {' '.join(self.process.args)}")
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise SystemExit(f"{self.name}: expected a JSON line, got {line!r}") from None
+        if "error" in answer:
+            raise SystemExit(f"{self.name}: {answer['error']}")
+        return answer
+
+    def run(self, seconds: float) -> dict:
+        self.process.stdin.write(f"run {seconds}\n")
+        self.process.stdin.flush()
+        return self.read()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            self.process.wait()
+
+
+def torch_server(name: str, args: argparse.Namespace, options: list, env: dict = KEEP_PAGES) -> Server:
+    command = [
+        args.python, HERE / "torch_step.py", "--interleave", "--model", args.model, "--amp", args.amp,
+        "--batch-size", args.batch_size, "--threads", args.threads, "--optimizer", args.optimizer,
+        "--chunk", 1, "--warmup", args.warmup, *options,
+    ]
+    server = Server(name, command, args, env)
+    server.read()  # ready: compiled and warm
+    return server
+
+
+def fulcrum_server(args: argparse.Namespace) -> Server:
+    command = [
+        args.fulcrum, "bench", "--interleave", "--model", args.model, "--amp", args.amp,
+        "--batch-size", args.batch_size, "--threads", args.threads, "--opt", args.optimizer, *args.fulcrum_args,
+    ]
+    server = Server("fulcrum", command, args, {})
+    server.run(1.0)  # warm
+    return server
+
+
+def contestants(args: argparse.Namespace) -> list:
+    """Started one after the other, so that warm-ups do not disturb each other."""
+    rows = []
+    if not args.torch_only:
+        if not args.fulcrum.exists():
+            raise SystemExit(f"{args.fulcrum} does not exist: build it (scripts/setup.sh) or pass --torch-only")
+        rows.append(fulcrum_server(args))
+    channels_last = ["--layout", "channels_last"]
+    rows.append(torch_server("torch channels_last", args, channels_last))
+    rows.append(torch_server("torch nchw", args, ["--layout", "nchw"]))
+    if args.all:
+        rows.append(torch_server("torch channels_last, default malloc", args, channels_last, {}))
+        rows.append(torch_server("torch channels_last, compile", args, [*channels_last, "--compile"]))
+    return rows
+
+
+def machine() -> dict:
+    info = Path("/proc/cpuinfo").read_text()
+    name = re.search(r"model name\s*:\s*(.*)", info)
+    flags = set((re.search(r"flags\s*:\s*(.*)", info) or [""])[0].split())
+    isa = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags]
+    return {"cpu": name[1] if name else "unknown", "isa": isa, "load_before": os.getloadavg()[0]}
+
+
+def report(results: dict) -> dict:
+    summary = {}
+    print(f"\n{'':36} {'median':>8} {'min':>8} {'max':>8} {'fulcrum / it':>13}   images/s")
+    for name, rates in results.items():
+        row = {"median": statistics.median(rates), "min": min(rates), "max": max(rates), "rounds": rates}
+        if "fulcrum" in results and name != "fulcrum":
+            row["fulcrum_ratio"] = statistics.median(f / t for f, t in zip(results["fulcrum"], rates))
+        ratio = f"{row['fulcrum_ratio']:13.3f}" if "fulcrum_ratio" in row else " " * 13
+        print(f"{name:36} {row['median']:8.1f} {row['min']:8.1f} {row['max']:8.1f} {ratio}")
+        summary[name] = row
+    return summary
+
+
+def parse_args() -> argparse.Namespace:
+    default_python = Path(os.environ.get("FULCRUM_PEERS_VENV", ROOT / "build" / "peers")) / "bin" / "python"
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--model", default="resnet32")
+    p.add_argument("--batch-size", type=int, default=128)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--amp", default="off", choices=["off", "bf16"])
+    p.add_argument("--optimizer", default="sgd", choices=["sgd", "absgd"])
+    p.add_argument("--rounds", type=int, default=5)
+    p.add_argument("--seconds", type=float, default=6.0, help="of every turn")
+    p.add_argument("--warmup", type=int, default=3, help="PyTorch's untimed steps at its start")
+    p.add_argument("--cores", default=None, help="e.g. 0,1; default: the first --threads that are allowed")
+    p.add_argument("--all", action="store_true", help="also PyTorch with default malloc and with torch.compile")
+    p.add_argument("--torch-only", action="store_true", help="leave Fulcrum out")
+    p.add_argument("--fulcrum", type=Path, default=ROOT / "build" / "fulcrum")
+    p.add_argument("--fulcrum-args", nargs=argparse.REMAINDER, default=[], help="the rest goes to `fulcrum bench`")
+    p.add_argument("--python", type=Path, default=default_python if default_python.exists() else Path(sys.executable))
+    p.add_argument("--json", type=Path, default=None, help="write all numbers to this file")
+    args = p.parse_args()
+    allowed = sorted(os.sched_getaffinity(0))
+    args.core_set = {int(c) for c in args.cores.split(",")} if args.cores else set(allowed[: args.threads])
+    if args.rounds < 1:
+        p.error("--rounds must be at least 1")
+    return args
+
+
+def main() -> int:
+    args = parse_args()
+    about = machine()
+    rows = contestants(args)
+    results = {row.name: [] for row in rows}
+    last = {}
+    try:
+        for i in range(args.rounds):
+            for row in rows if i % 2 == 0 else reversed(rows):
+                time.sleep(0.3)  # the previous contestant's threads go to sleep
+                last[row.name] = row.run(args.seconds)
+                results[row.name].append(last[row.name]["images_per_s"])
+            line = "  ".join(f"{name} {rates[-1]:.1f}" for name, rates in results.items())
+            print(f"round {i + 1}/{args.rounds}: {line}", file=sys.stderr, flush=True)
+    finally:
+        for row in rows:
+            row.close()
+    print(f"{args.model}, batch {args.batch_size}, {args.threads} threads, "
+          f"{'f32' if args.amp == 'off' else args.amp}, {args.optimizer}, {about['cpu']} {about['isa']}")
+    summary = report(results)
+    if about["load_before"] > 0.5:
+        print(f"warning: the load was {about['load_before']:.1f} before the start; these numbers are not to be trusted")
+    if args.json:
+        settings = {k: str(v) for k, v in vars(args).items() if k not in ("core_set", "json", "python", "fulcrum")}
+        record = {"settings": settings, "machine": about, "results": summary, "last": last}
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(record, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

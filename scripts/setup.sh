@@ -1,0 +1,171 @@
+#!/usr/bin/env bash
+# Installs what is missing and builds Fulcrum; the program is then build/fulcrum.
+#
+#   scripts/setup.sh [--deps-only | --no-deps] [--debug] [-- CMake options]
+#
+#   --deps-only   install, do not build
+#   --no-deps     build, do not look at packages
+#   --debug       with AddressSanitizer and UBSan, in build/debug
+#
+# On Debian and Ubuntu missing packages come from apt, as root or through sudo. Elsewhere the script
+# says what to install, and goes on as soon as that is there. It may be run as often as you like.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# package | how to see that it is there without dpkg | what it is for
+# The first word of the test is a command (cmd), a header of C++ (hdr) or a file (file).
+packages="
+g++                   | cmd c++                    | C++20 compiler (GCC 12 or Clang 16, or newer) with OpenMP
+cmake                 | cmd cmake                  | CMake 3.25 or newer
+ninja-build           | cmd ninja                  | Ninja
+libeigen3-dev         | hdr eigen3/Eigen/Core      | Eigen 3.4: reference arithmetic
+libcli11-dev          | hdr CLI/CLI.hpp            | CLI11 2: command line
+libtomlplusplus-dev   | hdr toml++/toml.h          | toml++ 3: recipes
+nlohmann-json3-dev    | hdr nlohmann/json.hpp      | nlohmann-json 3
+libfmt-dev            | hdr fmt/format.h           | fmt 9 or newer
+zlib1g-dev            | hdr zlib.h                 | zlib: gzipped data files
+libgtest-dev          | hdr gtest/gtest.h          | GoogleTest
+libdnnl-dev           | hdr oneapi/dnnl/dnnl.hpp   | oneDNN 2: fast convolutions (optional)
+dataset-fashion-mnist | file ${FULCRUM_DATA_DIR:-/usr/share/datasets/fashion-mnist} | Fashion-MNIST: demo data (optional)
+"
+optional=" libdnnl-dev dataset-fashion-mnist "
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+trim() { local s=$1; s=${s#"${s%%[![:space:]]*}"}; printf %s "${s%"${s##*[![:space:]]}"}"; }
+compiler() { command -v "${CXX:-c++}" || command -v g++ || command -v clang++; }
+
+has_header() {
+  local cxx
+  cxx=$(compiler) && printf '#include <%s>\n' "$1" | "$cxx" -std=c++20 -E -x c++ - >/dev/null 2>&1
+}
+
+present() {  # package, kind, what
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ] && return
+  case $2 in
+    cmd) command -v "$3" >/dev/null ;;
+    hdr) has_header "$3" ;;
+    file) [ -e "$3" ] ;;
+  esac
+}
+
+missing=()  # packages
+find_missing() {
+  local package test purpose kind what
+  missing=() purposes=()
+  while IFS='|' read -r package test purpose; do
+    package=$(trim "$package")
+    [ -n "$package" ] || continue
+    read -r kind what <<<"$test"
+    present "$package" "$kind" "$(trim "$what")" && continue
+    missing+=("$package")
+    purposes+=("$(trim "$purpose")")
+  done <<<"$packages"
+}
+
+list_missing() {
+  local i
+  for i in "${!missing[@]}"; do printf '  %-22s %s\n' "${missing[$i]}" "${purposes[$i]}" >&2; done
+}
+
+install_missing() {
+  local root=() log status=0
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || return 1
+    root=(sudo)
+  fi
+  log=$(mktemp)
+  say "installing ${missing[*]}"
+  apt_steps >"$log" 2>&1 </dev/null || status=$?
+  [ $status = 0 ] || tail -n 20 "$log" >&2
+  rm -f "$log"
+  return $status
+}
+
+apt_steps() {
+  local package wanted=()
+  "${root[@]}" apt-get -q -o Acquire::Retries=3 update || return
+  for package in "${missing[@]}"; do
+    # Not every release has the optional ones.
+    [[ $optional == *" $package "* ]] && ! apt-cache show "$package" >/dev/null && continue
+    wanted+=("$package")
+  done
+  [ ${#wanted[@]} = 0 ] || "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+    -o Acquire::Retries=3 install --no-install-recommends "${wanted[@]}"
+}
+
+dependencies() {
+  find_missing
+  [ ${#missing[@]} = 0 ] && return
+  if command -v apt-get >/dev/null && install_missing; then find_missing; fi
+  [ ${#missing[@]} = 0 ] && return
+  say "not installed (names of the Debian packages):"
+  list_missing
+  local package
+  for package in "${missing[@]}"; do
+    [[ $optional == *" $package "* ]] && continue
+    command -v apt-get >/dev/null && die "as root: apt-get install --no-install-recommends ${missing[*]}"
+    die "install these with the system's package manager and run this script again"
+  done
+  say "these are optional: going on without them"
+}
+
+# core/cpu/onednn.cpp speaks version 2 of oneDNN's interface.
+onednn_major() {
+  local cxx
+  cxx=$(compiler) || return 0
+  printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR\n' |
+    "$cxx" -E -P -x c++ - 2>/dev/null | tail -n 1 | tr -dc 0-9 || true
+}
+
+cached() { sed -n "s/^$1:[A-Z]*=//p" "$binary/CMakeCache.txt" 2>/dev/null || true; }
+
+check_cmake() {
+  local version
+  version=$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')
+  [ "$(printf '%s\n' 3.25 "$version" | sort -V | head -n 1)" = 3.25 ] ||
+    die "CMake 3.25 or newer is needed, found $version"
+}
+
+build() {
+  local options=("$@") fresh=() onednn
+  check_cmake
+  onednn=$(onednn_major)
+  if [[ " ${options[*]} " != *" -DFULCRUM_ONEDNN="* ]]; then
+    if [ "$onednn" = 2 ]; then
+      options+=(-DFULCRUM_ONEDNN=ON)
+    else
+      say "oneDNN 2 is not here${onednn:+ (version $onednn is)}: building without it; wide networks are slower"
+      options+=(-DFULCRUM_ONEDNN=OFF)
+    fi
+  fi
+  # A cache of another generator, or of a tree that has moved, cannot be configured again.
+  if [ -e "$binary/CMakeCache.txt" ] &&
+     { [ "$(cached CMAKE_GENERATOR)" != Ninja ] || [ "$(cached CMAKE_HOME_DIRECTORY)" != "$PWD" ]; }; then
+    fresh=(--fresh)
+  fi
+  say "configuring in $binary"
+  mkdir -p "$binary"
+  if ! cmake "${fresh[@]}" --preset "$preset" "${options[@]}" >"$binary/configure.log" 2>&1; then
+    tail -n 30 "$binary/configure.log" >&2
+    die "configuring failed; all of it is in $binary/configure.log"
+  fi
+  say "building on $(nproc) cores"
+  cmake --build "$binary" --parallel "$(nproc)" >&2
+  say "done: $binary/fulcrum"
+}
+
+deps=1 make=1 preset=cpu binary=build
+while [ $# -gt 0 ]; do
+  case $1 in
+    --deps-only) make=0 ;;
+    --no-deps) deps=0 ;;
+    --debug) preset=cpu-debug binary=build/debug ;;
+    --) shift; break ;;
+    -h | --help) sed -n '2,/^set -/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit ;;
+    *) die "unknown option '$1' (--help lists them)" ;;
+  esac
+  shift
+done
+[ $deps = 0 ] || dependencies
+[ $make = 0 ] || build "$@"

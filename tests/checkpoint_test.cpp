@@ -1,0 +1,208 @@
+// The full state of a run: what is saved comes back bit for bit, and what does not fit is listed.
+#include "apps/checkpoint.h"
+
+#include <fstream>
+
+#include <fulcrum/layers/resnet.h>
+
+#include "testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+using apps::load_checkpoint;
+using apps::RunState;
+using apps::save_checkpoint;
+
+constexpr uint64_t kData = 0xfedcba9876543210;
+
+enum class Kind { kSgd, kPlainSgd, kAdam };
+
+// A small run: model, optimiser, risk and totals.
+struct Run {
+  Resnet model;
+  std::unique_ptr<Optimizer> optimizer;
+  Tensor totals = zeros({4}, {DType::kF64, {}});
+  RunState state;
+
+  explicit Run(uint64_t seed, Kind kind = Kind::kSgd, const ResnetOptions& options = small(),
+               bool kl = true)
+      : model(8, with_seed(options, seed)),
+        optimizer((model.to({}), make(kind, model.parameters()))),
+        state{model, *optimizer, totals, {}} {
+    if (kl) optimizer->set_risk(std::make_unique<KlRisk>(KlRiskOptions{.lambda = 1.9}));
+  }
+  static ResnetOptions small() { return {.classes = 4, .channels = 1, .dropout = 0.5}; }
+  static ResnetOptions with_seed(ResnetOptions options, uint64_t seed) {
+    options.seed = seed;
+    return options;
+  }
+  static std::unique_ptr<Optimizer> make(Kind kind, std::vector<Tensor> parameters) {
+    if (kind == Kind::kAdam)
+      return std::make_unique<Adam>(std::move(parameters), AdamOptions{.lr = 0.01});
+    return std::make_unique<Sgd>(std::move(parameters),
+                                 SgdOptions{.lr = 0.05, .momentum = kind == Kind::kSgd ? 0.9 : 0});
+  }
+  /// Steps first, …, last − 1 on random batches; the losses of the last.
+  std::vector<double> train(uint64_t first, uint64_t last) {
+    std::vector<double> losses;
+    for (uint64_t step = first; step < last; step++) {
+      const Tensor images = random_tensor({6, 8, 8, 1}, 100 + step, -1, 1, DType::kF32);
+      const Tensor l = cross_entropy(model(images), labels_of({0, 1, 2, 3, 0, 1}));
+      optimizer->zero_grad();
+      optimizer->weigh(l).backward();
+      optimizer->step();
+      losses = l.to_vector();
+      totals.data<double>()[0] += losses[0];
+      state.progress.batch++;
+    }
+    return losses;
+  }
+};
+
+class Checkpoint : public ::testing::Test {
+ protected:
+  TempDir dir_;
+  std::filesystem::path path_ = dir_ / "last.safetensors";
+
+  void save(Run& run) { save_checkpoint(path_, run.state, "[optim]\nlr = 0.05\n", kData); }
+  /// Saves with the metadata or the tensors changed by f.
+  template <class F>
+  void save_changed(Run& run, F f) {
+    save(run);
+    TensorFile file = load_tensors(path_);
+    f(file);
+    save_tensors(path_, file);
+  }
+  /// Expects that loading fails with the text, and that nothing has changed.
+  void expect_refused(Run& run, const std::string& text, uint64_t data = kData) {
+    const auto snapshot = [&] {
+      save_checkpoint(dir_ / "snapshot", run.state, "", kData);
+      std::ifstream in(dir_ / "snapshot", std::ios::binary);
+      return std::string(std::istreambuf_iterator<char>(in), {});
+    };
+    const std::string before = snapshot();
+    EXPECT_ERROR(load_checkpoint(path_, run.state, data), text);
+    EXPECT_EQ(snapshot(), before);
+  }
+};
+
+TEST_F(Checkpoint, GoesOnBitForBit) {
+  for (const Kind kind : {Kind::kSgd, Kind::kPlainSgd, Kind::kAdam}) {
+    Run whole(1, kind), first(1, kind), rest(2, kind);
+    const auto expected = whole.train(0, 6);
+    first.train(0, 3);
+    first.state.progress.epoch = 17;
+    first.state.progress.best = {{"top1", 0.5}};
+    first.state.progress.latest = {{"epoch", 16}};
+    save(first);
+    rest.train(20, 22);  // something else, to be forgotten
+    load_checkpoint(path_, rest.state, kData);
+    EXPECT_EQ(rest.state.progress.epoch, 17);
+    EXPECT_EQ(rest.state.progress.batch, 3);
+    EXPECT_EQ(rest.state.progress.best, first.state.progress.best);
+    EXPECT_EQ(rest.state.progress.latest, first.state.progress.latest);
+    EXPECT_EQ(rest.train(3, 6), expected);
+    const TensorMap a = whole.model.state_dict(), b = rest.model.state_dict();
+    for (const auto& [name, tensor] : a) EXPECT_TRUE(same_bits(tensor, b.at(name))) << name;
+    EXPECT_TRUE(same_bits(whole.totals, rest.totals));
+    EXPECT_EQ(whole.optimizer->steps(), rest.optimizer->steps());
+    auto x = whole.optimizer->state(), y = rest.optimizer->state();
+    for (const auto& [name, tensor] : x) EXPECT_TRUE(same_bits(tensor, y.at(name))) << name;
+  }
+}
+
+TEST_F(Checkpoint, HoldsTheModelAsPyTorchReadsIt) {
+  Run run(1);
+  run.train(0, 2);
+  save(run);
+  const TensorFile file = load_tensors(path_);
+  EXPECT_EQ(file.tensors.at("conv1.weight").shape(), Shape({16, 1, 3, 3}));
+  EXPECT_EQ(file.tensors.at("optim.momentum.layer2.0.conv1.weight").shape(), Shape({32, 16, 3, 3}));
+  EXPECT_EQ(file.tensors.at("state.generator.dropout").to_vector()[0],
+            run.model.named_generators()[0].second->position.to_vector()[0]);
+  EXPECT_TRUE(file.tensors.contains("state.risk.kl"));
+  EXPECT_EQ(file.metadata.at("config"), "[optim]\nlr = 0.05\n");
+  const TensorMap model = apps::model_tensors(file);
+  const TensorMap expected = run.model.state_dict();
+  ASSERT_EQ(model.size(), expected.size());
+  for (const auto& [name, tensor] : expected)
+    EXPECT_TRUE(same_bits(tensor, model.at(name))) << name;
+}
+
+TEST_F(Checkpoint, OtherDataAreRefused) {
+  Run run(1);
+  save(run);
+  expect_refused(run, "the training data are not those of the checkpoint", kData + 1);
+}
+
+TEST_F(Checkpoint, OfAnotherModelListsWhatDiffers) {
+  Run five(1, Kind::kSgd, {.classes = 5, .channels = 1, .dropout = 0.5}), four(1);
+  save(five);
+  expect_refused(four, "optim.momentum.fc.weight: expected f32 [4, 64], got f32 [5, 64]");
+  Run no_dropout(1, Kind::kSgd, {.classes = 4, .channels = 1});
+  save(no_dropout);
+  expect_refused(four, "missing: state.generator.dropout");
+  save(four);
+  expect_refused(no_dropout, "unexpected: state.generator.dropout");
+  // The model's own tensors, where the optimiser has none.
+  Run plain(1, Kind::kPlainSgd);
+  save_changed(plain, [](TensorFile& f) {
+    f.tensors.erase("layer1.0.bn1.weight");
+    f.tensors["layer9.weight"] = zeros({1});
+    f.tensors["fc.bias"] = zeros({3});
+  });
+  for (const char* name :
+       {"layer1.0.bn1.weight", "layer9.weight", "fc.bias: expected floating [4], got f32 [3]"})
+    expect_refused(plain, name);
+}
+
+TEST_F(Checkpoint, OfAnotherOptimiserListsWhatDiffers) {
+  Run sgd(1), adam(1, Kind::kAdam);
+  save(sgd);
+  expect_refused(adam, "missing: optim.first_moment.conv1.weight");
+  expect_refused(adam, "unexpected: optim.momentum.conv1.weight");
+}
+
+TEST_F(Checkpoint, AnotherRiskIsTakenOnlyWhenAsked) {
+  Run kl(1), mean(2, Kind::kSgd, Run::small(), /*kl=*/false);
+  kl.train(0, 2);
+  save(kl);
+  expect_refused(mean, "unexpected: state.risk.kl");
+  load_checkpoint(path_, mean.state, kData, /*other_risk=*/true);
+  EXPECT_TRUE(
+      same_bits(mean.model.state_dict().at("fc.weight"), kl.model.state_dict().at("fc.weight")));
+  save(mean);
+  expect_refused(kl, "missing: state.risk.kl");
+  const Tensor before = kl.optimizer->state().at("risk.kl").clone();
+  load_checkpoint(path_, kl.state, kData, /*other_risk=*/true);
+  EXPECT_TRUE(same_bits(kl.optimizer->state().at("risk.kl"), before));
+}
+
+TEST_F(Checkpoint, WhatIsNoRunIsRefused) {
+  Run run(1);
+  EXPECT_ERROR(load_checkpoint(dir_ / "nothing", run.state, kData), "cannot open: No such file");
+  save_tensors(path_, {run.model.state_dict(), {{"format", "pt"}}});
+  expect_refused(run, "expected metadata 'data'; this is not the full state of a run");
+  for (const char* progress : {"", "[]", "{\"epoch\": 1}", "{\"epoch\": \"1\", \"batch\": 0}",
+                               "{\"epoch\": 1, \"batch\": null}", "{\"epoch\": -1, \"batch\": 0}",
+                               "{\"epoch\": 1, \"batch\": 1.5}"}) {
+    SCOPED_TRACE(progress);
+    save_changed(run, [&](TensorFile& f) { f.metadata["progress"] = progress; });
+    expect_refused(run, "last.safetensors: expected");
+  }
+}
+
+TEST_F(Checkpoint, TruncatedAnywhereIsRefused) {
+  Run run(1);
+  save(run);
+  std::ifstream in(path_, std::ios::binary);
+  const std::string good(std::istreambuf_iterator<char>(in), {});
+  for (const size_t size : {size_t{0}, size_t{5}, size_t{100}, good.size() / 2, good.size() - 1}) {
+    std::ofstream(path_, std::ios::binary | std::ios::trunc) << good.substr(0, size);
+    expect_refused(run, "last.safetensors: expected");
+  }
+}
+
+}  // namespace
+}  // namespace fulcrum::testing

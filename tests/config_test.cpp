@@ -1,0 +1,245 @@
+// The table of settings: TOML in and out, --set, refusals.
+#include <fstream>
+#include <set>
+
+#include "apps/config.h"
+
+#include "testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+using apps::Config;
+using apps::Key;
+using apps::UsageError;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// Expects a UsageError with every part.
+template <class F>
+void expect_usage(F&& f, const std::vector<std::string>& parts) {
+  try {
+    f();
+    ADD_FAILURE() << "expected a UsageError with '" << parts[0] << "'";
+  } catch (const UsageError& e) {
+    for (const std::string& part : parts)
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos)
+          << "expected '" << part << "' in: " << e.what();
+  }
+}
+
+Config loaded(const std::string& text) {
+  Config config;
+  load_toml(config, text, "test.toml");
+  return config;
+}
+Config set(const std::string& assignment) {
+  Config config;
+  set_key(config, assignment, "--set");
+  return config;
+}
+Config finished(const std::string& assignment) {
+  Config config = set(assignment);
+  finish(config);
+  return config;
+}
+
+// Changes every field to something that is not its default.
+struct Change {
+  void operator()(bool* v) const { *v = !*v; }
+  void operator()(int64_t* v) const { *v += 3; }
+  void operator()(double* v) const { *v = std::isinf(*v) ? -0.1 : *v / 3 + 1e-7; }
+  void operator()(std::string* v) const { *v += "-\"quoted\" 'and' \\ \t ünïcode\n#"; }
+  void operator()(std::vector<int64_t>* v) const { v->push_back(-7), v->push_back(1'000'000); }
+};
+
+TEST(Config, SurvivesTheWayThroughToml) {
+  Config config;
+  EXPECT_EQ(differences(config, loaded(to_toml(config)), {}), std::vector<std::string>{});
+  for (const Key& key : keys_of(config)) std::visit(Change{}, key.field);
+  EXPECT_EQ(differences(Config(), config, {}).size(), keys_of(config).size());
+  EXPECT_EQ(differences(config, loaded(to_toml(config)), {}), std::vector<std::string>{});
+  // The printed form alone could hide a difference.
+  const Config again = loaded(to_toml(config));
+  EXPECT_EQ(again.optim.lr, config.optim.lr);
+  EXPECT_EQ(again.data.dir, config.data.dir);
+  EXPECT_EQ(again.schedule.milestones, config.schedule.milestones);
+}
+
+TEST(Config, EveryNumberSurvives) {
+  for (const double v : {0.1, 1.0, -0.0, 1e-300, 5e-324, 1.7976931348623157e308, 1e22, 123456789.0,
+                         kInfinity, -kInfinity, 1.0 / 3}) {
+    Config config;
+    config.risk.lambda = v;
+    const double got = loaded(to_toml(config)).risk.lambda;
+    EXPECT_EQ(got, v);
+    EXPECT_EQ(std::signbit(got), std::signbit(v));
+  }
+  Config config;
+  config.risk.lambda = std::nan("");
+  EXPECT_TRUE(std::isnan(loaded(to_toml(config)).risk.lambda));
+}
+
+TEST(Config, KeysAreUniqueAndExplained) {
+  Config config;
+  std::set<std::string> names;
+  for (const Key& key : keys_of(config)) {
+    EXPECT_TRUE(names.insert(key.name).second) << key.name;
+    EXPECT_NE(std::string(key.help), "") << key.name;
+    EXPECT_EQ(std::count(key.name, key.name + std::strlen(key.name), '.'), 1) << key.name;
+  }
+}
+
+TEST(Config, LambdaOfEveryKind) {
+  EXPECT_EQ(Config().risk.lambda, kInfinity);
+  EXPECT_EQ(loaded("[risk]\nlambda = inf").risk.lambda, kInfinity);
+  EXPECT_EQ(loaded("[risk]\nlambda = -inf").risk.lambda, -kInfinity);
+  EXPECT_EQ(loaded("[risk]\nlambda = 5").risk.lambda, 5);
+  EXPECT_EQ(set("risk.lambda=-inf").risk.lambda, -kInfinity);
+  EXPECT_EQ(set("risk.lambda=-0.5").risk.lambda, -0.5);
+}
+
+TEST(Config, UnknownKeysNameTheNearestAndTheLine) {
+  expect_usage([] { loaded("[optim]\nlr = 1.0\nmomentumm = 0.5\n"); },
+               {"test.toml line 3: unknown key 'optim.momentumm'; did you mean 'optim.momentum'?"});
+  expect_usage([] { loaded("[rsik]\nlambda = 1.0\n"); },
+               {"line 2", "'rsik.lambda'", "did you mean 'risk.lambda'?"});
+  expect_usage([] { loaded("epochs = 3\n"); }, {"test.toml line 1", "'epochs'", "[section]"});
+  expect_usage([] { set("train.epoch=3"); },
+               {"--set: unknown key 'train.epoch'", "'train.epochs'"});
+}
+
+TEST(Config, WrongTypesNameTheLineAndWhatIsNeeded) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"[data]\nflip = 1", "test.toml line 2: data.flip takes true or false"},
+      {"[train]\nepochs = 1.5", "line 2: train.epochs takes an integer"},
+      {"[train]\nepochs = \"3\"", "train.epochs takes an integer"},
+      {"[optim]\nlr = \"high\"", "optim.lr takes a number"},
+      {"[optim]\nlr = true", "optim.lr takes a number"},
+      {"[optim]\n\nlr = [0.1]", "line 3: optim.lr takes a number"},
+      {"[model]\nname = 32", "model.name takes a string"},
+      {"[schedule]\nmilestones = 3", "schedule.milestones takes a list of integers"},
+      {"[schedule]\nmilestones = [1, 2.5]", "schedule.milestones takes a list of integers"},
+      {"[optim]\nlr = ", "test.toml line 2"},
+      {"[optim]\nlr = 1.0\nlr = 2.0", "test.toml line 3"}};
+  for (const auto& [text, message] : cases) expect_usage([&] { loaded(text); }, {message});
+}
+
+TEST(Config, SetTakesEveryType) {
+  EXPECT_TRUE(set("data.flip=true").data.flip);
+  EXPECT_EQ(set("train.epochs=7").train.epochs, 7);
+  EXPECT_EQ(set("optim.lr=1e-3").optim.lr, 1e-3);
+  EXPECT_EQ(set("optim.lr=1").optim.lr, 1);
+  EXPECT_EQ(set("schedule.milestones=[160, 180]").schedule.milestones,
+            (std::vector<int64_t>{160, 180}));
+  EXPECT_EQ(set("schedule.milestones=[]").schedule.milestones, std::vector<int64_t>{});
+  // Strings with and without quotes; only the first = counts.
+  EXPECT_EQ(set("model.name=resnet8").model.name, "resnet8");
+  EXPECT_EQ(set("model.name=\"resnet8\"").model.name, "resnet8");
+  EXPECT_EQ(set("data.dir=/a=b c").data.dir, "/a=b c");
+  EXPECT_EQ(set("data.dir=").data.dir, "");
+}
+
+TEST(Config, SetRefusesWhatItCannotRead) {
+  expect_usage([] { set("optim.lr"); }, {"--set: expected section.key=value, got 'optim.lr'"});
+  expect_usage([] { set("=3"); }, {"unknown key ''"});
+  expect_usage([] { set("optim.lr="); }, {"--set optim.lr"});
+  expect_usage([] { set("optim.lr=fast"); }, {"--set optim.lr"});
+  expect_usage([] { set("train.epochs=2.5"); }, {"--set: train.epochs takes an integer"});
+  expect_usage([] { set("data.flip=yes"); }, {"data.flip"});
+}
+
+TEST(Config, FinishSpellsOutShorthands) {
+  for (const auto& [name, optimizer] :
+       {std::pair("absgd", "sgd"), {"abadam", "adam"}, {"abadamw", "adamw"}}) {
+    const Config c = finished(std::string("optim.name=") + name);
+    EXPECT_EQ(c.optim.name, optimizer);
+    EXPECT_EQ(c.risk.name, "kl");
+  }
+  EXPECT_EQ(finished("optim.name=adam").risk.name, "mean");
+  Config twice = finished("optim.name=absgd");
+  const Config once = twice;
+  finish(twice);
+  EXPECT_EQ(differences(once, twice, {}), std::vector<std::string>{});
+}
+
+TEST(Config, FinishRefuses) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"risk.lambda=0", "risk.lambda: expected a non-zero number"},
+      {"risk.lambda=-0.0", "risk.lambda: expected a non-zero number"},
+      {"risk.lambda=nan", "risk.lambda: expected a non-zero number"},
+      {"optim.name=sdg", "optim.name: expected one of sgd, absgd"},
+      {"risk.name=cvarr", "risk.name: expected one of"},
+      {"risk.u_init=one", "risk.u_init: expected one of first_batch, zero; got 'one'"},
+      {"data.name=mnst", "data.name: expected one of"},
+      {"data.imb_type=expo", "data.imb_type: expected one of"},
+      {"data.noise_type=random", "data.noise_type: expected one of"},
+      {"data.sampler=none", "data.sampler: expected one of"},
+      {"loss.name=mse", "loss.name: expected one of"},
+      {"loss.class_weights=yes", "loss.class_weights: expected one of none, balanced"},
+      {"train.amp=fp16", "train.amp: expected one of off, bf16"},
+      {"data.imb_factor=0", "data.imb_factor: expected a number in (0, 1], got 0"},
+      {"data.imb_factor=1.01", "data.imb_factor"},
+      {"data.imb_factor=nan", "data.imb_factor"},
+      {"data.val_fraction=1", "data.val_fraction: expected a number in [0, 1), got 1"},
+      {"data.val_fraction=nan", "data.val_fraction"},
+      {"train.epochs=0", "train.epochs: expected at least 1, got 0"},
+      {"train.batch_size=0", "train.batch_size: expected at least 1"},
+      {"train.threads=-1", "train.threads: expected at least 0"},
+      {"train.seed=-1", "train.seed"},
+      {"train.log_interval=0", "train.log_interval"},
+      {"data.pad=-1", "data.pad"},
+      {"data.workers=-1", "data.workers"}};
+  for (const auto& [assignment, message] : cases)
+    expect_usage([&] { finished(assignment); }, {message});
+  EXPECT_NO_THROW(finished("risk.lambda=-inf"));
+  EXPECT_NO_THROW(finished("data.imb_factor=1"));
+}
+
+TEST(Config, DifferencesAreListedOneByOne) {
+  Config a, b;
+  EXPECT_TRUE(differences(a, b, {}).empty());
+  b.optim.lr = 0.25;
+  b.model.name = "resnet8";
+  b.schedule.milestones = {3, 4};
+  b.train.epochs = 7;
+  EXPECT_EQ(
+      differences(a, b, {"train.epochs"}),
+      (std::vector<std::string>{"model.name: \"resnet32\" -> \"resnet8\"", "optim.lr: 0.1 -> 0.25",
+                                "schedule.milestones: [] -> [3, 4]"}));
+  EXPECT_EQ(differences(a, b, {}).size(), 4u);
+}
+
+TEST(Config, EveryRecipeLoads) {
+  const auto names = apps::recipe_names();
+  for (const char* expected : {"cifar10-lt", "fashion-mnist-lt"})
+    EXPECT_NE(std::find(names.begin(), names.end(), expected), names.end()) << expected;
+  for (const std::string& name : names) {
+    Config config;
+    EXPECT_NO_THROW({
+      load_toml(config, apps::recipe_text(name), "recipe " + name);
+      finish(config);
+    }) << name;
+    EXPECT_FALSE(differences(Config(), config, {}).empty()) << name;
+  }
+}
+
+TEST(Config, RecipesMayBeFiles) {
+  const TempDir dir;
+  std::ofstream(dir / "mine.toml") << "[optim]\nlr = 0.7\n";
+  Config config;
+  load_toml(config, apps::recipe_text((dir / "mine.toml").string()), "mine");
+  EXPECT_EQ(config.optim.lr, 0.7);
+  expect_usage([] { apps::recipe_text("cifar10-tl"); },
+               {"no recipe or file 'cifar10-tl'", "'cifar10-lt'?"});
+  expect_usage([&] { apps::recipe_text(dir.path().string()); }, {"no recipe or file"});
+}
+
+TEST(Config, NearestCountsEdits) {
+  EXPECT_EQ(apps::nearest("optm.lr", {"optim.name", "optim.lr", "risk.lambda"}), "optim.lr");
+  EXPECT_EQ(apps::nearest("", {"abc", "a"}), "a");
+  EXPECT_EQ(apps::nearest("kitten", {"mitten", "sitting"}), "mitten");
+}
+
+}  // namespace
+}  // namespace fulcrum::testing

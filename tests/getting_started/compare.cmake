@@ -1,0 +1,41 @@
+# Fails where the documents are not what the code is:
+#   cmake -DSOURCE_DIR=… -P compare.cmake
+file(READ ${SOURCE_DIR}/tests/getting_started/getting_started.cpp program)
+file(READ ${SOURCE_DIR}/docs/getting-started.md page)
+file(READ ${SOURCE_DIR}/README.md readme)
+
+string(FIND "${page}" "```cpp\n${program}```" at)
+if(at EQUAL -1)
+  message(FATAL_ERROR "docs/getting-started.md does not hold tests/getting_started/getting_started.cpp as it is")
+endif()
+
+# Every line of README's first C++ block occurs in the program, whatever its indentation.
+string(REGEX MATCH "```cpp\n([^`]*)```" block "${readme}")
+string(REPLACE ";" "<semicolon>" lines "${CMAKE_MATCH_1}")
+string(REPLACE "[" "<open>" lines "${lines}")
+string(REPLACE "]" "<close>" lines "${lines}")
+string(REPLACE "\n" ";" lines "${lines}")
+foreach(line ${lines})
+  string(REPLACE "<semicolon>" ";" line "${line}")
+  string(REPLACE "<open>" "[" line "${line}")
+  string(REPLACE "<close>" "]" line "${line}")
+  string(STRIP "${line}" line)
+  string(FIND "${program}" "${line}" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "README.md: this line is not in tests/getting_started/getting_started.cpp:\n${line}")
+  endif()
+endforeach()
+
+# Every setting of the program is in the table of docs/recipes.md.
+file(READ ${SOURCE_DIR}/docs/recipes.md recipes)
+file(STRINGS ${SOURCE_DIR}/apps/config.cpp rows REGEX "^ +{\"[a-z]+\\.[a-z_0-9]+\", &c\\.")
+if(NOT rows)
+  message(FATAL_ERROR "apps/config.cpp: the table of keys is not where it was")
+endif()
+foreach(row ${rows})
+  string(REGEX REPLACE "^ +{\"([a-z_0-9.]+)\".*" "\\1" key "${row}")
+  string(FIND "${recipes}" "| `${key}` |" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "docs/recipes.md does not list the setting ${key}")
+  endif()
+endforeach()

@@ -1,0 +1,125 @@
+// Metrics against numbers worked out by hand.
+#include <nlohmann/json.hpp>
+
+#include "apps/metrics.h"
+
+#include "testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+using apps::classification_metrics;
+using apps::Metrics;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+// Logits whose row i is largest at choices[i].
+Tensor choosing(const std::vector<int64_t>& choices, int64_t classes) {
+  std::vector<double> z(choices.size() * static_cast<size_t>(classes), 0);
+  for (size_t i = 0; i < choices.size(); i++)
+    z[i * static_cast<size_t>(classes) + static_cast<size_t>(choices[i])] = 1;
+  return from_vector({static_cast<int64_t>(choices.size()), classes}, z);
+}
+
+TEST(Metrics, CountsRightAnswersPerClass) {
+  // Class 0: 3 of 4 right; class 1: 1 of 2; class 2: 0 of 1.
+  const std::vector<int64_t> labels = {0, 0, 0, 0, 1, 1, 2}, counts = {500, 50, 5};
+  const Metrics m = classification_metrics(choosing({0, 0, 0, 2, 1, 0, 1}, 3), labels, counts);
+  EXPECT_EQ(m.count, 7);
+  EXPECT_DOUBLE_EQ(m.top1, 4.0 / 7);
+  EXPECT_DOUBLE_EQ(m.top5, 1);  // of three classes
+  EXPECT_EQ(m.per_class, (std::vector<double>{0.75, 0.5, 0}));
+  EXPECT_DOUBLE_EQ(m.balanced, 1.25 / 3);
+  EXPECT_DOUBLE_EQ(m.worst, 0);
+  EXPECT_DOUBLE_EQ(m.many, 0.75);
+  EXPECT_DOUBLE_EQ(m.medium, 0.5);
+  EXPECT_DOUBLE_EQ(m.few, 0);
+}
+
+TEST(Metrics, LossIsThePlainCrossEntropy) {
+  const std::vector<int64_t> labels = {0, 1}, counts = {1, 1};
+  const Tensor z = from_vector({2, 2}, std::vector<double>{std::log(3.0), 0, std::log(3.0), 0});
+  // p = 3/4 and 1/4.
+  EXPECT_NEAR(classification_metrics(z, labels, counts).loss,
+              (std::log(4.0 / 3) + std::log(4.0)) / 2, 1e-7);
+  // Without overflow.
+  const Tensor large = from_vector({2, 2}, std::vector<double>{1e30, 0, 1e4, 0});
+  EXPECT_NEAR(classification_metrics(large, labels, counts).loss, 5000, 1e-6);
+}
+
+TEST(Metrics, TopFiveOfSeven) {
+  const Tensor z = from_vector({3, 7}, std::vector<double>{7, 6, 5, 4, 3, 2, 1,  //
+                                                           7, 6, 5, 4, 3, 2, 1,  //
+                                                           1, 2, 3, 4, 5, 6, 7});
+  const std::vector<int64_t> labels = {4, 5, 2}, counts(7, 1);
+  const Metrics m = classification_metrics(z, labels, counts);
+  EXPECT_DOUBLE_EQ(m.top1, 0);
+  EXPECT_DOUBLE_EQ(m.top5, 2.0 / 3);
+}
+
+TEST(Metrics, TiesGoToTheLowerClass) {
+  const std::vector<int64_t> labels = {0, 1, 2}, counts(3, 1);
+  const Metrics m = classification_metrics(zeros({3, 3}), labels, counts);
+  EXPECT_EQ(m.per_class, (std::vector<double>{1, 0, 0}));
+  // Six equal logits: class 5 is the sixth.
+  const std::vector<int64_t> last = {5}, six(6, 1);
+  EXPECT_DOUBLE_EQ(classification_metrics(zeros({1, 6}), last, six).top5, 0);
+}
+
+TEST(Metrics, ClassesWithoutSamplesAreLeftOut) {
+  const std::vector<int64_t> labels = {0, 2}, counts = {500, 300, 10};
+  const Metrics m = classification_metrics(choosing({0, 0}, 3), labels, counts);
+  EXPECT_DOUBLE_EQ(m.per_class[0], 1);
+  EXPECT_TRUE(std::isnan(m.per_class[1]));
+  EXPECT_DOUBLE_EQ(m.balanced, 0.5);
+  EXPECT_DOUBLE_EQ(m.worst, 0);
+  EXPECT_DOUBLE_EQ(m.many, 1);
+  EXPECT_TRUE(std::isnan(m.medium));
+  EXPECT_DOUBLE_EQ(m.few, 0);
+  const std::vector<int64_t> middle = {1};
+  EXPECT_DOUBLE_EQ(classification_metrics(choosing({1}, 3), middle, counts).worst, 1);
+}
+
+TEST(Metrics, BordersOfManyMediumAndFew) {
+  // One class right at a time shows where it belongs: > 100, 20–100, < 20.
+  const std::vector<int64_t> counts = {101, 100, 20, 19, 0}, labels = {0, 1, 2, 3, 4};
+  const auto with_right = [&](int64_t label) {
+    std::vector<int64_t> choices(5, (label + 1) % 5);
+    choices[static_cast<size_t>((label + 1) % 5)] = label;
+    choices[static_cast<size_t>(label)] = label;
+    return classification_metrics(choosing(choices, 5), labels, counts);
+  };
+  EXPECT_DOUBLE_EQ(with_right(0).many, 1);
+  EXPECT_DOUBLE_EQ(with_right(1).medium, 0.5);
+  EXPECT_DOUBLE_EQ(with_right(2).medium, 0.5);
+  EXPECT_DOUBLE_EQ(with_right(3).few, 0.5);
+  EXPECT_DOUBLE_EQ(with_right(4).few, 0.5);
+  for (int64_t label = 0; label < 5; label++) EXPECT_DOUBLE_EQ(with_right(label).balanced, 0.2);
+}
+
+TEST(Metrics, LogitsThatAreNoNumbersAreWrong) {
+  const std::vector<int64_t> labels = {0, 1, 1}, counts = {1, 1};
+  const Tensor z = from_vector({3, 2}, std::vector<double>{kNan, kNan, kNan, 1, 0, 1});
+  const Metrics m = classification_metrics(z, labels, counts);
+  EXPECT_DOUBLE_EQ(m.per_class[0], 0);
+  EXPECT_DOUBLE_EQ(m.per_class[1], 0.5);
+  EXPECT_TRUE(std::isnan(m.loss));
+}
+
+TEST(Metrics, WrongNumberOfLabels) {
+  const std::vector<int64_t> labels = {0}, counts = {1, 1};
+  EXPECT_ERROR(classification_metrics(zeros({3, 2}), labels, counts), "expected 1 rows of logits");
+}
+
+TEST(Metrics, JsonHasNullForWhatIsUndefined) {
+  const std::vector<int64_t> labels = {0}, counts = {500, 500};
+  const auto j = nlohmann::json::parse(
+      to_json(classification_metrics(choosing({0}, 2), labels, counts)).dump());
+  EXPECT_EQ(j["top1"], 1);
+  EXPECT_EQ(j["many"], 1);
+  EXPECT_TRUE(j["few"].is_null());
+  EXPECT_EQ(j["per_class"], nlohmann::json::parse("[1.0, null]"));
+}
+
+}  // namespace
+}  // namespace fulcrum::testing

@@ -1,0 +1,227 @@
+// Bad input of every kind: the message and the exit code of the program.
+#include "program_testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ProgramErrors : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new TempDir;
+    write_data(*dir_ / "data");
+    const Outcome run = run_program(train_flags(*dir_, "run", {"-b", "160"}));
+    ASSERT_EQ(run.code, 0) << run.err;
+  }
+  static void TearDownTestSuite() { delete dir_; }
+  static const TempDir& dir() { return *dir_; }
+  /// A run of its own that has finished one epoch.
+  static fs::path copy_of_run(const std::string& name) {
+    fs::copy(dir() / "run", dir() / name);
+    return dir() / name;
+  }
+  static Outcome train(const Flags& more) {
+    return run_program(train_flags(dir(), "refused", more));
+  }
+  /// `fulcrum train` on the data with one file replaced.
+  static Outcome train_with(const std::string& file, const std::string& content) {
+    const TempDir broken;
+    fs::copy(dir() / "data", broken / "data");
+    write_text(broken / "data" / file, content);
+    return run_program(train_flags(broken, "run"));
+  }
+
+ private:
+  static inline TempDir* dir_ = nullptr;
+};
+
+// ---- data ----
+
+TEST_F(ProgramErrors, MissingData) {
+  expect_refused(
+      train({"--data-dir", (dir() / "nowhere").string()}), 1,
+      {"error: [fashion-mnist] found no train-images-idx3-ubyte", "nowhere", "--data-dir"});
+  const TempDir part;
+  fs::copy(dir() / "data", part / "data");
+  fs::remove(part / "data/t10k-labels-idx1-ubyte");
+  expect_refused(run_program(train_flags(part, "run")), 1, {"found no t10k-labels-idx1-ubyte"});
+  expect_refused(train({"--dataset", "cifar10", "--data-dir", ""}), 2,
+                 {"data.dir: say where cifar10 lies", "--data-dir"});
+  EXPECT_FALSE(fs::exists(dir() / "refused"));
+}
+
+TEST_F(ProgramErrors, DamagedData) {
+  const std::string name = "train-images-idx3-ubyte", test_labels = "t10k-labels-idx1-ubyte";
+  const std::string images = read_text(dir() / "data" / name);
+  const std::string labels = read_text(dir() / "data" / test_labels);
+  expect_refused(train_with(name, ""), 1, {name, "the file is empty"});
+  expect_refused(train_with(name, images.substr(0, images.size() - 1)), 1, {name, "truncated"});
+  expect_refused(train_with(name, images + "x"), 1, {name});
+  expect_refused(train_with(name, "\1" + images.substr(1)), 1,
+                 {name, "expected magic 0x00000803 (images) at byte 0, got 0x01000803"});
+  expect_refused(train_with(test_labels, labels.substr(0, labels.size() - 1) + "\x0a"), 1,
+                 {test_labels, "sample 59: expected a label in [0, 10), got 10"});
+  expect_refused(train_with(test_labels, big_endian({0x801, 2}) + std::string(2, '\0')), 1,
+                 {"expected as many labels as images, got 60 images"});
+}
+
+// ---- settings ----
+
+TEST_F(ProgramErrors, BadFlags) {
+  for (const Flags& flags : {Flags{}, Flags{"trian"}, Flags{"train", "--frobnicate"},
+                             Flags{"train", "--lr"}, Flags{"eval"}})
+    EXPECT_EQ(run_program(flags).code, 2);
+  expect_refused(train({"--lr", "fast"}), 2, {"--lr"});
+  expect_refused(train({"--epochs", "1.5"}), 2, {"--epochs: train.epochs takes an integer"});
+  expect_refused(train({"--set", "optim.lr"}), 2,
+                 {"--set: expected section.key=value, got 'optim.lr'"});
+  expect_refused(train({"--set", "optim.rl=1"}), 2,
+                 {"--set: unknown key 'optim.rl'; did you mean 'optim.lr'?"});
+  expect_refused(run_program(train_flags(dir(), "refused"), {}, {"FULCRUM_THREADS=many"}), 2,
+                 {"FULCRUM_THREADS"});
+}
+
+TEST_F(ProgramErrors, LambdaThatIsNoNumberOrZero) {
+  for (const char* lambda : {"0", "-0.0", "nan"})
+    expect_refused(train({"--opt", "absgd", "--lambda", lambda}), 2,
+                   {"risk.lambda: expected a non-zero number"});
+}
+
+TEST_F(ProgramErrors, Recipes) {
+  expect_refused(
+      train({"--recipe", "fashion-mnist-tl"}), 2,
+      {"no recipe or file 'fashion-mnist-tl'", "did you mean 'fashion-mnist-lt'?", "cifar10-lt"});
+  const auto recipe = [&](const std::string& text) {
+    write_text(dir() / "mine.toml", text);
+    return train({"--recipe", (dir() / "mine.toml").string()});
+  };
+  expect_refused(
+      recipe("# mine\n[optim]\nlr = 0.1\nmomentun = 0.9\n"), 2,
+      {"mine.toml line 4: unknown key 'optim.momentun'; did you mean 'optim.momentum'?"});
+  expect_refused(recipe("[train]\n\nepochs = \"ten\"\n"), 2,
+                 {"mine.toml line 3: train.epochs takes an integer"});
+  expect_refused(recipe("[train\n"), 2, {"mine.toml line 1"});
+}
+
+TEST_F(ProgramErrors, DeviceThatIsNotThere) {
+  expect_refused(train({"--device", "cuda"}), 2, {"train.device: 'cuda' needs a build with"});
+  expect_refused(train({"--device", "gpu"}), 2, {"expected cpu, cuda or cuda:N, got 'gpu'"});
+  expect_refused(run_program({"eval", (dir() / "run").string(), "--device", "cuda:1"}), 2,
+                 {"cuda:1"});
+}
+
+// ---- runs and checkpoints ----
+
+TEST_F(ProgramErrors, RunDirectoryInUse) {
+  const std::string before = read_text(dir() / "run/last.safetensors");
+  expect_refused(run_program(train_flags(dir(), "run")), 2,
+                 {"holds a run already", "--resume auto", "--exist-ok"});
+  EXPECT_EQ(read_text(dir() / "run/last.safetensors"), before);
+  expect_refused(run_program({"train", "--resume", (dir() / "no-run").string()}), 1,
+                 {"no-run/last.safetensors", "No such file"});
+  write_text(dir() / "file", "");
+  expect_refused(run_program(train_flags(dir(), "file/run")), 1, {"file/run"});
+}
+
+TEST_F(ProgramErrors, CheckpointOfAnotherModel) {
+  const std::string last = (dir() / "run/last.safetensors").string();
+  expect_refused(run_program({"eval", last, "--model", "resnet20"}), 1,
+                 {last, "missing", "layer1.1.conv1.weight", "layer3.2.bn2.running_var"});
+  const auto run = copy_of_run("other-model");
+  expect_refused(
+      run_program({"train", "--resume", run.string(), "--allow-changes", "--model", "resnet20"}), 1,
+      {"a checkpoint of another run", "missing: optim.momentum.layer1.1.conv1.weight"});
+  expect_refused(
+      run_program({"train", "--resume", run.string(), "--allow-changes", "--opt", "adam"}), 1,
+      {"missing: optim.first_moment.conv1.weight", "unexpected: optim.momentum.conv1.weight"});
+  // Five colours instead of grey, a tensor too few and one too many.
+  TensorFile file = load_tensors(last);
+  file.tensors["conv1.weight"] = zeros({16, 5, 3, 3});
+  file.tensors["head.weight"] = zeros({2});
+  file.tensors.erase("fc.bias");
+  save_tensors(dir() / "strange.safetensors", file);
+  expect_refused(run_program({"eval", (dir() / "strange.safetensors").string()}), 1,
+                 {"conv1.weight: expected floating [16, 1, 3, 3], got f32 [16, 5, 3, 3]",
+                  "head.weight", "fc.bias"});
+}
+
+TEST_F(ProgramErrors, DamagedCheckpoint) {
+  const auto run = copy_of_run("damaged");
+  const std::string good = read_text(run / "last.safetensors");
+  const auto with = [&](const std::string& bytes, const Flags& parts) {
+    write_text(run / "last.safetensors", bytes);
+    Flags named = parts;
+    named.push_back((run / "last.safetensors").string());
+    expect_refused(run_program({"eval", run.string()}), 1, named);
+    expect_refused(run_program(train_flags(dir(), "damaged", {"--resume", "auto"})), 1, named);
+  };
+  with(good.substr(0, good.size() / 2), {"truncated?"});
+  with("", {"expected a safetensors file of at least 8 bytes, got 0"});
+  with(std::string(1000, 'x'), {"expected a safetensors header"});
+  std::string header = good;
+  header[8] = '[';
+  with(header, {});
+  EXPECT_EQ(metrics_of(run).size(), 1u);
+}
+
+TEST_F(ProgramErrors, FullDiskLeavesTheOldCheckpoint) {
+  const auto run = copy_of_run("full");
+  const std::string before = read_text(run / "last.safetensors");
+  const Flags longer =
+      train_flags(dir(), "full", {"-b", "160", "--epochs", "2", "--resume", "auto"});
+  // Room for the model alone, not for the state with its momentum.
+  const uint64_t room = before.size() * 3 / 4;
+  ASSERT_GT(room, fs::file_size(run / "best.safetensors"));
+  const Outcome full = run_program(longer, {.file_bytes = room});
+  EXPECT_EQ(full.code, 1) << full.err;
+  EXPECT_NE(full.err.find("last.safetensors: cannot write: File too large"), std::string::npos)
+      << full.err;
+  EXPECT_EQ(read_text(run / "last.safetensors"), before);
+  EXPECT_FALSE(fs::exists(run / "last.safetensors.tmp"));
+  // The system kills a program that does not ignore the signal: nothing can be tidied up.
+  EXPECT_EQ(run_program(longer, {.file_bytes = room, .ignore_file_signal = false}).code,
+            128 + SIGXFSZ);
+  EXPECT_EQ(read_text(run / "last.safetensors"), before);
+  // With room, it goes on from there.
+  const Outcome rest = run_program(longer);
+  EXPECT_EQ(rest.code, 0) << rest.err;
+  const auto rows = metrics_of(run);
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[1]["epoch"], 1);
+}
+
+TEST_F(ProgramErrors, FolderThatCannotBeWritten) {
+  if (geteuid() == 0) GTEST_SKIP() << "root may write everywhere";
+  fs::create_directory(dir() / "locked");
+  fs::permissions(dir() / "locked", fs::perms::owner_read | fs::perms::owner_exec);
+  expect_refused(run_program(train_flags(dir(), "locked/run")), 1,
+                 {"locked/run", "Permission denied"});
+}
+
+// ---- numbers ----
+
+TEST_F(ProgramErrors, NonFiniteLossKeepsTheLastGoodWeights) {
+  const Flags flags =
+      train_flags(dir(), "exploded", {"--lr", "1e30", "--opt", "absgd", "--lambda", "2"});
+  expect_refused(run_program(flags), 3,
+                 {"error: non-finite loss; first layer with a non-finite output: layer",
+                  "at epoch 1 step", "last good weights", "exploded/last.safetensors"});
+  const TensorFile last = load_tensors(dir() / "exploded/last.safetensors");
+  for (const auto& [name, tensor] : last.tensors) {
+    if (name == "state.control") continue;  // has the norm of the refused gradient
+    const auto values = tensor.to_vector();
+    EXPECT_TRUE(std::all_of(values.begin(), values.end(), [](double v) {
+      return std::isfinite(v);
+    })) << name;
+  }
+  EXPECT_GT(progress_of(dir() / "exploded")["batch"], 0);
+  // It can be evaluated, and resumed: to fail at the same batch again.
+  EXPECT_EQ(run_program({"eval", (dir() / "exploded").string()}).code, 0);
+  auto again = flags;
+  again.insert(again.end(), {"--resume", "auto"});
+  expect_refused(run_program(again), 3, {"non-finite"});
+}
+
+}  // namespace
+}  // namespace fulcrum::testing
