@@ -98,8 +98,9 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_
         ": the training data are not those of the checkpoint (checksum ", data_checksum, ", expected ",
         text("data"), ")");
   const nlohmann::json progress = nlohmann::json::parse(text("progress"), nullptr, false);
-  check(progress.is_object() && progress.contains("epoch") && progress.contains("batch"), "[resume] ",
-        path.string(), ": expected JSON in metadata 'progress'");
+  const auto is_count = [&](const char* key) { return progress.contains(key) && progress[key].is_number_unsigned(); };
+  check(progress.is_object() && is_count("epoch") && is_count("batch"), "[resume] ", path.string(),
+        ": expected JSON with epoch and batch in metadata 'progress'");
   const std::vector<Entry> entries = live_entries(state);
   std::string problems;
   const std::vector<Tensor> values = match(entries, file, other_risk, problems);

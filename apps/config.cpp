@@ -201,7 +201,7 @@ void set_key(Config& config, std::string_view assignment, const std::string& sou
   const auto keys = keys_of(config);
   const Key& key = find_key(keys, std::string(assignment.substr(0, equals)), source);
   const std::string value(assignment.substr(equals + 1));
-  if (auto* text = std::get_if<std::string*>(&key.field); text && !value.starts_with('"')) {
+  if (auto* text = std::get_if<std::string*>(&key.field); text && !value.starts_with('"') && !value.starts_with('\'')) {
     **text = value;
     return;
   }

@@ -45,7 +45,7 @@ Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> la
     double total = 0;
     const float top = *std::max_element(z, z + classes);
     for (size_t c = 0; c < classes; c++) {
-      rank += z[c] > z[y] || (z[c] == z[y] && c < y);
+      if (c != y) rank += !(z[c] < z[y] || (z[c] == z[y] && c > y));  // a NaN wins against the label
       total += std::exp(static_cast<double>(z[c]) - static_cast<double>(top));
     }
     m.loss += std::log(total) + static_cast<double>(top) - static_cast<double>(z[y]);

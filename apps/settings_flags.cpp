@@ -74,6 +74,7 @@ void SettingsFlags::add_to(CLI::App& app) {
            f.names,
            [this, name, key](const std::string& value) { assignments_.push_back({name, key + "=" + value}); },
            help_of(key))
+        ->take_last()
         ->group("Settings");
   }
   app.add_option_function<std::vector<std::string>>(

@@ -69,7 +69,8 @@ Plan plan_run(const TrainFlags& flags) {
     const std::filesystem::path output = plan.config.train.output;
     if (flags.resume == "auto" && std::filesystem::exists(output / "last.safetensors"))
       plan.start = Trainer::Start::kResume;
-    if (plan.start == Trainer::Start::kFresh && !flags.exist_ok && std::filesystem::exists(output / "config.toml"))
+    // A run that was killed before its first checkpoint starts again.
+    if (flags.resume != "auto" && !flags.exist_ok && std::filesystem::exists(output / "config.toml"))
       throw UsageError(output.string() + " holds a run already: --resume auto continues it, --exist-ok "
                        "overwrites it, --output names another directory");
   }

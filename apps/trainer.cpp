@@ -72,10 +72,13 @@ Trainer::Trainer(Config config, Start start)
   if (start != Start::kFresh) {
     const bool changed = start == Start::kResumeChanged;
     load_checkpoint(output_ / "last.safetensors", state_, data_.checksum, /*other_risk=*/changed);
-    if (changed) write_file_atomically(output_ / "config.toml", {to_toml(config_)});
+    write_file_atomically(output_ / "config.toml", {to_toml(config_)});
     truncate_metrics(output_ / "metrics.jsonl", state_.progress.epoch);
     progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
   } else {
+    // What an overwritten run left must not be taken for this one's.
+    for (const char* stale : {"last.safetensors", "best.safetensors", "val_indices.txt", "noisy_labels.txt"})
+      std::filesystem::remove(output_ / stale);
     write_file_atomically(output_ / "config.toml", {to_toml(config_)});
     write_file_atomically(output_ / "metrics.jsonl", {});
     write_index_lists();

@@ -79,10 +79,11 @@ double KlRisk::log_u() const { return state_.to_vector()[kLogU]; }
 
 void KlRisk::set_lambda(double lambda) {
   check_lambda(lambda);
-  const double previous = this->lambda();
-  if (lambda == previous) return;
+  // Compared as 1/λ, which is what the state holds: 1/(1/λ) is not always λ.
+  const double previous = state_.to_vector()[kInvLambda];
+  if (1 / lambda == previous) return;
   set_element(state_, kInvLambda, 1 / lambda);
-  if (std::isfinite(previous) && !options_.keep_u) set_element(state_, kLogU, -kInfinity);
+  if (previous != 0 && !options_.keep_u) set_element(state_, kLogU, -kInfinity);
 }
 
 }  // namespace fulcrum

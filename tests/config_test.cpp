@@ -136,6 +136,7 @@ TEST(Config, SetTakesEveryType) {
   // Strings with and without quotes; only the first = counts.
   EXPECT_EQ(set("model.name=resnet8").model.name, "resnet8");
   EXPECT_EQ(set("model.name=\"resnet8\"").model.name, "resnet8");
+  EXPECT_EQ(set("model.name='resnet8'").model.name, "resnet8");
   EXPECT_EQ(set("data.dir=/a=b c").data.dir, "/a=b c");
   EXPECT_EQ(set("data.dir=").data.dir, "");
 }
@@ -205,7 +206,7 @@ TEST(Config, DifferencesAreListedOneByOne) {
   b.train.epochs = 7;
   EXPECT_EQ(
       differences(a, b, {"train.epochs"}),
-      (std::vector<std::string>{"model.name: \"resnet32\" -> \"resnet8\"", "optim.lr: 0.1 -> 0.25",
+      (std::vector<std::string>{"model.name: 'resnet32' -> 'resnet8'", "optim.lr: 0.1 -> 0.25",
                                 "schedule.milestones: [] -> [3, 4]"}));
   EXPECT_EQ(differences(a, b, {}).size(), 4u);
 }

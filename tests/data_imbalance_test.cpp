@@ -206,7 +206,8 @@ TEST(Noise, RoundsToNearestAtTheEnds) {
     const Ints noisy = add_label_noise(clean, symmetric_noise(10, rate), 1);
     return n - std::ranges::count(noisy, 0);
   };
-  EXPECT_EQ(changed(5, 0.5), 3);  // 9 · (0.5 / 9) · 5 is 2.5 or just below
+  EXPECT_EQ(changed(5, 0.5), 3);     // 9 · (0.5 / 9) · 5 is 2.5 or just below
+  EXPECT_EQ(changed(90, 0.35), 32);  // as a sum of nine shares it is 31.499999999999996
   EXPECT_EQ(changed(3, 0.4), 1);
   EXPECT_EQ(changed(1000, 0), 0);
   EXPECT_EQ(changed(1000, 1), 1000);

@@ -194,6 +194,9 @@ TEST(Loader, AugmentationChangesFromEpochToEpoch) {
       seen.insert({b.images.begin() + static_cast<long>(12 * i),
                    b.images.begin() + static_cast<long>(12 * i + 12)});
   EXPECT_GE(seen.size(), 6u);  // of nine crops, whose flips look alike in pairs
+  // So do batches.
+  const auto batches = collect(Loader(same, options).epoch(0));
+  EXPECT_NE(batches[0].images, batches[1].images);
 }
 
 TEST(Loader, StreamingDataGivesTheSameBatches) {

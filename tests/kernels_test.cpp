@@ -156,6 +156,16 @@ TEST_P(Kernels, Losses) {
   }
 }
 
+TEST_P(Kernels, MetricsAddUp) {
+  const Tensor z = from_vector({3, 2}, std::vector<double>{1, 0, 0, 1, 2, 2}, {dtype, {}});
+  const Tensor losses = from_vector({3}, std::vector<double>{0.5, 1, 2}, {master, {}});
+  const Tensor p = from_vector({3}, std::vector<double>{0.25, 0.5, 1}, {master, {}});
+  Tensor totals = zeros({4}, {DType::kF64, {}});
+  for (int i = 0; i < 2; i++) Cpu::add_metrics(totals, z, labels_of({0, 0, 0}), losses, p);
+  // Right: rows 0 and 2, where the first of two equal logits is the answer.
+  EXPECT_EQ(totals.to_vector(), (std::vector<double>{7, 5.25, 4, 6}));
+}
+
 INSTANTIATE_TEST_SUITE_P(AllDTypes, Kernels,
                          ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
                          [](const auto& dtype) { return name_of(dtype.param); });

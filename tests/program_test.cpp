@@ -117,7 +117,7 @@ TEST_F(ProgramRuns, SettingsComeFromEnvironmentThenFlags) {
                    "FULCRUM_OUTPUT=" + (dir() / "environment").string()});
   ASSERT_EQ(got.code, 0) << got.err;
   const std::string config = read_text(dir() / "environment" / "config.toml");
-  for (const char* line : {"threads = 1", "lambda = -inf", "name = \"kl\"", "name = \"sgd\""})
+  for (const char* line : {"threads = 1", "lambda = -inf", "name = 'kl'", "name = 'sgd'"})
     EXPECT_NE(config.find(line), std::string::npos) << line << " in " << config;
 }
 
@@ -145,11 +145,8 @@ TEST_F(ProgramRuns, NoiseAndAHeldOutPartAreWrittenDown) {
 }
 
 TEST_F(ProgramRuns, ExistOkOverwritesAll) {
-  const auto flags = train_flags(dir(), "twice");
-  ASSERT_EQ(run_program(flags).code, 0);
-  auto again = flags;
-  again.insert(again.end(), {"--exist-ok", "--epochs", "2"});
-  Program program(again);
+  ASSERT_EQ(run_program(train_flags(dir(), "twice")).code, 0);
+  Program program(train_flags(dir(), "twice", {"--epochs", "2", "--exist-ok"}));
   // A run that starts anew has nothing of the old one that somebody could resume from.
   ASSERT_TRUE(program.wait_for("epoch 1/2 step 1/"));
   EXPECT_FALSE(fs::exists(dir() / "twice" / "last.safetensors"));

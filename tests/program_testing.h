@@ -182,28 +182,24 @@ inline void expect_refused(const Outcome& got, int code, const Flags& parts) {
     EXPECT_NE(got.err.find(part), std::string::npos) << "expected '" << part << "' in: " << got.err;
 }
 
-/// `fulcrum train` of a small network on the data in dir/data, to dir/run; later flags win.
+/// Flags with their values; `more` replaces what it has, too, but for --set.
+inline Flags merged(const Flags& base, const Flags& more) {
+  Flags all;
+  for (size_t i = 0; i < base.size(); i += 2)
+    if (base[i] == "--set" || std::find(more.begin(), more.end(), base[i]) == more.end())
+      all.insert(all.end(), {base[i], base[i + 1]});
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+/// `fulcrum train` of a small network on the data in dir/data, to dir/run.
 inline Flags train_flags(const TempDir& dir, const std::string& run, const Flags& more = {}) {
-  Flags flags = {"train",
-                 "--data-dir",
-                 (dir / "data").string(),
-                 "-o",
-                 (dir / run).string(),
-                 "--model",
-                 "resnet8",
-                 "-b",
-                 "32",
-                 "--epochs",
-                 "1",
-                 "--threads",
-                 "1",
-                 "--seed",
-                 "3",
-                 "--lr",
-                 "0.05",
-                 "--log-interval",
-                 "1"};
-  flags.insert(flags.end(), more.begin(), more.end());
+  const Flags base = {
+      "--data-dir", dir / "data", "-o",       dir / run, "--model",        "resnet8",
+      "-b",         "32",         "--epochs", "1",       "--threads",      "1",
+      "--seed",     "3",          "--lr",     "0.05",    "--log-interval", "1"};
+  Flags flags = merged(base, more);
+  flags.insert(flags.begin(), "train");
   return flags;
 }
 

@@ -134,6 +134,7 @@ void Cpu::add_metrics(Tensor& totals, const Tensor& logits, const Tensor& labels
       objective += static_cast<double>(p[i]) * static_cast<double>(l[i]);
     }
   });
+  if (!std::isfinite(loss)) return;  // no update came of this batch
   double* t = totals.data<double>();
   t[0] += loss;
   t[1] += objective;

@@ -158,7 +158,8 @@ void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& runnin
     const auto rows = static_cast<double>(lines.rows);
     const double unbiased = lines.rows > 1 ? rows / (rows - 1) : 1;
     const auto track = [&](Tensor& running, int64_t c, double value) {
-      if (!running) return;
+      // What is not finite would spoil the last good state of a run for ever.
+      if (!running || !std::isfinite(value)) return;
       A& r = running.data<A>()[c];
       r = static_cast<A>((1 - o.momentum) * static_cast<double>(r) + o.momentum * value);
     };

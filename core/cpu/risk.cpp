@@ -43,6 +43,10 @@ void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, cons
   }
   const double shift = static_cast<double>(extreme) * inv;
   const double log_m = shift + std::log(total) - std::log(size);
+  if (!std::isfinite(log_m)) {  // a loss is not finite: no update will follow, and u stays good
+    Cpu::fill(p, 0);
+    return;
+  }
   const bool fresh = log_u == -std::numeric_limits<double>::infinity();
   const double scaled = std::log(o.alpha) + log_m;
   log_u = fresh && !o.start_from_zero ? scaled
