@@ -199,7 +199,8 @@ void set_key(Config& config, std::string_view assignment, const std::string& sou
   const size_t equals = assignment.find('=');
   if (equals == std::string_view::npos) usage(source, ": expected section.key=value, got '", assignment, "'");
   const auto keys = keys_of(config);
-  const Key& key = find_key(keys, std::string(assignment.substr(0, equals)), source);
+  const std::string name(assignment.substr(0, equals));
+  const Key& key = find_key(keys, name, source);
   const std::string value(assignment.substr(equals + 1));
   if (auto* text = std::get_if<std::string*>(&key.field); text && !value.starts_with('"') && !value.starts_with('\'')) {
     **text = value;

@@ -84,8 +84,7 @@ ExperimentData load_data(const DataSettings& s) {
                         ? all_indices(d.train->size())
                         : imbalanced_subset(d.train->labels(), classes, {type, ratio, s.n_max, seed});
   if (s.noise_type != "none")
-    d.train->set_labels(d.train_indices, add_label_noise(d.train->labels(), d.train_indices,
-                                                         noise_matrix(s, classes), seed));
+    d.train->set_labels(add_label_noise(d.train->labels(), d.train_indices, noise_matrix(s, classes), seed));
   // After the noise: who tunes on data with wrong labels has no others to select by.
   if (s.val_fraction > 0) {
     Split split = stratified_split(d.train->labels(), d.train_indices, s.val_fraction, seed);

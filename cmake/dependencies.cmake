@@ -4,15 +4,12 @@ find_package(Eigen3 REQUIRED NO_MODULE)
 find_package(Threads REQUIRED)
 
 if(FULCRUM_ONEDNN)
-  find_package(dnnl CONFIG QUIET)
-  if(NOT TARGET DNNL::dnnl)
-    # Debian's package has no CMake files.
-    find_path(DNNL_INCLUDE oneapi/dnnl/dnnl.hpp REQUIRED)
-    find_library(DNNL_LIBRARY dnnl REQUIRED)
-    add_library(DNNL::dnnl UNKNOWN IMPORTED)
-    set_target_properties(DNNL::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY}
-                          INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE})
-  endif()
+  # Not find_package(dnnl): Debian's CMake files for it demand OpenCL.
+  find_path(DNNL_INCLUDE oneapi/dnnl/dnnl.hpp REQUIRED)
+  find_library(DNNL_LIBRARY dnnl REQUIRED)
+  add_library(DNNL::dnnl UNKNOWN IMPORTED)
+  set_target_properties(DNNL::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY}
+                        INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE})
 endif()
 
 if(FULCRUM_ZLIB)

@@ -40,11 +40,11 @@ class Prefetcher {
 
   /// The next item, or nothing after the last. Rethrows what make threw.
   std::optional<T> next() {
-    if (taken_ == end_) return std::nullopt;
+    if (failed_ || taken_ == end_) return std::nullopt;
     Item item = threads_.empty() ? make_item(taken_++) : wait_for_item();
     if (!item.error) return std::move(item.value);
     for (std::jthread& thread : threads_) thread.request_stop();
-    taken_ = end_;
+    failed_ = true;
     std::rethrow_exception(item.error);
   }
 
@@ -95,6 +95,7 @@ class Prefetcher {
   std::map<int64_t, Item> ready_;
   int64_t claimed_;                    // the next item that a worker will make
   int64_t taken_;                      // the next item that next() will return
+  bool failed_ = false;                // read and written by next() alone
   std::vector<std::jthread> threads_;  // last: joined before the rest is destroyed
 };
 

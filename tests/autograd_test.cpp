@@ -33,8 +33,10 @@ TEST(Autograd, SharedInputsAddUp) {
 TEST(Autograd, AccumulationDoesNotDisturbSiblings) {
   const Tensor a = leaf({1}), b = leaf({1});
   const Tensor x = a * 1.0, y = b * 1.0;
-  const Tensor s = x + y;
-  sum(s + x * 10.0).backward();
+  // The pass walks x + y first, then x · 10 while y still waits for y · 0: at that moment x adds to
+  // a gradient that y holds, too.
+  const Tensor last = y * 0.0, second = x * 10.0, first = x + y;
+  sum(last + (second + first)).backward();
   EXPECT_EQ(a.grad().to_vector(), Numbers{11});
   EXPECT_EQ(b.grad().to_vector(), Numbers{1});
 }

@@ -24,8 +24,7 @@ using cpu::converted;
 using cpu::ConvPass;
 using cpu::DirectConv;
 
-// ---- direct kernels
-// --------------------------------------------------------------------------------
+// ---- direct kernels -----------------------------------------------------------------------------
 
 DirectConv direct_geometry(const Conv2dGeometry& g) {
   const auto size = [](int64_t s) { return static_cast<int>(s); };

@@ -43,6 +43,15 @@ struct Lines {
   size_t place(int64_t e) const { return static_cast<size_t>(e % kPerWord * words + e / kPerWord); }
 };
 
+/// Calls work.operator()<W>(base, first, last) for all words of all lines (words.h), in parallel.
+template <class T, class Work>
+void for_lines(const Lines<T>& lines, const Work& work) {
+  parallel_for(lines.count, lines.grain(), [&lines, &work](int64_t first, int64_t last) {
+    for (int64_t line = first; line < last; line++)
+      for_words<T>(line * lines.length, lines.size(line), work);
+  });
+}
+
 /// Values per channel, repeated for every element of a line.
 template <class T, class Value>
 std::vector<Accumulate<T>> along_line(const Lines<T>& lines, Value value) {

@@ -28,8 +28,7 @@ void visit_bool(bool value, F&& f) {
   }
 }
 
-// ---- statistics
-// -----------------------------------------------------------------------------------
+// ---- statistics ---------------------------------------------------------------------------------
 
 /// The mean of a sample of rows from all over x.
 template <class T>
@@ -75,9 +74,10 @@ Moments moments(const Lines<T>& lines, const T* x) {
   return m;
 }
 
-// ---- normalisation
-// ---------------------------------------------------------------------------------
+// ---- normalisation ------------------------------------------------------------------------------
 
+// The work on a line. Its members are copied to local variables for the sake of the compiler: a
+// store of two bf16 could otherwise change them, for all that it knows, and no vector loop remains.
 template <class T, bool kRelu, bool kResidual>
 struct NormaliseLine {
   using A = Accumulate<T>;
@@ -131,11 +131,8 @@ void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines<T
   const A *mu = mean.data(), *a = scale.data(), *b = shift.data();
   visit_bool(o.relu, [&](auto relu) {
     visit_bool(residual.defined(), [&](auto has_residual) {
-      const NormaliseLine<T, relu, has_residual> work{py, px, pr, mu, a, b, lines.words};
-      cpu::parallel_for(lines.count, lines.grain(), [&](int64_t first, int64_t last) {
-        for (int64_t line = first; line < last; line++)
-          cpu::for_words<T>(line * lines.length, lines.size(line), work);
-      });
+      cpu::for_lines(lines,
+                     NormaliseLine<T, relu, has_residual>{py, px, pr, mu, a, b, lines.words});
     });
   });
 }
@@ -185,8 +182,7 @@ void Cpu::batch_norm_eval(Tensor& y, const Tensor& x, const Tensor& residual,
   });
 }
 
-// ---- gradient
-// --------------------------------------------------------------------------------------
+// ---- gradient -----------------------------------------------------------------------------------
 
 namespace {
 
@@ -220,33 +216,30 @@ ChannelSums gradient_sums(const Lines<T>& lines, T* dz, const T* dy, const T* x,
       });
 }
 
-/// dx = dz·scale + (x − mean)·slope + offset, per channel.
-template <class A>
+/// dx = dz·scale + (x − mean)·slope + offset.
+template <class T, bool kRelu>
 struct GradientLine {
-  std::vector<A> mean, scale, slope, offset;
-};
+  using A = Accumulate<T>;
+  T* dx;
+  const T *dy, *x, *y;
+  const A *mean, *scale, *slope, *offset;
+  int64_t words;
 
-template <bool kRelu, class T, class A = Accumulate<T>>
-void write_gradient(const Lines<T>& lines, T* dx, const T* dy, const T* x, const T* y,
-                    const GradientLine<A>& g) {
-  const auto work = [=, mean = g.mean.data(), scale = g.scale.data(), slope = g.slope.data(),
-                     offset = g.offset.data(),
-                     words = lines.words]<class W>(int64_t base, int64_t first, int64_t last) {
+  template <class W>
+  void operator()(int64_t base, int64_t first, int64_t last) const {
     T* to = dx + base;
     const T *pdy = dy + base, *px = x + base, *py = kRelu ? y + base : nullptr;
+    const A *m = mean, *a = scale, *b = slope, *c = offset;
+    const int64_t second = words;
 #pragma omp simd
     for (int64_t j = first; j < last; j++)
       W::put(to, j, [&]<int k>() {
-        const int64_t at = k * words + j;
-        const A d = masked<W, k, kRelu>(pdy, py, j) * scale[at];
-        return d + ((W::template get<k>(px, j) - mean[at]) * slope[at] + offset[at]);
+        const int64_t at = k * second + j;
+        const A d = masked<W, k, kRelu>(pdy, py, j) * a[at];
+        return d + ((W::template get<k>(px, j) - m[at]) * b[at] + c[at]);
       });
-  };
-  cpu::parallel_for(lines.count, lines.grain(), [&](int64_t first, int64_t last) {
-    for (int64_t line = first; line < last; line++)
-      cpu::for_words<T>(line * lines.length, lines.size(line), work);
-  });
-}
+  }
+};
 
 template <class T>
 void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy,
@@ -258,12 +251,11 @@ void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, con
   const T *px = x.data<T>(), *pdy = dy.data<T>(), *py = o.relu ? y.data<T>() : nullptr;
   T* dz = dresidual ? dresidual.data<T>() : nullptr;
 
-  GradientLine<A> g;
-  g.mean = along_line(lines, [&](int64_t c) { return mu[c]; });
+  const std::vector<A> mean_line = along_line(lines, [&](int64_t c) { return mu[c]; });
   ChannelSums sums;
   visit_bool(o.relu, [&](auto relu) {
     visit_bool(dz != nullptr, [&](auto write) {
-      sums = gradient_sums<relu, write>(lines, dz, pdy, px, py, g.mean.data());
+      sums = gradient_sums<relu, write>(lines, dz, pdy, px, py, mean_line.data());
     });
   });
   const auto dbias_of = [&](int64_t c) { return sums.first[static_cast<size_t>(c)]; };
@@ -280,16 +272,18 @@ void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, con
   const auto scale_of = [&](int64_t c) {
     return (w ? static_cast<double>(w[c]) : 1.0) * static_cast<double>(rs[c]);
   };
-  g.scale = along_line(lines, scale_of);
-  g.slope = along_line(lines, [&](int64_t c) {
+  const std::vector<A> scale = along_line(lines, scale_of);
+  const std::vector<A> slope = along_line(lines, [&](int64_t c) {
     return -scale_of(c) * share * dweight_of(c) * static_cast<double>(rs[c]);
   });
-  g.offset = along_line(lines, [&](int64_t c) { return -scale_of(c) * share * dbias_of(c); });
-  if (!dz && o.relu) {
-    write_gradient<true>(lines, dx.data<T>(), pdy, px, py, g);
-  } else {  // dz, where it was written, spares reading y again
-    write_gradient<false, T>(lines, dx.data<T>(), dz ? dz : pdy, px, nullptr, g);
-  }
+  const std::vector<A> offset =
+      along_line(lines, [&](int64_t c) { return -scale_of(c) * share * dbias_of(c); });
+  const T* masked_dy = dz ? dz : pdy;  // dz, where it was written, spares reading y again
+  visit_bool(o.relu && !dz, [&](auto relu) {
+    cpu::for_lines(lines,
+                   GradientLine<T, relu>{dx.data<T>(), masked_dy, px, py, mean_line.data(),
+                                         scale.data(), slope.data(), offset.data(), lines.words});
+  });
 }
 
 }  // namespace

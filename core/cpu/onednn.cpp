@@ -130,8 +130,7 @@ bool is_known(DType dtype) {
   return dtype == DType::kF32 || dtype == DType::kBf16;
 }
 
-// ---- convolution
-// -----------------------------------------------------------------------------------
+// ---- convolution --------------------------------------------------------------------------------
 
 enum class Pass { kForward, kDataGradient, kWeightGradient };
 
@@ -276,8 +275,7 @@ bool run_conv(const char* op, const ConvKey& key, const std::vector<const void*>
   }
 }
 
-// ---- matrix product
-// --------------------------------------------------------------------------------
+// ---- matrix product -----------------------------------------------------------------------------
 
 struct GemmKey {
   int64_t m, n, k;
