@@ -21,9 +21,12 @@
 #include <mutex>
 #include <optional>
 #include <stop_token>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <fulcrum/core/check.h>
 
 namespace fulcrum {
 
@@ -34,8 +37,13 @@ class Prefetcher {
 
   Prefetcher(int64_t first, int64_t end, int workers, int depth, Make make)
       : make_(std::move(make)), end_(end), depth_(depth), claimed_(first), taken_(first) {
-    for (int i = 0; i < workers && i < end - first; i++)
-      threads_.emplace_back([this](std::stop_token stop) { work(stop); });
+    try {
+      for (int i = 0; i < workers && i < end - first; i++)
+        threads_.emplace_back([this](std::stop_token stop) { work(stop); });
+    } catch (const std::system_error& error) {
+      fail("[prefetch] cannot start worker ", threads_.size() + 1, " of ", workers, ": ",
+           error.what());
+    }
   }
 
   /// The next item, or nothing after the last. Rethrows what make threw.
