@@ -1,13 +1,30 @@
 // The program. Exit codes: 0 done, 1 failed, 2 usage, 3 non-finite numbers, 130/143 stopped.
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
 #include "apps/trainer.h"
 
+namespace {
+
+// OpenMP's threads spin while they wait for each other. As soon as one other process wants a core,
+// that makes a step several times slower (docs/performance.md). The policy is read when the library
+// is loaded, so the program starts itself again with it. Whoever sets the variable keeps his choice.
+void wait_without_spinning(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("OMP_WAIT_POLICY", "passive", 1);
+  execv("/proc/self/exe", argv);  // where that fails, the run is right and perhaps slower
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   using namespace fulcrum::apps;
+  wait_without_spinning(argv);
   CLI::App app("Deep learning in which every sample of a batch carries its own weight", "fulcrum");
   app.require_subcommand(1);
   app.set_version_flag("--version", FULCRUM_VERSION);
