@@ -11,12 +11,13 @@
 
 namespace {
 
-// OpenMP's threads spin while they wait for each other. As soon as one other process wants a core,
-// that makes a step several times slower (docs/performance.md). The policy is read when the library
-// is loaded, so the program starts itself again with it. Whoever sets the variable keeps his choice.
-void wait_without_spinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY")) return;
-  setenv("OMP_WAIT_POLICY", "passive", 1);
+// OpenMP's threads spin while they wait for each other: without that a step on an idle machine is
+// slower, with libgomp's default of milliseconds it is several times slower as soon as another
+// process wants a core (docs/performance.md). The limit is read when the library is loaded, so the
+// program starts itself again with one. Whoever sets either variable keeps his choice.
+void limit_spinning(char** argv) {
+  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
+  setenv("GOMP_SPINCOUNT", "100000", 1);
   execv("/proc/self/exe", argv);  // where that fails, the run is right and perhaps slower
 }
 
@@ -24,7 +25,7 @@ void wait_without_spinning(char** argv) {
 
 int main(int argc, char** argv) {
   using namespace fulcrum::apps;
-  wait_without_spinning(argv);
+  limit_spinning(argv);
   CLI::App app("Deep learning in which every sample of a batch carries its own weight", "fulcrum");
   app.require_subcommand(1);
   app.set_version_flag("--version", FULCRUM_VERSION);
