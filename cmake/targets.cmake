@@ -9,8 +9,8 @@ endforeach()
 function(fulcrum_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Werror)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-    # GCC bug 105651: a false alarm in std::string's operator+.
-    target_compile_options(${target} PRIVATE -Wno-restrict)
+    # False alarms: GCC bug 105651 in std::string's operator+, 105593 in its own AVX-512 headers.
+    target_compile_options(${target} PRIVATE -Wno-restrict -Wno-maybe-uninitialized)
   endif()
   if(FULCRUM_CPU_ARCH)
     target_compile_options(${target} PRIVATE -march=${FULCRUM_CPU_ARCH})
