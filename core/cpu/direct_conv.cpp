@@ -4,17 +4,6 @@
 namespace fulcrum::cpu {
 namespace direct_conv_detail {
 
-void widen(float* to, const float* from, ptrdiff_t count) {
-  std::copy_n(from, count, to);
-}
-
-void widen(float* to, const std::uint16_t* from, ptrdiff_t count) {
-  for (ptrdiff_t i = 0; i < count; ++i) {
-    const std::uint32_t bits = static_cast<std::uint32_t>(from[i]) << 16;
-    std::memcpy(to + i, &bits, sizeof bits);
-  }
-}
-
 Strips::Strips(const Correlation& g, int threads) {
   constexpr int kPixels = 256;
   const ptrdiff_t fair = ptrdiff_t{g.n} * g.grid_h / threads;
@@ -24,29 +13,6 @@ Strips::Strips(const Correlation& g, int threads) {
   count = ptrdiff_t{g.n} * per_image;
   floats = padded(g.strip_rows(rows) * g.strip_pitch());
 }
-
-template <class T>
-void fill_strip(float* strip, const T* in, const Correlation& g, ptrdiff_t image, int first_row,
-                int rows) {
-  const ptrdiff_t pitch = g.strip_pitch();
-  const int skipped = std::max(0, -g.pad_left), left = std::max(0, g.pad_left);
-  const int cols = std::max(0, std::min(g.strip_cols() - left, g.in_w - skipped));
-  const ptrdiff_t begin = std::min(pitch, ptrdiff_t{left} * g.in_c);
-  const ptrdiff_t count = ptrdiff_t{cols} * g.in_c;
-  for (int i = 0; i < g.strip_rows(rows); ++i, strip += pitch) {
-    const int row = first_row * g.step + i - g.pad_top;
-    if (row < 0 || row >= g.in_h || count == 0) {
-      std::fill_n(strip, pitch, 0.0f);
-      continue;
-    }
-    std::fill_n(strip, begin, 0.0f);
-    widen(strip + begin, in + ((image * g.in_h + row) * g.in_w + skipped) * g.in_c, count);
-    std::fill(strip + begin + count, strip + pitch, 0.0f);
-  }
-}
-
-template void fill_strip(float*, const float*, const Correlation&, ptrdiff_t, int, int);
-template void fill_strip(float*, const std::uint16_t*, const Correlation&, ptrdiff_t, int, int);
 
 Correlation forward_correlation(const DirectConv& g) {
   Correlation c{};
@@ -67,14 +33,14 @@ using namespace direct_conv_detail;
 // The micro-kernel: kTile pixels x kVectors vectors of channels, summed over all taps and input
 // channels. w is [taps_h, run, kVectors * kLanes]. Not inlined, lest the caller's variables take
 // the registers of the pointers.
-template <int kVectors>
+template <int kVectors, class Word>
 [[gnu::noinline]] void correlate_tile(Vec (&out)[kTile][kVectors],
-                                      const float* const (&pixels)[kTile], const float* w,
+                                      const Word* const (&pixels)[kTile], const Word* w,
                                       const Correlation& g) {
   Vec acc[kTile][kVectors] = {};
   const ptrdiff_t run = g.run(), pitch = g.strip_pitch();
   for (int a = 0; a < g.taps_h; ++a) {
-    const float* p[kTile];
+    const Word* p[kTile];
 #pragma GCC unroll 16
     for (int i = 0; i < kTile; ++i) p[i] = pixels[i] + a * pitch;
     for (ptrdiff_t k = 0; k < run; ++k, w += kVectors * kLanes) {
@@ -84,7 +50,7 @@ template <int kVectors>
 #pragma GCC unroll 16
       for (int i = 0; i < kTile; ++i) {
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) acc[i][v] += weights[v] * p[i][k];
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = add_product(acc[i][v], weights[v], p[i][k]);
       }
     }
   }
@@ -93,15 +59,15 @@ template <int kVectors>
 
 // All pixels of a strip, for the `channels` channels that w produces. Tiles run on across the
 // ends of rows; the last one repeats its last pixel instead of needing a kernel of its own.
-template <int kVectors, class T>
-void correlate_strip(T* out, const float* strip, const float* w, const Correlation& g, int rows,
-                     int channels, Prefetcher<T>& prefetcher) {
+template <int kVectors, class T, class Word, class In>
+void correlate_strip(T* out, const Word* strip, const Word* w, const Correlation& g, int rows,
+                     int channels, Prefetcher<In>& prefetcher) {
   const ptrdiff_t next_row = g.step * (g.strip_pitch() - ptrdiff_t{g.grid_w} * g.in_c);
   const ptrdiff_t out_next = ptrdiff_t{g.out_step} * g.out_c;
   const ptrdiff_t out_next_row = out_next * (g.out_w - g.grid_w);
   int col = 0;
   for (int left = rows * g.grid_w; left > 0; left -= kTile) {
-    const float* pixels[kTile];
+    const Word* pixels[kTile];
     T* to[kTile];
     for (int i = 0; i < kTile; ++i) {
       pixels[i] = strip;
@@ -130,36 +96,48 @@ ptrdiff_t packed_size(const Correlation& g) {
   return padded(round_up(g.out_c, kLanes) * g.depth());
 }
 
+// The weight `at` of one input channel, or of two as a pair of bf16.
+void pack(float& to, const float* const* from, ptrdiff_t at) {
+  to = from[0][at];
+}
+void pack(Pair& to, const float* const* from, ptrdiff_t at) {
+  to.bits = round_bf16(from[0][at]) | round_bf16(from[1][at]) << 16;
+}
+
 // w_at(a, b, i) points to the weight of tap (a, b) from input channel i to output channel 0;
-// those of the other output channels follow at `stride`.
-template <class At>
-void pack_weights(float* packed, const Correlation& g, int threads, ptrdiff_t stride, At w_at) {
+// those of the other output channels follow at `stride`. g counts words, not channels.
+template <class Word, class At>
+void pack_weights(Word* packed, const Correlation& g, int threads, ptrdiff_t stride, At w_at) {
+  constexpr int kChannels = std::is_same_v<Word, Pair> ? 2 : 1;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int k = 0; k < g.depth(); ++k) {
-    const float* from = w_at(k / g.run(), k % g.run() / g.in_c, k % g.in_c);
+    const int a = k / g.run(), b = k % g.run() / g.in_c, i = k % g.in_c * kChannels;
+    const float* const from[] = {w_at(a, b, i), w_at(a, b, i + kChannels - 1)};
     for_each_block(g.out_c, [&](int first, auto vectors) {
       constexpr int kWidth = vectors * kLanes;
-      float* to = packed + ptrdiff_t{first} * g.depth() + ptrdiff_t{k} * kWidth;
+      Word* to = packed + ptrdiff_t{first} * g.depth() + ptrdiff_t{k} * kWidth;
       const int count = std::min(kWidth, g.out_c - first);
-      for (int o = 0; o < count; ++o) to[o] = from[(first + o) * stride];
-      std::fill(to + count, to + kWidth, 0.0f);
+      for (int o = 0; o < count; ++o) pack(to[o], from, (first + o) * stride);
+      std::fill(to + count, to + kWidth, Word{});
     });
   }
 }
 
-template <class T>
-void correlate(T* out, const T* in, float* scratch, const Correlation& g, int threads) {
-  const float* packed = scratch;
+template <class T, class In>
+void correlate_words(T* out, const In* in, typename OneImage<In>::Word* scratch,
+                     const Correlation& g, int threads) {
+  const auto* packed = scratch;
   const ptrdiff_t strip_size = Strips(g, threads).floats;
   for_each_strip(g, threads, [&](int part, ptrdiff_t image, int first_row, int rows) {
-    float* strip = scratch + packed_size(g) + part * strip_size;
-    fill_strip(strip, in, g, image, first_row, rows);
+    auto* strip = scratch + packed_size(g) + part * strip_size;
+    const In* pixels = in + image * g.in_h * g.in_w * g.in_c;
+    fill_strip(strip, OneImage<In>{pixels}, g, first_row, rows);
     const ptrdiff_t in_end =
         std::clamp(first_row * g.step + g.strip_rows(rows) - g.pad_top, 0, g.in_h);
     const ptrdiff_t tiles =
         (rows * g.grid_w + kTile - 1) / kTile * round_up(g.out_c, 2 * kLanes) / (2 * kLanes);
-    Prefetcher<T> prefetcher(in + (image * g.in_h + in_end) * g.in_w * g.in_c,
-                             ptrdiff_t{rows} * g.step * g.in_w * g.in_c, tiles);
+    Prefetcher<In> prefetcher(pixels + in_end * g.in_w * g.in_c,
+                              ptrdiff_t{rows} * g.step * g.in_w * g.in_c, tiles);
     T* to = out + ((image * g.out_h + first_row * g.out_step + g.out_row) * g.out_w + g.out_col) *
                       g.out_c;
     for_each_block(g.out_c, [&](int first, auto vectors) {
@@ -167,6 +145,22 @@ void correlate(T* out, const T* in, float* scratch, const Correlation& g, int th
                                g.out_c - first, prefetcher);
     });
   });
+}
+
+// w_at and stride as for pack_weights. bf16 goes through pairs of channels where it can.
+template <class T, class At>
+void correlate(T* out, const T* in, float* scratch, Correlation g, int threads, ptrdiff_t stride,
+               At w_at) {
+  if constexpr (kPairs && std::is_same_v<T, std::uint16_t>) {
+    if (g.in_c % 2 == 0) {
+      g.in_c /= 2;
+      auto* words = reinterpret_cast<Pair*>(scratch);
+      pack_weights(words, g, threads, stride, w_at);
+      return correlate_words(out, reinterpret_cast<const Pair*>(in), words, g, threads);
+    }
+  }
+  pack_weights(scratch, g, threads, stride, w_at);
+  correlate_words(out, in, scratch, g, threads);
 }
 
 // The gradient of the data: dx[iy] sums dy[oy] * w[ky] over iy + padding = oy * stride + ky. Rows
@@ -203,10 +197,8 @@ template <class T>
 void direct_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g,
                          int threads) {
   const Correlation c = forward_correlation(g);
-  pack_weights(scratch, c, threads, c.depth(), [&](int a, int b, int i) {
-    return w + (ptrdiff_t{a} * g.kernel_w + b) * g.c_in + i;
-  });
-  correlate(y, x, scratch, c, threads);
+  correlate(y, x, scratch, c, threads, c.depth(),
+            [&](int a, int b, int i) { return w + (ptrdiff_t{a} * g.kernel_w + b) * g.c_in + i; });
 }
 
 template <class T>
@@ -216,11 +208,10 @@ void direct_conv_backward_data(T* dx, const T* dy, const float* w, float* scratc
     for (int col = 0; col < std::min(g.stride, g.w); ++col) {
       const Correlation c = phase_correlation(g, row, col);
       const Phase rows(row, g.kernel_h, g), cols(col, g.kernel_w, g);
-      pack_weights(scratch, c, threads, 1, [&](int a, int b, int i) {
+      correlate(dx, dy, scratch, c, threads, 1, [&](int a, int b, int i) {
         const int ky = rows.tap(a, g.stride), kx = cols.tap(b, g.stride);
         return w + ((ptrdiff_t{i} * g.kernel_h + ky) * g.kernel_w + kx) * g.c_in;
       });
-      correlate(dx, dy, scratch, c, threads);
     }
   }
 }

@@ -10,8 +10,9 @@
 //
 // x is [n, h, w, c_in], y is [n, out_h, out_w, c_out], w is [c_out, kernel_h, kernel_w, c_in].
 // Activations are float, or bf16 held in uint16_t; weights, their gradients and all sums are
-// float. Outputs are overwritten. Results depend on `threads` (weight gradients only), never on
-// how many threads OpenMP really supplies nor on their timing. threads >= 1.
+// float; where the processor multiplies pairs of bf16, weights are rounded to bf16 with bf16
+// activations. Outputs are overwritten. Results depend on `threads` (weight gradients only), never
+// on how many threads OpenMP really supplies nor on their timing. threads >= 1.
 #pragma once
 
 #include <algorithm>
@@ -19,6 +20,10 @@
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 namespace fulcrum::cpu {
 
@@ -99,14 +104,37 @@ inline void store(std::uint16_t* to, Vec v) {
   std::memcpy(to, &half, sizeof half);
 }
 
-// The first `lanes` of a vector; all of them where there are more channels still.
-template <class T>
-Vec load_lanes(const T* from, ptrdiff_t lanes) {
-  if (lanes >= kLanes) return load(from);
-  T all[kLanes] = {};
-  std::copy_n(from, lanes, all);
-  return load(all);
+inline std::uint32_t round_bf16(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7fffffff) > 0x7f800000) return (bits >> 16) | 0x40;
+  return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
+
+// Two bf16 that are multiplied and summed as one. The kernels take words: floats or pairs.
+struct Pair {
+  std::uint32_t bits;
+};
+
+inline Vec load(const Pair* from) {
+  Vec v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+inline Vec add_product(Vec sum, Vec a, float b) {
+  return sum + a * b;
+}
+
+#if defined(__AVX512BF16__)
+inline constexpr bool kPairs = true;
+inline Vec add_product(Vec sum, Vec a, Pair b) {
+  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a,
+                               (__m512bh)_mm512_set1_epi32(static_cast<int>(b.bits)));
+}
+#else
+inline constexpr bool kPairs = false;
+#endif
 
 template <class T>
 void store_lanes(T* to, Vec v, ptrdiff_t lanes) {
@@ -125,8 +153,41 @@ inline ptrdiff_t padded(ptrdiff_t floats) {
   return round_up(floats, 16);
 }
 
-void widen(float* to, const float* from, ptrdiff_t count);
-void widen(float* to, const std::uint16_t* from, ptrdiff_t count);
+// Where words come from: an image of floats, of bf16 (then the words are floats) or of pairs of
+// channels.
+template <class T>
+struct OneImage {
+  using Element = T;
+  using Word = std::conditional_t<std::is_same_v<T, Pair>, Pair, float>;
+  const T* first;
+
+  void words(Word* to, ptrdiff_t at, ptrdiff_t count) const {
+    if constexpr (std::is_same_v<T, Word>) {
+      std::copy_n(first + at, count, to);
+    } else {
+      for (ptrdiff_t i = 0; i < count; ++i) {
+        const std::uint32_t bits = static_cast<std::uint32_t>(first[at + i]) << 16;
+        std::memcpy(to + i, &bits, sizeof bits);
+      }
+    }
+  }
+};
+
+// Pairs of the same element of two images; without a second one, of it and zero.
+struct TwoImages {
+  using Element = std::uint16_t;
+  using Word = Pair;
+  const std::uint16_t *first, *second;
+
+  void words(Pair* to, ptrdiff_t at, ptrdiff_t count) const {
+    if (!second) {
+      for (ptrdiff_t i = 0; i < count; ++i) to[i].bits = first[at + i];
+      return;
+    }
+    for (ptrdiff_t i = 0; i < count; ++i)
+      to[i].bits = first[at + i] | static_cast<std::uint32_t>(second[at + i]) << 16;
+  }
+};
 
 // What forward and both kinds of data gradient have in common. Pixel (r, c) of a grid is the sum
 // over a < taps_h, b < taps_w and all channels of
@@ -173,10 +234,25 @@ void for_each_strip(const Correlation& g, int threads, Work work) {
 }
 
 // Copies the input under grid rows [first_row, first_row + rows) with its border of zeros, as
-// floats: the kernels then see neither borders nor types.
-template <class T>
-void fill_strip(float* strip, const T* in, const Correlation& g, ptrdiff_t image, int first_row,
-                int rows);
+// words: the kernels then see neither borders nor layouts.
+template <class Source, class Word = typename Source::Word>
+void fill_strip(Word* strip, const Source& in, const Correlation& g, int first_row, int rows) {
+  const ptrdiff_t pitch = g.strip_pitch();
+  const int skipped = std::max(0, -g.pad_left), left = std::max(0, g.pad_left);
+  const int cols = std::max(0, std::min(g.strip_cols() - left, g.in_w - skipped));
+  const ptrdiff_t begin = std::min(pitch, ptrdiff_t{left} * g.in_c);
+  const ptrdiff_t count = ptrdiff_t{cols} * g.in_c;
+  for (int i = 0; i < g.strip_rows(rows); ++i, strip += pitch) {
+    const int row = first_row * g.step + i - g.pad_top;
+    if (row < 0 || row >= g.in_h || count == 0) {
+      std::fill_n(strip, pitch, Word{});
+      continue;
+    }
+    std::fill_n(strip, begin, Word{});
+    in.words(strip + begin, (ptrdiff_t{row} * g.in_w + skipped) * g.in_c, count);
+    std::fill(strip + begin + count, strip + pitch, Word{});
+  }
+}
 
 // Calls work with the first channel and the number of vectors (a constant) of each block of two
 // vectors of channels and, where one is left over, of that.

@@ -28,11 +28,11 @@ struct PartSize {
 
 // The micro-kernel: kTile consecutive floats of a run x kVectors vectors of channels, summed over
 // the pixels of a strip.
-template <int kVectors>
-void sum_products(float* sums, const float* x, const float* dy, const Correlation& g, int rows) {
+template <int kVectors, class Word>
+void sum_products(float* sums, const Word* x, const Word* dy, const Correlation& g, int rows) {
   Vec acc[kTile][kVectors] = {};
   for (int row = 0; row < rows; ++row) {
-    const float* p = x + row * g.step * g.strip_pitch();
+    const Word* p = x + row * g.step * g.strip_pitch();
     for (int col = 0; col < g.grid_w; ++col, p += g.step * g.in_c, dy += kVectors * kLanes) {
       Vec d[kVectors];
 #pragma GCC unroll 16
@@ -40,7 +40,7 @@ void sum_products(float* sums, const float* x, const float* dy, const Correlatio
 #pragma GCC unroll 16
       for (int i = 0; i < kTile; ++i) {
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) acc[i][v] += d[v] * p[i];
+        for (int v = 0; v < kVectors; ++v) acc[i][v] = add_product(acc[i][v], d[v], p[i]);
       }
     }
   }
@@ -53,14 +53,18 @@ void sum_products(float* sums, const float* x, const float* dy, const Correlatio
 
 // Adds a strip's share for one block of channels. That block of dy is copied first, as every tile
 // reads it again and it is scattered over as many cache lines as there are pixels.
-template <int kVectors, class T>
-void add_strip(float* sums, const float* strip, float* dy_block, const T* dy, const Correlation& g,
-               int rows, int channels, Prefetcher<T>& next_x, Prefetcher<T>& next_dy) {
+template <int kVectors, class Source, class Word, class T = typename Source::Element>
+void add_strip(float* sums, const Word* strip, Word* dy_block, const Source& dy, ptrdiff_t dy_at,
+               const Correlation& g, int rows, int channels, Prefetcher<T>& next_x,
+               Prefetcher<T>& next_dy) {
   constexpr int kWidth = kVectors * kLanes;
-  for (ptrdiff_t i = 0; i < ptrdiff_t{rows} * g.grid_w; ++i) {
-    for (int v = 0; v < kVectors; ++v) {
-      const Vec lanes = load_lanes(dy + i * g.out_c + v * kLanes, channels - v * kLanes);
-      store(dy_block + i * kWidth + v * kLanes, lanes);
+  Word* to = dy_block;
+  for (ptrdiff_t i = 0; i < ptrdiff_t{rows} * g.grid_w; ++i, dy_at += g.out_c, to += kWidth) {
+    if (channels >= kWidth) {
+      dy.words(to, dy_at, kWidth);
+    } else {
+      dy.words(to, dy_at, channels);
+      std::fill(to + channels, to + kWidth, Word{});
     }
   }
   for (int a = 0; a < g.taps_h; ++a) {
@@ -99,34 +103,59 @@ std::size_t direct_conv_detail::weight_gradient_scratch(const DirectConv& g, int
   return static_cast<std::size_t>(threads * PartSize(forward_correlation(g), threads).total());
 }
 
-template <class T>
-void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch,
-                                  const DirectConv& g, int threads) {
-  const Correlation c = forward_correlation(g);
+namespace {
+
+// source(tensor, pixels of an image times channels, n) is the n-th source of words of a tensor.
+template <class T, class SourceOf>
+void sum_strips(float* dw, const T* x, const T* dy, float* scratch, const Correlation& c,
+                int threads, SourceOf source) {
+  using Word = typename decltype(source(x, ptrdiff_t{}, ptrdiff_t{}))::Word;
   const PartSize size(c, threads);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
   for (int part = 0; part < threads; ++part) {
     std::fill_n(scratch + part * size.total(), size.sums + size.strip, 0.0f);
   }
-  for_each_strip(c, threads, [&](int part, ptrdiff_t image, int first_row, int rows) {
+  const ptrdiff_t x_size = ptrdiff_t{c.in_h} * c.in_w * c.in_c;
+  const ptrdiff_t dy_size = ptrdiff_t{c.grid_h} * c.grid_w * c.out_c;
+  for_each_strip(c, threads, [&](int part, ptrdiff_t n, int first_row, int rows) {
     float* sums = scratch + part * size.total();
-    float* strip = sums + size.sums;
-    fill_strip(strip, x, c, image, first_row, rows);
-    const T* dy_strip = dy + (image * g.out_h + first_row) * g.out_w * g.c_out;
+    Word* strip = reinterpret_cast<Word*>(sums + size.sums);
+    const auto x_n = source(x, x_size, n), dy_n = source(dy, dy_size, n);
+    fill_strip(strip, x_n, c, first_row, rows);
+    const ptrdiff_t dy_at = ptrdiff_t{first_row} * c.grid_w * c.out_c;
     const ptrdiff_t x_end =
         std::clamp(first_row * c.step + c.strip_rows(rows) - c.pad_top, 0, c.in_h);
-    const ptrdiff_t pixels = ptrdiff_t{rows} * c.grid_w;
+    const ptrdiff_t dy_count = ptrdiff_t{rows} * c.grid_w * c.out_c;
     const ptrdiff_t tiles =
         round_up(c.out_c, 2 * kLanes) / (2 * kLanes) * c.taps_h * padded_run(c) / kTile;
-    Prefetcher<T> next_x(x + (image * c.in_h + x_end) * c.in_w * c.in_c,
+    Prefetcher<T> next_x(x_n.first + x_end * c.in_w * c.in_c,
                          ptrdiff_t{rows} * c.step * c.in_w * c.in_c, tiles);
-    Prefetcher<T> next_dy(dy_strip + pixels * g.c_out, pixels * g.c_out, tiles);
-    for_each_block(g.c_out, [&](int first, auto vectors) {
-      add_strip<vectors>(sums + first * c.taps_h * padded_run(c), strip, strip + size.strip,
-                         dy_strip + first, c, rows, g.c_out - first, next_x, next_dy);
+    Prefetcher<T> next_dy(dy_n.first + dy_at + dy_count, dy_count, tiles);
+    for_each_block(c.out_c, [&](int first, auto vectors) {
+      add_strip<vectors>(sums + first * c.taps_h * padded_run(c), strip, strip + size.strip, dy_n,
+                         dy_at + first, c, rows, c.out_c - first, next_x, next_dy);
     });
   });
   reduce_sums(dw, scratch, size.total(), c, threads);
+}
+
+}  // namespace
+
+template <class T>
+void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch,
+                                  const DirectConv& g, int threads) {
+  Correlation c = forward_correlation(g);
+  if constexpr (kPairs && std::is_same_v<T, std::uint16_t>) {
+    c.n = (g.n + 1) / 2;
+    sum_strips(dw, x, dy, scratch, c, threads, [&](const T* all, ptrdiff_t size, ptrdiff_t n) {
+      const T* first = all + 2 * n * size;
+      return TwoImages{first, 2 * n + 1 < g.n ? first + size : nullptr};
+    });
+  } else {
+    sum_strips(dw, x, dy, scratch, c, threads, [](const T* all, ptrdiff_t size, ptrdiff_t n) {
+      return OneImage<T>{all + n * size};
+    });
+  }
 }
 
 template void direct_conv_backward_weights(float*, const float*, const float*, float*,

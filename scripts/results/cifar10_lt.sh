@@ -10,7 +10,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-# ---- settings: λ and γ were chosen on a held-out part of the training set (tune.sh) ------------------
+# ---- settings; λ was chosen on a held-out part of the training set (tune_cifar10_lt.sh) -------------
 seeds=${SEEDS:-0 1 2}
 switch=12 epochs=15
 common=(--recipe cifar10-lt --set 'schedule.milestones=[12,14]' --set schedule.gamma=0.1
