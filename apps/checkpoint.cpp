@@ -8,6 +8,8 @@ namespace fulcrum::apps {
 
 namespace {
 
+const std::string kEma = "ema.";
+
 // A live tensor under its name in the file.
 struct Entry {
   std::string name;
@@ -27,12 +29,15 @@ std::vector<Entry> live_entries(RunState& state) {
     entries.push_back({"state." + name, tensor, false});
   for (const auto& [name, generator] : state.model.named_generators())
     entries.push_back({"state.generator." + name, generator->position, false});
-  entries.push_back({"state.totals", state.totals, false});
+  for (const auto& [name, tensor] : state.tensors) entries.push_back({"state." + name, tensor, false});
+  if (state.ema)
+    for (const NamedTensor& t : state.ema->tensors())
+      entries.push_back({kEma + t.name, t.tensor, t.convolution});
   return entries;
 }
 
 bool is_run_state(const std::string& name) {
-  return name.starts_with("optim.") || name.starts_with("state.");
+  return name.starts_with("optim.") || name.starts_with("state.") || name.starts_with(kEma);
 }
 
 bool is_risk_state(const std::string& name) { return name.starts_with("state.risk."); }
@@ -68,6 +73,13 @@ TensorMap model_tensors(const TensorFile& file) {
   TensorMap model;
   for (const auto& [name, tensor] : file.tensors)
     if (!is_run_state(name)) model[name] = tensor;
+  return model;
+}
+
+TensorMap evaluated_tensors(const TensorFile& file) {
+  TensorMap model = model_tensors(file);
+  for (const auto& [name, tensor] : file.tensors)
+    if (name.starts_with(kEma)) model[name.substr(kEma.size())] = tensor;
   return model;
 }
 

@@ -1,6 +1,7 @@
 // The full state of a run in one safetensors file: last.safetensors.
 //
-// Tensors: the model under torchvision's names; optim.<slot>.<parameter>; state.<name>. Metadata:
+// Tensors: the model under torchvision's names; optim.<slot>.<parameter>; ema.<name>, the moving
+// average of the model where there is one; state.<name>. Metadata:
 // config (TOML), progress (JSON), data (checksum). PyTorch reads the model's part as it is.
 #pragma once
 
@@ -9,7 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include <fulcrum/layers/module.h>
+#include <fulcrum/layers/ema.h>
 #include <fulcrum/optim/optimizer.h>
 
 namespace fulcrum::apps {
@@ -25,8 +26,9 @@ struct RunProgress {
 struct RunState {
   Module& model;
   Optimizer& optimizer;
-  Tensor& totals;  // training metrics of the epoch so far, f64 [4]
+  std::vector<std::pair<std::string, Tensor>> tensors;  // live; saved as state.<name>
   RunProgress progress;
+  Ema* ema = nullptr;
 };
 
 void save_checkpoint(const std::filesystem::path& path, RunState& state, const std::string& config,
@@ -38,7 +40,9 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
 void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum,
                      bool other_risk = false);
 
-/// The model's part of any Fulcrum or PyTorch safetensors file: what is not optim.* or state.*.
+/// The model's part of any Fulcrum or PyTorch safetensors file: what is not optim.*, ema.* or state.*.
 TensorMap model_tensors(const TensorFile& file);
+/// The same with the moving averages in the place of what they average: what a run evaluates.
+TensorMap evaluated_tensors(const TensorFile& file);
 
 }  // namespace fulcrum::apps

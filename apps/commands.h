@@ -19,6 +19,7 @@ using Command = std::function<int()>;
 void add_train_command(CLI::App& app, Command& command);
 void add_eval_command(CLI::App& app, Command& command);
 void add_bench_command(CLI::App& app, Command& command);
+void add_info_command(CLI::App& app, Command& command);
 
 /// Settings from the command line, in the order default < recipe < environment < flags.
 class SettingsFlags {
@@ -42,7 +43,7 @@ class SettingsFlags {
 int use_threads(const Config& config);
 /// Refuses --device values that this build cannot serve.
 void check_device(const std::string& name);
-/// "cpu (AVX2), 2 threads, oneDNN 2.6.0".
+/// "AMD EPYC, AVX2, oneDNN 2.6.2, 2 threads".
 std::string backend_text(int threads);
 
 }  // namespace fulcrum::apps

@@ -68,6 +68,11 @@ std::vector<Key> keys_of(Config& c) {
       {"train.output", &c.train.output, "run directory"},
       {"train.eval_every", &c.train.eval_every, "epochs between evaluations; the last is always evaluated"},
       {"train.log_interval", &c.train.log_interval, "steps between plain progress lines"},
+      {"train.accumulate", &c.train.accumulate, "batches whose gradients make one update"},
+      {"train.ema_decay", &c.train.ema_decay, "moving average of the weights, evaluated in their place; 0: none"},
+      {"train.eval_metric", &c.train.eval_metric, "chooses the best epoch: top1, balanced, macro_f1 or loss"},
+      {"train.patience", &c.train.patience, "stop after so many epochs without a better one; 0: never"},
+      {"train.limit_batches", &c.train.limit_batches, "batches an epoch, in training and evaluation; 0: all"},
   };
 }
 
@@ -252,6 +257,12 @@ void finish(Config& c) {
   at_least("train.eval_every", static_cast<double>(c.train.eval_every), 1);
   at_least("data.n_max", static_cast<double>(c.data.n_max), 0);
   at_least("train.log_interval", static_cast<double>(c.train.log_interval), 1);
+  one_of("train.eval_metric", c.train.eval_metric, {"top1", "balanced", "macro_f1", "loss"});
+  if (!(c.train.ema_decay >= 0 && c.train.ema_decay < 1))
+    usage("train.ema_decay: expected a number in [0, 1), got ", c.train.ema_decay);
+  at_least("train.accumulate", static_cast<double>(c.train.accumulate), 1);
+  at_least("train.patience", static_cast<double>(c.train.patience), 0);
+  at_least("train.limit_batches", static_cast<double>(c.train.limit_batches), 0);
   at_least("data.pad", static_cast<double>(c.data.pad), 0);
   at_least("data.workers", static_cast<double>(c.data.workers), 0);
 }

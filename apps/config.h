@@ -97,6 +97,11 @@ struct TrainSettings {
   std::string output;
   int64_t eval_every = 1;
   int64_t log_interval = 100;
+  int64_t accumulate = 1;
+  double ema_decay = 0;
+  std::string eval_metric = "top1";
+  int64_t patience = 0;
+  int64_t limit_batches = 0;
 };
 
 struct Config {

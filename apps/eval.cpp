@@ -17,7 +17,7 @@ struct EvalFlags {
   std::string path;
 };
 
-int evaluate(const EvalFlags& flags) {
+int run_eval(const EvalFlags& flags) {
   std::filesystem::path file = flags.path;
   if (std::filesystem::is_directory(file)) file /= "last.safetensors";
   const TensorFile tensors = load_tensors(file);
@@ -31,15 +31,14 @@ int evaluate(const EvalFlags& flags) {
   const ExperimentData data = load_data(config.data);
   Resnet model = make_model(config, *data.test);
   try {
-    model.load_state_dict(model_tensors(tensors));
+    model.load_state_dict(evaluated_tensors(tensors));
   } catch (const Error& e) {
     fail(file.string(), ": ", e.what());
   }
   model.to(Device(config.train.device), activation_dtype(config));
   const Loader loader = make_eval_loader(config, *data.test, all_indices(data.test->size()), data.statistics);
-  const Tensor logits = predict(model, loader, data.test->classes());
-  const Metrics metrics = classification_metrics(logits, data.test->labels(), data.class_counts);
-  fmt::print("{}\n", to_json(metrics).dump());
+  const Evaluation e = evaluate(model, loader, data.class_counts);
+  fmt::print("{}\n", to_json(e.metrics).dump());
   return kExitDone;
 }
 
@@ -50,7 +49,7 @@ void add_eval_command(CLI::App& app, Command& command) {
   auto flags = std::make_shared<EvalFlags>();
   sub->add_option("path", flags->path, "a run directory (its last.safetensors) or a safetensors file")->required();
   flags->settings.add_to(*sub);
-  sub->callback([flags, &command] { command = [flags] { return evaluate(*flags); }; });
+  sub->callback([flags, &command] { command = [flags] { return run_eval(*flags); }; });
 }
 
 }  // namespace fulcrum::apps

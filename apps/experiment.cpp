@@ -160,7 +160,7 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
 Loader make_eval_loader(const Config& c, const Dataset& data, std::vector<int64_t> indices,
                         const ChannelStatistics& statistics) {
   LoaderOptions o;
-  o.batch_size = 500;
+  o.batch_size = kEvalBatch;
   o.indices = std::move(indices);
   o.mean = statistics.mean;
   o.stddev = statistics.stddev;

@@ -34,6 +34,8 @@ Resnet make_model(const Config& config, const Dataset& data);
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, std::vector<Tensor> parameters);
 Schedule make_schedule(const Config& config);
 Loader make_train_loader(const Config& config, const ExperimentData& data);
+/// Images in a batch of an evaluation.
+inline constexpr int64_t kEvalBatch = 500;
 /// Without shuffling or augmentation.
 Loader make_eval_loader(const Config& config, const Dataset& data, std::vector<int64_t> indices,
                         const ChannelStatistics& statistics);

@@ -7,6 +7,8 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
+#include "apps/environment.h"
+#include "apps/progress.h"
 #include "apps/trainer.h"
 
 namespace {
@@ -21,18 +23,25 @@ void limit_spinning(char** argv) {
   execv("/proc/self/exe", argv);  // where that fails, the run is right and perhaps slower
 }
 
+int failed(const std::exception& e, int code) {
+  std::fprintf(stderr, "%s%s\n", fulcrum::apps::red("error: ", STDERR_FILENO).c_str(), e.what());
+  return code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   using namespace fulcrum::apps;
   limit_spinning(argv);
+  remember_command(argc, argv);
   CLI::App app("Deep learning in which every sample of a batch carries its own weight", "fulcrum");
   app.require_subcommand(1);
-  app.set_version_flag("--version", FULCRUM_VERSION);
+  app.set_version_flag("--version", version());
   Command command;
   add_train_command(app, command);
   add_eval_command(app, command);
   add_bench_command(app, command);
+  add_info_command(app, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -41,10 +50,8 @@ int main(int argc, char** argv) {
   try {
     return command();
   } catch (const UsageError& e) {
-    std::fprintf(stderr, "error: %s\n", e.what());
-    return kExitUsage;
+    return failed(e, kExitUsage);
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "error: %s\n", e.what());
-    return kExitFailed;
+    return failed(e, kExitFailed);
   }
 }

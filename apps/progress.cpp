@@ -1,8 +1,12 @@
 #include "apps/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
 
 #include <fmt/format.h>
 
@@ -10,10 +14,17 @@ namespace fulcrum::apps {
 
 namespace {
 constexpr double kRefreshSeconds = 0.2;
+
+// A line that is wider than the terminal would wrap, and leave its first part behind.
+size_t terminal_width() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1u : 79u;
 }
 
-ProgressLine::ProgressLine(int64_t log_interval)
-    : terminal_(isatty(STDERR_FILENO) != 0), log_interval_(log_interval) {}
+}  // namespace
+
+ProgressLine::ProgressLine(int64_t log_interval, std::filesystem::path log)
+    : terminal_(isatty(STDERR_FILENO) != 0), log_interval_(log_interval), log_(std::move(log)) {}
 
 void ProgressLine::begin_epoch() {
   epoch_start_ = Clock::now();
@@ -45,7 +56,7 @@ void ProgressLine::show(const StepInfo& s) {
                   s.epoch + 1, s.epochs, s.step, s.steps, s.loss, s.objective, s.lr, rate,
                   100 * data_wait_ / std::max(seconds, 1e-9), duration_text(left));
   if (terminal_) {
-    fmt::print(stderr, "\r\x1b[K{}", text);
+    fmt::print(stderr, "\r\x1b[K{}", text.substr(0, terminal_width()));
     std::fflush(stderr);
   } else {
     fmt::print(stderr, "{}\n", text);
@@ -54,6 +65,28 @@ void ProgressLine::show(const StepInfo& s) {
 
 void ProgressLine::print(const std::string& line) {
   fmt::print(stderr, "{}{}\n", terminal_ ? "\r\x1b[K" : "", line);
+  log(line);
+}
+
+void ProgressLine::print_error(const std::string& line) {
+  fmt::print(stderr, "{}{}{}\n", terminal_ ? "\r\x1b[K" : "", red("error: ", STDERR_FILENO), line);
+  log("error: " + line);
+}
+
+// The log is a convenience: where it cannot be written, the run goes on.
+void ProgressLine::log(const std::string& line) const {
+  char time[24];
+  const std::time_t now = std::time(nullptr);
+  std::tm local{};
+  localtime_r(&now, &local);
+  std::strftime(time, sizeof time, "%F %T", &local);
+  std::ofstream(log_, std::ios::app) << time << "  " << line << "\n";
+}
+
+std::string red(const std::string& text, int stream) {
+  const char* no_color = std::getenv("NO_COLOR");
+  if (!isatty(stream) || (no_color && *no_color)) return text;
+  return "\x1b[31m" + text + "\x1b[0m";
 }
 
 std::string duration_text(double seconds) {

@@ -1,9 +1,10 @@
 // What a person sees while a run goes on: one line that rewrites itself on a terminal, plain lines
-// elsewhere. On stderr; stdout is for the result.
+// elsewhere. On stderr; stdout is for the result. Lasting lines go to the run's log.txt, too.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 
 namespace fulcrum::apps {
@@ -18,7 +19,7 @@ struct StepInfo {
 class ProgressLine {
  public:
   /// Plain lines come every `log_interval` steps.
-  explicit ProgressLine(int64_t log_interval);
+  ProgressLine(int64_t log_interval, std::filesystem::path log);
   void begin_epoch();
   /// Time spent waiting for the loader, in seconds.
   void add_data_wait(double seconds) { data_wait_ += seconds; }
@@ -27,13 +28,17 @@ class ProgressLine {
   void show(const StepInfo& info);
   /// A lasting line.
   void print(const std::string& line);
+  /// A lasting line, red on a terminal.
+  void print_error(const std::string& line);
   double images_per_second(int64_t images) const;
 
  private:
   using Clock = std::chrono::steady_clock;
   double elapsed() const;
+  void log(const std::string& line) const;
   bool terminal_;
   int64_t log_interval_;
+  std::filesystem::path log_;
   double data_wait_ = 0;
   Clock::time_point epoch_start_ = Clock::now();
   Clock::time_point last_shown_ = Clock::now() - std::chrono::seconds(1);
@@ -41,5 +46,8 @@ class ProgressLine {
 
 /// "0:42", "1:02:03".
 std::string duration_text(double seconds);
+
+/// The text in red where `stream` is a terminal and NO_COLOR (https://no-color.org) is not set.
+std::string red(const std::string& text, int stream);
 
 }  // namespace fulcrum::apps

@@ -4,7 +4,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include <fulcrum/core/types.h>
+#include <fulcrum/core/backends.h>
 
 #include "apps/commands.h"
 
@@ -45,6 +45,11 @@ constexpr Flag kFlags[] = {
     {"--threads", "train.threads"},
     {"-o,--output", "train.output"},
     {"--log-interval", "train.log_interval"},
+    {"--val-fraction", "data.val_fraction"},
+    {"--accumulate,--grad-accum-steps", "train.accumulate"},
+    {"--model-ema-decay", "train.ema_decay"},
+    {"--eval-metric", "train.eval_metric"},
+    {"--patience", "train.patience"},
 };
 
 constexpr std::pair<const char*, const char*> kEnvironment[] = {{"FULCRUM_DATA_DIR", "data.dir"},
@@ -114,14 +119,7 @@ void check_device(const std::string& name) {
 }
 
 std::string backend_text(int threads) {
-#if defined(__AVX512F__)
-  const char* isa = "AVX-512";
-#elif defined(__AVX2__)
-  const char* isa = "AVX2";
-#else
-  const char* isa = "baseline";
-#endif
-  return concat_text("cpu (", isa, "), ", threads, threads == 1 ? " thread" : " threads");
+  return concat_text(backends().front().description, ", ", threads, threads == 1 ? " thread" : " threads");
 }
 
 }  // namespace fulcrum::apps

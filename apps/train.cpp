@@ -1,6 +1,7 @@
 // fulcrum train
-#include <unistd.h>
+#include <omp.h>
 
+#include <cmath>
 #include <cstdio>
 #include <memory>
 
@@ -10,24 +11,22 @@
 #include <fulcrum/core/serialize.h>
 
 #include "apps/commands.h"
+#include "apps/dry_run.h"
+#include "apps/stop.h"
 #include "apps/trainer.h"
 
 namespace fulcrum::apps {
 
-volatile std::sig_atomic_t stop_signal = 0;
-
 namespace {
-
-extern "C" void on_stop_signal(int signal) {
-  if (stop_signal != 0) _exit(128 + signal);  // the second one quits at once
-  stop_signal = signal;
-}
 
 struct TrainFlags {
   SettingsFlags settings;
   std::string resume;
   bool exist_ok = false;
   bool allow_changes = false;
+  bool dry_run = false;
+  bool smoke = false;
+  int seeds = 1;
 };
 
 // Settings that may differ between a run and its continuation without changing its numbers, and the
@@ -51,26 +50,45 @@ struct Plan {
   Trainer::Start start = Trainer::Start::kFresh;
 };
 
-Plan plan_run(const TrainFlags& flags) {
-  Plan plan;
-  const bool named = !flags.resume.empty() && flags.resume != "auto";
-  if (named) {
-    const Config stored = stored_config(flags.resume);
-    plan.config = flags.settings.resolve(stored);
-    plan.config.train.output = flags.resume;
+bool resumes_named_run(const TrainFlags& flags) {
+  return !flags.resume.empty() && flags.resume != "auto";
+}
+
+// The settings from the command line; the output directory has a name.
+Config resolve(const TrainFlags& flags) {
+  if (resumes_named_run(flags)) {
+    Config config = flags.settings.resolve(stored_config(flags.resume));
+    config.train.output = flags.resume;
+    return config;
+  }
+  Config config = flags.settings.resolve();
+  if (flags.smoke) {
+    config.train.epochs = std::min<int64_t>(config.train.epochs, 2);
+    config.train.limit_batches = 2;
+    config.train.eval_every = 1;
+  }
+  if (config.train.output.empty()) {
+    const std::string& recipe = flags.settings.recipe();
+    const std::string name = recipe.empty() ? config.data.name : std::filesystem::path(recipe).stem().string();
+    config.train.output = fmt::format("runs/{}-{}", name,
+                                      flags.smoke       ? "smoke"
+                                      : flags.seeds > 1 ? fmt::format("{}seeds", flags.seeds)
+                                                        : fmt::format("seed{}", config.train.seed));
+  }
+  return config;
+}
+
+Plan plan_run(const TrainFlags& flags, const Config& config) {
+  Plan plan{config};
+  if (resumes_named_run(flags)) {
     plan.start = Trainer::Start::kResume;
   } else {
-    plan.config = flags.settings.resolve();
-    if (plan.config.train.output.empty())
-      plan.config.train.output = fmt::format("runs/{}-seed{}", flags.settings.recipe().empty()
-                                                 ? plan.config.data.name
-                                                 : std::filesystem::path(flags.settings.recipe()).stem().string(),
-                                             plan.config.train.seed);
     const std::filesystem::path output = plan.config.train.output;
     if (flags.resume == "auto" && std::filesystem::exists(output / "last.safetensors"))
       plan.start = Trainer::Start::kResume;
     // A run that was killed before its first checkpoint starts again.
-    if (flags.resume != "auto" && !flags.exist_ok && std::filesystem::exists(output / "config.toml"))
+    const bool may_overwrite = flags.exist_ok || flags.smoke;
+    if (flags.resume != "auto" && !may_overwrite && std::filesystem::exists(output / "config.toml"))
       throw UsageError(output.string() + " holds a run already: --resume auto continues it, --exist-ok "
                        "overwrites it, --output names another directory");
   }
@@ -86,15 +104,60 @@ Plan plan_run(const TrainFlags& flags) {
   return plan;
 }
 
-int train(const TrainFlags& flags) {
-  const Plan plan = plan_run(flags);
-  check_device(plan.config.train.device);
-  const int threads = use_threads(plan.config);
-  fmt::print(stderr, "fulcrum: {}, run {}\n", backend_text(threads), plan.config.train.output);
-  std::signal(SIGINT, on_stop_signal);
-  std::signal(SIGTERM, on_stop_signal);
+TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
+  const Plan plan = plan_run(flags, config);
+  fmt::print(stderr, "fulcrum: {}, run {}\n", backend_text(omp_get_max_threads()), plan.config.train.output);
   Trainer trainer(plan.config, plan.start);
-  const TrainOutcome outcome = trainer.run();
+  return trainer.run();
+}
+
+// {"mean", "sd"} of every number that all results have, over the seeds.
+nlohmann::json summary_of(const std::vector<nlohmann::json>& results) {
+  nlohmann::json summary = nlohmann::json::object();
+  for (const auto& [key, first] : results.front().items()) {
+    double sum = 0, squares = 0;
+    bool numbers = key != "seed" && key != "epochs";
+    for (const auto& r : results) numbers = numbers && r.contains(key) && r[key].is_number();
+    if (!numbers) continue;
+    const auto n = static_cast<double>(results.size());
+    for (const auto& r : results) sum += r[key].get<double>();
+    for (const auto& r : results) squares += std::pow(r[key].get<double>() - sum / n, 2);
+    summary[key] = {{"mean", sum / n}, {"sd", std::sqrt(squares / (n - 1))}};
+  }
+  return summary;
+}
+
+// One run after the other, in OUTPUT/seed0, OUTPUT/seed1, …
+int train_seeds(const TrainFlags& flags, const Config& config) {
+  std::vector<nlohmann::json> results;
+  for (int i = 0; i < flags.seeds; i++) {
+    Config one = config;
+    one.train.seed += i;
+    one.train.output = (std::filesystem::path(config.train.output) / fmt::format("seed{}", one.train.seed)).string();
+    const TrainOutcome outcome = train_once(flags, one);
+    if (outcome.exit_code != kExitDone) return outcome.exit_code;
+    results.push_back(outcome.result);
+  }
+  const nlohmann::json summary = summary_of(results);
+  const auto show = [&](const char* key) {
+    return fmt::format("{} {:.2f} ± {:.2f}", key, 100 * summary[key]["mean"].get<double>(),
+                       100 * summary[key]["sd"].get<double>());
+  };
+  fmt::print(stderr, "{} seeds, mean ± sd: {}, {}\n", flags.seeds, show("top1"), show("balanced"));
+  fmt::print("{}\n", nlohmann::json{{"seeds", flags.seeds}, {"summary", summary}, {"runs", results}}.dump());
+  return kExitDone;
+}
+
+int train(const TrainFlags& flags) {
+  if (flags.seeds > 1 && resumes_named_run(flags))
+    throw UsageError("--seeds: goes with --resume auto, which continues every seed, not with --resume RUN");
+  const Config config = resolve(flags);
+  check_device(config.train.device);
+  use_threads(config);
+  if (flags.dry_run) return dry_run(config);
+  install_stop_handlers();
+  if (flags.seeds > 1) return train_seeds(flags, config);
+  const TrainOutcome outcome = train_once(flags, config);
   if (outcome.exit_code == kExitDone) fmt::print("{}\n", outcome.result.dump());
   return outcome.exit_code;
 }
@@ -107,6 +170,10 @@ void add_train_command(CLI::App& app, Command& command) {
   flags->settings.add_to(*sub);
   sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint");
   sub->add_flag("--allow-changes", flags->allow_changes, "resume with other settings than the checkpoint's");
+  sub->add_option("--seeds", flags->seeds, "train so many seeds, from --seed on; mean and deviation of the results")
+      ->check(CLI::PositiveNumber);
+  sub->add_flag("--dry-run", flags->dry_run, "show the settings, the data, and what the run will cost; train nothing");
+  sub->add_flag("--smoke", flags->smoke, "two epochs of two batches, to see that everything works");
   sub->add_flag("--exist-ok", flags->exist_ok, "overwrite a run directory");
   sub->callback([flags, &command] { command = [flags] { return train(*flags); }; });
 }

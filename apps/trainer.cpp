@@ -1,13 +1,12 @@
 #include "apps/trainer.h"
 
 #include <cmath>
-#include <fstream>
 
 #include <fmt/format.h>
 
 #include <fulcrum/core/autograd.h>
-#include <fulcrum/core/profile.h>
-#include <fulcrum/data/imbalance.h>
+
+#include "apps/stop.h"
 
 namespace fulcrum::apps {
 
@@ -23,102 +22,92 @@ nlohmann::json finite_or_null(double v) {
   return std::isfinite(v) ? nlohmann::json(v) : nlohmann::json();
 }
 
-// Drops what an interrupted run wrote past its last checkpoint.
-void truncate_metrics(const std::filesystem::path& path, int64_t epochs) {
-  std::ifstream in(path);
-  std::string kept, line;
-  while (std::getline(in, line)) {
-    const auto row = nlohmann::json::parse(line, nullptr, false);
-    if (row.is_object() && row.value("epoch", epochs) < epochs) kept += line + "\n";
-  }
-  write_file_atomically(path, {kept});
+std::vector<int64_t> first_of(std::vector<int64_t> indices, int64_t batches) {
+  const auto most = static_cast<size_t>(batches * kEvalBatch);
+  if (batches > 0 && indices.size() > most) indices.resize(most);
+  return indices;
 }
 
 }  // namespace
 
-Tensor predict(Module& model, const Loader& loader, int64_t classes) {
-  const NoGrad no_grad;
-  const bool was_training = model.training();
-  model.eval();
-  Tensor all = empty({loader.size(), classes});
-  int64_t row = 0;
-  for (const Batch& batch : loader.epoch(0)) {
-    Tensor rows = all.slice(row, row + batch.size);
-    rows.copy_from(model(batch.images));
-    row += batch.size;
-  }
-  model.train(was_training);
-  return all;
-}
-
 Trainer::Trainer(Config config, Start start)
     : config_(std::move(config)),
-      output_(config_.train.output),
+      run_(config_.train.output),
       data_(load_data(config_.data)),
       model_(make_model(config_, *data_.train)),
       optimizer_((model_.to(Device(config_.train.device), activation_dtype(config_)),
                   make_optimizer(config_, model_.parameters()))),
       schedule_(make_schedule(config_)),
       train_loader_(make_train_loader(config_, data_)),
-      test_loader_(make_eval_loader(config_, *data_.test, all_indices(data_.test->size()), data_.statistics)),
+      test_loader_(make_eval_loader(
+          config_, *data_.test,
+          first_of(all_indices(data_.test->size()), config_.train.limit_batches), data_.statistics)),
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
-      state_{model_, *optimizer_, totals_, {}},
-      progress_(config_.train.log_interval) {
+      samples_(data_.train->size(), Device(config_.train.device)),
+      state_{model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
+      progress_(config_.train.log_interval, run_ / "log.txt") {
   if (!data_.val_indices.empty())
-    val_loader_ = std::make_unique<Loader>(
-        make_eval_loader(config_, *data_.train, data_.val_indices, data_.statistics));
-  loss_.smoothing = config_.loss.smoothing;
-  std::filesystem::create_directories(output_);
-  if (start != Start::kFresh) {
-    const bool changed = start == Start::kResumeChanged;
-    load_checkpoint(output_ / "last.safetensors", state_, data_.checksum, /*other_risk=*/changed);
-    write_file_atomically(output_ / "config.toml", {to_toml(config_)});
-    truncate_metrics(output_ / "metrics.jsonl", state_.progress.epoch);
-    progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
-  } else {
-    // What an overwritten run left must not be taken for this one's.
-    for (const char* stale : {"last.safetensors", "best.safetensors", "val_indices.txt", "noisy_labels.txt"})
-      std::filesystem::remove(output_ / stale);
-    write_file_atomically(output_ / "config.toml", {to_toml(config_)});
-    write_file_atomically(output_ / "metrics.jsonl", {});
-    write_index_lists();
+    val_loader_ = std::make_unique<Loader>(make_eval_loader(
+        config_, *data_.train, first_of(data_.val_indices, config_.train.limit_batches),
+        data_.statistics));
+  if (config_.train.ema_decay > 0) {
+    ema_ = std::make_unique<Ema>(model_, config_.train.ema_decay);
+    state_.ema = ema_.get();
   }
-}
-
-void Trainer::write_index_lists() const {
-  save_indices(output_ / "train_indices.txt", data_.train_indices, "training samples of " + config_.data.name);
-  if (!data_.val_indices.empty())
-    save_indices(output_ / "val_indices.txt", data_.val_indices, "held-out training samples");
-  if (data_.train->has_noise())
-    save_indices(output_ / "noisy_labels.txt", gather(data_.train->labels(), data_.train_indices),
-                 "labels that training sees, in the order of train_indices.txt");
+  loss_.smoothing = config_.loss.smoothing;
+  if (start == Start::kFresh) {
+    run_.begin(config_, data_);
+    return;
+  }
+  const bool changed = start == Start::kResumeChanged;
+  load_checkpoint(run_ / "last.safetensors", state_, data_.checksum, /*other_risk=*/changed);
+  run_.resume(config_, state_.progress.epoch);
+  progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1,
+                              state_.progress.batch));
 }
 
 TrainOutcome Trainer::run() {
-  int64_t& epoch = state_.progress.epoch;
-  while (epoch < config_.train.epochs) {
-    begin_epoch(epoch);
-    if (!train_epoch()) {
-      if (!non_finite_.empty()) {
-        progress_.print("error: " + non_finite_);
-        return {kExitNonFinite, {}};
-      }
-      save();
-      progress_.print(fmt::format("stopped by signal {} at epoch {} step {}; continue with --resume {}",
-                                  static_cast<int>(stop_signal), epoch + 1, state_.progress.batch,
-                                  output_.string()));
-      return {128 + static_cast<int>(stop_signal), {}};
-    }
-    finish_epoch();
+  while (!finished()) {
+    begin_epoch(state_.progress.epoch);
+    if (!train_epoch() || !finish_epoch()) return stopped();
   }
-  nlohmann::json result = state_.progress.latest.value("test", nlohmann::json::object());
-  result.erase("per_class");
-  if (val_loader_) result["val"] = state_.progress.latest.value("val", nlohmann::json());
-  result["epochs"] = config_.train.epochs;
-  result["seed"] = config_.train.seed;
-  result["best"] = state_.progress.best;
-  result["output"] = output_.string();
-  return {kExitDone, result};
+  const nlohmann::json done = result();
+  run_.finish(done);
+  return {kExitDone, done};
+}
+
+bool Trainer::finished() const {
+  const RunProgress& p = state_.progress;
+  if (p.epoch >= config_.train.epochs) return true;
+  if (config_.train.patience == 0 || p.best.is_null() || p.batch > 0) return false;
+  return p.epoch - 1 - p.best["epoch"].get<int64_t>() >= config_.train.patience;
+}
+
+TrainOutcome Trainer::stopped() {
+  if (!non_finite_.empty()) {
+    progress_.print_error(non_finite_);
+    return {kExitNonFinite, {}};
+  }
+  save();
+  progress_.print(fmt::format("stopped by signal {} at epoch {} step {}; continue with --resume {}",
+                              static_cast<int>(stop_signal), state_.progress.epoch + 1,
+                              state_.progress.batch, run_.path().string()));
+  return {128 + static_cast<int>(stop_signal), {}};
+}
+
+nlohmann::json Trainer::result() const {
+  const RunProgress& p = state_.progress;
+  nlohmann::json r = p.latest.value("test", nlohmann::json::object());
+  r.erase("per_class");
+  if (val_loader_) {
+    r["val"] = p.latest.value("val", nlohmann::json::object());
+    r["val"].erase("per_class");
+  }
+  r["epochs"] = p.epoch;
+  r["seed"] = config_.train.seed;
+  r["best"] = p.best;
+  r["output"] = run_.path().string();
+  return r;
 }
 
 void Trainer::begin_epoch(int64_t epoch) {
@@ -127,54 +116,82 @@ void Trainer::begin_epoch(int64_t epoch) {
     kl->set_lambda(epoch >= config_.risk.from_epoch ? config_.risk.lambda
                                                     : std::numeric_limits<double>::infinity());
   if (config_.loss.class_weights == "balanced" && epoch >= config_.loss.drw_epoch) {
-    loss_.class_weight = class_balanced_weights(data_.class_counts, config_.loss.cb_beta).to(totals_.device());
-    if (auto* mean = dynamic_cast<MeanRisk*>(&optimizer_->risk()); mean && config_.risk.normalize == "weights")
-      mean->set_class_weight(loss_.class_weight);
+    loss_.class_weight =
+        class_balanced_weights(data_.class_counts, config_.loss.cb_beta).to(totals_.device());
+    auto* mean = dynamic_cast<MeanRisk*>(&optimizer_->risk());
+    if (mean && config_.risk.normalize == "weights") mean->set_class_weight(loss_.class_weight);
   }
   progress_.begin_epoch();
 }
 
+int64_t Trainer::steps() const {
+  const int64_t limit = config_.train.limit_batches, all = train_loader_.batches();
+  return limit > 0 ? std::min(limit, all) : all;
+}
+
+int64_t Trainer::group_size(int64_t batch) const {
+  const int64_t size = config_.train.accumulate;
+  return std::min(size, steps() - batch / size * size);
+}
+
+bool Trainer::group_ends(int64_t batch) const {
+  return (batch + 1) % config_.train.accumulate == 0 || batch + 1 == steps();
+}
+
 bool Trainer::train_epoch() {
   RunProgress& p = state_.progress;
-  const int64_t steps = train_loader_.batches(), first = p.batch;
+  const int64_t last = steps(), first = p.batch;
+  if (first >= last) return true;  // stopped in the evaluation of this epoch
   auto asked = std::chrono::steady_clock::now();
   for (const Batch& batch : train_loader_.epoch(p.epoch, first)) {
-    progress_.add_data_wait(std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
+    progress_.add_data_wait(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
     train_batch(batch);
-    if (stopped_by_non_finite(batch)) return false;
+    if (group_ends(p.batch) && stopped_by_non_finite(batch)) return false;
     p.batch++;
-    if (progress_.due(p.batch, steps)) {
+    if (progress_.due(p.batch, last)) {
       const auto t = totals_.to_vector();
-      progress_.show({p.epoch, config_.train.epochs, p.batch, steps, t[0] / t[3], t[1] / static_cast<double>(p.batch),
-                      optimizer_->lr(), (p.batch - first) * config_.train.batch_size});
+      progress_.show({p.epoch, config_.train.epochs, p.batch, last, t[0] / t[3],
+                      t[1] / static_cast<double>(p.batch), optimizer_->lr(),
+                      (p.batch - first) * config_.train.batch_size});
     }
-    if (stop_signal != 0) return false;
+    if (stop_signal != 0 && group_ends(p.batch - 1)) return false;
+    if (p.batch == last) break;
     asked = std::chrono::steady_clock::now();
   }
   return true;
 }
 
 void Trainer::train_batch(const Batch& batch) {
+  const int64_t number = state_.progress.batch, size = group_size(number);
   const Tensor logits = model_(batch.images);
   const Tensor losses = cross_entropy(logits, batch.labels, loss_);
-  optimizer_->zero_grad();
-  optimizer_->weigh(losses, {batch.indices, batch.groups}).backward();
-  optimizer_->step();
+  if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
+  const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
+  (size == 1 ? objective : objective / static_cast<double>(size)).backward();
+  if (group_ends(number)) {
+    optimizer_->step();
+    if (ema_ && optimizer_->finite()) ema_->update();
+  }
+  const Tensor detached = losses.detach();
   dispatch(totals_.device(), [&]<class K>() {
-    K::add_metrics(totals_, logits.detach(), batch.labels, losses.detach(), optimizer_->weights());
+    K::add_metrics(totals_, logits.detach(), batch.labels, detached, optimizer_->weights());
   });
+  samples_.add(batch.indices, optimizer_->weights(), detached);
 }
 
 bool Trainer::stopped_by_non_finite(const Batch& batch) {
   if (optimizer_->finite()) return false;
   // The update did not happen: these are the last good weights, and the batch is to be tried again.
   optimizer_->clear_non_finite();
+  state_.progress.batch -= state_.progress.batch % config_.train.accumulate;
   save();
   const std::string layer = first_non_finite_layer(batch);
   non_finite_ = fmt::format(
       "non-finite {} at epoch {} step {}; the last good weights are in {}",
-      layer.empty() ? "gradient (all outputs and the loss are finite)" : "loss; first layer with a non-finite output: " + layer,
-      state_.progress.epoch + 1, state_.progress.batch + 1, (output_ / "last.safetensors").string());
+      layer.empty() ? "gradient (all outputs and the loss are finite)"
+                    : "loss; first layer with a non-finite output: " + layer,
+      state_.progress.epoch + 1, state_.progress.batch + 1, (run_ / "last.safetensors").string());
   return true;
 }
 
@@ -192,70 +209,97 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
   return first;
 }
 
-Metrics Trainer::evaluate(const Dataset& data, const Loader& loader) {
-  const Tensor logits = predict(model_, loader, data.classes());
-  return classification_metrics(logits, gather(data.labels(), *loader.options().indices), data_.class_counts);
-}
-
 nlohmann::json Trainer::training_metrics() {
   const auto t = totals_.to_vector();
   const RiskSummary risk = optimizer_->risk().summary();
   nlohmann::json row = {{"epoch", state_.progress.epoch},
                         {"lr", optimizer_->lr()},
-                        {"train", {{"loss", t[0] / t[3]}, {"top1", t[2] / t[3]},
-                                   {"objective", t[1] / static_cast<double>(risk.steps)}}},
+                        {"train",
+                         {{"loss", t[0] / t[3]},
+                          {"top1", t[2] / t[3]},
+                          {"objective", t[1] / static_cast<double>(risk.steps)}}},
                         {"weight_sum", risk.weight_sum},
-                        {"effective_fraction", risk.effective_fraction}};
+                        {"effective_fraction", risk.effective_fraction},
+                        {"class_weight_share",
+                         samples_.class_share(data_.train->labels(), data_.train_indices,
+                                              data_.train->classes())}};
   if (auto* kl = dynamic_cast<KlRisk*>(&optimizer_->risk())) {
     const double lambda = kl->lambda();
     row["inv_lambda"] = 1 / lambda;
     row["log_u"] = finite_or_null(kl->log_u());
-    row["kl_objective"] = std::isfinite(lambda) ? nlohmann::json(lambda * risk.log_mean_exp) : nlohmann::json();
+    row["kl_objective"] =
+        std::isfinite(lambda) ? nlohmann::json(lambda * risk.log_mean_exp) : nlohmann::json();
   }
   return row;
 }
 
-void Trainer::finish_epoch() {
+bool Trainer::finish_epoch() {
   RunProgress& p = state_.progress;
   nlohmann::json row = training_metrics();
-  row["images_per_s"] = progress_.images_per_second(train_loader_.size());
-  std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1, config_.train.epochs,
-                                 row["train"]["loss"].get<double>(), 100 * row["train"]["top1"].get<double>());
-  if ((p.epoch + 1) % config_.train.eval_every == 0 || p.epoch + 1 == config_.train.epochs)
-    line += evaluate_epoch(row);
+  row["images_per_s"] = progress_.images_per_second(
+      std::min(steps() * config_.train.batch_size, train_loader_.size()));
+  std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1,
+                                 config_.train.epochs, row["train"]["loss"].get<double>(),
+                                 100 * row["train"]["top1"].get<double>());
+  if ((p.epoch + 1) % config_.train.eval_every == 0 || p.epoch + 1 == config_.train.epochs) {
+    if (!evaluate_epoch(row)) return false;
+    const auto percent = [&](const char* data, const char* key) {
+      return 100 * row[data][key].get<double>();
+    };
+    if (val_loader_) line += fmt::format("  val top-1 {:.2f}", percent("val", "top1"));
+    line += fmt::format("  test top-1 {:.2f}  balanced {:.2f}", percent("test", "top1"),
+                        percent("test", "balanced"));
+  }
   progress_.print(fmt::format("{}  {:.0f} img/s", line, row["images_per_s"].get<double>()));
-  std::ofstream(output_ / "metrics.jsonl", std::ios::app) << row.dump() << "\n";
+  run_.add_epoch(row);
   p.latest = std::move(row);
   p.epoch++;
   p.batch = 0;
   dispatch(totals_.device(), [&]<class K>() { K::fill(totals_, 0); });
   optimizer_->risk().reset_summary();
   save();
+  if (finished() && p.epoch < config_.train.epochs)
+    progress_.print(fmt::format("no better {} for {} epochs: stopping early",
+                                config_.train.eval_metric, config_.train.patience));
+  return true;
 }
 
-std::string Trainer::evaluate_epoch(nlohmann::json& row) {
-  RunProgress& p = state_.progress;
-  std::string line;
-  const Metrics test = evaluate(*data_.test, test_loader_);
-  nlohmann::json chosen = row["test"] = to_json(test);
+bool Trainer::evaluate_epoch(nlohmann::json& row) {
+  const std::unique_ptr<Ema::Applied> averaged =
+      ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
+  const Evaluation test = evaluate(model_, test_loader_, data_.class_counts);
+  if (test.stopped) return false;
+  row["test"] = to_json(test.metrics);
   if (val_loader_) {
-    row["val"] = chosen = to_json(evaluate(*data_.train, *val_loader_));
-    line = fmt::format("  val top-1 {:.2f}", 100 * chosen["top1"].get<double>());
+    const Evaluation val = evaluate(model_, *val_loader_, data_.class_counts);
+    if (val.stopped) return false;
+    row["val"] = to_json(val.metrics);
   }
-  // Recipes that hold nothing out have only the test set to choose by: labelled as what it is.
-  if (p.best.is_null() || chosen["top1"] > p.best["top1"]) {
-    p.best = chosen;
-    p.best.erase("per_class");
-    p.best["epoch"] = p.epoch;
-    p.best["selected_on"] = val_loader_ ? "val" : "test";
-    if (val_loader_) p.best["test_top1"] = test.top1;
-    save_tensors(output_ / "best.safetensors", {model_.state_dict(), {{"config", to_toml(config_)}}});
-  }
-  return line + fmt::format("  test top-1 {:.2f}  balanced {:.2f}", 100 * test.top1, 100 * test.balanced);
+  test.save(run_ / "predictions.safetensors", state_.progress.epoch);
+  samples_.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
+  keep_if_best(row[val_loader_ ? "val" : "test"], row["test"]);
+  return true;
+}
+
+// Recipes that hold nothing out have only the test set to choose by: labelled as what it is.
+void Trainer::keep_if_best(const nlohmann::json& chosen, const nlohmann::json& test) {
+  RunProgress& p = state_.progress;
+  const std::string& metric = config_.train.eval_metric;
+  const auto better = [&](const nlohmann::json& a, const nlohmann::json& b) {
+    const double x = a.value(metric, std::nan("")), y = b.value(metric, std::nan(""));
+    return metric == "loss" ? x < y : x > y;
+  };
+  if (!p.best.is_null() && !better(chosen, p.best)) return;
+  p.best = chosen;
+  p.best.erase("per_class");
+  p.best["epoch"] = p.epoch;
+  p.best["selected_on"] = val_loader_ ? "val" : "test";
+  if (val_loader_) p.best["test_top1"] = test["top1"];
+  save_tensors(run_ / "best.safetensors", {model_.state_dict(), {{"config", to_toml(config_)}}});
 }
 
 void Trainer::save() {
-  save_checkpoint(output_ / "last.safetensors", state_, to_toml(config_), data_.checksum);
+  save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum);
 }
 
 }  // namespace fulcrum::apps

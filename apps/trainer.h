@@ -4,25 +4,24 @@
 //   TrainOutcome outcome = trainer.run();
 #pragma once
 
-#include <csignal>
-#include <filesystem>
 #include <memory>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
+#include <fulcrum/layers/ema.h>
+
 #include "apps/checkpoint.h"
 #include "apps/config.h"
+#include "apps/evaluation.h"
 #include "apps/experiment.h"
-#include "apps/metrics.h"
 #include "apps/progress.h"
+#include "apps/run_directory.h"
+#include "apps/samples.h"
 
 namespace fulcrum::apps {
 
 inline constexpr int kExitDone = 0, kExitFailed = 1, kExitUsage = 2, kExitNonFinite = 3;
-
-/// Set by the signal handler; the trainer finishes the step, saves and returns.
-extern volatile std::sig_atomic_t stop_signal;
 
 struct TrainOutcome {
   int exit_code = kExitDone;  // 128 + signal when stopped
@@ -38,37 +37,45 @@ class Trainer {
   TrainOutcome run();
 
  private:
+  /// All epochs done, or none better for train.patience of them.
+  bool finished() const;
   void begin_epoch(int64_t epoch);
   /// False when a signal or a non-finite number ended the epoch early.
   bool train_epoch();
+  /// Adds the batch to the gradients and, with the last of its group, updates.
   void train_batch(const Batch& batch);
-  void finish_epoch();
-  /// Adds the test and validation metrics to the epoch's row, keeps the best model, and returns the
-  /// part of the progress line.
-  std::string evaluate_epoch(nlohmann::json& row);
-  Metrics evaluate(const Dataset& data, const Loader& loader);
+  /// Batches that make the update to which batch number `batch` of the epoch belongs.
+  int64_t group_size(int64_t batch) const;
+  bool group_ends(int64_t batch) const;
+  int64_t steps() const;
+  /// False when a signal came during the evaluation, which a resumed run then does again.
+  bool finish_epoch();
+  /// Adds the test and validation metrics to the epoch's row and keeps the best model; nothing
+  /// when a signal came.
+  bool evaluate_epoch(nlohmann::json& row);
+  void keep_if_best(const nlohmann::json& chosen, const nlohmann::json& test);
   bool stopped_by_non_finite(const Batch& batch);
   std::string first_non_finite_layer(const Batch& batch);
   nlohmann::json training_metrics();
+  nlohmann::json result() const;
+  TrainOutcome stopped();
   void save();
-  void write_index_lists() const;
 
   Config config_;
-  std::filesystem::path output_;
+  RunDirectory run_;
   ExperimentData data_;
   Resnet model_;
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;
   Loader train_loader_, test_loader_;
   std::unique_ptr<Loader> val_loader_;
-  Tensor totals_;
+  Tensor totals_;  // of the epoch so far: add_metrics in kernels.inc
+  SampleRecords samples_;
+  std::unique_ptr<Ema> ema_;
   RunState state_;
   CrossEntropyArgs loss_;
   ProgressLine progress_;
   std::string non_finite_;  // what stopped the run
 };
-
-/// Logits of every sample of a loader, f32 [N, C] on the host, in evaluation mode.
-Tensor predict(Module& model, const Loader& loader, int64_t classes);
 
 }  // namespace fulcrum::apps

@@ -87,6 +87,15 @@ struct AdamRule {
   bool decoupled = false;  // weight decay as in AdamW
 };
 
+/// A row of a table of samples, f32 [N, 4].
+enum SampleColumns : int {
+  kSampleWeightSum = 0,  // Σ B·p over the visits: a mean of 1 is the plain mean's
+  kSampleVisits = 1,
+  kSampleWeight = 2,  // B·p at the last visit
+  kSampleLoss = 3,    // at the last visit
+  kSampleColumns = 4
+};
+
 struct AugmentOptions {
   int pad = 0;        // zero pixels on each side before the random crop back to h×w
   bool flip = false;  // left-right with probability ½

@@ -29,7 +29,7 @@ struct SmallRun {
                     bool kl = true)
       : model(8, with_seed(options, seed)),
         optimizer((model.to({}), make(kind, model.parameters()))),
-        state{model, *optimizer, totals, {}} {
+        state{model, *optimizer, {{"totals", totals}}, {}} {
     if (kl) optimizer->set_risk(std::make_unique<KlRisk>(KlRiskOptions{.lambda = 1.9}));
   }
   static ResnetOptions small() { return {.classes = 4, .channels = 1, .dropout = 0.5}; }

@@ -166,6 +166,28 @@ TEST_P(Kernels, MetricsAddUp) {
   EXPECT_EQ(totals.to_vector(), (std::vector<double>{7, 5.25, 4, 6}));
 }
 
+TEST_P(Kernels, SamplesAreRecorded) {
+  Tensor table = zeros({4, kSampleColumns});
+  const Tensor losses = from_vector({2}, std::vector<double>{0.5, 3}, {master, {}});
+  const Tensor bad = from_vector({2}, std::vector<double>{0.5, std::nan("")}, {master, {}});
+  const Tensor p = from_vector({2}, std::vector<double>{0.25, 1}, {master, {}});
+  Cpu::record_samples(table, labels_of({3, 1}), p, losses);
+  Cpu::record_samples(table, labels_of({1, 0}), p, losses);
+  Cpu::record_samples(table, labels_of({1, 0}), p, bad);  // leaves no trace
+  EXPECT_EQ(table.to_vector(), (std::vector<double>{2, 1, 2, 3, 2.5, 2, 0.5, 0.5, 0, 0, 0, 0,  //
+                                                    0.5, 1, 0.5, 0.5}));
+}
+
+TEST_P(Kernels, LerpMovesBy) {
+  if (dtype == DType::kBf16) return;  // averages are masters
+  Guarded y({1001}, master);
+  Cpu::fill(y, 2);
+  const Tensor x = vector(1001);
+  Cpu::lerp(y, x, 0.25);
+  const auto got = y.tensor.to_vector(), from = x.to_vector();
+  for (size_t i = 0; i < from.size(); i++) EXPECT_NEAR(got[i], 1.5 + 0.25 * from[i], 1e-6);
+}
+
 INSTANTIATE_TEST_SUITE_P(AllDTypes, Kernels,
                          ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
                          [](const auto& dtype) { return name_of(dtype.param); });

@@ -1,4 +1,5 @@
 // Softmax cross entropy with one loss per sample, and the training metrics of a batch.
+#include <algorithm>
 #include <cmath>
 
 #include <fulcrum/core/cpu/parallel.h>
@@ -140,6 +141,24 @@ void Cpu::add_metrics(Tensor& totals, const Tensor& logits, const Tensor& labels
   t[1] += objective;
   t[2] += correct;
   t[3] += static_cast<double>(batch);
+}
+
+void Cpu::record_samples(Tensor& table, const Tensor& indices, const Tensor& weights,
+                         const Tensor& losses) {
+  const int64_t batch = indices.numel();
+  visit_floating(losses.dtype(), "record_samples", [&]<class T>() {
+    const Accumulate<T>*l = losses.data<Accumulate<T>>(), *p = weights.data<Accumulate<T>>();
+    // No update comes of a batch with a loss that is not finite.
+    if (!std::all_of(l, l + batch, [](auto v) { return std::isfinite(v); })) return;
+    for (int64_t i = 0; i < batch; i++) {
+      float* row = table.data<float>() + indices.data<int64_t>()[i] * kSampleColumns;
+      const float weight = static_cast<float>(p[i]) * static_cast<float>(batch);
+      row[kSampleWeightSum] += weight;
+      row[kSampleVisits] += 1;
+      row[kSampleWeight] = weight;
+      row[kSampleLoss] = static_cast<float>(l[i]);
+    }
+  });
 }
 
 }  // namespace fulcrum

@@ -362,4 +362,9 @@ bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, 
   }
 }
 
+std::string onednn_version() {
+  const dnnl_version_t* v = dnnl_version();
+  return concat_text(v->major, ".", v->minor, ".", v->patch);
+}
+
 }  // namespace fulcrum::cpu

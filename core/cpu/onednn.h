@@ -8,11 +8,16 @@
 // cached by geometry, a refusal too; any thread may call.
 #pragma once
 
+#include <string>
+
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum::cpu {
 
 #ifdef FULCRUM_WITH_ONEDNN
+
+/// "2.6.2", of the library that was found at run time.
+std::string onednn_version();
 
 bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
                    const Conv2dGeometry& g);

@@ -103,4 +103,15 @@ void Cpu::adam_update(Tensor& param, Tensor& first, Tensor& second, Tensor& twin
   });
 }
 
+void Cpu::lerp(Tensor& y, const Tensor& x, double weight) {
+  visit_master(y, [&]<class T>() {
+    T* to = y.data<T>();
+    const T* from = x.data<T>();
+    const T w = static_cast<T>(weight);
+    cpu::parallel_for(y.numel(), cpu::kGrain, [=](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++) to[i] += w * (from[i] - to[i]);
+    });
+  });
+}
+
 }  // namespace fulcrum

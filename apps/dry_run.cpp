@@ -1,0 +1,96 @@
+#include "apps/dry_run.h"
+
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include <fulcrum/core/memory.h>
+#include <fulcrum/core/ops.h>
+
+#include "apps/experiment.h"
+#include "apps/model_summary.h"
+#include "apps/progress.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void show_data(const ExperimentData& d) {
+  const auto& counts = d.class_counts;
+  fmt::print("# data: {} training images, {} held out, {} test images of {}\n", d.train_indices.size(),
+             d.val_indices.size(), d.test->size(), concat_text(d.train->image_shape()));
+  fmt::print("# classes: {}\n", counts.size());
+  constexpr size_t kShown = 20;
+  for (size_t c = 0; c < std::min(kShown, counts.size()); c++)
+    fmt::print("#   {:>8}  {}\n", counts[c], d.train->class_names()[c]);
+  if (counts.size() > kShown) fmt::print("#   … and {} more\n", counts.size() - kShown);
+}
+
+struct Cost {
+  double step_seconds, eval_seconds_an_image;
+  size_t peak_bytes;
+};
+
+// The third step: the first two make plans and fill the pool.
+Cost measure(const Config& config, const ExperimentData& data, Resnet& model) {
+  const auto optimizer = make_optimizer(config, model.parameters());
+  const Loader loader = make_train_loader(config, data);
+  const Device device(config.train.device);
+  Cost cost{};
+  reset_peak_memory(device);
+  int step = 0;
+  auto start = Clock::now();
+  for (const Batch& batch : loader.epoch(0)) {
+    if (step == 3) break;
+    start = Clock::now();
+    const Tensor losses = cross_entropy(model(batch.images), batch.labels);
+    optimizer->zero_grad();
+    optimizer->weigh(losses, {batch.indices, batch.groups}).backward();
+    optimizer->step();
+    cost.step_seconds = seconds_since(start);
+    step++;
+  }
+  cost.peak_bytes = memory_stats(device).peak;
+  // A forward pass in evaluation is about a third of a step.
+  cost.eval_seconds_an_image = cost.step_seconds / 3 / static_cast<double>(config.train.batch_size);
+  return cost;
+}
+
+}  // namespace
+
+int dry_run(const Config& config) {
+  const ExperimentData data = load_data(config.data);
+  Resnet model = make_model(config, *data.train);
+  model.to(Device(config.train.device), activation_dtype(config));
+  const Shape& image = data.train->image_shape();
+  int64_t multiply_adds = 0;
+  {
+    Resnet plain = make_model(config, *data.train);
+    for (const LayerRow& row : layer_table(plain, {1, image[0], image[1], image[2]}))
+      multiply_adds += row.multiply_adds;
+  }
+  const Cost cost = measure(config, data, model);
+  const int64_t steps = make_train_loader(config, data).batches();
+  const int64_t evaluations = (config.train.epochs + config.train.eval_every - 1) / config.train.eval_every;
+  const auto eval_images = static_cast<double>(data.test->size() + std::ssize(data.val_indices));
+  const double seconds = static_cast<double>(config.train.epochs * steps) * cost.step_seconds +
+                         static_cast<double>(evaluations) * eval_images * cost.eval_seconds_an_image;
+  fmt::print("{}\n", to_toml(config));
+  show_data(data);
+  fmt::print("# model: {} parameters, {:.1f} million multiply-adds an image forward\n", model.num_parameters(),
+             static_cast<double>(multiply_adds) / 1e6);
+  fmt::print("# a step: {:.2f} GFLOP, {:.0f} ms measured; peak memory {:.0f} MiB beside the data\n",
+             6e-9 * static_cast<double>(multiply_adds * config.train.batch_size), 1e3 * cost.step_seconds,
+             static_cast<double>(cost.peak_bytes) / 1048576);
+  fmt::print("# the run: {} epochs of {} steps, about {} with {} evaluations\n", config.train.epochs, steps,
+             duration_text(seconds), evaluations);
+  return 0;
+}
+
+}  // namespace fulcrum::apps

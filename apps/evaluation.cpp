@@ -1,0 +1,47 @@
+#include "apps/evaluation.h"
+
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/ops.h>
+#include <fulcrum/core/serialize.h>
+
+#include "apps/stop.h"
+
+namespace fulcrum::apps {
+
+Tensor predict(Module& model, const Loader& loader) {
+  const NoGrad no_grad;
+  const bool was_training = model.training();
+  model.eval();
+  Tensor all = empty({loader.size(), loader.dataset().classes()});
+  int64_t row = 0;
+  for (const Batch& batch : loader.epoch(0)) {
+    if (stop_signal != 0) break;
+    Tensor rows = all.slice(row, row + batch.size);
+    rows.copy_from(model(batch.images));
+    row += batch.size;
+  }
+  model.train(was_training);
+  return row == loader.size() ? all : Tensor();
+}
+
+Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts) {
+  const Tensor logits = predict(model, loader);
+  Evaluation e;
+  e.stopped = !logits;
+  if (e.stopped) return e;
+  const NoGrad no_grad;
+  const std::vector<int64_t> labels = gather(loader.dataset().labels(), loader.order(0));
+  e.metrics = classification_metrics(logits, labels, class_counts);
+  e.labels = empty({std::ssize(labels)}, {DType::kI64, {}});
+  std::copy(labels.begin(), labels.end(), e.labels.data<int64_t>());
+  e.predictions = argmax(logits);
+  e.confidence = amax(softmax(logits), {1});
+  return e;
+}
+
+void Evaluation::save(const std::filesystem::path& path, int64_t epoch) const {
+  save_tensors(path, {{{"label", labels}, {"prediction", predictions}, {"confidence", confidence}},
+                      {{"epoch", std::to_string(epoch)}}});
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,35 @@
+// Evaluation: what a model says about a data set.
+//
+//   const Evaluation e = evaluate(model, loader, class_counts);
+//   if (e.stopped) …                                    // a signal came
+//   e.metrics.top1;  e.save(run / "predictions.safetensors", epoch);
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include <fulcrum/data/loader.h>
+#include <fulcrum/layers/module.h>
+
+#include "apps/metrics.h"
+
+namespace fulcrum::apps {
+
+struct Evaluation {
+  bool stopped = false;  // by a signal, before the end: the rest is empty
+  Metrics metrics;
+  Tensor labels, predictions;  // i64 [N]
+  Tensor confidence;           // f32 [N], the largest softmax probability
+
+  /// label, prediction, confidence; the epoch in the metadata.
+  void save(const std::filesystem::path& path, int64_t epoch) const;
+};
+
+/// Logits of every sample of a loader, f32 [N, C] on the host, in evaluation mode; undefined where a
+/// signal came.
+Tensor predict(Module& model, const Loader& loader);
+
+/// `class_counts` [C] of the training set sort the classes into many, medium and few.
+Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,108 @@
+#include "apps/run_directory.h"
+
+#include <omp.h>
+
+#include <fstream>
+
+#include <fulcrum/core/serialize.h>
+#include <fulcrum/data/imbalance.h>
+
+#include "apps/environment.h"
+
+namespace fulcrum::apps {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// "test/top1" for every number of an epoch's row, however deep; lists stay in metrics.jsonl.
+void add_scalars(const std::string& prefix, const nlohmann::json& value,
+                 std::vector<std::pair<std::string, double>>& scalars) {
+  if (value.is_number()) scalars.emplace_back(prefix, value.get<double>());
+  if (!value.is_object()) return;
+  for (const auto& [key, inner] : value.items())
+    add_scalars(prefix.empty() ? key : prefix + "/" + key, inner, scalars);
+}
+
+void append_line(const fs::path& path, const std::string& line) {
+  std::ofstream out(path, std::ios::app);
+  out << line << "\n";
+  out.flush();
+  check(out.good(), "[run] cannot write ", path.string());
+}
+
+void keep_epochs_before(const fs::path& path, int64_t epoch) {
+  std::ifstream in(path);
+  std::string kept, line;
+  while (std::getline(in, line)) {
+    const auto row = nlohmann::json::parse(line, nullptr, false);
+    if (row.is_object() && row.value("epoch", epoch) < epoch) kept += line + "\n";
+  }
+  write_file_atomically(path, {kept});
+}
+
+nlohmann::json describe(const ExperimentData& d, const std::string& name) {
+  const Shape& s = d.train->image_shape();
+  return {{"name", name},
+          {"classes", d.train->class_names()},
+          {"train_counts", d.class_counts},
+          {"test_counts", class_counts(d.test->labels(), d.test->classes())},
+          {"image_shape", {s[0], s[1], s[2]}}};
+}
+
+void write_index_lists(const fs::path& run, const ExperimentData& d, const std::string& name) {
+  save_indices(run / "train_indices.txt", d.train_indices, "training samples of " + name);
+  if (!d.val_indices.empty())
+    save_indices(run / "val_indices.txt", d.val_indices, "held-out training samples");
+  if (d.train->has_noise())
+    save_indices(run / "noisy_labels.txt", gather(d.train->labels(), d.train_indices),
+                 "labels that training sees, in the order of train_indices.txt");
+}
+
+}  // namespace
+
+RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)) {}
+
+void RunDirectory::write_settings(const Config& config) {
+  write_file_atomically(path_ / "config.toml", {to_toml(config)});
+  const std::string text = environment(omp_get_max_threads()).dump(2) + "\n";
+  write_file_atomically(path_ / "env.json", {text});
+}
+
+void RunDirectory::begin(const Config& config, const ExperimentData& data) {
+  std::error_code error;
+  fs::create_directories(path_, error);
+  check(!error, "[run] cannot make the directory ", path_.string(), ": ", error.message());
+  for (const char* stale :
+       {"last.safetensors", "best.safetensors", "predictions.safetensors", "samples.safetensors",
+        "val_indices.txt", "noisy_labels.txt", "result.json", "report.html", "log.txt"})
+    fs::remove(path_ / stale);
+  for (const auto& entry : fs::directory_iterator(path_))
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) fs::remove(entry);
+  write_settings(config);
+  write_file_atomically(path_ / "metrics.jsonl", {});
+  const std::string text = describe(data, config.data.name).dump(2) + "\n";
+  write_file_atomically(path_ / "data.json", {text});
+  write_index_lists(path_, data, config.data.name);
+  events_ = std::make_unique<EventWriter>(path_, 0);
+}
+
+void RunDirectory::resume(const Config& config, int64_t epoch) {
+  write_settings(config);
+  keep_epochs_before(path_ / "metrics.jsonl", epoch);
+  events_ = std::make_unique<EventWriter>(path_, epoch + 1);
+}
+
+void RunDirectory::add_epoch(const nlohmann::json& row) {
+  append_line(path_ / "metrics.jsonl", row.dump());
+  std::vector<std::pair<std::string, double>> scalars;
+  add_scalars("", row, scalars);
+  events_->add(row["epoch"].get<int64_t>() + 1, scalars);
+}
+
+void RunDirectory::finish(const nlohmann::json& result) {
+  const std::string text = result.dump(2) + "\n";
+  write_file_atomically(path_ / "result.json", {text});
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,42 @@
+// RunDirectory: the files of a run beside its checkpoints (docs/recipes.md lists them all).
+//
+//   RunDirectory run("runs/first");
+//   run.begin(config, data);                      // or run.resume(config, epoch)
+//   run.add_epoch(row);                            // metrics.jsonl and TensorBoard
+//   run.finish(result);
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/config.h"
+#include "apps/experiment.h"
+#include "apps/tensorboard.h"
+
+namespace fulcrum::apps {
+
+class RunDirectory {
+ public:
+  /// Nothing is made yet: what is refused before the run begins leaves no directory.
+  explicit RunDirectory(std::filesystem::path path);
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const char* file) const { return path_ / file; }
+
+  /// Makes the directory, clears what an overwritten run left, and writes what stays the same for the whole run.
+  void begin(const Config& config, const ExperimentData& data);
+  /// Drops what an interrupted run wrote of the epochs from `epoch` on.
+  void resume(const Config& config, int64_t epoch);
+  /// A line of metrics.jsonl, its numbers as TensorBoard scalars of step epoch + 1.
+  void add_epoch(const nlohmann::json& row);
+  void finish(const nlohmann::json& result);
+
+ private:
+  void write_settings(const Config& config);
+  std::filesystem::path path_;
+  std::unique_ptr<EventWriter> events_;
+};
+
+}  // namespace fulcrum::apps
