@@ -96,7 +96,9 @@ void RunDirectory::resume(const Config& config, int64_t epoch) {
 void RunDirectory::add_epoch(const nlohmann::json& row) {
   append_line(path_ / "metrics.jsonl", row.dump());
   std::vector<std::pair<std::string, double>> scalars;
-  add_scalars("", row, scalars);
+  nlohmann::json numbers = row;
+  numbers.erase("epoch");
+  add_scalars("", numbers, scalars);
   events_->add(row["epoch"].get<int64_t>() + 1, scalars);
 }
 

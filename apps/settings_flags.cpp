@@ -19,12 +19,13 @@ struct Flag {
 
 // timm's and torchvision's spellings, with ABSGD's own as aliases.
 constexpr Flag kFlags[] = {
-    {"--data-dir", "data.dir"},
     {"--dataset", "data.name"},
+    {"--data-dir", "data.dir"},
     {"--imb-type", "data.imb_type"},
     {"--imb-factor", "data.imb_factor"},
     {"--noise-type", "data.noise_type"},
     {"--noise-rate", "data.noise_rate"},
+    {"--val-fraction", "data.val_fraction"},
     {"-j,--workers", "data.workers"},
     {"--model", "model.name"},
     {"--loss", "loss.name"},
@@ -39,17 +40,16 @@ constexpr Flag kFlags[] = {
     {"--weight-decay,--wd", "optim.weight_decay"},
     {"--epochs", "train.epochs"},
     {"-b,--batch-size", "train.batch_size"},
-    {"--seed", "train.seed"},
-    {"--amp", "train.amp"},
-    {"--device", "train.device"},
-    {"--threads", "train.threads"},
-    {"-o,--output", "train.output"},
-    {"--log-interval", "train.log_interval"},
-    {"--val-fraction", "data.val_fraction"},
     {"--accumulate,--grad-accum-steps", "train.accumulate"},
     {"--model-ema-decay", "train.ema_decay"},
     {"--eval-metric", "train.eval_metric"},
     {"--patience", "train.patience"},
+    {"--amp", "train.amp"},
+    {"--device", "train.device"},
+    {"--threads", "train.threads"},
+    {"--seed", "train.seed"},
+    {"-o,--output", "train.output"},
+    {"--log-interval", "train.log_interval"},
 };
 
 constexpr std::pair<const char*, const char*> kEnvironment[] = {{"FULCRUM_DATA_DIR", "data.dir"},
@@ -80,14 +80,16 @@ void SettingsFlags::add_to(CLI::App& app) {
            [this, name, key](const std::string& value) { assignments_.push_back({name, key + "=" + value}); },
            help_of(key))
         ->take_last()
-        ->group("Settings");
+        ->type_name("VALUE")
+        ->group("Settings [" + key.substr(0, key.find('.')) + "]");
   }
   app.add_option_function<std::vector<std::string>>(
          "--set",
          [this](const std::vector<std::string>& list) {
            for (const auto& text : list) assignments_.push_back({"--set", text});
          },
-         "any setting: section.key=value")
+         "any setting, also those without a flag: section.key=value")
+      ->type_name("VALUE")
       ->group("Settings");
 }
 

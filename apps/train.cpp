@@ -166,6 +166,8 @@ int train(const TrainFlags& flags) {
 
 void add_train_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("train", "Train a model");
+  sub->footer("Example: fulcrum train --recipe fashion-mnist-lt --opt absgd --lambda 5 -o runs/first\n"
+              "All settings and files of a run: docs/recipes.md");
   auto flags = std::make_shared<TrainFlags>();
   flags->settings.add_to(*sub);
   sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint");
