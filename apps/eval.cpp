@@ -15,6 +15,7 @@ namespace {
 struct EvalFlags {
   SettingsFlags settings;
   std::string path;
+  std::string logits;  // where to write them
 };
 
 int run_eval(const EvalFlags& flags) {
@@ -38,6 +39,8 @@ int run_eval(const EvalFlags& flags) {
   model.to(Device(config.train.device), activation_dtype(config));
   const Loader loader = make_eval_loader(config, *data.test, all_indices(data.test->size()), data.statistics);
   const Evaluation e = evaluate(model, loader, data.class_counts);
+  if (!flags.logits.empty())
+    save_tensors(flags.logits, {{{"logits", e.logits}, {"labels", e.labels}}, {}});
   fmt::print("{}\n", to_json(e.metrics).dump());
   return kExitDone;
 }
@@ -48,6 +51,7 @@ void add_eval_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("eval", "Evaluate a run or a model file on the test set");
   auto flags = std::make_shared<EvalFlags>();
   sub->add_option("path", flags->path, "a run directory (its last.safetensors) or a safetensors file")->required();
+  sub->add_option("--logits", flags->logits, "also write logits [N, C] and labels [N] to this safetensors file");
   flags->settings.add_to(*sub);
   sub->callback([flags, &command] { command = [flags] { return run_eval(*flags); }; });
 }

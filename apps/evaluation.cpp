@@ -25,17 +25,17 @@ Tensor predict(Module& model, const Loader& loader) {
 }
 
 Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts) {
-  const Tensor logits = predict(model, loader);
   Evaluation e;
-  e.stopped = !logits;
+  e.logits = predict(model, loader);
+  e.stopped = !e.logits;
   if (e.stopped) return e;
   const NoGrad no_grad;
   const std::vector<int64_t> labels = gather(loader.dataset().labels(), loader.order(0));
-  e.metrics = classification_metrics(logits, labels, class_counts);
+  e.metrics = classification_metrics(e.logits, labels, class_counts);
   e.labels = empty({std::ssize(labels)}, {DType::kI64, {}});
   std::copy(labels.begin(), labels.end(), e.labels.data<int64_t>());
-  e.predictions = argmax(logits);
-  e.confidence = amax(softmax(logits), {1});
+  e.predictions = argmax(e.logits);
+  e.confidence = amax(softmax(e.logits), {1});
   return e;
 }
 

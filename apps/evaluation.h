@@ -18,6 +18,7 @@ namespace fulcrum::apps {
 struct Evaluation {
   bool stopped = false;  // by a signal, before the end: the rest is empty
   Metrics metrics;
+  Tensor logits;               // f32 [N, C]
   Tensor labels, predictions;  // i64 [N]
   Tensor confidence;           // f32 [N], the largest softmax probability
 

@@ -1,8 +1,10 @@
 #include "apps/metrics.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include <nlohmann/json.hpp>
 
@@ -27,52 +29,175 @@ double mean_recall(const std::vector<double>& recall, std::span<const int64_t> c
   return classes ? total / static_cast<double>(classes) : kNan;
 }
 
+void summarise_recalls(Metrics& m, std::span<const int64_t> train_counts) {
+  constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
+  m.worst = kNan;
+  for (const double recall : m.per_class) m.worst = std::fmin(m.worst, recall);
+  m.balanced = mean_recall(m.per_class, train_counts, 0, kAll);
+  m.many = mean_recall(m.per_class, train_counts, 101, kAll);
+  m.medium = mean_recall(m.per_class, train_counts, 20, 100);
+  m.few = mean_recall(m.per_class, train_counts, 0, 19);
+}
+
+// What one row of logits says.
+struct Answer {
+  size_t predicted = 0;   // the first of the largest
+  size_t rank = 0;        // of the label: how many classes come before it
+  double loss = 0;        // −log softmax(z)_y
+  double confidence = 0;  // of the prediction: the largest probability
+};
+
+Answer answer(const float* z, size_t classes, size_t y) {
+  // Ties go to the lower class, as argmax does.
+  const float* largest = std::max_element(z, z + classes);
+  const auto top = static_cast<double>(*largest);
+  Answer a{.predicted = static_cast<size_t>(largest - z)};
+  double total = 0;
+  for (size_t c = 0; c < classes; c++) {
+    if (c != y)
+      a.rank += !(z[c] < z[y] || (z[c] == z[y] && c > y));  // a NaN wins against the label
+    total += std::exp(static_cast<double>(z[c]) - top);
+  }
+  a.loss = std::log(total) + top - static_cast<double>(z[y]);
+  a.confidence = 1 / total;
+  return a;
+}
+
+// F1 = 2 TP / (2 TP + FP + FN) of the classes that occur on either side, averaged.
+double mean_f1(std::span<const double> right, std::span<const double> seen,
+               std::span<const double> predicted) {
+  double total = 0, classes = 0;
+  for (size_t c = 0; c < right.size(); c++) {
+    if (seen[c] + predicted[c] == 0) continue;
+    total += 2 * right[c] / (seen[c] + predicted[c]);
+    classes++;
+  }
+  return total / classes;
+}
+
+// Expected calibration error: samples by confidence into equal bins, bin b of M is (b/M, (b+1)/M];
+// the mean of |accuracy − confidence| of the bins, weighted by their sizes.
+class Calibration {
+ public:
+  void add(double confidence, bool right) {
+    undefined_ = undefined_ || std::isnan(confidence);
+    if (undefined_) return;
+    // The first edge that the confidence does not exceed; edges as linspace(0, 1, M + 1) has them.
+    size_t bin = 0;
+    while (bin + 1 < kBins && confidence > static_cast<double>(bin + 1) / kBins) bin++;
+    // Σ right − Σ confidence is all that a bin contributes.
+    gap_[bin] += (right ? 1 : 0) - confidence;
+  }
+  double error(double count) const {
+    double total = 0;
+    for (const double gap : gap_) total += std::abs(gap);
+    return undefined_ ? kNan : total / count;
+  }
+
+ private:
+  static constexpr size_t kBins = 15;
+  std::array<double, kBins> gap_{};
+  bool undefined_ = false;
+};
+
+// Calls group(positives, negatives) for each distinct score from the largest down; false, without a
+// call, where a score is NaN.
+template <class Group>
+bool for_each_score(std::span<const double> scores, std::span<const char> positive, Group group) {
+  check(scores.size() == positive.size(), "[metrics] expected a score for each of ",
+        positive.size(), " samples, got ", scores.size());
+  if (std::any_of(scores.begin(), scores.end(), [](double s) { return std::isnan(s); }))
+    return false;
+  std::vector<size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  for (size_t i = 0; i < order.size();) {
+    double positives = 0, negatives = 0;
+    for (const double score = scores[order[i]]; i < order.size() && scores[order[i]] == score; i++)
+      (positive[order[i]] ? positives : negatives) += 1;
+    group(positives, negatives);
+  }
+  return true;
+}
+
 }  // namespace
+
+double auroc(std::span<const double> scores, std::span<const char> positive) {
+  double wins = 0, positives = 0, negatives = 0;
+  const bool defined = for_each_score(scores, positive, [&](double p, double n) {
+    wins += n * (positives + p / 2);  // positives above each of these negatives
+    positives += p;
+    negatives += n;
+  });
+  return defined && positives > 0 && negatives > 0 ? wins / (positives * negatives) : kNan;
+}
+
+double average_precision(std::span<const double> scores, std::span<const char> positive) {
+  double area = 0, positives = 0, seen = 0;
+  const bool defined = for_each_score(scores, positive, [&](double p, double n) {
+    positives += p;
+    seen += p + n;
+    area += p * (positives / seen);
+  });
+  return defined && positives > 0 ? area / positives : kNan;
+}
+
+PrecisionRecall precision_recall(std::span<const char> predicted, std::span<const char> positive) {
+  check(predicted.size() == positive.size(), "[metrics] expected a prediction for each of ",
+        positive.size(), " samples, got ", predicted.size());
+  double both = 0, claimed = 0, real = 0;
+  for (size_t i = 0; i < positive.size(); i++) {
+    claimed += predicted[i] != 0;
+    real += positive[i] != 0;
+    both += predicted[i] && positive[i];
+  }
+  return {claimed > 0 ? both / claimed : kNan, real > 0 ? both / real : kNan};
+}
 
 Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> labels,
                                std::span<const int64_t> train_counts) {
   const auto classes = static_cast<size_t>(logits.size(1));
   check(logits.size(0) == static_cast<int64_t>(labels.size()), "[metrics] expected ", labels.size(),
         " rows of logits, got ", logits.shape());
-  std::vector<double> seen(classes, 0), right(classes, 0);
+  std::vector<double> seen(classes, 0), right(classes, 0), predicted(classes, 0), scores;
+  std::vector<char> positive;
+  Calibration calibration;
   Metrics m;
   m.count = logits.size(0);
   const float* z = logits.data<float>();
   for (size_t i = 0; i < labels.size(); i++, z += classes) {
     const auto y = static_cast<size_t>(labels[i]);
-    // Ties go to the lower class, as argmax does.
-    size_t rank = 0;
-    double total = 0;
-    const float top = *std::max_element(z, z + classes);
-    for (size_t c = 0; c < classes; c++) {
-      if (c != y) rank += !(z[c] < z[y] || (z[c] == z[y] && c > y));  // a NaN wins against the label
-      total += std::exp(static_cast<double>(z[c]) - static_cast<double>(top));
-    }
-    m.loss += std::log(total) + static_cast<double>(top) - static_cast<double>(z[y]);
+    const Answer a = answer(z, classes, y);
     seen[y] += 1;
-    right[y] += rank == 0;
-    m.top1 += rank == 0;
-    m.top5 += rank < 5;
+    predicted[a.predicted] += 1;
+    right[y] += a.rank == 0;
+    m.loss += a.loss;
+    m.top1 += a.rank == 0;
+    m.top5 += a.rank < 5;
+    calibration.add(a.confidence, a.rank == 0);
+    // The difference orders samples as the probability of class 1 does, and keeps more digits.
+    if (classes == 2) scores.push_back(static_cast<double>(z[1]) - static_cast<double>(z[0]));
+    if (classes == 2) positive.push_back(y == 1);
   }
   const auto n = static_cast<double>(m.count);
   m.loss /= n, m.top1 /= n, m.top5 /= n;
-  m.worst = kNan;
-  for (size_t c = 0; c < classes; c++) {
+  for (size_t c = 0; c < classes; c++)
     m.per_class.push_back(seen[c] > 0 ? right[c] / seen[c] : kNan);
-    m.worst = std::fmin(m.worst, m.per_class[c]);
-  }
-  constexpr int64_t kAll = std::numeric_limits<int64_t>::max();
-  m.balanced = mean_recall(m.per_class, train_counts, 0, kAll);
-  m.many = mean_recall(m.per_class, train_counts, 101, kAll);
-  m.medium = mean_recall(m.per_class, train_counts, 20, 100);
-  m.few = mean_recall(m.per_class, train_counts, 0, 19);
+  m.macro_f1 = mean_f1(right, seen, predicted);
+  m.ece = calibration.error(n);
+  m.auroc = auroc(scores, positive);
+  m.auprc = average_precision(scores, positive);
+  summarise_recalls(m, train_counts);
   return m;
 }
 
 nlohmann::json to_json(const Metrics& m) {
-  return {{"top1", m.top1},   {"top5", m.top5},     {"balanced", m.balanced}, {"worst_class", m.worst},
-          {"many", m.many},   {"medium", m.medium}, {"few", m.few},           {"loss", m.loss},
-          {"per_class", m.per_class}};
+  nlohmann::json row{{"top1", m.top1},         {"top5", m.top5},          {"balanced", m.balanced},
+                     {"worst_class", m.worst}, {"many", m.many},          {"medium", m.medium},
+                     {"few", m.few},           {"loss", m.loss},          {"macro_f1", m.macro_f1},
+                     {"ece", m.ece},           {"per_class", m.per_class}};
+  if (m.per_class.size() == 2) row.update({{"auroc", m.auroc}, {"auprc", m.auprc}});
+  return row;
 }
 
 }  // namespace fulcrum::apps

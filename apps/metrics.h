@@ -1,7 +1,8 @@
-// Classification metrics of a data set from its logits.
+// Classification metrics of a data set from its logits, and of a detector from its scores.
 //
-//   Metrics m = classification_metrics(logits, labels, classes, train_counts);
+//   Metrics m = classification_metrics(logits, labels, train_counts);
 //   m.top1; m.balanced; m.per_class[3]; m.many;           // shares in [0, 1]; NaN where undefined
+//   auroc(losses, is_noisy); average_precision(losses, is_noisy);
 #pragma once
 
 #include <cstdint>
@@ -16,13 +17,16 @@ namespace fulcrum::apps {
 
 struct Metrics {
   int64_t count = 0;
-  double loss = 0;       // mean plain cross entropy
+  double loss = 0;  // mean plain cross entropy
   double top1 = 0;
   double top5 = 0;
-  double balanced = 0;   // mean over classes of the recall (Brodersen et al., 2010)
-  double worst = 0;      // smallest recall of a class
+  double balanced = 0;                   // mean over classes of the recall (Brodersen et al., 2010)
+  double worst = 0;                      // smallest recall of a class
   double many = 0, medium = 0, few = 0;  // mean recall of classes with > 100, 20–100, < 20 samples
-  std::vector<double> per_class;         // recall [C]; NaN for a class without samples
+  double macro_f1 = 0;  // mean F1 of the classes that occur in the labels or the predictions
+  double ece = 0;       // expected calibration error, 15 bins (Guo et al., ICML 2017)
+  double auroc = 0, auprc = 0;    // of class 1 against class 0; NaN unless there are two
+  std::vector<double> per_class;  // recall [C]; NaN for a class without samples
 };
 
 /// logits f32 [N, C]; labels [N]; train_counts [C]: training samples of each class, which sort the
@@ -30,7 +34,22 @@ struct Metrics {
 Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> labels,
                                std::span<const int64_t> train_counts);
 
-/// NaN becomes null.
+/// Area under the ROC curve: the probability that a positive sample has a larger score than a
+/// negative one, ties counting half. NaN where one of the two kinds is missing or a score is NaN.
+double auroc(std::span<const double> scores, std::span<const char> positive);
+
+/// Σ_k (R_k − R_{k−1}) P_k over the distinct scores from the largest down, P and R being precision
+/// and recall of "score ≥ s_k": scikit-learn's average_precision_score, an area under the
+/// precision-recall curve without interpolation. NaN without positives or where a score is NaN.
+double average_precision(std::span<const double> scores, std::span<const char> positive);
+
+struct PrecisionRecall {
+  double precision = 0;  // NaN where nothing was predicted positive
+  double recall = 0;     // NaN where nothing is positive
+};
+PrecisionRecall precision_recall(std::span<const char> predicted, std::span<const char> positive);
+
+/// NaN becomes null; auroc and auprc are there for two classes only.
 nlohmann::json to_json(const Metrics& metrics);
 
 }  // namespace fulcrum::apps

@@ -1,20 +1,24 @@
 # Everything past OpenMP, Eigen and GoogleTest can be switched off.
-find_package(OpenMP REQUIRED COMPONENTS CXX)
-find_package(Eigen3 REQUIRED NO_MODULE)
-find_package(Threads REQUIRED)
+list(APPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})  # FindoneDNN.cmake
 
+# fulcrum_dependency(ZLIB …): finds a package that the libraries link to, here and, because static
+# libraries leave linking to their user, in the installed fulcrumConfig.cmake.
+set(FULCRUM_DEPENDENCIES "")
+macro(fulcrum_dependency)
+  find_package(${ARGV} REQUIRED)
+  string(REPLACE ";" " " arguments "${ARGV}")
+  string(APPEND FULCRUM_DEPENDENCIES "find_dependency(${arguments})\n")
+endmacro()
+fulcrum_dependency(OpenMP COMPONENTS CXX)
+fulcrum_dependency(Threads)
 if(FULCRUM_ONEDNN)
-  # Not find_package(dnnl): Debian's CMake files for it demand OpenCL.
-  find_path(DNNL_INCLUDE oneapi/dnnl/dnnl.hpp REQUIRED)
-  find_library(DNNL_LIBRARY dnnl REQUIRED)
-  add_library(DNNL::dnnl UNKNOWN IMPORTED)
-  set_target_properties(DNNL::dnnl PROPERTIES IMPORTED_LOCATION ${DNNL_LIBRARY}
-                        INTERFACE_INCLUDE_DIRECTORIES ${DNNL_INCLUDE})
+  fulcrum_dependency(oneDNN)
+endif()
+if(FULCRUM_ZLIB)
+  fulcrum_dependency(ZLIB)
 endif()
 
-if(FULCRUM_ZLIB)
-  find_package(ZLIB REQUIRED)
-endif()
+find_package(Eigen3 REQUIRED NO_MODULE)  # headers that no header of ours shows: no user needs it
 
 if(FULCRUM_APPS)
   find_package(CLI11 REQUIRED CONFIG)

@@ -1,4 +1,7 @@
-# fulcrum_library(core SOURCES … LINKS …): a folder is a target, linked to what the folder may use.
+# fulcrum_library(core SOURCES … LINKS … PRIVATE_HEADERS …): a folder is a target, linked to what the
+# folder may use. Private headers are not installed.
+
+include(GNUInstallDirs)
 
 # <fulcrum/core/tensor.h> is the same path in the tree and after installation.
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/include/fulcrum)
@@ -18,17 +21,18 @@ function(fulcrum_options target)
   if(FULCRUM_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=undefined
                                              -fno-omit-frame-pointer)
-    target_link_options(${target} PRIVATE -fsanitize=address,undefined)
+    target_link_options(${target} PUBLIC -fsanitize=address,undefined)
   endif()
 endfunction()
 
 function(fulcrum_library name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;PRIVATE_HEADERS" ${ARGN})
   add_library(fulcrum_${name} STATIC ${ARG_SOURCES})
   add_library(fulcrum::${name} ALIAS fulcrum_${name})
   target_link_libraries(fulcrum_${name} PUBLIC ${ARG_LINKS})
   target_include_directories(fulcrum_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
-                                                    $<INSTALL_INTERFACE:include>)
+                                                    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_features(fulcrum_${name} PUBLIC cxx_std_20)
+  set_target_properties(fulcrum_${name} PROPERTIES EXPORT_NAME ${name} FULCRUM_PRIVATE_HEADERS "${ARG_PRIVATE_HEADERS}")
   fulcrum_options(fulcrum_${name})
 endfunction()

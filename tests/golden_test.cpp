@@ -261,5 +261,32 @@ INSTANTIATE_TEST_SUITE_P(DTypes, GoldenNetworks,
                                            NetworkTolerance{DType::kBf16, 0.03, 0.6}),
                          [](const auto& row) { return name_of(row.param.dtype); });
 
+// ---- a model file that PyTorch wrote ----
+
+struct TorchNet : Module {
+  Conv2d& conv1 = add<Conv2d>(
+      "conv1", Conv2dOptions{.in = 3, .out = 4, .kernel = {3, 2}, .stride = 2, .padding = 1});
+  BatchNorm& bn1 = add<BatchNorm>("bn1", BatchNormLayerOptions{.channels = 4});
+  Linear& fc = add<Linear>("fc", LinearOptions{.in = 4, .out = 5});
+  Tensor forward(const Tensor& x) override {
+    return fc(global_avg_pool2d(bn1.fused(conv1(x), {.relu = true})));
+  }
+};
+
+TEST(GoldenModelFile, OfPyTorchIsReadAsItIs) {
+  const Golden golden("torch_model");
+  TorchNet net;
+  net.load_state_dict(golden.file.tensors);
+  EXPECT_EQ(net.bn1.num_batches_tracked.item(), 1);
+  net.eval();
+  const Json& images = golden.about["images"];
+  const Tensor x = symmetric(Shape(images["shape"].integers()), images["bound"].number,
+                             static_cast<uint64_t>(images["stream"].number));
+  std::vector<double> logits;
+  for (const Json& z : golden.about["logits"].list) logits.push_back(z.number);
+  EXPECT_TRUE(all_close(net(channels_last(x).to(DType::kF32)), from_vector({2, 5}, logits),
+                        {.relative = 1e-5}));
+}
+
 }  // namespace
 }  // namespace fulcrum::testing

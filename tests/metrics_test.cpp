@@ -1,9 +1,9 @@
-// Metrics against numbers worked out by hand.
+// Metrics against numbers worked out by hand and against scikit-learn (golden/metrics.py).
 #include <nlohmann/json.hpp>
 
 #include "apps/metrics.h"
 
-#include "testing.h"
+#include "golden.h"
 
 namespace fulcrum::testing {
 namespace {
@@ -104,6 +104,8 @@ TEST(Metrics, LogitsThatAreNoNumbersAreWrong) {
   EXPECT_DOUBLE_EQ(m.per_class[0], 0);
   EXPECT_DOUBLE_EQ(m.per_class[1], 0.5);
   EXPECT_TRUE(std::isnan(m.loss));
+  EXPECT_TRUE(std::isnan(m.ece));
+  EXPECT_TRUE(std::isnan(m.auroc));
 }
 
 TEST(Metrics, WrongNumberOfLabels) {
@@ -112,13 +114,94 @@ TEST(Metrics, WrongNumberOfLabels) {
 }
 
 TEST(Metrics, JsonHasNullForWhatIsUndefined) {
-  const std::vector<int64_t> labels = {0}, counts = {500, 500};
+  const std::vector<int64_t> labels = {0}, counts = {500, 500, 500};
   const auto j = nlohmann::json::parse(
       to_json(classification_metrics(choosing({0}, 2), labels, counts)).dump());
   EXPECT_EQ(j["top1"], 1);
   EXPECT_EQ(j["many"], 1);
   EXPECT_TRUE(j["few"].is_null());
+  EXPECT_TRUE(j["auroc"].is_null());  // class 1 does not occur
+  EXPECT_EQ(j["macro_f1"], 1);
   EXPECT_EQ(j["per_class"], nlohmann::json::parse("[1.0, null]"));
+  EXPECT_FALSE(to_json(classification_metrics(choosing({0}, 3), labels, counts)).contains("auroc"));
+}
+
+TEST(Metrics, EqualScikitLearns) {
+  const Golden golden("metrics");
+  for (const Json& name : golden.about["cases"].list) {
+    SCOPED_TRACE(name.text);
+    const auto expected = [&](const std::string& key) {
+      return golden[name.text + "." + key].item();
+    };
+    const Tensor logits = golden[name.text + ".logits"].to(DType::kF32);
+    std::vector<int64_t> labels;
+    for (const double label : golden[name.text + ".labels"].to_vector())
+      labels.push_back(static_cast<int64_t>(label));
+    const std::vector<int64_t> counts(static_cast<size_t>(logits.size(1)), 1);
+    const Metrics m = classification_metrics(logits, labels, counts);
+    EXPECT_NEAR(m.top1, expected("top1"), 1e-12);
+    EXPECT_NEAR(m.balanced, expected("balanced"), 1e-12);
+    EXPECT_NEAR(m.loss, expected("loss"), 1e-12);
+    EXPECT_NEAR(m.macro_f1, expected("macro_f1"), 1e-12);
+    EXPECT_NEAR(m.ece, expected("ece"), 1e-12);
+    EXPECT_EQ(std::isnan(m.auroc), logits.size(1) != 2);
+    if (logits.size(1) != 2) continue;
+    EXPECT_NEAR(m.auroc, expected("auroc"), 1e-12);
+    EXPECT_NEAR(m.auprc, expected("auprc"), 1e-12);
+  }
+}
+
+TEST(Metrics, OfADetectorEqualScikitLearns) {
+  const Golden golden("metrics");
+  const std::vector<double> scores = golden["detector.scores"].to_vector();
+  std::vector<char> positive, predicted;
+  for (const double p : golden["detector.positive"].to_vector()) positive.push_back(p != 0);
+  for (const double s : scores) predicted.push_back(s >= 0);
+  EXPECT_NEAR(apps::auroc(scores, positive), golden["detector.auroc"].item(), 1e-12);
+  EXPECT_NEAR(apps::average_precision(scores, positive), golden["detector.auprc"].item(), 1e-12);
+  const auto [precision, recall] = apps::precision_recall(predicted, positive);
+  EXPECT_NEAR(precision, golden["detector.precision"].item(), 1e-12);
+  EXPECT_NEAR(recall, golden["detector.recall"].item(), 1e-12);
+}
+
+TEST(Metrics, OfADetectorByHand) {
+  const std::vector<double> scores = {3, 2, 2, 1};
+  const std::vector<char> positive = {1, 0, 1, 0}, none(4, 0), all(4, 1);
+  EXPECT_DOUBLE_EQ(apps::auroc(scores, positive), 3.5 / 4);  // one of four pairs is a tie
+  EXPECT_DOUBLE_EQ(apps::average_precision(scores, positive), 0.5 * 1 + 0.5 * 2 / 3);
+  EXPECT_TRUE(std::isnan(apps::auroc(scores, none)));
+  EXPECT_TRUE(std::isnan(apps::auroc(scores, all)));
+  EXPECT_TRUE(std::isnan(apps::average_precision(scores, none)));
+  EXPECT_DOUBLE_EQ(apps::average_precision(scores, all), 1);
+  const std::vector<double> no_number = {3, kNan, 2, 1};
+  EXPECT_TRUE(std::isnan(apps::auroc(no_number, positive)));
+  EXPECT_TRUE(std::isnan(apps::average_precision(no_number, positive)));
+  EXPECT_TRUE(std::isnan(apps::precision_recall(none, positive).precision));
+  EXPECT_TRUE(std::isnan(apps::precision_recall(positive, none).recall));
+  const std::vector<char> few(3, 1);
+  EXPECT_ERROR(apps::auroc(scores, few), "expected a score for each of 3 samples, got 4");
+  EXPECT_ERROR(apps::precision_recall(none, few), "expected a prediction for each of 3 samples");
+}
+
+TEST(Metrics, CalibrationBinsAreClosedAbove) {
+  // Equal logits of five classes: a confidence of 1/5 is the upper edge of the third of 15 bins,
+  // and one of 0.21 belongs to the fourth. The right answer and the wrong one do not cancel out.
+  const std::vector<int64_t> labels = {0, 1}, counts(5, 1);
+  const double z = std::log(0.21 / 0.79 * 4);
+  const Tensor logits = from_vector({2, 5}, std::vector<double>{0, 0, 0, 0, 0, z, 0, 0, 0, 0});
+  EXPECT_NEAR(classification_metrics(logits, labels, counts).ece, (0.8 + 0.21) / 2, 1e-7);
+  // In one bin they do: |1 − (0.21 + 0.22)| / 2.
+  const double other = std::log(0.22 / 0.78 * 4);
+  const Tensor together =
+      from_vector({2, 5}, std::vector<double>{z, 0, 0, 0, 0, other, 0, 0, 0, 0});
+  EXPECT_NEAR(classification_metrics(together, labels, counts).ece, (1 - 0.43) / 2, 1e-7);
+}
+
+TEST(Metrics, F1CountsWhatIsPredictedOnly) {
+  // Class 0: TP 1, FN 1; class 1: FP 1; class 2: TP 1; class 3 occurs nowhere.
+  const std::vector<int64_t> labels = {0, 0, 2}, counts(4, 1);
+  const Metrics m = classification_metrics(choosing({0, 1, 2}, 4), labels, counts);
+  EXPECT_DOUBLE_EQ(m.macro_f1, (2.0 / 3 + 0 + 1) / 3);
 }
 
 }  // namespace

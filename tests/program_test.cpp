@@ -40,7 +40,7 @@ TEST_F(ProgramRuns, TrainWritesARunAndItsResult) {
   ASSERT_EQ(trained().code, 0) << trained().err;
   const json result = only_line(trained().out);
   for (const char* key :
-       {"top1", "top5", "balanced", "worst_class", "many", "medium", "few", "loss"})
+       {"top1", "top5", "balanced", "worst_class", "many", "medium", "few", "loss", "macro_f1", "ece"})
     EXPECT_TRUE(result.contains(key)) << key;
   EXPECT_EQ(result["epochs"], 2);
   EXPECT_EQ(result["seed"], 3);

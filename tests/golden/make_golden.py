@@ -3,15 +3,18 @@
 
 Truth comes from PyTorch in float64.  Inputs are not stored: both languages fill them from the same Philox streams
 (philox.py) with values that float32 represents exactly, so one file checks a float64 path tightly and a float32 path
-with its own tolerance.  Every tensor here is in PyTorch's layout order (NCHW, OIHW) and f64; the C++ tests permute.
+with its own tolerance.  Every tensor here is in PyTorch's layout order (NCHW, OIHW) and, unless its file is a
+model's, f64; the C++ tests permute.
 
     resnet32.safetensors, resnet8.safetensors   networks.py
     ops.safetensors                             ops.py
     optim.safetensors                           traces.py
+    metrics.safetensors                         metrics.py (scikit-learn)
+    torch_model.safetensors                     model_file.py
 
 Each file's `__metadata__` has one key, "golden", a JSON object with all that is needed to rebuild the inputs.
 
-    python make_golden.py [--check] [file ...]      needs numpy, safetensors, torch (scripts/peers/setup.sh)
+    python make_golden.py [--check] [file ...]      needs numpy, safetensors, sklearn, torch (scripts/peers/setup.sh)
 """
 
 import argparse
@@ -23,8 +26,11 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch_file
 
 sys.dont_write_bytecode = True
+import metrics  # noqa: E402
+import model_file  # noqa: E402
 import networks  # noqa: E402
 import ops  # noqa: E402
 import philox  # noqa: E402
@@ -36,6 +42,8 @@ FILES = {
     "resnet8": lambda: networks.network("resnet8", 1, 28),
     "ops": ops.ops,
     "optim": traces.optim,
+    "metrics": metrics.metrics,
+    "torch_model": model_file.model_file,
 }
 # Summation orders differ between CPUs and thread counts; ten training steps of a network amplify that a little.
 TOLERANCE = 1e-8
@@ -43,8 +51,11 @@ MAX_BYTES = 300_000
 
 
 def write(path: Path, tensors: dict, about: dict) -> None:
-    tensors = {name: np.array(t, dtype=np.float64, order="C") for name, t in tensors.items()}
-    save_file(tensors, path, metadata={"golden": json.dumps(about, separators=(",", ":"))})
+    metadata = {"golden": json.dumps(about, separators=(",", ":"))}
+    if all(isinstance(t, torch.Tensor) for t in tensors.values()):
+        save_torch_file(tensors, path, metadata=metadata)  # a state dict, as it is
+    else:
+        save_file({name: np.array(t, dtype=np.float64, order="C") for name, t in tensors.items()}, path, metadata)
 
 
 def differences(path: Path, tensors: dict, about: dict) -> list[str]:

@@ -1,0 +1,39 @@
+# cmake --install BUILD --prefix P: libraries, public headers, fulcrumConfig.cmake, program, documents.
+# Nothing installed names the source or the build tree, and P may be moved afterwards.
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/fulcrum)
+
+install(TARGETS fulcrum_all fulcrum_core fulcrum_layers fulcrum_optim fulcrum_data EXPORT fulcrumTargets
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+set_target_properties(fulcrum_all PROPERTIES EXPORT_NAME fulcrum)
+install(EXPORT fulcrumTargets NAMESPACE fulcrum:: DESTINATION ${config_dir})
+
+# Every header next to a folder's sources is public, but for those that its target calls private;
+# core/cpu is the inside of a back-end.
+foreach(folder core layers optim data)
+  file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.h ${PROJECT_SOURCE_DIR}/${folder}/*.inc)
+  get_target_property(private fulcrum_${folder} FULCRUM_PRIVATE_HEADERS)
+  foreach(header ${private})
+    if(NOT EXISTS ${PROJECT_SOURCE_DIR}/${folder}/${header})
+      message(FATAL_ERROR "${folder}/CMakeLists.txt: there is no private header ${header}")
+    endif()
+    list(REMOVE_ITEM headers ${PROJECT_SOURCE_DIR}/${folder}/${header})
+  endforeach()
+  install(FILES ${headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fulcrum/${folder})
+endforeach()
+
+configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/fulcrumConfig.cmake.in
+                              ${PROJECT_BINARY_DIR}/cmake/fulcrumConfig.cmake INSTALL_DESTINATION ${config_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/cmake/fulcrumConfigVersion.cmake
+                                 COMPATIBILITY SameMinorVersion)  # below 1.0 a minor version may break
+install(FILES ${PROJECT_BINARY_DIR}/cmake/fulcrumConfig.cmake ${PROJECT_BINARY_DIR}/cmake/fulcrumConfigVersion.cmake
+              ${CMAKE_CURRENT_LIST_DIR}/FindoneDNN.cmake DESTINATION ${config_dir})
+
+if(FULCRUM_APPS)
+  # Libraries outside of the system's folders are found where they were found.
+  set_target_properties(fulcrum PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  install(TARGETS fulcrum RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+endif()
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION ${CMAKE_INSTALL_DOCDIR})

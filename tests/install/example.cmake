@@ -1,0 +1,20 @@
+# Builds and runs examples/train against the installed copy, where it is and after it has moved.
+include(${CMAKE_CURRENT_LIST_DIR}/tools.cmake)
+set(binary ${WORK_DIR}/example)
+
+function(check_example prefix)
+  build(${SOURCE_DIR}/examples/train ${binary} -DCMAKE_PREFIX_PATH=${prefix})
+  run(${CMAKE_COMMAND} -E chdir ${binary} ./train)
+  if(NOT output MATCHES "the loss fell" OR NOT output MATCHES "gives the same logits")
+    message(FATAL_ERROR "expected a loss that fell and the same logits, got\n${output}")
+  endif()
+  message("${prefix}\n${output}")
+  if(PROGRAM)
+    run(${prefix}/bin/${PROGRAM} --version)
+  endif()
+endfunction()
+
+check_example(${WORK_DIR}/prefix)
+file(RENAME ${WORK_DIR}/prefix ${WORK_DIR}/moved)
+check_example(${WORK_DIR}/moved)
+file(REMOVE_RECURSE ${WORK_DIR}/moved)
