@@ -13,7 +13,7 @@ venv=${1:-${FULCRUM_PEERS_VENV:-$root/build/peers}}
 
 complete() {
   [[ -x $venv/bin/python ]] &&
-    "$venv/bin/python" -c 'import numpy, safetensors, sklearn, torch, torchvision' >/dev/null 2>&1
+    "$venv/bin/python" -c 'import numpy, safetensors, sklearn, tensorboard, torch, torchvision' >/dev/null 2>&1
 }
 
 if ! complete; then
