@@ -1,5 +1,5 @@
 """Models between PyTorch and Fulcrum, in files: PyTorch takes Fulcrum's with every name matched, Fulcrum takes
-PyTorch's through scripts/export_torch.py, and both compute the same from them.  run.sh runs this."""
+PyTorch's through scripts/export_torch.py, and both compute the same from them.  tests/python.sh runs this."""
 
 import contextlib
 import io
