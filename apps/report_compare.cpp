@@ -1,0 +1,247 @@
+// Several runs side by side: curves over each other, tables of what they reached and differ in.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "apps/report_page.h"
+#include "apps/report_sections.h"
+#include "apps/report_text.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+// Settings that do not make another experiment.
+const std::set<std::string> kIncidental = {"train.seed",        "train.output", "train.threads",
+                                           "train.device",      "data.dir",     "data.workers",
+                                           "train.log_interval"};
+
+// Runs that differ in the seed alone, in the order of the first of each.
+struct Group {
+  std::vector<size_t> runs;
+  std::string name, colour;
+  bool dashed;
+};
+
+using SettingsTable = std::vector<std::vector<Setting>>;  // [run][key]
+
+bool differs(const SettingsTable& settings, size_t key) {
+  return std::ranges::any_of(
+      settings, [&](const auto& of_run) { return of_run[key].value != settings[0][key].value; });
+}
+
+std::string group_name(const SettingsTable& settings, const std::vector<RunData>& runs,
+                       const std::vector<size_t>& members) {
+  if (members.size() == 1) return runs[members[0]].name;
+  std::string name;
+  for (size_t k = 0; k < settings[0].size(); k++)
+    if (const Setting& s = settings[members[0]][k];
+        !kIncidental.contains(s.key) && differs(settings, k))
+      name += (name.empty() ? "" : ", ") + s.key + " = " + s.value;
+  return fmt::format("{} ({} seeds)", name.empty() ? runs[members[0]].name : name, members.size());
+}
+
+std::vector<Group> groups_of(const std::vector<RunData>& runs, const SettingsTable& settings) {
+  std::vector<Group> groups;
+  std::map<std::vector<std::string>, size_t> found;
+  for (size_t i = 0; i < runs.size(); i++) {
+    std::vector<std::string> values;
+    for (const Setting& s : settings[i])
+      if (!kIncidental.contains(s.key)) values.push_back(s.value);
+    const auto [at, is_new] = found.try_emplace(values, groups.size());
+    if (is_new) groups.push_back({});
+    groups[at->second].runs.push_back(i);
+  }
+  for (size_t g = 0; g < groups.size(); g++) {
+    groups[g].name = group_name(settings, runs, groups[g].runs);
+    groups[g].colour = fmt::format("var(--s{})", g % 8 + 1);
+    groups[g].dashed = g / 8 % 2 == 1;
+  }
+  return groups;
+}
+
+std::string mean_sd(const std::vector<double>& values, const Metric& m) {
+  double mean = 0, squares = 0;
+  const auto n = static_cast<double>(values.size());
+  for (const double v : values) mean += v / n;
+  for (const double v : values) squares += (v - mean) * (v - mean);
+  const double sd = std::sqrt(squares / (n - 1));
+  return m.is_share ? percent(mean) + " ± " + percent(sd)
+                    : decimal(mean, 4) + " ± " + decimal(sd, 4);
+}
+
+std::vector<Metric> metrics_in(const std::vector<RunData>& runs) {
+  std::vector<Metric> present;
+  for (const Metric& m : kMetrics)
+    if (std::ranges::any_of(runs, [&](const RunData& r) {
+          const EpochRow* last = r.last_evaluated();
+          return last && !std::isnan((*last->test).*m.value);
+        }))
+      present.push_back(m);
+  return present;
+}
+
+std::vector<std::string> run_row(const RunData& run, const std::vector<Metric>& metrics) {
+  const EpochRow* last = run.last_evaluated();
+  std::vector<std::string> row = {
+      run.name, std::to_string(run.config.train.seed),
+      run.finished() ? std::to_string(run.done())
+                     : fmt::format("{} of {}", run.done(), run.config.train.epochs)};
+  for (const Metric& m : metrics) {
+    const double v = last ? (*last->test).*m.value : kAbsent;
+    row.push_back(m.is_share ? percent(v) : decimal(v, 4));
+  }
+  row.push_back(run.best ? percent(run.best->metrics.top1) +
+                               (run.best->selected_on == "val" ? " (val)" : "")
+                         : kUndefined);
+  return row;
+}
+
+std::string results(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
+  const auto metrics = metrics_in(runs);
+  Table t{.head = {"Run", "seed", "epochs"}};
+  for (const Metric& m : metrics) t.head.push_back(m.name);
+  t.head.push_back("Best top-1");
+  bool means = false, unfinished = false;
+  for (const Group& g : groups) {
+    for (const size_t i : g.runs) t.rows.push_back(run_row(runs[i], metrics));
+    std::vector<const Evaluation*> finals;
+    for (const size_t i : g.runs) {
+      const EpochRow* last = runs[i].last_evaluated();
+      if (runs[i].finished() && last) finals.push_back(&*last->test);
+      unfinished |= !runs[i].finished();
+    }
+    if (finals.size() < 2) continue;
+    means = true;
+    std::vector<std::string> row = {"mean ± sd, " + g.name, std::to_string(finals.size()), ""};
+    for (const Metric& m : metrics) {
+      std::vector<double> values;
+      for (const Evaluation* e : finals) values.push_back(e->*m.value);
+      row.push_back(mean_sd(values, m));
+    }
+    row.push_back("");
+    t.strong.push_back(t.rows.size());
+    t.rows.push_back(std::move(row));
+  }
+  std::string text = "On the test set after the last evaluated epoch, shares in percent.";
+  if (means)
+    text += " Means and sample standard deviations are over runs that differ in the seed alone";
+  if (means && unfinished) text += " and are finished";
+  return section("Results", "results", table(t) + note(text + (means ? "." : "")));
+}
+
+std::string curve(const std::vector<RunData>& runs, const std::vector<Group>& groups,
+                  const std::string& title, const std::string& y_name, bool share,
+                  const EpochValue& value) {
+  LineChart chart{
+      .description = title + " of every run by epoch", .x_name = "epoch", .y_name = y_name};
+  if (share) chart.y = {.least = 0, .most = 100};
+  for (const Group& g : groups)
+    for (const size_t i : g.runs)
+      chart.series.push_back(
+          {runs[i].name, g.colour, epoch_points(runs[i], runs[i].name, share, value), g.dashed});
+  chart.labels = false;
+  return figure({title, line_chart(chart), ""});
+}
+
+// The mean recall of each class over the runs of a group, if all have the same classes.
+std::string by_class(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
+  const RunData& first = runs[0];
+  if (!first.data) return {};
+  std::vector<size_t> order;
+  for (size_t c = 0; c < first.classes(); c++)
+    if (first.class_size(c) > 0) order.push_back(c);
+  std::ranges::stable_sort(order, {}, [&](size_t c) { return first.class_size(c); });
+  if (order.empty() || first.class_size(order.front()) == first.class_size(order.back())) return {};
+  LineChart chart{.description = "Accuracy of the classes against their size, every group of runs",
+                  .x_name = "training images",
+                  .y_name = "recall, %",
+                  .x = {.log = true},
+                  .y = {.least = 0, .most = 100}};
+  for (const Group& g : groups) {
+    Series s{g.name, g.colour, {}, g.dashed};
+    for (const size_t c : order) {
+      double recall = 0;
+      for (const size_t i : g.runs) {
+        const EpochRow* last = runs[i].last_evaluated();
+        if (!last || !runs[i].data || runs[i].data->classes != first.data->classes ||
+            runs[i].data->train_counts != first.data->train_counts || last->test->per_class.empty())
+          return {};
+        recall += last->test->per_class[c] / static_cast<double>(g.runs.size());
+      }
+      s.points.push_back(
+          {static_cast<double>(first.class_size(c)), 100 * recall,
+           fmt::format("{}, {}: {} %", g.name, first.class_name(c), percent(recall, 1))});
+    }
+    chart.series.push_back(std::move(s));
+  }
+  chart.labels = false;
+  return figure({"Accuracy by class size", line_chart(chart),
+                 "Test recall of each class; the mean where a line stands for several seeds."});
+}
+
+std::string curves(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
+  std::string legend = "<ul class=\"legend\">";
+  for (const Group& g : groups)
+    legend += fmt::format("<li><i class=\"key {}\" style=\"--c:{}\"></i>{}</li>",
+                          g.dashed ? "dashed" : "line", g.colour, escape(g.name));
+  const auto plot = [&](const char* title, const char* y_name, bool share,
+                        const EpochValue& value) {
+    return curve(runs, groups, title, y_name, share, value);
+  };
+  const std::string html = figures(
+      {plot("Test top-1", "top-1, %", true, test_value(&Evaluation::top1)),
+       plot("Balanced accuracy", "balanced, %", true, test_value(&Evaluation::balanced)),
+       plot("Worst class", "recall, %", true, test_value(&Evaluation::worst_class)),
+       plot("Few-shot classes", "mean recall, %", true, test_value(&Evaluation::few)),
+       plot("Held-out top-1", "top-1, %", true,
+            [](const EpochRow& r) { return r.val ? r.val->top1 : kAbsent; }),
+       by_class(runs, groups),
+       plot("Training top-1", "top-1, %", true, [](const EpochRow& r) { return r.train_top1; }),
+       plot("Training loss", "cross entropy", false,
+            [](const EpochRow& r) { return r.train_loss; }),
+       plot("Test loss", "cross entropy", false, test_value(&Evaluation::loss)),
+       plot("Effective sample fraction", "(Σp)² ÷ (B Σp²)", false,
+            [](const EpochRow& r) { return r.effective_fraction; }),
+       plot("Weight sum", "Σ p", false, [](const EpochRow& r) { return r.weight_sum; })});
+  if (html.empty()) return section("Curves", "curves", note("No run has an epoch yet."));
+  return section("Curves", "curves", legend + "</ul>\n" + html);
+}
+
+std::string setting_differences(const std::vector<RunData>& runs, const SettingsTable& settings) {
+  Table t{.head = {"Setting"}, .words = runs.size() + 1};
+  for (const RunData& r : runs) t.head.push_back(r.name);
+  for (size_t k = 0; k < settings[0].size(); k++) {
+    if (settings[0][k].key == "train.output" || !differs(settings, k)) continue;
+    t.rows.push_back({settings[0][k].key});
+    for (const auto& of_run : settings) t.rows.back().push_back(of_run[k].value);
+  }
+  return section("Settings that differ", "settings",
+                 t.rows.empty() ? note("None: the runs have the same settings.") : table(t));
+}
+
+}  // namespace
+
+std::string comparison(const std::vector<RunData>& runs) {
+  SettingsTable settings;
+  for (const RunData& r : runs) settings.push_back(settings_of(r.config));
+  const auto groups = groups_of(runs, settings);
+  std::string out = "<header>\n<p class=\"eyebrow\">Fulcrum · comparison of runs</p>\n";
+  out += fmt::format("<h1>{} runs</h1>\n<p class=\"lead\">", runs.size());
+  for (size_t g = 0; g < groups.size(); g++) out += (g ? "; " : "") + escape(groups[g].name);
+  out += "</p>\n";
+  for (const RunData& r : runs) {
+    if (!r.finished())
+      out += note(fmt::format("{} is not finished: {} of {} epochs.", r.name, r.done(),
+                              r.config.train.epochs));
+    if (r.torn)
+      out += note(
+          fmt::format("The last line of metrics.jsonl of {} is incomplete and left out.", r.name));
+  }
+  return out + "</header>\n" + results(runs, groups) + curves(runs, groups) +
+         setting_differences(runs, settings);
+}
+
+}  // namespace fulcrum::apps
