@@ -10,6 +10,7 @@ namespace fulcrum::apps {
 
 namespace {
 
+constexpr double kAbsentX = std::numeric_limits<double>::quiet_NaN();
 constexpr size_t kMostVertices = 500;  // of a line
 constexpr size_t kMostTooltips = 600;  // of a chart
 
@@ -59,18 +60,42 @@ std::string end_labels(const Frame& f, const std::vector<Series>& series) {
   return out + "</g>";
 }
 
+// The marks of a row at height y.
+std::string row_marks(const RowChart& chart, const RowChart::Row& row, const Frame& f, double y) {
+  std::vector<double> xs;
+  for (const double v : row.values)
+    xs.push_back(std::isfinite(v) && (!chart.x.log || v > 0) ? f.px(v) : kAbsentX);
+  Range drawn;
+  for (const double x : xs) drawn.add(x);
+  if (drawn.empty()) return {};
+  if (xs.size() == 1 && chart.colours.empty())
+    return fmt::format("<path class=\"bar\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", f.left, y, xs[0]) +
+           text_svg(xs[0] + 6, y + 4, "start", decimal(row.values[0], 1));
+  std::string out =
+      fmt::format("<path class=\"join\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", drawn.low, y, drawn.high);
+  for (size_t k = 0; k < xs.size(); k++) {
+    if (!std::isfinite(xs[k])) continue;
+    const std::string look = chart.colours.empty()
+                                 ? (k == 0 ? "class=\"from\"" : "class=\"to\"")
+                                 : fmt::format("style=\"fill:{}\"", chart.colours[k]);
+    out += fmt::format("<circle {} cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4.5\"/>", look, xs[k], y);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string line_chart(const LineChart& chart) {
   std::vector<Series> series;
-  Range x, y;
+  Range x, y = chart.include;
   double label_width = 0;
   size_t total = 0;
   for (Series s : chart.series) {
     s.points = thinned(s.points, chart);
     if (s.points.empty()) continue;
     for (const Point& p : s.points) x.add(p.x), y.add(p.y);
-    if (chart.labels) label_width = std::max(label_width, text_width(s.name, kFontSize) + 12);
+    if (chart.labels)
+      label_width = std::max(label_width, 1.08 * text_width(s.name, kFontSize) + 10);
     total += s.points.size();
     series.push_back(std::move(s));
   }
@@ -121,7 +146,7 @@ std::string row_chart(const RowChart& chart) {
   Range x;
   double name_width = 0;
   for (const auto& row : chart.rows) {
-    if (row.values.size() == 1 && !chart.x.log) x.add(0);
+    if (row.values.size() == 1 && chart.colours.empty()) x.add(0);
     for (const double v : row.values)
       if (!chart.x.log || v > 0) x.add(v);
     name_width = std::max(name_width, text_width(clipped(row.name, 18), kFontSize));
@@ -130,30 +155,18 @@ std::string row_chart(const RowChart& chart) {
   constexpr double kRow = 22;
   Frame f;
   f.x = make_axis(x, chart.x);
-  f.left = name_width + 12, f.right = f.width - 52, f.top = 8;
+  f.left = name_width + 12, f.right = f.width - 44, f.top = 8;
   f.bottom = f.top + kRow * static_cast<double>(chart.rows.size());
   f.height = f.bottom + 42;
   std::string out = open_svg(f.width, f.height, chart.description) + "<g class=\"grid\">";
   for (const Tick& t : f.x.ticks)
     out += fmt::format("<path d=\"M{:.1f} {:.1f}V{:.1f}\"/>", f.px(t.value), f.top, f.bottom);
-  f.y.ticks.clear();
   out += "</g>" + frame_svg(f, chart.x_name, "") + "<g class=\"rows\">";
   for (size_t i = 0; i < chart.rows.size(); i++) {
     const auto& row = chart.rows[i];
     const double y = f.top + kRow * (static_cast<double>(i) + 0.5);
     out += "<g>" + tooltip(row.title) + text_svg(f.left - 8, y + 4, "end", clipped(row.name, 18));
-    std::vector<double> xs;
-    for (const double v : row.values)
-      if (std::isfinite(v) && (!chart.x.log || v > 0)) xs.push_back(f.px(v));
-    if (xs.size() == 1 && row.values.size() == 1) {
-      out += fmt::format("<path class=\"bar\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", f.left, y, xs[0]);
-      out += text_svg(xs[0] + 6, y + 4, "start", decimal(row.values[0], 1));
-    } else if (xs.size() == 2) {
-      out += fmt::format("<path class=\"join\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", xs[0], y, xs[1]);
-      out += fmt::format("<circle class=\"from\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4\"/>", xs[0], y);
-      out += fmt::format("<circle class=\"to\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4.5\"/>", xs[1], y);
-    }
-    out += "</g>";
+    out += row_marks(chart, row, f, y) + "</g>";
   }
   return out + "</g></svg>";
 }

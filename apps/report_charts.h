@@ -33,7 +33,9 @@ struct LineChart {
   std::vector<Series> series = {};
   /// Names at the ends of the lines; a legend outside of the chart replaces them.
   bool labels = true;
-  /// A dashed line across, which the axis then includes.
+  /// What the vertical axis shows at least.
+  Range include = {};
+  /// A dotted line across, which the axis then includes.
   std::optional<double> reference = {};
 };
 std::string line_chart(const LineChart& chart);
@@ -53,7 +55,8 @@ struct ScatterChart {
 };
 std::string scatter_chart(const ScatterChart& chart);
 
-/// A row per name: values on a common axis, joined by a line; one value alone by a bar from zero.
+/// A row per name: one value as a bar from zero, two as a ring and a dot (before and after),
+/// several as dots in the colours; joined by a line.
 struct RowChart {
   struct Row {
     std::string name;
@@ -62,6 +65,7 @@ struct RowChart {
   };
   std::string description, x_name;
   AxisOptions x = {};
+  std::vector<std::string> colours = {};  // values of CSS, one a value of a row
   std::vector<Row> rows = {};
 };
 std::string row_chart(const RowChart& chart);

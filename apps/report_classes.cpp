@@ -12,7 +12,8 @@ namespace fulcrum::apps {
 
 namespace {
 
-constexpr size_t kMostLabels = 30, kMostRows = 40, kMostPairs = 15, kMostListed = 10, kBins = 15;
+constexpr size_t kMostLabels = 30, kMostRows = 40, kMostPairs = 10, kMostListed = 10, kBins = 15;
+constexpr double kFewest = 10;  // images in a bin that is drawn
 
 bool sizes_differ(const RunData& run) {
   return run.data && !run.data->train_counts.empty() &&
@@ -101,6 +102,41 @@ std::vector<size_t> class_order(const RunData& run) {
   return order;
 }
 
+// Of the test images of the first class those taken for the second.
+std::string confused_pairs(const RunData& run) {
+  struct Pair {
+    size_t label, prediction;
+    int64_t count;
+    double share;
+  };
+  const Predictions& p = *run.predictions;
+  const size_t n = run.classes();
+  std::vector<int64_t> sizes(n, 0), keys;
+  for (size_t i = 0; i < p.label.size(); i++) {
+    sizes[static_cast<size_t>(p.label[i])]++;
+    if (p.label[i] != p.prediction[i])
+      keys.push_back(p.label[i] * static_cast<int64_t>(n) + p.prediction[i]);
+  }
+  std::ranges::sort(keys);
+  std::vector<Pair> pairs;
+  for (size_t i = 0; i < keys.size();) {
+    const size_t first = i;
+    while (i < keys.size() && keys[i] == keys[first]) i++;
+    const auto label = static_cast<size_t>(keys[first]) / n;
+    pairs.push_back({label, static_cast<size_t>(keys[first]) % n, static_cast<int64_t>(i - first),
+                     static_cast<double>(i - first) / static_cast<double>(sizes[label])});
+  }
+  std::ranges::stable_sort(pairs, std::greater<>{}, &Pair::count);
+  if (pairs.empty()) return note("No test image is classified wrongly.");
+  Table t{.head = {"Most confused", "images", "%"}};
+  for (const Pair& pair : pairs) {
+    if (t.rows.size() == kMostPairs) break;
+    t.rows.push_back({run.class_name(pair.label) + " → " + run.class_name(pair.prediction),
+                      grouped(pair.count), percent(pair.share, 1)});
+  }
+  return table(t);
+}
+
 Figure confusion_figure(const RunData& run) {
   const auto order = class_order(run);
   HeatMap map{.description = "Confusion matrix: true classes in rows, predicted ones in columns",
@@ -126,41 +162,8 @@ Figure confusion_figure(const RunData& run) {
           heat_map(map),
           caption,
           {{"right", "var(--s1)", "block"}, {"taken for another class", "var(--s2)", "block"}},
-          true};
-}
-
-std::string confused_pairs(const RunData& run) {
-  struct Pair {
-    size_t label, prediction;
-    int64_t count;
-    double share;
-  };
-  const Predictions& p = *run.predictions;
-  const size_t n = run.classes();
-  std::vector<int64_t> sizes(n, 0), keys;
-  for (size_t i = 0; i < p.label.size(); i++) {
-    sizes[static_cast<size_t>(p.label[i])]++;
-    if (p.label[i] != p.prediction[i])
-      keys.push_back(p.label[i] * static_cast<int64_t>(n) + p.prediction[i]);
-  }
-  std::ranges::sort(keys);
-  std::vector<Pair> pairs;
-  for (size_t i = 0; i < keys.size();) {
-    const size_t first = i;
-    while (i < keys.size() && keys[i] == keys[first]) i++;
-    const auto label = static_cast<size_t>(keys[first]) / n;
-    pairs.push_back({label, static_cast<size_t>(keys[first]) % n, static_cast<int64_t>(i - first),
-                     static_cast<double>(i - first) / static_cast<double>(sizes[label])});
-  }
-  std::ranges::stable_sort(pairs, std::greater<>{}, &Pair::count);
-  Table t{.head = {"True class", "taken for", "images", "of the class, %"}, .words = 2};
-  for (const Pair& pair : pairs) {
-    if (t.rows.size() == kMostPairs) break;
-    t.rows.push_back({run.class_name(pair.label), run.class_name(pair.prediction),
-                      grouped(pair.count), percent(pair.share, 1)});
-  }
-  return subheading("Most confused classes") +
-         (t.rows.empty() ? note("No test image is classified wrongly.") : table(t));
+          true,
+          confused_pairs(run)};
 }
 
 Figure calibration_figure(const RunData& run) {
@@ -178,7 +181,7 @@ Figure calibration_figure(const RunData& run) {
                   .y = {.least = 0, .most = 100}};
   Series s{"measured", "var(--s1)", {}};
   for (size_t b = 0; b < kBins; b++)
-    if (count[b] > 0)
+    if (count[b] >= kFewest)
       s.points.push_back(
           {100 * confidence[b] / count[b], 100 * right[b] / count[b],
            fmt::format("{} images with a confidence of about {} %: {} % right",
@@ -189,7 +192,7 @@ Figure calibration_figure(const RunData& run) {
   chart.series = {s, {"ideal", "var(--s8)", {{low, low, "ideal"}, {100, 100, "ideal"}}, true}};
   return {"Calibration", line_chart(chart),
           "The largest probability of the softmax against how often it is right; below the dashed "
-          "line the network is too sure."};
+          "line the network is too sure. Bins of fewer than 10 images are left out."};
 }
 
 }  // namespace
@@ -219,7 +222,7 @@ std::string classes_section(const RunData& run) {
     if (run.classes() <= kMostRows)
       charts.push_back(figure(confusion_figure(run)));
     else
-      html += confused_pairs(run);
+      html += subheading("Most confused classes") + confused_pairs(run);
     if (last && run.predictions->epoch && *run.predictions->epoch != last->epoch)
       notes += note(
           fmt::format("The predictions are those after epoch {}.", *run.predictions->epoch + 1));

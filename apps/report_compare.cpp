@@ -1,6 +1,7 @@
 // Several runs side by side: curves over each other, tables of what they reached and differ in.
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include <fmt/format.h>
@@ -12,6 +13,8 @@
 namespace fulcrum::apps {
 
 namespace {
+
+constexpr size_t kMostRows = 30;  // classes with a row each
 
 // Settings that do not make another experiment.
 const std::set<std::string> kIncidental = {"train.seed",        "train.output", "train.threads",
@@ -32,15 +35,37 @@ bool differs(const SettingsTable& settings, size_t key) {
       settings, [&](const auto& of_run) { return of_run[key].value != settings[0][key].value; });
 }
 
-std::string group_name(const SettingsTable& settings, const std::vector<RunData>& runs,
-                       const std::vector<size_t>& members) {
-  if (members.size() == 1) return runs[members[0]].name;
+// What the names of the runs begin with, without "-seed" or the like at its end.
+std::string common_name(const std::vector<RunData>& runs, const std::vector<size_t>& members) {
+  std::string name = runs[members[0]].name;
+  for (const size_t i : members) {
+    const auto end = std::ranges::mismatch(name, runs[i].name).in1;
+    name.erase(end, name.end());
+  }
+  for (const std::string_view tail : {"-", "_", ".", "seed", "s", "-", "_", "."})
+    if (members.size() > 1 && name.ends_with(tail) && name.size() > tail.size())
+      name.resize(name.size() - tail.size());
+  return name;
+}
+
+std::string settings_name(const SettingsTable& settings, size_t run) {
   std::string name;
   for (size_t k = 0; k < settings[0].size(); k++)
-    if (const Setting& s = settings[members[0]][k];
-        !kIncidental.contains(s.key) && differs(settings, k))
+    if (const Setting& s = settings[run][k]; !kIncidental.contains(s.key) && differs(settings, k))
       name += (name.empty() ? "" : ", ") + s.key + " = " + s.value;
-  return fmt::format("{} ({} seeds)", name.empty() ? runs[members[0]].name : name, members.size());
+  return name;
+}
+
+// By the names of the runs, or by what sets them apart where those do not tell.
+void name_groups(std::vector<Group>& groups, const std::vector<RunData>& runs,
+                 const SettingsTable& settings) {
+  std::map<std::string, int> uses;
+  for (Group& g : groups) uses[g.name = common_name(runs, g.runs)]++;
+  for (Group& g : groups) {
+    if (g.name.empty() || uses[g.name] > 1) g.name = settings_name(settings, g.runs[0]);
+    if (g.name.empty()) g.name = "all";
+    if (g.runs.size() > 1) g.name += fmt::format(" ({} seeds)", g.runs.size());
+  }
 }
 
 std::vector<Group> groups_of(const std::vector<RunData>& runs, const SettingsTable& settings) {
@@ -55,10 +80,10 @@ std::vector<Group> groups_of(const std::vector<RunData>& runs, const SettingsTab
     groups[at->second].runs.push_back(i);
   }
   for (size_t g = 0; g < groups.size(); g++) {
-    groups[g].name = group_name(settings, runs, groups[g].runs);
     groups[g].colour = fmt::format("var(--s{})", g % 8 + 1);
     groups[g].dashed = g / 8 % 2 == 1;
   }
+  name_groups(groups, runs, settings);
   return groups;
 }
 
@@ -92,18 +117,21 @@ std::vector<std::string> run_row(const RunData& run, const std::vector<Metric>& 
   for (const Metric& m : metrics) {
     const double v = last ? (*last->test).*m.value : kAbsent;
     row.push_back(m.is_share ? percent(v) : decimal(v, 4));
+    if (m.value != &Evaluation::top1) continue;
+    row.push_back(run.best ? percent(run.best->metrics.top1) +
+                                 (run.best->selected_on == "val" ? " (val)" : "")
+                           : kUndefined);
   }
-  row.push_back(run.best ? percent(run.best->metrics.top1) +
-                               (run.best->selected_on == "val" ? " (val)" : "")
-                         : kUndefined);
   return row;
 }
 
 std::string results(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
   const auto metrics = metrics_in(runs);
   Table t{.head = {"Run", "seed", "epochs"}};
-  for (const Metric& m : metrics) t.head.push_back(m.name);
-  t.head.push_back("Best top-1");
+  for (const Metric& m : metrics) {
+    t.head.push_back(m.name);
+    if (m.value == &Evaluation::top1) t.head.push_back("Best top-1");
+  }
   bool means = false, unfinished = false;
   for (const Group& g : groups) {
     for (const size_t i : g.runs) t.rows.push_back(run_row(runs[i], metrics));
@@ -115,13 +143,14 @@ std::string results(const std::vector<RunData>& runs, const std::vector<Group>& 
     }
     if (finals.size() < 2) continue;
     means = true;
-    std::vector<std::string> row = {"mean ± sd, " + g.name, std::to_string(finals.size()), ""};
+    std::vector<std::string> row = {g.name + ", mean ± sd", fmt::format("n = {}", finals.size()),
+                                    ""};
     for (const Metric& m : metrics) {
       std::vector<double> values;
       for (const Evaluation* e : finals) values.push_back(e->*m.value);
       row.push_back(mean_sd(values, m));
+      if (m.value == &Evaluation::top1) row.push_back("");
     }
-    row.push_back("");
     t.strong.push_back(t.rows.size());
     t.rows.push_back(std::move(row));
   }
@@ -134,7 +163,7 @@ std::string results(const std::vector<RunData>& runs, const std::vector<Group>& 
 
 std::string curve(const std::vector<RunData>& runs, const std::vector<Group>& groups,
                   const std::string& title, const std::string& y_name, bool share,
-                  const EpochValue& value) {
+                  const EpochValue& value, Range include) {
   LineChart chart{
       .description = title + " of every run by epoch", .x_name = "epoch", .y_name = y_name};
   if (share) chart.y = {.least = 0, .most = 100};
@@ -143,43 +172,82 @@ std::string curve(const std::vector<RunData>& runs, const std::vector<Group>& gr
       chart.series.push_back(
           {runs[i].name, g.colour, epoch_points(runs[i], runs[i].name, share, value), g.dashed});
   chart.labels = false;
+  chart.include = include;
   return figure({title, line_chart(chart), ""});
 }
 
-// The mean recall of each class over the runs of a group, if all have the same classes.
-std::string by_class(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
-  const RunData& first = runs[0];
-  if (!first.data) return {};
-  std::vector<size_t> order;
-  for (size_t c = 0; c < first.classes(); c++)
-    if (first.class_size(c) > 0) order.push_back(c);
-  std::ranges::stable_sort(order, {}, [&](size_t c) { return first.class_size(c); });
-  if (order.empty() || first.class_size(order.front()) == first.class_size(order.back())) return {};
-  LineChart chart{.description = "Accuracy of the classes against their size, every group of runs",
-                  .x_name = "training images",
-                  .y_name = "recall, %",
-                  .x = {.log = true},
-                  .y = {.least = 0, .most = 100}};
+bool same_classes(const std::vector<RunData>& runs) {
+  return std::ranges::all_of(runs, [&](const RunData& r) {
+    const EpochRow* last = r.last_evaluated();
+    return r.data && r.data->classes == runs[0].data->classes && last &&
+           last->test->per_class.size() == r.classes();
+  });
+}
+
+// The mean recall of a class over the runs of a group.
+double mean_recall(const std::vector<RunData>& runs, const Group& group, size_t c) {
+  double recall = 0;
+  for (const size_t i : group.runs)
+    recall += runs[i].last_evaluated()->test->per_class[c] / static_cast<double>(group.runs.size());
+  return recall;
+}
+
+// From the largest to the smallest in the first run; in their order where all have one size.
+std::vector<size_t> by_size(const RunData& run) {
+  std::vector<size_t> order(run.classes());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, std::greater<>{}, [&](size_t c) { return run.class_size(c); });
+  return order;
+}
+
+std::string class_dots(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
+  RowChart chart{.description = "Accuracy of each class in every group of runs",
+                 .x_name = "recall, %",
+                 .x = {.least = 0, .most = 100}};
+  for (const Group& g : groups) chart.colours.push_back(g.colour);
+  for (const size_t c : by_size(runs[0])) {
+    RowChart::Row row{runs[0].class_name(c), {}, runs[0].class_name(c) + ":"};
+    for (const Group& g : groups) {
+      row.values.push_back(100 * mean_recall(runs, g, c));
+      row.title += fmt::format("\n{}: {} %", g.name, decimal(row.values.back(), 1));
+    }
+    chart.rows.push_back(std::move(row));
+  }
+  return figure(
+      {"Accuracy by class", row_chart(chart),
+       "Test recall at the end, the mean over the seeds; the largest class of the first run "
+       "above."});
+}
+
+// Of many classes: against their size.
+std::string class_lines(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
+  LineChart chart{
+      .description = "Accuracy of the classes against their size in every group of runs",
+      .x_name = "training images in the first run",
+      .y_name = "recall, %",
+      .x = {.log = true},
+      .y = {.least = 0, .most = 100}};
+  chart.labels = false;
   for (const Group& g : groups) {
     Series s{g.name, g.colour, {}, g.dashed};
-    for (const size_t c : order) {
-      double recall = 0;
-      for (const size_t i : g.runs) {
-        const EpochRow* last = runs[i].last_evaluated();
-        if (!last || !runs[i].data || runs[i].data->classes != first.data->classes ||
-            runs[i].data->train_counts != first.data->train_counts || last->test->per_class.empty())
-          return {};
-        recall += last->test->per_class[c] / static_cast<double>(g.runs.size());
-      }
+    for (const size_t c : by_size(runs[0])) {
+      const double recall = mean_recall(runs, g, c);
       s.points.push_back(
-          {static_cast<double>(first.class_size(c)), 100 * recall,
-           fmt::format("{}, {}: {} %", g.name, first.class_name(c), percent(recall, 1))});
+          {static_cast<double>(runs[0].class_size(c)), 100 * recall,
+           fmt::format("{}, {}: {} %", g.name, runs[0].class_name(c), percent(recall, 1))});
     }
     chart.series.push_back(std::move(s));
   }
-  chart.labels = false;
   return figure({"Accuracy by class size", line_chart(chart),
-                 "Test recall of each class; the mean where a line stands for several seeds."});
+                 "Test recall at the end, the mean over the seeds."});
+}
+
+std::string by_class(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
+  if (!runs[0].data || !same_classes(runs)) return {};
+  if (runs[0].classes() <= kMostRows) return class_dots(runs, groups);
+  const auto order = by_size(runs[0]);
+  const bool one_size = runs[0].class_size(order.front()) == runs[0].class_size(order.back());
+  return one_size ? "" : class_lines(runs, groups);
 }
 
 std::string curves(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
@@ -187,9 +255,9 @@ std::string curves(const std::vector<RunData>& runs, const std::vector<Group>& g
   for (const Group& g : groups)
     legend += fmt::format("<li><i class=\"key {}\" style=\"--c:{}\"></i>{}</li>",
                           g.dashed ? "dashed" : "line", g.colour, escape(g.name));
-  const auto plot = [&](const char* title, const char* y_name, bool share,
-                        const EpochValue& value) {
-    return curve(runs, groups, title, y_name, share, value);
+  const auto plot = [&](const char* title, const char* y_name, bool share, const EpochValue& value,
+                        Range include = {}) {
+    return curve(runs, groups, title, y_name, share, value, include);
   };
   const std::string html = figures(
       {plot("Test top-1", "top-1, %", true, test_value(&Evaluation::top1)),
@@ -204,8 +272,9 @@ std::string curves(const std::vector<RunData>& runs, const std::vector<Group>& g
             [](const EpochRow& r) { return r.train_loss; }),
        plot("Test loss", "cross entropy", false, test_value(&Evaluation::loss)),
        plot("Effective sample fraction", "(Σp)² ÷ (B Σp²)", false,
-            [](const EpochRow& r) { return r.effective_fraction; }),
-       plot("Weight sum", "Σ p", false, [](const EpochRow& r) { return r.weight_sum; })});
+            [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}),
+       plot("Weight sum", "Σ p", false, [](const EpochRow& r) { return r.weight_sum; },
+            {0.9, 1.1})});
   if (html.empty()) return section("Curves", "curves", note("No run has an epoch yet."));
   return section("Curves", "curves", legend + "</ul>\n" + html);
 }

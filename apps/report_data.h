@@ -43,7 +43,6 @@ struct Metric {
 /// In the order of the tables.
 inline constexpr Metric kMetrics[] = {
     {"top1", "Top-1", &Evaluation::top1, true},
-    {"top5", "Top-5", &Evaluation::top5, true},
     {"balanced", "Balanced", &Evaluation::balanced, true},
     {"worst_class", "Worst class", &Evaluation::worst_class, true},
     {"many", "Many", &Evaluation::many, true},
@@ -52,6 +51,7 @@ inline constexpr Metric kMetrics[] = {
     {"macro_f1", "Macro F1", &Evaluation::macro_f1, true},
     {"auroc", "AUROC", &Evaluation::auroc, true},
     {"auprc", "AUPRC", &Evaluation::auprc, true},
+    {"top5", "Top-5", &Evaluation::top5, true},
     {"ece", "ECE", &Evaluation::ece, true},
     {"loss", "Loss", &Evaluation::loss, false},
 };

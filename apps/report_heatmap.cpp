@@ -26,7 +26,7 @@ Layout layout_of(const HeatMap& map) {
     names = std::max(names, text_width(clipped(name, l.columns), kFontSize));
   l.left = names + 22;
   l.cell = std::clamp((720 - l.left) / n, 15.0, 52.0);
-  l.top = names * 0.72 + 32;  // the names of the columns lean by 45 degrees
+  l.top = names * 0.72 + 16;  // the names of the columns lean by 45 degrees
   l.width = l.left + l.cell * n + names * 0.72 + 4;
   l.height = l.top + l.cell * n + 6;
   return l;
@@ -49,9 +49,9 @@ std::string cell_svg(const HeatMap& map, const Layout& l, size_t row, size_t col
       row == column ? "right" : "wrong", x + 0.5, y + 0.5, l.cell - 1, l.cell - 1, opacity(share),
       tooltip(fmt::format("{} taken for {}: {} of {} ({} %)", map.names[row], map.names[column],
                           count, static_cast<int64_t>(total), percent(share, 1))));
-  if (map.names.size() <= kNumbered && share >= 0.005)
+  if (map.names.size() <= kNumbered && share >= 0.006)
     out += text_svg(x + l.cell / 2, y + l.cell / 2 + 4.5, "middle", percent(share, 0),
-                    opacity(share) > 0.6 ? "class=\"on\"" : "");
+                    opacity(share) > 0.8 ? "class=\"on\"" : "");
   return out + "</g>";
 }
 
@@ -60,7 +60,8 @@ std::string cell_svg(const HeatMap& map, const Layout& l, size_t row, size_t col
 std::string heat_map(const HeatMap& map) {
   const Layout l = layout_of(map);
   std::string out = open_svg(l.width, l.height, map.description) + "<g class=\"names\">";
-  out += text_svg(l.left - 8, l.top - 8, "end", "true ↓  taken for →");
+  out += text_svg(l.left - 8, l.top - 24, "end", "taken for →");
+  out += text_svg(l.left - 8, l.top - 7, "end", "true ↓");
   for (size_t i = 0; i < map.names.size(); i++) {
     const double at = l.cell * (static_cast<double>(i) + 0.5);
     const std::string name = clipped(map.names[i], l.columns);

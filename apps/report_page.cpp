@@ -24,7 +24,9 @@ std::string figure(const Figure& f) {
   if (f.svg.empty()) return {};
   std::string out = f.wide ? "<figure class=\"wide\">" : "<figure>";
   out += "<h3>" + escape(f.title) + "</h3>" + legend_html(f.legend);
-  out += f.wide ? "<div class=\"scroll\" tabindex=\"0\">" + f.svg + "</div>" : f.svg;
+  out += f.wide ? "<div class=\"beside\"><div class=\"scroll\" tabindex=\"0\">" + f.svg + "</div>" +
+                      f.aside_html + "</div>"
+                : f.svg;
   if (!f.caption.empty()) out += "<figcaption>" + escape(f.caption) + "</figcaption>";
   return out + "</figure>\n";
 }
@@ -38,7 +40,10 @@ std::string figures(const std::vector<std::string>& html) {
 std::string table(const Table& t) {
   std::string out = "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr>";
   const auto open = [&](const char* tag, size_t column) {
-    return std::string("<") + tag + (column < t.words ? ">" : " class=\"n\">");
+    return std::string("<") + tag +
+           (column >= t.words ? " class=\"n\">"
+            : column > 0      ? " class=\"w\">"
+                              : ">");
   };
   for (size_t i = 0; i < t.head.size(); i++) out += open("th", i) + escape(t.head[i]) + "</th>";
   out += "</tr></thead><tbody>";

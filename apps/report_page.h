@@ -24,7 +24,8 @@ struct Figure {
   std::string svg;  // html; where it is empty, so is the figure
   std::string caption;
   std::vector<LegendEntry> legend = {};
-  bool wide = false;  // all columns; scrolls on a phone instead of shrinking
+  bool wide = false;            // all columns; scrolls on a phone instead of shrinking
+  std::string aside_html = {};  // beside a wide one
 };
 std::string figure(const Figure& figure);
 /// Two columns where there is room; nothing for no figures.

@@ -1,4 +1,4 @@
-// The sections on one run as a whole: header, results, course of training, settings.
+// The sections on one run as a whole: header, results, settings.
 #include <numeric>
 #include <sstream>
 
@@ -103,55 +103,7 @@ std::string results_row_name(const Metric& m, const RunData& run, const Evaluati
   return name;
 }
 
-Figure losses_figure(const RunData& run) {
-  const auto train = [](const EpochRow& r) { return r.train_loss; };
-  const auto objective = [](const EpochRow& r) { return r.objective; };
-  LineChart chart{.description = "Loss by epoch", .x_name = "epoch", .y_name = "loss"};
-  chart.series = {epoch_series(run, "train", "var(--s8)", false, train, true),
-                  epoch_series(run, "test", "var(--s1)", false, test_value(&Evaluation::loss)),
-                  epoch_series(run, "weighted", "var(--s2)", false, objective)};
-  chart.series.push_back(epoch_series(run, "val", "var(--s4)", false, [](const EpochRow& r) {
-    return r.val ? r.val->loss : kAbsent;
-  }));
-  chart.series.push_back(epoch_series(
-      run, "risk", "var(--s5)", false, [](const EpochRow& r) { return r.kl_objective; }, true));
-  Range all;
-  for (const Series& s : chart.series)
-    for (const Point& p : s.points) all.add(p.y);
-  chart.y.log = all.low > 0 && all.high > 30 * all.low;
-  std::string caption =
-      "Cross entropy, the mean over the samples; weighted: Σ p·l, what a step minimises";
-  if (!chart.series.back().points.empty())
-    caption += "; risk: λ log mean exp(l/λ), what ABSGD minimises in the end";
-  return {"Loss", line_chart(chart), caption + "."};
-}
-
 }  // namespace
-
-EpochValue test_value(double Evaluation::*metric) {
-  return [metric](const EpochRow& row) { return row.test ? (*row.test).*metric : kAbsent; };
-}
-
-std::vector<Point> epoch_points(const RunData& run, const std::string& name, bool share,
-                                const EpochValue& value) {
-  std::vector<Point> points;
-  for (const EpochRow& row : run.epochs) {
-    const double v = value(row);
-    if (std::isnan(v)) continue;
-    points.push_back({static_cast<double>(row.epoch + 1), share ? 100 * v : v,
-                      fmt::format("{}, epoch {}: {}", name, row.epoch + 1,
-                                  share ? percent(v) + " %" : significant(v))});
-  }
-  return points;
-}
-
-Series epoch_series(const RunData& run, const std::string& name, const std::string& colour,
-                    bool share, const EpochValue& value, bool dashed) {
-  Series s{name, colour, epoch_points(run, name, share, value), dashed};
-  if (!s.points.empty())
-    s.name += " " + (share ? decimal(s.points.back().y, 1) : significant(s.points.back().y, 3));
-  return s;
-}
 
 std::string epochs_text(const RunData& run) {
   const int64_t all = run.config.train.epochs;
@@ -177,6 +129,8 @@ std::vector<Setting> settings_of(const Config& config) {
     std::ostringstream text;
     if (const auto* string = node.as_string())
       text << string->get();
+    else if (const auto* number = node.as_floating_point())
+      text << fmt::format("{}", number->get());  // the shortest that is exact
     else
       text << node;
     settings.push_back({key.name, text.str(), key.help});
@@ -194,13 +148,14 @@ std::string run_header(const RunData& run) {
                             epochs_text(run), c.train.seed)) +
          "</p>\n";
   out += tiles(run);
-  out += "<dl class=\"facts\">\n" + fact("Data", data_text(run)) + fact("Model", c.model.name) +
-         fact("Loss", c.loss.name + (c.loss.class_weights == "none"
-                                         ? ""
-                                         : ", class weights " + c.loss.class_weights)) +
-         fact("Risk", risk_text(c.risk)) + fact("Optimiser", optimizer_text(c)) +
-         fact("Training", fmt::format("{}, batches of {}, seed {}", epochs_text(run),
-                                      c.train.batch_size, c.train.seed));
+  out +=
+      "<dl class=\"facts\">\n" + fact("Data", data_text(run)) + fact("Model", c.model.name) +
+      fact("Loss",
+           (c.loss.name == "ce" ? "cross entropy" : c.loss.name) +
+               (c.loss.class_weights == "none" ? "" : ", class weights " + c.loss.class_weights)) +
+      fact("Risk", risk_text(c.risk)) + fact("Optimiser", optimizer_text(c)) +
+      fact("Training", fmt::format("{}, batches of {}, seed {}", epochs_text(run),
+                                   c.train.batch_size, c.train.seed));
   if (!run.epochs.empty() && std::isfinite(run.epochs.back().images_per_s))
     out += fact("Speed", fmt::format("{} images/s in the last epoch",
                                      grouped(std::llround(run.epochs.back().images_per_s))));
@@ -233,50 +188,14 @@ std::string results_section(const RunData& run) {
     if (best_on_test) row.push_back(text(run.best->metrics));
     t.rows.push_back(std::move(row));
   }
-  std::string html = table(t);
-  html += note(std::string("Shares in percent. ") +
-               (best_on_test ? "The best epoch was chosen on the test set itself and flatters the "
-                               "run: quote the final one."
-                             : ""));
-  return section("Results", "results", html);
-}
-
-std::string course_section(const RunData& run) {
-  if (run.epochs.empty())
-    return section("Course of training", "course",
-                   note("metrics.jsonl has no epoch yet, so there are no curves."));
-  LineChart accuracy{
-      .description = "Accuracy by epoch", .x_name = "epoch", .y_name = "accuracy, %"};
-  accuracy.y = {.least = 0, .most = 100};
-  accuracy.series = {
-      epoch_series(
-          run, "train", "var(--s8)", true, [](const EpochRow& r) { return r.train_top1; }, true),
-      epoch_series(run, "test", "var(--s1)", true, test_value(&Evaluation::top1)),
-      epoch_series(run, "balanced", "var(--s3)", true, test_value(&Evaluation::balanced)),
-      epoch_series(run, "val", "var(--s4)", true,
-                   [](const EpochRow& r) { return r.val ? r.val->top1 : kAbsent; })};
-  LineChart lr{
-      .description = "Learning rate by epoch", .x_name = "epoch", .y_name = "learning rate"};
-  lr.series = {epoch_series(run, "lr", "var(--s1)", false, [](const EpochRow& r) { return r.lr; })};
-  LineChart groups{.description = "Accuracy of many-, medium- and few-shot classes by epoch",
-                   .x_name = "epoch",
-                   .y_name = "mean recall, %"};
-  groups.y = {.least = 0, .most = 100};
-  groups.series = {
-      epoch_series(run, "many", "var(--s1)", true, test_value(&Evaluation::many)),
-      epoch_series(run, "medium", "var(--s5)", true, test_value(&Evaluation::medium)),
-      epoch_series(run, "few", "var(--s2)", true, test_value(&Evaluation::few)),
-      epoch_series(run, "worst", "var(--s8)", true, test_value(&Evaluation::worst_class), true)};
-  std::string html =
-      figures({figure({"Accuracy", line_chart(accuracy),
-                       "Top-1 on the training batches as they passed, and on the test set; "
-                       "balanced: the mean of the classes' recalls."}),
-               figure(losses_figure(run)),
-               figure({"Classes by size", line_chart(groups),
-                       "Test recall of the classes with more than 100, 20 to 100 and fewer than 20 "
-                       "training images, and of the worst class."}),
-               figure({"Learning rate", line_chart(lr), ""})});
-  return section("Course of training", "course", html);
+  const std::string words =
+      table(t) +
+      note(std::string("Shares in percent. ") +
+           (best_on_test ? "The best epoch was chosen on the test set itself and flatters the "
+                           "run: quote the final one."
+                         : ""));
+  return section("Results", "results",
+                 figures({"<div>" + words + "</div>\n", accuracy_figure(run)}));
 }
 
 std::string settings_section(const RunData& run) {

@@ -13,7 +13,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-constexpr size_t kMostPoints = 2000, kMostCuts = 200;
+constexpr size_t kMostPoints = 2000, kMostCuts = 200, kBins = 30;
 
 std::string label_name(const RunData& run, int64_t label) {
   return run.class_name(static_cast<size_t>(label));
@@ -64,6 +64,54 @@ Figure scatter_figure(const RunData& run) {
   return {"Weights against losses", scatter_chart(chart), caption, legend};
 }
 
+// How the mean weights are spread, of right and of wrong labels.
+Figure histogram_figure(const RunData& run) {
+  const Samples& s = *run.samples;
+  Range range;
+  for (const double w : s.mean_weight) range.add(w);
+  if (range.empty() || range.low == range.high) return {"", "", ""};
+  const bool log = range.low > 0 && range.high > 8 * range.low;
+  const auto scale = [&](double w) { return log ? std::log(w) : w; };
+  const double low = scale(range.low), width = (scale(range.high) - low) / kBins;
+  std::vector<double> counts[2] = {std::vector<double>(kBins), std::vector<double>(kBins)};
+  double totals[2] = {0, 0};
+  for (size_t i = 0; i < s.index.size(); i++) {
+    if (!std::isfinite(s.mean_weight[i])) continue;
+    const size_t wrong = s.label[i] != s.clean_label[i];
+    const auto bin = static_cast<size_t>((scale(s.mean_weight[i]) - low) / width);
+    counts[wrong][std::min(bin, kBins - 1)]++;
+    totals[wrong]++;
+  }
+  LineChart chart{.description = "Distribution of the mean weights",
+                  .x_name = "mean weight",
+                  .y_name = "samples, %",
+                  .x = {.log = log, .snap = false},
+                  .y = {.least = 0}};
+  chart.include.add(0);
+  chart.labels = false;
+  std::vector<LegendEntry> legend;
+  for (const size_t wrong : {0u, 1u}) {
+    if (totals[wrong] == 0) continue;
+    const std::string name = wrong ? "wrong label" : "right label",
+                      colour = wrong ? "var(--s2)" : "var(--s1)";
+    Series series{name, colour, {}};
+    for (size_t b = 0; b < kBins; b++) {
+      const double centre = low + (static_cast<double>(b) + 0.5) * width,
+                   share = counts[wrong][b] / totals[wrong];
+      series.points.push_back(
+          {log ? std::exp(centre) : centre, 100 * share,
+           fmt::format("{}, weight about {}: {} %", name,
+                       significant(log ? std::exp(centre) : centre, 3), percent(share, 1))});
+    }
+    chart.series.push_back(std::move(series));
+    if (s.wrong_labels()) legend.push_back({name, colour});
+  }
+  return {
+      "Mean weights", line_chart(chart),
+      "Mean over the visits of a sample, in bins of equal width on this axis; 1 is the plain mean.",
+      legend};
+}
+
 // Precision and recall of "a low mean weight says that the label is wrong".
 std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   const Samples& s = *run.samples;
@@ -97,19 +145,19 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   charts.push_back(figure(
       {"Low weights as a sign of wrong labels", line_chart(chart),
        "From the lightest sample (left) to all of them; the dotted line is what chance gives."}));
-  const auto cut =
+  // As many as there are wrong labels, and those of equal weight.
+  auto cut =
       std::ranges::find_if(r.curve, [&](const Ranking::Cut& c) { return c.flagged >= total; });
-  return table(
-      {.head = {"“A low mean weight says: wrong label”", ""},
-       .rows = {{"AUROC (0.5: chance)", decimal(r.auroc, 4)},
-                {"Average precision", decimal(r.average_precision, 4)},
-                {fmt::format("Precision among the {} lightest samples, %",
-                             grouped(static_cast<int64_t>(cut->flagged))),
-                 percent(cut->precision, 1)},
-                {"Recall there, %", percent(cut->recall, 1)},
-                {"Wrong labels",
-                 fmt::format("{} of {} ({} %)", grouped(static_cast<int64_t>(total)),
-                             grouped(static_cast<int64_t>(s.index.size())), percent(share, 1))}}});
+  if (cut == r.curve.end()) --cut;  // samples that were never visited are not ranked
+  return table({.head = {"“A low mean weight says: wrong label”", ""},
+                .rows = {{"AUROC (0.5: chance)", decimal(r.auroc, 4)},
+                         {"Average precision", decimal(r.average_precision, 4)},
+                         {fmt::format("Precision among the {} lightest samples, %",
+                                      grouped(static_cast<int64_t>(cut->flagged))),
+                          percent(cut->precision, 1)},
+                         {"Recall there, %", percent(cut->recall, 1)},
+                         {"Wrong labels", grouped(static_cast<int64_t>(total))},
+                         {"Their share, %", percent(share, 1)}}});
 }
 
 std::string gallery(const RunData& run, const Thumbnails& thumbnails, const std::string& title) {
@@ -143,9 +191,12 @@ std::string samples_section(const RunData& run) {
     return section("Samples", "samples",
                    note("No weights of single samples: there is no samples.safetensors."));
   const Samples& s = *run.samples;
-  std::vector<std::string> charts = {figure(scatter_figure(run))};
+  std::vector<std::string> charts = {figure(scatter_figure(run)), figure(histogram_figure(run))};
   std::string html;
-  if (s.wrong_labels()) html += noise_html(run, charts);
+  if (s.wrong_labels()) {
+    const std::string found = noise_html(run, charts);
+    charts.push_back("<div>" + found + "</div>\n");
+  }
   Range weights;
   for (const double w : s.mean_weight) weights.add(w);
   if (weights.low == weights.high)

@@ -14,11 +14,13 @@ namespace fulcrum::apps {
 
 // ---- one run ----
 
-/// Title, what was trained, the main figures: report_run.cpp, as the next three.
+/// Title, what was trained, the main figures: report_run.cpp.
 std::string run_header(const RunData& run);
 /// Final and best metrics.
 std::string results_section(const RunData& run);
-/// Accuracy, loss, learning rate by epoch.
+/// The curves of the accuracy, beside the table of results: report_course.cpp.
+std::string accuracy_figure(const RunData& run);
+/// Loss, classes by size, learning rate, speed by epoch.
 std::string course_section(const RunData& run);
 /// Settings that are not the default, all settings, the environment.
 std::string settings_section(const RunData& run);

@@ -7,14 +7,14 @@ namespace fulcrum::apps {
 inline constexpr const char* kReportStyle = R"CSS(
 :root {
   color-scheme: light;
-  --paper: #fcfcfa; --panel: #f3f4f1; --ink: #1d232a; --muted: #5a6570; --rule: #d9dcd8; --grid: #e6e8e4;
+  --paper: #fcfcfa; --panel: #f3f4f1; --ink: #1d232a; --muted: #5a6570; --rule: #d9dcd8; --grid: #e6e8e4; --shade: rgb(0 0 0 / .16);
   --s1: #1769aa; --s2: #c8500a; --s3: #0b8562; --s4: #a84a8c; --s5: #8f6b00; --s6: #2b8fc4; --s7: #6554b5;
   --s8: #77818b;
 }
 @media screen and (prefers-color-scheme: dark) {
   :root {
     color-scheme: dark;
-    --paper: #15191e; --panel: #1e242a; --ink: #e6e9ec; --muted: #9ba6b1; --rule: #343c45; --grid: #2a3138;
+    --paper: #15191e; --panel: #1e242a; --ink: #e6e9ec; --muted: #9ba6b1; --rule: #343c45; --grid: #2a3138; --shade: rgb(0 0 0 / .6);
     --s1: #62aef0; --s2: #ff9250; --s3: #3ec79c; --s4: #e293c6; --s5: #dcb847; --s6: #86d3fb; --s7: #aea1f2;
     --s8: #98a3ae;
   }
@@ -26,6 +26,7 @@ body {
   font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
   font-variant-numeric: tabular-nums;
 }
+svg, img { break-inside: avoid; }
 main { max-width: 1080px; margin: 0 auto; padding: 48px 32px 72px; }
 h1, h2 { font-family: Charter, "Bitstream Charter", "Sitka Text", Cambria, Georgia, "DejaVu Serif", serif; font-weight: 600; }
 h1 { font-size: 2.1rem; line-height: 1.15; margin: 0 0 10px; overflow-wrap: anywhere; letter-spacing: -0.01em; }
@@ -57,8 +58,15 @@ figcaption { margin-top: 6px; max-width: 46em; }
 figure { margin: 0; min-width: 0; }
 figure.wide { grid-column: 1 / -1; }
 figure svg { display: block; width: 100%; height: auto; overflow: visible; }
-figure.wide svg { max-width: 820px; }
-.scroll { overflow-x: auto; max-width: 100%; }
+figure.wide svg { max-width: 760px; }
+.beside { display: flex; flex-wrap: wrap; gap: 24px 40px; align-items: center; }
+.beside > :first-child { flex: 1 1 600px; min-width: 0; }
+/* Shadows at the edges past which there is more. */
+.scroll { overflow-x: auto; max-width: 100%;
+  background: linear-gradient(90deg, var(--paper) 30%, transparent) left / 40px 100% no-repeat local,
+    linear-gradient(270deg, var(--paper) 30%, transparent) right / 40px 100% no-repeat local,
+    linear-gradient(90deg, var(--shade), transparent) left / 12px 100% no-repeat scroll,
+    linear-gradient(270deg, var(--shade), transparent) right / 12px 100% no-repeat scroll; }
 .scroll:focus-visible { outline: 2px solid var(--s1); outline-offset: 2px; }
 svg text { font-size: 12px; fill: var(--ink); font-family: inherit; }
 .ticks text, .names text { fill: var(--muted); }
@@ -100,12 +108,14 @@ th:last-child, td:last-child { padding-right: 2px; }
 thead th { color: var(--muted); border-bottom-color: var(--rule); white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; }
 tr.strong > * { font-weight: 600; }
-td { min-width: 4em; max-width: 34em; overflow-wrap: anywhere; }
-tbody th { max-width: 22em; overflow-wrap: break-word; }
+td { min-width: 4em; }
+.w:last-child { min-width: 15em; }
+tbody th { min-width: 8em; }
+td, tbody th { max-width: 26em; overflow-wrap: break-word; }
 details { margin: 20px 0; }
 summary { cursor: pointer; color: var(--s1); }
 pre { background: var(--panel); border-radius: 6px; padding: 14px 16px; overflow-x: auto; font-size: .82rem; line-height: 1.5; }
-.samples { list-style: none; margin: 12px 0 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(100px, 1fr)); gap: 18px 14px; }
+.samples { list-style: none; margin: 12px 0 0; padding: 0; display: grid; grid-template-columns: repeat(auto-fill, minmax(112px, 1fr)); gap: 18px 14px; }
 .samples li { font-size: .78rem; line-height: 1.35; color: var(--muted); min-width: 0; }
 .samples img { display: block; width: 76px; height: 76px; object-fit: contain; image-rendering: pixelated; background: var(--panel); border-radius: 4px; margin-bottom: 5px; }
 .samples b { display: block; color: var(--ink); font-weight: 600; overflow-wrap: anywhere; }
@@ -124,6 +134,8 @@ footer { margin-top: 72px; border-top: 1px solid var(--rule); padding-top: 14px;
   .facts > div { flex-direction: column; gap: 0; }
   .facts dt { flex: none; }
   td, th { padding-right: 16px; }
+  .samples { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 14px 8px; }
+  .samples img { max-width: 100%; }
 }
 @media print {
   main { max-width: none; padding: 0; }

@@ -22,7 +22,7 @@ double nice_step(double span, int count) {
 
 std::string tick_text(double value, double step) {
   const double size = std::abs(value);
-  if (size >= 1e6 || (size > 0 && step < 1e-4)) return significant(value, 3);
+  if (size >= 1e6 || (size > 0 && size < 1e-3)) return significant(value, 3);
   if (size >= 1e4) return grouped(std::llround(value));
   return decimal(value, std::max(0, static_cast<int>(std::ceil(-std::log10(step) - 1e-6))));
 }
@@ -47,7 +47,7 @@ std::vector<Tick> log_ticks(double low, double high) {
     for (const double f : factors) {
       const double v = f * std::pow(10, e);
       if (v < low * 0.9999 || v > high * 1.0001) continue;
-      ticks.push_back({v, v >= 1e4 && v < 1e6 ? grouped(std::llround(v)) : significant(v, 3)});
+      ticks.push_back({v, v >= 1e3 && v < 1e6 ? grouped(std::llround(v)) : significant(v, 3)});
     }
   return ticks;
 }
@@ -156,7 +156,8 @@ std::string LabelPlacer::place(double x, double y, const std::string& label) {
   };
   constexpr Place kPlaces[] = {{8, 4, "start"},   {-8, 4, "end"},   {0, -9, "middle"},
                                {0, 18, "middle"}, {6, -6, "start"}, {6, 15, "start"},
-                               {-6, -6, "end"},   {-6, 15, "end"}};
+                               {-6, -6, "end"},   {-6, 15, "end"},  {4, 21, "end"},
+                               {-4, 21, "start"}, {4, -14, "end"},  {-4, -14, "start"}};
   for (const Place& p : kPlaces) {
     const std::string anchor = p.anchor;
     const double start = x + p.dx - (anchor == "end" ? w : anchor == "middle" ? w / 2 : 0);

@@ -20,6 +20,13 @@ std::string with_minus(std::string text) {
   return text.starts_with('-') ? "−" + text.substr(1) : text;
 }
 
+std::string superscript(int exponent) {
+  constexpr const char* kDigits[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
+  std::string out = exponent < 0 ? "⁻" : "";
+  for (const char c : std::to_string(std::abs(exponent))) out += kDigits[c - '0'];
+  return out;
+}
+
 }  // namespace
 
 std::string escape(std::string_view text) {
@@ -63,7 +70,14 @@ std::string percent(double share, int decimals) {
 
 std::string significant(double value, int digits) {
   if (!std::isfinite(value)) return decimal(value, 0);
-  return with_minus(fmt::format("{:.{}g}", value, digits));
+  const std::string text = fmt::format("{:.{}g}", value, digits);
+  const size_t e = text.find('e');
+  if (e == std::string::npos) return with_minus(text);
+  const std::string mantissa = text.substr(0, e);
+  const std::string factor = mantissa == "1"    ? ""
+                             : mantissa == "-1" ? "−"
+                                                : with_minus(mantissa) + "·";
+  return factor + "10" + superscript(std::stoi(text.substr(e + 1)));
 }
 
 std::string grouped(int64_t count) {

@@ -19,7 +19,8 @@ inline constexpr const char* kUndefined = "–";
 std::string escape(std::string_view text);
 /// A share as a percentage, without the sign; "–" for NaN.
 std::string percent(double share, int decimals = 2);
-/// With so many significant digits, and a true minus; "–" for NaN, "∞" for infinity.
+/// With so many significant digits, a true minus and powers as "2·10⁻⁵"; "–" for NaN, "∞" for
+/// infinity.
 std::string significant(double value, int digits = 4);
 /// With so many decimals, and a true minus.
 std::string decimal(double value, int decimals);

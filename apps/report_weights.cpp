@@ -140,49 +140,42 @@ std::string class_figures(const RunData& run) {
                   figure(dumbbell_figure(run, *last, classes, samples))});
 }
 
-bool varies(const std::vector<Point>& points) {
-  return std::ranges::any_of(points, [&](const Point& p) { return p.y != points.front().y; });
+std::string curve_of(const RunData& run, const std::string& title, const std::string& y_name,
+                     const std::string& caption, const EpochValue& value, Range include,
+                     std::optional<double> reference) {
+  LineChart chart{.description = title + " by epoch", .x_name = "epoch", .y_name = y_name};
+  chart.include = include;
+  chart.reference = reference;
+  chart.series = {epoch_series(run, title, "var(--s1)", false, value)};
+  if (const auto& points = chart.series[0].points; !points.empty())
+    chart.series[0].name = significant(points.back().y, 3);
+  return figure({title, line_chart(chart), caption});
 }
 
 }  // namespace
 
 std::string weights_section(const RunData& run) {
   if (run.epochs.empty()) return {};
-  const auto chart = [&](const std::string& title, const std::string& y_name,
-                         const std::string& caption, EpochValue value, AxisOptions y,
-                         std::optional<double> reference) {
-    LineChart c{.description = title + " by epoch", .x_name = "epoch", .y_name = y_name};
-    c.y = y;
-    c.reference = reference;
-    c.series = {epoch_series(run, title, "var(--s1)", false, value)};
-    if (const auto& points = c.series[0].points; !points.empty())
-      c.series[0].name = significant(points.back().y, 3);
-    return figure({title, line_chart(c), caption});
-  };
-  const auto inverse = epoch_points(run, "", false, [](const EpochRow& r) { return r.inv_lambda; });
-  std::vector<std::string> parts = {
-      chart(
-          "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
-          "1 where all samples of a batch weigh the same, 1/B where one has all the weight.",
-          [](const EpochRow& r) { return r.effective_fraction; }, {.least = 0, .most = 1}, 1),
-      chart(
-          "Weight sum", "Σ p",
-          "The mean over the batches; 1 in the plain mean. Under ABSGD it says how hard the "
-          "batches are "
-          "against the moving average u.",
-          [](const EpochRow& r) { return r.weight_sum; }, {}, 1),
-      chart(
-          "Moving average", "log u",
-          "log u at the end of each epoch: with λ > 0 it falls as the losses do.",
-          [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt)};
-  if (varies(inverse))
-    parts.push_back(chart(
-        "Inverse temperature", "1 / λ", "0 is the plain mean.",
-        [](const EpochRow& r) { return r.inv_lambda; }, {}, std::nullopt));
-  std::string html = figures(parts);
-  if (!inverse.empty() && !varies(inverse) && inverse.front().y != 0)
-    html = paragraph(fmt::format("λ was {} in every epoch.", significant(1 / inverse.front().y))) +
-           html;
+  const std::string html = figures(
+      {curve_of(
+           run, "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
+           "1 where all samples of a batch weigh the same, 1/B where one has all the weight.",
+           [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}, 1),
+       curve_of(
+           run, "Weight sum", "Σ p",
+           "The mean over the batches: 1 in the plain mean. Under ABSGD it says how hard the "
+           "batches "
+           "are against the moving average u.",
+           [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1}, 1),
+       curve_of(
+           run, "Inverse temperature", "1 / λ",
+           "0 is the plain mean, above it large losses weigh more, below it small ones.",
+           [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt),
+       curve_of(
+           run, "Moving average", "log u",
+           "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
+           "> 0.",
+           [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt)});
   return section("Weights", "weights", html + class_figures(run));
 }
 
