@@ -78,7 +78,11 @@ std::string row_marks(const RowChart& chart, const RowChart::Row& row, const Fra
     const std::string look = chart.colours.empty()
                                  ? (k == 0 ? "class=\"from\"" : "class=\"to\"")
                                  : fmt::format("style=\"fill:{}\"", chart.colours[k]);
-    out += fmt::format("<circle {} cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"4.5\"/>", look, xs[k], y);
+    // Smaller and smaller, so that equal values stay visible.
+    const double r = chart.colours.empty()
+                         ? 4.5
+                         : 6 - 3 * static_cast<double>(k) / static_cast<double>(xs.size());
+    out += fmt::format("<circle {} cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\"/>", look, xs[k], y, r);
   }
   return out;
 }

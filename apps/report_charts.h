@@ -28,7 +28,7 @@ struct Series {
 };
 
 struct LineChart {
-  std::string description, x_name, y_name;
+  std::string description = {}, x_name = {}, y_name = {};
   AxisOptions x = {.whole = true, .snap = false}, y = {};
   std::vector<Series> series = {};
   /// Names at the ends of the lines; a legend outside of the chart replaces them.
@@ -48,7 +48,7 @@ struct Mark {
 };
 
 struct ScatterChart {
-  std::string description, x_name, y_name;
+  std::string description = {}, x_name = {}, y_name = {};
   AxisOptions x = {}, y = {};
   std::vector<Mark> marks = {};
   bool small = false;  // many, half transparent points
@@ -63,7 +63,7 @@ struct RowChart {
     std::vector<double> values;
     std::string title;
   };
-  std::string description, x_name;
+  std::string description = {}, x_name = {};
   AxisOptions x = {};
   std::vector<std::string> colours = {};  // values of CSS, one a value of a row
   std::vector<Row> rows = {};

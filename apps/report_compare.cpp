@@ -24,7 +24,7 @@ const std::set<std::string> kIncidental = {"train.seed",        "train.output", 
 // Runs that differ in the seed alone, in the order of the first of each.
 struct Group {
   std::vector<size_t> runs;
-  std::string name, colour;
+  std::string stem, name, colour;  // the name counts the seeds
   bool dashed;
 };
 
@@ -60,10 +60,11 @@ std::string settings_name(const SettingsTable& settings, size_t run) {
 void name_groups(std::vector<Group>& groups, const std::vector<RunData>& runs,
                  const SettingsTable& settings) {
   std::map<std::string, int> uses;
-  for (Group& g : groups) uses[g.name = common_name(runs, g.runs)]++;
+  for (Group& g : groups) uses[g.stem = common_name(runs, g.runs)]++;
   for (Group& g : groups) {
-    if (g.name.empty() || uses[g.name] > 1) g.name = settings_name(settings, g.runs[0]);
-    if (g.name.empty()) g.name = "all";
+    if (g.stem.empty() || uses[g.stem] > 1) g.stem = settings_name(settings, g.runs[0]);
+    if (g.stem.empty()) g.stem = "all";
+    g.name = g.stem;
     if (g.runs.size() > 1) g.name += fmt::format(" ({} seeds)", g.runs.size());
   }
 }
@@ -143,7 +144,7 @@ std::string results(const std::vector<RunData>& runs, const std::vector<Group>& 
     }
     if (finals.size() < 2) continue;
     means = true;
-    std::vector<std::string> row = {g.name + ", mean ± sd", fmt::format("n = {}", finals.size()),
+    std::vector<std::string> row = {g.stem + ", mean ± sd", fmt::format("n = {}", finals.size()),
                                     ""};
     for (const Metric& m : metrics) {
       std::vector<double> values;

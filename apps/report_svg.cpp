@@ -38,7 +38,7 @@ std::vector<Tick> log_ticks(double low, double high) {
   const double decades = std::log10(high / low);
   if (decades < 0.8) return linear_ticks(low, high, nice_step(high - low, 4));
   const std::vector<double> factors = decades < 1.6   ? std::vector<double>{1, 2, 5}
-                                      : decades < 3.2 ? std::vector<double>{1, 3}
+                                      : decades < 3.5 ? std::vector<double>{1, 3}
                                                       : std::vector<double>{1};
   const int every = std::max(1, static_cast<int>(decades / 6));
   std::vector<Tick> ticks;
