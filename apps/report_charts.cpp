@@ -99,7 +99,7 @@ std::string line_chart(const LineChart& chart) {
     if (s.points.empty()) continue;
     for (const Point& p : s.points) x.add(p.x), y.add(p.y);
     if (chart.labels)
-      label_width = std::max(label_width, 1.08 * text_width(s.name, kFontSize) + 10);
+      label_width = std::max(label_width, 1.3 * text_width(s.name, kFontSize) + 10);
     total += s.points.size();
     series.push_back(std::move(s));
   }

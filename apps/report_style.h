@@ -110,7 +110,7 @@ thead th { color: var(--muted); border-bottom-color: var(--rule); white-space: n
 tr.strong > * { font-weight: 600; }
 td { min-width: 4em; }
 .w:last-child { min-width: 15em; }
-tbody th { min-width: 8em; }
+tbody th { min-width: 9.5em; }
 td, tbody th { max-width: 26em; overflow-wrap: break-word; }
 details { margin: 20px 0; }
 summary { cursor: pointer; color: var(--s1); }
