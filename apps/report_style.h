@@ -40,9 +40,9 @@ p { max-width: 46em; margin: 0 0 14px; overflow-wrap: anywhere; }
 .note { border-left: 3px solid var(--rule); padding-left: 12px; margin: 14px 0; }
 figcaption { margin-top: 6px; max-width: 46em; }
 
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 1px; margin: 28px 0;
+.tiles { display: flex; flex-wrap: wrap; gap: 1px; margin: 28px 0;
   background: var(--rule); border: 1px solid var(--rule); border-radius: 8px; overflow: hidden; }
-.tiles > div { background: var(--paper); padding: 14px 16px; }
+.tiles > div { flex: 1 1 150px; background: var(--paper); padding: 14px 16px; }
 .tiles dt { color: var(--muted); font-size: .8rem; }
 .tiles dd { margin: 0; }
 .tiles dd.value { font-size: 1.7rem; line-height: 1.25; font-weight: 600; letter-spacing: -0.01em; }
@@ -127,9 +127,7 @@ footer { margin-top: 72px; border-top: 1px solid var(--rule); padding-top: 14px;
   h1 { font-size: 1.65rem; }
   h2 { margin-top: 48px; }
   svg text { font-size: 13px; }
-  .tiles { grid-template-columns: repeat(2, 1fr); }
-  .tiles > div { padding: 12px; }
-  .tiles > div:last-child:nth-child(odd) { grid-column: 1 / -1; }
+  .tiles > div { flex-basis: 40%; padding: 12px; }
   figure.wide svg { min-width: 620px; }
   .facts > div { flex-direction: column; gap: 0; }
   .facts dt { flex: none; }

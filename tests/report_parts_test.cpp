@@ -197,6 +197,14 @@ TEST(ReportPng, IsWhatZlibMakesWithoutCompression) {
             "AAoUHgBoAD3oDLuDAAAAAElFTkSuQmCC");
 }
 
+TEST(ReportPng, ManyBytesTakeSeveralBlocks) {
+  const std::vector<uint8_t> white(300 * 300, 255);
+  const std::string png = encode_png(white.data(), 300, 300, 1);
+  // Signature, IHDR, IDAT with the zlib header, two blocks, Adler-32 (Python's zlib.adler32), IEND.
+  EXPECT_EQ(png.size(), 8u + 25 + 12 + 2 + 2 * 5 + 300 * 301 + 4 + 12);
+  EXPECT_EQ(png.substr(png.size() - 12 - 4 - 4, 4), big_endian({0xda4544f3u}));
+}
+
 TEST(ReportPng, LargeImagesAreAveraged) {
   std::vector<uint8_t> large(130 * 100, 40);
   const std::string uri = png_data_uri(large.data(), 130, 100, 1);
