@@ -141,6 +141,21 @@ TEST(Report, ToleratesATornLastLine) {
   EXPECT_LACKS(report_of({dir / "run"}), "is incomplete");
 }
 
+TEST(Report, ClassesOfAboutOneSizeHaveBars) {
+  const TempDir dir;
+  write_run(dir / "run");
+  EXPECT_HAS(report_of({dir / "run"}), "Accuracy by class size");
+  std::string data = read_text(dir / "run" / "data.json");
+  const std::string counts = "\"train_counts\":[1000,500,333]";
+  ASSERT_NE(data.find(counts), std::string::npos) << data;
+  data.replace(data.find(counts), counts.size(), "\"train_counts\":[1000,1010,990]");
+  write_text(dir / "run" / "data.json", data);
+  const std::string page = report_of({dir / "run"});
+  expect_sound(page);
+  EXPECT_LACKS(page, "Accuracy by class size");
+  EXPECT_EQ(count(page, "class=\"bar\""), 3u);
+}
+
 TEST(Report, WrongLabels) {
   const TempDir dir;
   write_run(dir / "run", {.noise = true});
