@@ -6,6 +6,7 @@
 
 #include <fulcrum/core/autograd.h>
 
+#include "apps/report/report.h"
 #include "apps/stop.h"
 
 namespace fulcrum::apps {
@@ -73,6 +74,7 @@ TrainOutcome Trainer::run() {
   }
   const nlohmann::json done = result();
   run_.finish(done);
+  write_page();
   return {kExitDone, done};
 }
 
@@ -89,6 +91,7 @@ TrainOutcome Trainer::stopped() {
     return {kExitNonFinite, {}};
   }
   save();
+  write_page();
   progress_.print(fmt::format("stopped by signal {} at epoch {} step {}; continue with --resume {}",
                               static_cast<int>(stop_signal), state_.progress.epoch + 1,
                               state_.progress.batch, run_.path().string()));
@@ -300,6 +303,14 @@ void Trainer::keep_if_best(const nlohmann::json& chosen, const nlohmann::json& t
 
 void Trainer::save() {
   save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum);
+}
+
+void Trainer::write_page() {
+  try {
+    write_report({run_.path()}, run_ / "report.html");
+  } catch (const Error& e) {
+    progress_.print(fmt::format("warning: no report: {}", e.what()));
+  }
 }
 
 }  // namespace fulcrum::apps

@@ -60,6 +60,8 @@ class Trainer {
   nlohmann::json result() const;
   TrainOutcome stopped();
   void save();
+  /// report.html; what goes wrong there does not spoil the run.
+  void write_page();
 
   Config config_;
   RunDirectory run_;

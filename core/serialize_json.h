@@ -1,5 +1,5 @@
 // A small strict JSON reader for the header of a safetensors file: objects, strings and lists of
-// non-negative integers. Internal to serialize.cpp.
+// non-negative integers. Internal to serialize.cpp; apps/report/text.cpp takes its UTF-8.
 //
 //   header_json::Reader json(text, "[load_tensors] model.safetensors");
 //   json.object([&](const std::string& key) { values[key] = json.string(); });

@@ -1,0 +1,81 @@
+// The charts of the report, as SVG.
+//
+//   line_chart({.description = "Accuracy by epoch", .x_name = "epoch", .y_name = "top-1, %",
+//               .x = {.whole = true}, .series = {{"train", "--s8", points}}});
+//
+// A chart without a finite point is an empty string. Names and tooltips are escaped here.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/report/svg.h"
+
+namespace fulcrum::apps {
+
+struct Point {
+  double x, y;
+  std::string title;
+};
+
+struct Series {
+  std::string name;
+  std::string colour;  // a value of CSS
+  std::vector<Point> points;
+  bool dashed = false;
+};
+
+struct LineChart {
+  std::string description = {}, x_name = {}, y_name = {};
+  AxisOptions x = {.whole = true, .snap = false}, y = {};
+  std::vector<Series> series = {};
+  /// Names at the ends of the lines; a legend outside of the chart replaces them.
+  bool labels = true;
+  /// What the vertical axis shows at least.
+  Range include = {};
+  /// A dotted line across, which the axis then includes.
+  std::optional<double> reference = {};
+};
+std::string line_chart(const LineChart& chart);
+
+struct Mark {
+  double x, y;
+  std::string title;
+  std::string label;
+  bool cross = false;  // in the second colour
+};
+
+struct ScatterChart {
+  std::string description = {}, x_name = {}, y_name = {};
+  AxisOptions x = {}, y = {};
+  std::vector<Mark> marks = {};
+  bool small = false;  // many, half transparent points
+};
+std::string scatter_chart(const ScatterChart& chart);
+
+/// A row per name: one value as a bar from zero, two as a ring and a dot (before and after),
+/// several as dots in the colours; joined by a line.
+struct RowChart {
+  struct Row {
+    std::string name;
+    std::vector<double> values;
+    std::string title;
+  };
+  std::string description = {}, x_name = {};
+  AxisOptions x = {};
+  std::vector<std::string> colours = {};  // values of CSS, one a value of a row
+  std::vector<Row> rows = {};
+};
+std::string row_chart(const RowChart& chart);
+
+/// counts [n][n]: true class by predicted class; rows are shown as shares of their sum.
+struct HeatMap {
+  std::string description;
+  std::vector<std::string> names = {};
+  std::vector<std::vector<int64_t>> counts = {};
+};
+std::string heat_map(const HeatMap& map);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,54 @@
+// The page around the charts: figures, tables, sections, the style sheet.
+//
+//   std::string body = section("Results", "results", table({{"Metric", "%"}, {{"Top-1", "87.31"}}})
+//   +
+//                              figures({figure({"Accuracy", svg, "Each epoch."})}));
+//   std::string html = page("runs/absgd", body);
+//
+// Texts are escaped here, but where a name says html.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace fulcrum::apps {
+
+struct LegendEntry {
+  std::string name;
+  std::string colour;         // a value of CSS
+  std::string kind = "line";  // line, dashed, dot or cross
+};
+
+struct Figure {
+  std::string title;
+  std::string svg;  // html; where it is empty, so is the figure
+  std::string caption;
+  std::vector<LegendEntry> legend = {};
+  bool wide = false;            // all columns; scrolls on a phone instead of shrinking
+  std::string aside_html = {};  // beside a wide one
+};
+std::string figure(const Figure& figure);
+/// Two columns where there is room; nothing for no figures.
+std::string figures(const std::vector<std::string>& html);
+
+struct Table {
+  std::vector<std::string> head;
+  std::vector<std::vector<std::string>> rows = {};
+  /// Columns from the left that are words; the others are numbers.
+  size_t words = 1;
+  /// Rows set apart as summaries.
+  std::vector<size_t> strong = {};
+};
+std::string table(const Table& table);
+
+std::string section(const std::string& title, const std::string& id, const std::string& html);
+std::string subheading(const std::string& title);
+std::string paragraph(const std::string& text);
+/// What is left out, and why.
+std::string note(const std::string& text);
+std::string details(const std::string& summary, const std::string& html);
+
+/// The whole file.
+std::string page(const std::string& title, const std::string& body_html);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,182 @@
+// The section on what the risk did in the course of training.
+#include <algorithm>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "apps/report/page.h"
+#include "apps/report/sections.h"
+#include "apps/report/text.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+constexpr size_t kMostClasses = 12;  // in a chart
+
+// Between the colours of the largest and of the smallest class.
+std::string ramp(size_t rank, size_t count) {
+  const size_t share = count < 2 ? 0 : 100 * rank / (count - 1);
+  return fmt::format("color-mix(in oklab, var(--s2) {}%, var(--s1))", share);
+}
+
+const EpochRow* last_with_shares(const RunData& run) {
+  for (auto row = run.epochs.rbegin(); row != run.epochs.rend(); ++row)
+    if (!row->class_weight_share.empty()) return &*row;
+  return nullptr;
+}
+
+// Share of the training samples, NaN where unknown or none.
+std::vector<double> sample_shares(const RunData& run) {
+  std::vector<double> shares(run.classes(), kAbsent);
+  double total = 0;
+  for (size_t c = 0; c < shares.size(); c++) total += static_cast<double>(run.class_size(c));
+  for (size_t c = 0; c < shares.size(); c++)
+    if (run.class_size(c) > 0) shares[c] = static_cast<double>(run.class_size(c)) / total;
+  return shares;
+}
+
+// The classes whose share of the weight differs most from their share of the samples (without
+// those: the largest shares), by size.
+std::vector<size_t> interesting_classes(const RunData& run, const std::vector<double>& weight,
+                                        const std::vector<double>& samples) {
+  std::vector<size_t> classes(weight.size());
+  std::iota(classes.begin(), classes.end(), size_t{0});
+  const auto interest = [&](size_t c) {
+    if (std::isnan(weight[c])) return -1.0;
+    if (!run.data) return weight[c];
+    return samples[c] > 0 && weight[c] > 0 ? std::abs(std::log(weight[c] / samples[c])) : -1.0;
+  };
+  std::ranges::stable_sort(classes, std::greater<>{}, interest);
+  if (classes.size() > kMostClasses) classes.resize(kMostClasses);
+  std::ranges::sort(classes);
+  std::ranges::stable_sort(classes, std::greater<>{}, [&](size_t c) { return run.class_size(c); });
+  return classes;
+}
+
+std::string which(const RunData& run, const std::vector<size_t>& classes) {
+  if (classes.size() == run.classes()) return "";
+  return fmt::format(" Shown are the {} of {} classes in which the two differ most.",
+                     classes.size(), run.classes());
+}
+
+Figure ratio_figure(const RunData& run, const std::vector<size_t>& classes,
+                    const std::vector<double>& samples) {
+  LineChart chart{.description = "Weight of each class relative to its number of samples, by epoch",
+                  .x_name = "epoch",
+                  .y_name = "share of weight ÷ share of samples"};
+  chart.reference = 1;
+  Range all;
+  for (size_t i = 0; i < classes.size(); i++) {
+    const size_t c = classes[i];
+    const auto ratio = [&](const EpochRow& r) {
+      return r.class_weight_share.empty() ? kAbsent : r.class_weight_share[c] / samples[c];
+    };
+    Series s{clipped(run.class_name(c), 12), ramp(i, classes.size()),
+             epoch_points(run, run.class_name(c), false, ratio)};
+    for (const Point& p : s.points) all.add(p.y);
+    chart.series.push_back(std::move(s));
+  }
+  chart.y.log = all.low > 0 && all.high > 4 * all.low;
+  return {"Weight of the classes", line_chart(chart),
+          "1 is the plain mean; a class at 2 moves the model as if it had twice its samples. Blue: "
+          "many samples, "
+          "orange: few." +
+              which(run, classes)};
+}
+
+Figure share_figure(const RunData& run, const std::vector<size_t>& classes) {
+  LineChart chart{.description = "Share of each class in the weight, by epoch",
+                  .x_name = "epoch",
+                  .y_name = "share of Σ p, %"};
+  for (size_t i = 0; i < classes.size(); i++) {
+    const size_t c = classes[i];
+    const auto share = [&](const EpochRow& r) {
+      return r.class_weight_share.empty() ? kAbsent : r.class_weight_share[c];
+    };
+    chart.series.push_back({clipped(run.class_name(c), 12), ramp(i, classes.size()),
+                            epoch_points(run, run.class_name(c), true, share)});
+  }
+  return {"Weight of the classes", line_chart(chart),
+          "Share of the classes in the sum of the weights of an epoch."};
+}
+
+Figure dumbbell_figure(const RunData& run, const EpochRow& last, const std::vector<size_t>& classes,
+                       const std::vector<double>& samples) {
+  RowChart chart{.description = "Share of the samples and of the weight by class",
+                 .x_name = "share, %",
+                 .x = {},
+                 .rows = {}};
+  Range all;
+  for (const size_t c : classes) {
+    const double weight = last.class_weight_share[c];
+    chart.rows.push_back({run.class_name(c),
+                          {100 * samples[c], 100 * weight},
+                          fmt::format("{}: {} % of the samples, {} % of the weight",
+                                      run.class_name(c), percent(samples[c]), percent(weight))});
+    all.add(samples[c]), all.add(weight);
+  }
+  chart.x.log = all.low > 0 && all.high > 10 * all.low;
+  if (!chart.x.log) chart.x.least = 0;
+  return {
+      "From samples to weight",
+      row_chart(chart),
+      fmt::format("Each class's share of the training samples and of the weight in epoch {}.",
+                  last.epoch + 1),
+      {{"share of the samples", "var(--s8)", "ring"}, {"share of the weight", "var(--s1)", "dot"}}};
+}
+
+std::string class_figures(const RunData& run) {
+  const EpochRow* last = last_with_shares(run);
+  if (!last) return note("No weights by class: metrics.jsonl has no class_weight_share.");
+  const auto samples = sample_shares(run);
+  const auto classes = interesting_classes(run, last->class_weight_share, samples);
+  if (!run.data)
+    return figures({figure(share_figure(run, classes))}) +
+           note(
+               "There is no data.json, so the weight cannot be compared with the size of the "
+               "classes.");
+  return figures({figure(ratio_figure(run, classes, samples)),
+                  figure(dumbbell_figure(run, *last, classes, samples))});
+}
+
+std::string curve_of(const RunData& run, const std::string& title, const std::string& y_name,
+                     const std::string& caption, const EpochValue& value, Range include,
+                     std::optional<double> reference) {
+  LineChart chart{.description = title + " by epoch", .x_name = "epoch", .y_name = y_name};
+  chart.include = include;
+  chart.reference = reference;
+  chart.series = {epoch_series(run, title, "var(--s1)", false, value)};
+  if (const auto& points = chart.series[0].points; !points.empty())
+    chart.series[0].name = significant(points.back().y, 3);
+  return figure({title, line_chart(chart), caption});
+}
+
+}  // namespace
+
+std::string weights_section(const RunData& run) {
+  if (run.epochs.empty()) return {};
+  const std::string html = figures(
+      {curve_of(
+           run, "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
+           "1 where all samples of a batch weigh the same, 1/B where one has all the weight.",
+           [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}, 1),
+       curve_of(
+           run, "Weight sum", "Σ p",
+           "The mean over the batches: 1 in the plain mean. Under ABSGD it says how hard the "
+           "batches "
+           "are against the moving average u.",
+           [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1}, 1),
+       curve_of(
+           run, "Inverse temperature", "1 / λ",
+           "0 is the plain mean, above it large losses weigh more, below it small ones.",
+           [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt),
+       curve_of(
+           run, "Moving average", "log u",
+           "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
+           "> 0.",
+           [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt)});
+  return section("Weights", "weights", html + class_figures(run));
+}
+
+}  // namespace fulcrum::apps
