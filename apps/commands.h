@@ -19,6 +19,7 @@ using Command = std::function<int()>;
 void add_train_command(CLI::App& app, Command& command);
 void add_eval_command(CLI::App& app, Command& command);
 void add_bench_command(CLI::App& app, Command& command);
+void add_data_command(CLI::App& app, Command& command);
 
 /// Settings from the command line, in the order default < recipe < environment < flags.
 class SettingsFlags {

@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   add_train_command(app, command);
   add_eval_command(app, command);
   add_bench_command(app, command);
+  add_data_command(app, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

@@ -16,6 +16,13 @@ if(FULCRUM_ZLIB)
   find_package(ZLIB REQUIRED)
 endif()
 
+if(FULCRUM_JPEG)
+  find_package(JPEG REQUIRED)
+endif()
+if(FULCRUM_PNG)
+  find_package(PNG REQUIRED)
+endif()
+
 if(FULCRUM_APPS)
   find_package(CLI11 REQUIRED CONFIG)
   find_package(nlohmann_json REQUIRED CONFIG)

@@ -51,6 +51,7 @@ struct Change {
   void operator()(double* v) const { *v = std::isinf(*v) ? -0.1 : *v / 3 + 1e-7; }
   void operator()(std::string* v) const { *v += "-\"quoted\" 'and' \\ \t ünïcode\n#"; }
   void operator()(std::vector<int64_t>* v) const { v->push_back(-7), v->push_back(1'000'000); }
+  void operator()(std::vector<double>* v) const { v->push_back(0.1), v->push_back(1e-300); }
 };
 
 TEST(Config, SurvivesTheWayThroughToml) {
