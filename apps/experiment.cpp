@@ -164,8 +164,12 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   const auto seed = static_cast<uint64_t>(c.train.seed);
   LoaderOptions o;
   o.batch_size = c.train.batch_size;
-  o.indices = d.train_indices;
-  o.shuffle = true;
+  if (c.data.sampler == "class-balanced") {
+    o.sampler = class_balanced_sampler(d.train->labels(), d.train_indices, seed);
+  } else {
+    o.indices = d.train_indices;
+    o.shuffle = true;
+  }
   // Batch normalisation cannot train on a last batch of one sample.
   o.drop_last = static_cast<int64_t>(d.train_indices.size()) % c.train.batch_size == 1;
   o.augment = {.pad = static_cast<int>(c.data.pad), .flip = c.data.flip, .seed = seed};
@@ -175,8 +179,6 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   o.dtype = activation_dtype(c);
   o.device = Device(c.train.device);
   o.workers = static_cast<int>(c.data.workers);
-  if (c.data.sampler == "class-balanced")
-    o.sampler = class_balanced_sampler(d.train->labels(), d.train_indices, seed);
   return Loader(*d.train, std::move(o));
 }
 

@@ -77,7 +77,7 @@ Trainer::Trainer(Config config, Start start)
     progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
   } else {
     // What an overwritten run left must not be taken for this one's.
-    for (const char* stale : {"last.safetensors", "best.safetensors", "val_indices.txt", "noisy_labels.txt"})
+    for (const char* stale : {"last.safetensors", "best.safetensors", "val_indices.txt", "noisy_labels.txt", "skipped_images.txt"})
       std::filesystem::remove(output_ / stale);
     write_file_atomically(output_ / "config.toml", {to_toml(config_)});
     write_file_atomically(output_ / "metrics.jsonl", {});
@@ -89,6 +89,11 @@ void Trainer::write_index_lists() const {
   save_indices(output_ / "train_indices.txt", data_.train_indices, "training samples of " + config_.data.name);
   if (!data_.val_indices.empty())
     save_indices(output_ / "val_indices.txt", data_.val_indices, "held-out training samples");
+  if (!data_.skipped.empty()) {
+    std::string lines;
+    for (const std::string& line : data_.skipped) lines += line + "\n";
+    write_file_atomically(output_ / "skipped_images.txt", {lines});
+  }
   if (data_.train->has_noise())
     save_indices(output_ / "noisy_labels.txt", gather(data_.train->labels(), data_.train_indices),
                  "labels that training sees, in the order of train_indices.txt");

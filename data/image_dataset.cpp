@@ -27,8 +27,8 @@ void drop(ImageListing& listing, const std::vector<BadImage>& bad) {
       next++;
       continue;
     }
-    listing.paths[kept] = std::move(listing.paths[i]);
-    listing.labels[kept++] = listing.labels[i];
+    std::swap(listing.paths[kept], listing.paths[i]);
+    std::swap(listing.labels[kept++], listing.labels[i]);
   }
   listing.paths.resize(kept);
   listing.labels.resize(kept);
