@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Image load(const fs::path& path, const ImageOptions& options) {
+Image load(const std::string& path, const ImageOptions& options) {
   Image image = load_image(path, options.channels);
   if (options.image_size == 0) return image;
   return center_crop(resize_shorter(image, options.image_size), options.image_size);
@@ -94,26 +94,26 @@ ImageDataset::ImageDataset(ImageListing listing, const ImageOptions& options)
 ImageDataset::ImageDataset(Prepared prepared, const ImageOptions& options)
     : Dataset(prepared.shape, std::move(prepared.listing.labels),
               std::move(prepared.listing.class_names)),
-      root_(std::move(prepared.listing.root)),
+      root_((prepared.listing.root / "").string()),
       paths_(std::move(prepared.listing.paths)),
       skipped_(std::move(prepared.skipped)),
       options_(options) {}
 
 void ImageDataset::read(int64_t index, uint8_t* out) const {
   check(index >= 0 && index < size(), "[images] index ", index, " is outside [0, ", size(), ")");
-  const fs::path path = root_ / paths_[static_cast<size_t>(index)];
+  const std::string path = root_ + paths_[static_cast<size_t>(index)];
   const Image image = load(path, options_);
   // The file may have changed since its header was read.
-  check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ",
-        path.string(), ": expected ", image_shape()[0], "x", image_shape()[1],
-        " (height x width), got ", image.height, "x", image.width);
+  check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ", path,
+        ": expected ", image_shape()[0], "x", image_shape()[1], " (height x width), got ",
+        image.height, "x", image.width);
   std::ranges::copy(image.pixels, out);
 }
 
 std::string ImageDataset::identity(int64_t index) const {
   const std::string& path = paths_.at(static_cast<size_t>(index));
   std::error_code error;
-  const auto bytes = fs::file_size(root_ / path, error);
+  const auto bytes = fs::file_size(root_ + path, error);
   return concat_text(path, ":", error ? 0 : bytes);
 }
 

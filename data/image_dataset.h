@@ -62,7 +62,7 @@ class ImageDataset : public Dataset {
   struct Prepared;
   ImageDataset(Prepared prepared, const ImageOptions& options);
 
-  std::filesystem::path root_;
+  std::string root_;  // ends with a slash
   std::vector<std::string> paths_;
   std::vector<BadImage> skipped_;
   ImageOptions options_;

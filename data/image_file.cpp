@@ -17,8 +17,6 @@ namespace fulcrum {
 
 namespace {
 
-namespace fs = std::filesystem;
-
 [[noreturn]] void refuse_errno(const std::string& name, const char* action) {
   refuse_image(name, concat_text("cannot ", action, ": ", std::generic_category().message(errno)));
 }
@@ -31,9 +29,9 @@ struct Descriptor {
 };
 
 /// The whole file, into a buffer that a thread uses again: small files cost no allocation.
-std::span<const uint8_t> read_file(const fs::path& path, const std::string& name) {
+std::span<const uint8_t> read_file(const std::string& name) {
   thread_local std::vector<uint8_t> buffer;
-  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  const Descriptor file{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (file.fd < 0) refuse_errno(name, "open");
   struct stat status {};
   if (::fstat(file.fd, &status) != 0) refuse_errno(name, "look at it");
@@ -129,17 +127,15 @@ ImageSize image_size(std::span<const uint8_t> file, const std::string& name) {
   return size;
 }
 
-Image load_image(const fs::path& path, int64_t channels) {
-  const std::string name = path.string();
-  return decode_image(read_file(path, name), channels, name);
+Image load_image(const std::string& path, int64_t channels) {
+  return decode_image(read_file(path), channels, path);
 }
 
-ImageSize image_size(const fs::path& path) {
-  const std::string name = path.string();
-  return image_size(read_file(path, name), name);
+ImageSize image_size(const std::string& path) {
+  return image_size(read_file(path), path);
 }
 
-bool has_image_extension(const fs::path& path) {
+bool has_image_extension(const std::filesystem::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return extension == ".jpg" || extension == ".jpeg" || extension == ".png";

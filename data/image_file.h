@@ -32,9 +32,10 @@ struct ImageSize {
 /// Larger images are refused before memory is asked for: a file of a few bytes may claim any size.
 inline constexpr int64_t kMaxImagePixels = int64_t{1} << 28;
 
-/// channels is 1 or 3.
-Image load_image(const std::filesystem::path& path, int64_t channels);
-ImageSize image_size(const std::filesystem::path& path);
+/// channels is 1 or 3. A path is a string here: taking a std::filesystem::path apart costs as much
+/// as opening a small file.
+Image load_image(const std::string& path, int64_t channels);
+ImageSize image_size(const std::string& path);
 
 /// The same from memory; `name` stands for the file in messages.
 Image decode_image(std::span<const uint8_t> file, int64_t channels, const std::string& name);
