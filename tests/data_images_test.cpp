@@ -197,11 +197,11 @@ TEST(Resize, ShorterSideAndCropEqualTorchvision) {
 
 TEST(Resize, OneChannelIsAnyOfThree) {
   const Image input = image_from("resize.input");
-  Image red = {input.height, input.width, 1, {}};
-  for (size_t i = 0; i < input.pixels.size(); i += 3) red.pixels.push_back(input.pixels[i]);
-  const Image small = resize(input, 9, 11), small_red = resize(red, 9, 11);
-  for (size_t i = 0; i < small_red.pixels.size(); i++)
-    EXPECT_EQ(small_red.pixels[i], small.pixels[3 * i]);
+  Image green = {input.height, input.width, 1, {}};
+  for (size_t i = 1; i < input.pixels.size(); i += 3) green.pixels.push_back(input.pixels[i]);
+  const Image small = resize(input, 9, 11), small_green = resize(green, 9, 11);
+  for (size_t i = 0; i < small_green.pixels.size(); i++)
+    EXPECT_EQ(small_green.pixels[i], small.pixels[3 * i + 1]);
 }
 
 TEST(Resize, RefusesNonsense) {
