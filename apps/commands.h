@@ -21,6 +21,7 @@ void add_eval_command(CLI::App& app, Command& command);
 void add_bench_command(CLI::App& app, Command& command);
 void add_info_command(CLI::App& app, Command& command);
 void add_report_command(CLI::App& app, Command& command);
+void add_data_command(CLI::App& app, Command& command);
 
 /// Settings from the command line, in the order default < recipe < environment < flags.
 class SettingsFlags {

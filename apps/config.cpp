@@ -15,13 +15,22 @@ namespace fulcrum::apps {
 
 std::vector<Key> keys_of(Config& c) {
   return {
-      {"data.name", &c.data.name, "fashion-mnist, cifar10 or cifar100"},
+      {"data.name", &c.data.name, "fashion-mnist, mnist, cifar10, cifar100, folder, list or pack"},
       {"data.dir", &c.data.dir, "folder of the data set"},
+      {"data.train_list", &c.data.train_list, "list: file with 'path label' lines of the training images"},
+      {"data.test_list", &c.data.test_list, "list: the same of the test images"},
+      {"data.class_names", &c.data.class_names, "list: file with a class name a line"},
+      {"data.image_size", &c.data.image_size, "folder, list: resized shorter side and centre crop; 0: as they are"},
+      {"data.channels", &c.data.channels, "folder, list: 3 (colour) or 1 (grey)"},
+      {"data.on_bad_image", &c.data.on_bad_image, "folder, list: error, or skip: leave out what does not decode"},
+      {"data.mean", &c.data.mean, "of each channel, in [0, 1]; empty: the data set's"},
+      {"data.std", &c.data.stddev, "of each channel; empty: the data set's"},
       {"data.imb_type", &c.data.imb_type, "none, exp or step"},
       {"data.imb_factor", &c.data.imb_factor, "smallest class / largest class"},
       {"data.n_max", &c.data.n_max, "samples of the largest class; 0: all"},
-      {"data.noise_type", &c.data.noise_type, "none, symmetric or asymmetric"},
+      {"data.noise_type", &c.data.noise_type, "none, symmetric, asymmetric or matrix"},
       {"data.noise_rate", &c.data.noise_rate, "share of wrong labels"},
+      {"data.noise_matrix", &c.data.noise_matrix, "matrix: file with a row of shares for each class"},
       {"data.val_fraction", &c.data.val_fraction, "stratified part of train held out for selection"},
       {"data.subset_seed", &c.data.subset_seed, "seed of the imbalance, noise and split draws"},
       {"data.sampler", &c.data.sampler, "shuffle or class-balanced"},
@@ -127,6 +136,13 @@ struct Assign {
     for (const toml::node& element : *array)
       field->push_back(need(element.value_exact<int64_t>(), "a list of integers"));
   }
+  void operator()(std::vector<double>* field) const {
+    const toml::array* array = node.as_array();
+    if (!array) usage(where, " takes a list of numbers");
+    field->clear();
+    for (const toml::node& element : *array)
+      field->push_back(need(element.value<double>(), "a list of numbers"));
+  }
 
   template <class T>
   T need(const std::optional<T>& value, const char* what) const {
@@ -172,6 +188,11 @@ struct Print {
     for (int64_t x : *v) s += (s.size() > 1 ? ", " : "") + std::to_string(x);
     return s + "]";
   }
+  std::string operator()(const std::vector<double>* v) const {
+    std::string s = "[";
+    for (double x : *v) s += (s.size() > 1 ? ", " : "") + number(x);
+    return s + "]";
+  }
 };
 
 void one_of(const std::string& key, const std::string& value, const std::vector<std::string>& allowed) {
@@ -183,6 +204,47 @@ void one_of(const std::string& key, const std::string& value, const std::vector<
 
 void at_least(const std::string& key, double value, double low) {
   if (!(value >= low)) usage(key, ": expected at least ", low, ", got ", value);
+}
+
+// A setting that only some data sets look at must not be given for another.
+void only_for(const DataSettings& d, const std::vector<std::string>& names, const char* key, bool given) {
+  if (!given || std::ranges::find(names, d.name) != names.end()) return;
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "" : " or ") + name;
+  usage(key, ": only data.name = ", list, " has it, got data.name = ", d.name);
+}
+
+void check_data(const DataSettings& d) {
+  one_of("data.name", d.name, {"fashion-mnist", "mnist", "cifar10", "cifar100", "folder", "list", "pack"});
+  one_of("data.imb_type", d.imb_type, {"none", "exp", "step"});
+  one_of("data.noise_type", d.noise_type, {"none", "symmetric", "asymmetric", "matrix"});
+  one_of("data.sampler", d.sampler, {"shuffle", "class-balanced"});
+  one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
+  if (!(d.imb_factor > 0 && d.imb_factor <= 1))
+    usage("data.imb_factor: expected a number in (0, 1], got ", d.imb_factor);
+  if (!(d.val_fraction >= 0 && d.val_fraction < 1))
+    usage("data.val_fraction: expected a number in [0, 1), got ", d.val_fraction);
+  at_least("data.n_max", static_cast<double>(d.n_max), 0);
+  at_least("data.pad", static_cast<double>(d.pad), 0);
+  at_least("data.workers", static_cast<double>(d.workers), 0);
+  at_least("data.image_size", static_cast<double>(d.image_size), 0);
+  if (d.channels != 1 && d.channels != 3) usage("data.channels: expected 1 or 3, got ", d.channels);
+  only_for(d, {"folder", "list"}, "data.image_size", d.image_size != 0);
+  only_for(d, {"folder", "list"}, "data.channels", d.channels != 3);
+  only_for(d, {"folder", "list"}, "data.on_bad_image", d.on_bad_image != "error");
+  only_for(d, {"list"}, "data.train_list", !d.train_list.empty());
+  only_for(d, {"list"}, "data.test_list", !d.test_list.empty());
+  only_for(d, {"list"}, "data.class_names", !d.class_names.empty());
+  if (d.name == "list" && (d.train_list.empty() || d.test_list.empty()))
+    usage("data.train_list, data.test_list: data.name = list needs both");
+  if ((d.noise_type == "matrix") == d.noise_matrix.empty())
+    usage("data.noise_matrix: expected a file with data.noise_type = matrix, and only with it");
+  if (d.noise_type == "matrix" && d.noise_rate != 0)
+    usage("data.noise_rate: the rates are those of data.noise_matrix");
+  if (d.mean.size() != d.stddev.size())
+    usage("data.mean, data.std: expected as many of each, got ", d.mean.size(), " and ", d.stddev.size());
+  for (const double s : d.stddev)
+    if (!(s > 0)) usage("data.std: expected numbers above 0, got ", s);
 }
 
 }  // namespace
@@ -237,25 +299,17 @@ void finish(Config& c) {
   one_of("risk.name", c.risk.name, {"mean", "kl"});
   one_of("risk.normalize", c.risk.normalize, {"weights", "batch"});
   one_of("risk.u_init", c.risk.u_init, {"first_batch", "zero"});
-  one_of("data.name", c.data.name, {"fashion-mnist", "cifar10", "cifar100"});
-  one_of("data.imb_type", c.data.imb_type, {"none", "exp", "step"});
-  one_of("data.noise_type", c.data.noise_type, {"none", "symmetric", "asymmetric"});
-  one_of("data.sampler", c.data.sampler, {"shuffle", "class-balanced"});
+  check_data(c.data);
   one_of("loss.name", c.loss.name, {"ce"});
   one_of("loss.class_weights", c.loss.class_weights, {"none", "balanced"});
   one_of("train.amp", c.train.amp, {"off", "bf16"});
   if (c.risk.lambda == 0 || std::isnan(c.risk.lambda))
     usage("risk.lambda: expected a non-zero number (inf for plain SGD), got ", c.risk.lambda);
-  if (!(c.data.imb_factor > 0 && c.data.imb_factor <= 1))
-    usage("data.imb_factor: expected a number in (0, 1], got ", c.data.imb_factor);
-  if (!(c.data.val_fraction >= 0 && c.data.val_fraction < 1))
-    usage("data.val_fraction: expected a number in [0, 1), got ", c.data.val_fraction);
   at_least("train.epochs", static_cast<double>(c.train.epochs), 1);
   at_least("train.batch_size", static_cast<double>(c.train.batch_size), 1);
   at_least("train.threads", static_cast<double>(c.train.threads), 0);
   at_least("train.seed", static_cast<double>(c.train.seed), 0);
   at_least("train.eval_every", static_cast<double>(c.train.eval_every), 1);
-  at_least("data.n_max", static_cast<double>(c.data.n_max), 0);
   at_least("train.log_interval", static_cast<double>(c.train.log_interval), 1);
   one_of("train.eval_metric", c.train.eval_metric, {"top1", "balanced", "macro_f1", "loss"});
   if (!(c.train.ema_decay >= 0 && c.train.ema_decay < 1))
@@ -263,8 +317,6 @@ void finish(Config& c) {
   at_least("train.accumulate", static_cast<double>(c.train.accumulate), 1);
   at_least("train.patience", static_cast<double>(c.train.patience), 0);
   at_least("train.limit_batches", static_cast<double>(c.train.limit_batches), 0);
-  at_least("data.pad", static_cast<double>(c.data.pad), 0);
-  at_least("data.workers", static_cast<double>(c.data.workers), 0);
 }
 
 std::vector<std::string> differences(const Config& from, const Config& to,

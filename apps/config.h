@@ -28,11 +28,17 @@ class UsageError : public Error {
 struct DataSettings {
   std::string name = "fashion-mnist";
   std::string dir;
+  std::string train_list, test_list, class_names;
+  int64_t image_size = 0;
+  int64_t channels = 3;
+  std::string on_bad_image = "error";
+  std::vector<double> mean, stddev;
   std::string imb_type = "none";
   double imb_factor = 1;
   int64_t n_max = 0;
   std::string noise_type = "none";
   double noise_rate = 0;
+  std::string noise_matrix;
   double val_fraction = 0;
   int64_t subset_seed = 0;
   std::string sampler = "shuffle";
@@ -114,7 +120,8 @@ struct Config {
   TrainSettings train;
 };
 
-using Field = std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*>;
+using Field = std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*,
+                           std::vector<double>*>;
 
 struct Key {
   const char* name;  // "section.key"

@@ -1,12 +1,14 @@
 #include "apps/experiment.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include <fulcrum/data/cifar.h>
-#include <fulcrum/data/idx.h>
 #include <fulcrum/data/imbalance.h>
 #include <fulcrum/data/noise.h>
+
+#include "apps/data_sets.h"
 
 namespace fulcrum::apps {
 
@@ -35,13 +37,22 @@ class Hash {
   uint64_t state_ = 0x66756c6372756dU;
 };
 
-uint64_t checksum_of(const InMemoryDataset& data, const std::vector<int64_t>& indices) {
+uint64_t checksum_of(const Dataset& data, const std::vector<int64_t>& indices) {
   Hash hash;
   hash.add(indices.data(), indices.size() * sizeof(int64_t));
   const Tensor images = data.images();
-  const auto bytes = static_cast<size_t>(images.numel() / images.size(0));
+  const auto bytes = static_cast<size_t>(data.image_shape().numel());
+  if (!images) {
+    const auto sizes = data.image_shape().sizes();
+    hash.add(sizes.data(), sizes.size() * sizeof(int64_t));
+  }
   for (int64_t i : indices) {
-    hash.add(images.data<uint8_t>() + static_cast<size_t>(i) * bytes, bytes);
+    if (images) {
+      hash.add(images.data<uint8_t>() + static_cast<size_t>(i) * bytes, bytes);
+    } else {
+      const std::string identity = data.identity(i);
+      hash.add(identity.data(), identity.size());
+    }
     hash.add(&data.labels()[static_cast<size_t>(i)], sizeof(int64_t));
   }
   return hash.value();
@@ -49,40 +60,52 @@ uint64_t checksum_of(const InMemoryDataset& data, const std::vector<int64_t>& in
 
 TransitionMatrix noise_matrix(const DataSettings& s, int64_t classes) {
   if (s.noise_type == "symmetric") return symmetric_noise(classes, s.noise_rate);
+  if (s.noise_type == "matrix") return load_transition_matrix(s.noise_matrix, classes);
   if (s.name == "cifar10") return asymmetric_cifar10_noise(s.noise_rate);
   if (s.name == "cifar100") return superclass_noise(cifar100_superclasses(), s.noise_rate);
   throw UsageError("data.noise_type: asymmetric noise is defined for cifar10 and cifar100, not for " + s.name);
 }
 
-}  // namespace
-
-std::filesystem::path data_dir(const DataSettings& s) {
-  if (!s.dir.empty()) return s.dir;
-  if (s.name == "fashion-mnist") return "/usr/share/datasets/fashion-mnist";
-  throw UsageError("data.dir: say where " + s.name + " lies (--data-dir or FULCRUM_DATA_DIR)");
+// Own data have no published statistics: those of the training set, of a sample where it is large.
+ChannelStatistics own_statistics(const Dataset& train, const std::vector<int64_t>& indices) {
+  constexpr int64_t kSample = 5000;
+  const int64_t n = std::ssize(indices);
+  if (n <= kSample) return channel_statistics(train, indices);
+  std::vector<int64_t> sample;  // evenly spaced, since folders come class by class
+  for (int64_t i = 0; i < kSample; i++) sample.push_back(indices[static_cast<size_t>(i * n / kSample)]);
+  return channel_statistics(train, sample);
 }
 
+ChannelStatistics choose_statistics(const DataSettings& s, const DataSets& sets,
+                                    const std::vector<int64_t>& indices) {
+  const auto channels = static_cast<size_t>(sets.train->image_shape()[2]);
+  if (!s.mean.empty()) {
+    if (s.mean.size() != channels)
+      throw UsageError(concat_text("data.mean: expected ", channels, " numbers, one for each channel, got ",
+                                   s.mean.size()));
+    return {s.mean, s.stddev};
+  }
+  return sets.published ? *sets.published : own_statistics(*sets.train, indices);
+}
+
+}  // namespace
+
 ExperimentData load_data(const DataSettings& s) {
-  const auto dir = data_dir(s);
-  const auto load = [&](bool train) {
-    if (s.name == "cifar10") return load_cifar10(dir, train);
-    if (s.name == "cifar100") return load_cifar100(dir, train);
-    return load_fashion_mnist(dir, train);
-  };
+  DataSets sets = open_data_sets(s);
   ExperimentData d;
-  d.train = std::make_unique<InMemoryDataset>(load(true));
-  d.test = std::make_unique<InMemoryDataset>(load(false));
-  d.statistics = s.name == "cifar10"    ? cifar10_statistics()
-                 : s.name == "cifar100" ? cifar100_statistics()
-                                        : fashion_mnist_statistics();
   const auto seed = static_cast<uint64_t>(s.subset_seed);
-  const int64_t classes = d.train->classes();
+  const int64_t classes = sets.train->classes();
   // Without imbalance a limit on the class size is a step of ratio 1.
   const Imbalance type = s.imb_type == "none" && s.n_max > 0 ? Imbalance::kStep : parse_imbalance(s.imb_type);
   const double ratio = s.imb_type == "none" ? 1 : s.imb_factor;
   d.train_indices = type == Imbalance::kNone
-                        ? all_indices(d.train->size())
-                        : imbalanced_subset(d.train->labels(), classes, {type, ratio, s.n_max, seed});
+                        ? all_indices(sets.train->size())
+                        : imbalanced_subset(sets.train->labels(), classes, {type, ratio, s.n_max, seed});
+  // Before the split: statistics do not depend on what is held out.
+  d.statistics = choose_statistics(s, sets, d.train_indices);
+  d.train = std::move(sets.train);
+  d.test = std::move(sets.test);
+  d.skipped = std::move(sets.skipped);
   if (s.noise_type != "none")
     d.train->set_labels(add_label_noise(d.train->labels(), d.train_indices, noise_matrix(s, classes), seed));
   // After the noise: who tunes on data with wrong labels has no others to select by.
@@ -141,8 +164,12 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   const auto seed = static_cast<uint64_t>(c.train.seed);
   LoaderOptions o;
   o.batch_size = c.train.batch_size;
-  o.indices = d.train_indices;
-  o.shuffle = true;
+  if (c.data.sampler == "class-balanced") {
+    o.sampler = class_balanced_sampler(d.train->labels(), d.train_indices, seed);
+  } else {
+    o.indices = d.train_indices;
+    o.shuffle = true;
+  }
   // Batch normalisation cannot train on a last batch of one sample.
   o.drop_last = static_cast<int64_t>(d.train_indices.size()) % c.train.batch_size == 1;
   o.augment = {.pad = static_cast<int>(c.data.pad), .flip = c.data.flip, .seed = seed};
@@ -152,15 +179,18 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   o.dtype = activation_dtype(c);
   o.device = Device(c.train.device);
   o.workers = static_cast<int>(c.data.workers);
-  if (c.data.sampler == "class-balanced")
-    o.sampler = class_balanced_sampler(d.train->labels(), d.train_indices, seed);
   return Loader(*d.train, std::move(o));
+}
+
+// Some megabytes a batch, however large the images are.
+int64_t eval_batch(const Dataset& data) {
+  return std::clamp((int64_t{1} << 23) / data.image_shape().numel(), int64_t{1}, int64_t{500});
 }
 
 Loader make_eval_loader(const Config& c, const Dataset& data, std::vector<int64_t> indices,
                         const ChannelStatistics& statistics) {
   LoaderOptions o;
-  o.batch_size = kEvalBatch;
+  o.batch_size = eval_batch(data);
   o.indices = std::move(indices);
   o.mean = statistics.mean;
   o.stddev = statistics.stddev;

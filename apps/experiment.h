@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -16,26 +15,25 @@
 namespace fulcrum::apps {
 
 struct ExperimentData {
-  std::unique_ptr<InMemoryDataset> train, test;
+  std::unique_ptr<Dataset> train, test;
   std::vector<int64_t> train_indices, val_indices;  // val empty: nothing held out
   std::vector<int64_t> class_counts;                // of train_indices, noisy labels
   ChannelStatistics statistics;
-  /// Hash of the images, labels and indices that training sees; a resumed run must find the same.
+  std::vector<std::string> skipped;  // data.on_bad_image = skip: "train/a.jpg: reason"
+  /// Hash of what training sees: indices, labels, and pixels of data in memory, else paths and sizes
+  /// of files. A resumed run must find the same.
   uint64_t checksum = 0;
 };
 
 /// Reads and prepares the data: subset, noise, split.
 ExperimentData load_data(const DataSettings& settings);
 
-/// The data set's folder: data.dir, or where Debian installs Fashion-MNIST.
-std::filesystem::path data_dir(const DataSettings& settings);
-
 Resnet make_model(const Config& config, const Dataset& data);
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, std::vector<Tensor> parameters);
 Schedule make_schedule(const Config& config);
 Loader make_train_loader(const Config& config, const ExperimentData& data);
 /// Images in a batch of an evaluation.
-inline constexpr int64_t kEvalBatch = 500;
+int64_t eval_batch(const Dataset& data);
 /// Without shuffling or augmentation.
 Loader make_eval_loader(const Config& config, const Dataset& data, std::vector<int64_t> indices,
                         const ChannelStatistics& statistics);

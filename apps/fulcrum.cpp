@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   add_bench_command(app, command);
   add_info_command(app, command);
   add_report_command(app, command);
+  add_data_command(app, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

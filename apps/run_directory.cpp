@@ -50,10 +50,15 @@ nlohmann::json describe(const ExperimentData& d, const std::string& name) {
           {"image_shape", {s[0], s[1], s[2]}}};
 }
 
-void write_index_lists(const fs::path& run, const ExperimentData& d, const std::string& name) {
+void write_lists(const fs::path& run, const ExperimentData& d, const std::string& name) {
   save_indices(run / "train_indices.txt", d.train_indices, "training samples of " + name);
   if (!d.val_indices.empty())
     save_indices(run / "val_indices.txt", d.val_indices, "held-out training samples");
+  if (!d.skipped.empty()) {
+    std::string lines;
+    for (const std::string& line : d.skipped) lines += line + "\n";
+    write_file_atomically(run / "skipped_images.txt", {lines});
+  }
   if (d.train->has_noise())
     save_indices(run / "noisy_labels.txt", gather(d.train->labels(), d.train_indices),
                  "labels that training sees, in the order of train_indices.txt");
@@ -75,7 +80,7 @@ void RunDirectory::begin(const Config& config, const ExperimentData& data) {
   check(!error, "[run] cannot make the directory ", path_.string(), ": ", error.message());
   for (const char* stale :
        {"last.safetensors", "best.safetensors", "predictions.safetensors", "samples.safetensors",
-        "val_indices.txt", "noisy_labels.txt", "result.json", "report.html", "log.txt"})
+        "val_indices.txt", "noisy_labels.txt", "skipped_images.txt", "result.json", "report.html", "log.txt"})
     fs::remove(path_ / stale);
   for (const auto& entry : fs::directory_iterator(path_))
     if (entry.path().filename().string().starts_with("events.out.tfevents.")) fs::remove(entry);
@@ -83,7 +88,7 @@ void RunDirectory::begin(const Config& config, const ExperimentData& data) {
   write_file_atomically(path_ / "metrics.jsonl", {});
   const std::string text = describe(data, config.data.name).dump(2) + "\n";
   write_file_atomically(path_ / "data.json", {text});
-  write_index_lists(path_, data, config.data.name);
+  write_lists(path_, data, config.data.name);
   events_ = std::make_unique<EventWriter>(path_, 0);
 }
 

@@ -23,8 +23,8 @@ nlohmann::json finite_or_null(double v) {
   return std::isfinite(v) ? nlohmann::json(v) : nlohmann::json();
 }
 
-std::vector<int64_t> first_of(std::vector<int64_t> indices, int64_t batches) {
-  const auto most = static_cast<size_t>(batches * kEvalBatch);
+std::vector<int64_t> first_of(std::vector<int64_t> indices, const Dataset& data, int64_t batches) {
+  const auto most = static_cast<size_t>(batches * eval_batch(data));
   if (batches > 0 && indices.size() > most) indices.resize(most);
   return indices;
 }
@@ -42,15 +42,16 @@ Trainer::Trainer(Config config, Start start)
       train_loader_(make_train_loader(config_, data_)),
       test_loader_(make_eval_loader(
           config_, *data_.test,
-          first_of(all_indices(data_.test->size()), config_.train.limit_batches), data_.statistics)),
+          first_of(all_indices(data_.test->size()), *data_.test, config_.train.limit_batches),
+          data_.statistics)),
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
       samples_(data_.train->size(), Device(config_.train.device)),
       state_{model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
       progress_(config_.train.log_interval, run_ / "log.txt") {
   if (!data_.val_indices.empty())
     val_loader_ = std::make_unique<Loader>(make_eval_loader(
-        config_, *data_.train, first_of(data_.val_indices, config_.train.limit_batches),
-        data_.statistics));
+        config_, *data_.train,
+        first_of(data_.val_indices, *data_.train, config_.train.limit_batches), data_.statistics));
   if (config_.train.ema_decay > 0) {
     ema_ = std::make_unique<Ema>(model_, config_.train.ema_decay);
     state_.ema = ema_.get();

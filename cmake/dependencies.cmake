@@ -17,6 +17,12 @@ endif()
 if(FULCRUM_ZLIB)
   fulcrum_dependency(ZLIB)
 endif()
+if(FULCRUM_JPEG)
+  fulcrum_dependency(JPEG)
+endif()
+if(FULCRUM_PNG)
+  fulcrum_dependency(PNG)
+endif()
 
 find_package(Eigen3 REQUIRED NO_MODULE)  # headers that no header of ours shows: no user needs it
 

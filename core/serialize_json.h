@@ -1,5 +1,6 @@
-// A small strict JSON reader for the header of a safetensors file: objects, strings and lists of
-// non-negative integers. Internal to serialize.cpp; apps/report/text.cpp takes its UTF-8.
+// A small strict JSON reader for the header of a safetensors file: objects, strings, lists of
+// strings and of non-negative integers. Internal to serialize.cpp and data/pack.cpp;
+// apps/report/text.cpp takes its UTF-8.
 //
 //   header_json::Reader json(text, "[load_tensors] model.safetensors");
 //   json.object([&](const std::string& key) { values[key] = json.string(); });
@@ -118,6 +119,16 @@ class Reader {
         fail_here("at most " + std::to_string(max_count) + " numbers");
       values.push_back(number());
     } while (accept(','));
+    expect(']');
+    return values;
+  }
+
+  std::vector<std::string> strings() {
+    std::vector<std::string> values;
+    expect('[');
+    if (accept(']')) return values;
+    do values.push_back(string());
+    while (accept(','));
     expect(']');
     return values;
   }

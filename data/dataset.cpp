@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <numeric>
+
+#include <fulcrum/data/parallel.h>
 
 namespace fulcrum {
 
@@ -112,21 +115,32 @@ ChannelStatistics channel_statistics(const Dataset& dataset) {
 ChannelStatistics channel_statistics(const Dataset& dataset, std::span<const int64_t> indices) {
   check(!indices.empty(), "[channel_statistics] expected at least one sample, got none");
   const auto channels = static_cast<size_t>(dataset.image_shape()[2]);
-  std::vector<uint8_t> image(static_cast<size_t>(dataset.image_shape().numel()));
+  const auto values = static_cast<size_t>(dataset.image_shape().numel());
   // Sums of bytes are exact in 64 bits, so the result does not depend on the order.
   std::vector<uint64_t> sum(channels), squares(channels);
-  for (const int64_t index : indices) {
-    dataset.read(index, image.data());
-    for (size_t i = 0; i < image.size(); i += channels) {
-      for (size_t c = 0; c < channels; c++) {
-        const uint64_t v = image[i + c];
-        sum[c] += v;
-        squares[c] += v * v;
+  std::mutex mutex;
+  constexpr int64_t kPiece = 64;
+  const int64_t n_indices = std::ssize(indices);
+  parallel_for((n_indices + kPiece - 1) / kPiece, /*threads=*/0, [&](int64_t k) {
+    std::vector<uint8_t> image(values);
+    std::vector<uint64_t> own_sum(channels), own_squares(channels);
+    for (int64_t i = k * kPiece; i < std::min(n_indices, (k + 1) * kPiece); i++) {
+      dataset.read(indices[static_cast<size_t>(i)], image.data());
+      for (size_t j = 0; j < values; j += channels) {
+        for (size_t c = 0; c < channels; c++) {
+          const uint64_t v = image[j + c];
+          own_sum[c] += v;
+          own_squares[c] += v * v;
+        }
       }
     }
-  }
-  const double n =
-      static_cast<double>(indices.size()) * static_cast<double>(image.size() / channels);
+    const std::lock_guard lock(mutex);
+    for (size_t c = 0; c < channels; c++) {
+      sum[c] += own_sum[c];
+      squares[c] += own_squares[c];
+    }
+  });
+  const double n = static_cast<double>(indices.size()) * static_cast<double>(values / channels);
   ChannelStatistics result;
   for (size_t c = 0; c < channels; c++) {
     const double mean = static_cast<double>(sum[c]) / n;

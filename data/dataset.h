@@ -29,6 +29,9 @@ class Dataset {
   virtual void read(int64_t index, uint8_t* out) const = 0;
   /// All images, u8 [N, H, W, C] on the CPU, where they are in memory; else undefined.
   virtual Tensor images() const { return {}; }
+  /// What tells sample `index` from others without reading its pixels: its path and size in bytes
+  /// where it is a file, else its number.
+  virtual std::string identity(int64_t index) const { return std::to_string(index); }
 
   int64_t size() const { return static_cast<int64_t>(labels_.size()); }
   /// [H, W, C].
@@ -92,7 +95,7 @@ std::vector<int64_t> gather(std::span<const int64_t> values, std::span<const int
 struct ChannelStatistics {
   std::vector<double> mean, stddev;  // [C]
 };
-/// Over all pixels of all samples, or of those in `indices`.
+/// Over all pixels of all samples, or of those in `indices`; images are read on all cores.
 ChannelStatistics channel_statistics(const Dataset& dataset);
 ChannelStatistics channel_statistics(const Dataset& dataset, std::span<const int64_t> indices);
 

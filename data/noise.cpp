@@ -69,6 +69,18 @@ std::vector<double> parse_row(const std::string& line, const std::string& where)
   }
 }
 
+/// Files have a few decimals, so that a third thrice is not one: the rest is spread over the row.
+std::vector<double> normalised_row(std::vector<double> row, const std::string& where) {
+  double sum = 0;
+  for (const double share : row) {
+    check(share >= 0 && share <= 1, where, ": expected numbers in [0, 1], got ", share);
+    sum += share;
+  }
+  check(std::abs(sum - 1) <= 1e-3, where, ": expected a sum of 1 (within 0.001), got ", sum);
+  for (double& share : row) share /= sum;
+  return row;
+}
+
 }  // namespace
 
 TransitionMatrix symmetric_noise(int64_t classes, double rate) {
@@ -113,7 +125,7 @@ TransitionMatrix load_transition_matrix(const std::filesystem::path& path, int64
     std::vector<double> row = parse_row(lines[i], where);
     if (row.empty()) continue;
     check(std::ssize(row) == classes, where, ": expected ", classes, " numbers, got ", row.size());
-    t.push_back(std::move(row));
+    t.push_back(normalised_row(std::move(row), where));
   }
   check(std::ssize(t) == classes, "[noise] ", path.string(), ": expected ", classes, " rows, got ",
         t.size());

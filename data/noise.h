@@ -28,8 +28,8 @@ TransitionMatrix asymmetric_cifar10_noise(double rate);
 /// To the next class of the same superclass, the last to the first, at `rate`. `superclasses` has
 /// one entry a class (cifar100_superclasses()). A class alone in its superclass stays as it is.
 TransitionMatrix superclass_noise(std::span<const int64_t> superclasses, double rate);
-/// One row a line, numbers separated by spaces or commas; # starts a comment line. Errors name the
-/// line.
+/// One row a line, numbers in [0, 1] separated by spaces or commas, with a sum of 1 within 0.001,
+/// which is then made exact; # starts a comment line. Errors name the file and the line.
 TransitionMatrix load_transition_matrix(const std::filesystem::path& path, int64_t classes);
 
 /// Throws an Error unless T is square with entries in [0, 1] and rows that sum to 1 (within 1e-6).

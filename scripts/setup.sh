@@ -24,6 +24,8 @@ libtomlplusplus-dev   | hdr toml++/toml.h          | toml++ 3: recipes
 nlohmann-json3-dev    | hdr nlohmann/json.hpp      | nlohmann-json 3
 libfmt-dev            | hdr fmt/format.h           | fmt 9 or newer
 zlib1g-dev            | hdr zlib.h                 | zlib: gzipped data files
+libjpeg-dev           | hdr jpeglib.h              | libjpeg(-turbo): JPEG images
+libpng-dev            | hdr png.h                  | libpng 1.6: PNG images
 libgtest-dev          | hdr gtest/gtest.h          | GoogleTest
 libdnnl-dev           | hdr oneapi/dnnl/dnnl.hpp   | oneDNN 2: fast convolutions (optional)
 dataset-fashion-mnist | file ${FULCRUM_DATA_DIR:-/usr/share/datasets/fashion-mnist} | Fashion-MNIST: demo data (optional)

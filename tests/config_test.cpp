@@ -51,6 +51,7 @@ struct Change {
   void operator()(double* v) const { *v = std::isinf(*v) ? -0.1 : *v / 3 + 1e-7; }
   void operator()(std::string* v) const { *v += "-\"quoted\" 'and' \\ \t ünïcode\n#"; }
   void operator()(std::vector<int64_t>* v) const { v->push_back(-7), v->push_back(1'000'000); }
+  void operator()(std::vector<double>* v) const { v->push_back(0.1), v->push_back(1e-300); }
 };
 
 TEST(Config, SurvivesTheWayThroughToml) {
@@ -120,6 +121,8 @@ TEST(Config, WrongTypesNameTheLineAndWhatIsNeeded) {
       {"[model]\nname = 32", "model.name takes a string"},
       {"[schedule]\nmilestones = 3", "schedule.milestones takes a list of integers"},
       {"[schedule]\nmilestones = [1, 2.5]", "schedule.milestones takes a list of integers"},
+      {"[data]\nmean = 0.5", "data.mean takes a list of numbers"},
+      {"[data]\nstd = [0.5, \"x\"]", "data.std takes a list of numbers"},
       {"[optim]\nlr = ", "test.toml line 2"},
       {"[optim]\nlr = 1.0\nlr = 2.0", "test.toml line 3"}};
   for (const auto& [text, message] : cases) expect_usage([&] { loaded(text); }, {message});
@@ -133,6 +136,8 @@ TEST(Config, SetTakesEveryType) {
   EXPECT_EQ(set("schedule.milestones=[160, 180]").schedule.milestones,
             (std::vector<int64_t>{160, 180}));
   EXPECT_EQ(set("schedule.milestones=[]").schedule.milestones, std::vector<int64_t>{});
+  EXPECT_EQ(set("data.mean=[0.5, 1, 1e-3]").data.mean, (std::vector<double>{0.5, 1, 1e-3}));
+  EXPECT_EQ(set("data.mean=[]").data.mean, std::vector<double>{});
   // Strings with and without quotes; only the first = counts.
   EXPECT_EQ(set("model.name=resnet8").model.name, "resnet8");
   EXPECT_EQ(set("model.name=\"resnet8\"").model.name, "resnet8");
@@ -190,7 +195,20 @@ TEST(Config, FinishRefuses) {
       {"train.seed=-1", "train.seed"},
       {"train.log_interval=0", "train.log_interval"},
       {"data.pad=-1", "data.pad"},
-      {"data.workers=-1", "data.workers"}};
+      {"data.workers=-1", "data.workers"},
+      {"data.image_size=32", "data.image_size: only data.name = folder or list has it, got data.name = fashion-mnist"},
+      {"data.image_size=-1", "data.image_size: expected at least 0"},
+      {"data.channels=2", "data.channels: expected 1 or 3, got 2"},
+      {"data.channels=1", "data.channels: only data.name = folder or list"},
+      {"data.on_bad_image=ignore", "data.on_bad_image: expected one of error, skip"},
+      {"data.on_bad_image=skip", "data.on_bad_image: only data.name = folder or list"},
+      {"data.train_list=a.txt", "data.train_list: only data.name = list"},
+      {"data.class_names=a.txt", "data.class_names: only data.name = list"},
+      {"data.name=list", "data.train_list, data.test_list: data.name = list needs both"},
+      {"data.noise_type=matrix", "data.noise_matrix: expected a file"},
+      {"data.noise_matrix=a.txt", "data.noise_matrix: expected a file with data.noise_type = matrix"},
+      {"data.mean=[0.5]", "data.mean, data.std: expected as many of each, got 1 and 0"},
+      {"data.std=[0.5, 0.5]", "data.mean, data.std: expected as many of each, got 0 and 2"}};
   for (const auto& [assignment, message] : cases)
     expect_usage([&] { finished(assignment); }, {message});
   EXPECT_NO_THROW(finished("risk.lambda=-inf"));

@@ -265,9 +265,16 @@ TEST(Noise, MatrixFiles) {
   expect_error([&] { load("0.9 0.1\n0.5 x\n"); }, {"t.txt: line 2: expected numbers, got '0.5 x'"});
   expect_error([&] { load("0.9 0.1\n0.5\n"); }, {"t.txt: line 2: expected 2 numbers, got 1"});
   expect_error([&] { load("0.9 0.1\n"); }, {"t.txt: expected 2 rows, got 1"});
-  expect_error([&] { load("0.9 0.1\n0.5 0.4\n"); }, {"row 1: expected a sum of 1, got 0.9"});
-  expect_error([&] { load("1.5 -0.5\n0 1\n"); }, {"row 0: expected entries in [0, 1], got 1.5"});
-  expect_error([&] { load("nan 1\n0 1\n"); }, {"row 0: expected entries in [0, 1], got nan"});
+  expect_error([&] { load("0.9 0.1\n0.5 0.4\n"); },
+               {"t.txt: line 2: expected a sum of 1 (within 0.001), got 0.9"});
+  expect_error([&] { load("# a\n0.5 0.498\n0 1\n"); }, {"t.txt: line 2: expected a sum of 1"});
+  expect_error([&] { load("1.5 -0.5\n0 1\n"); },
+               {"t.txt: line 1: expected numbers in [0, 1], got 1.5"});
+  expect_error([&] { load("nan 1\n0 1\n"); }, {"t.txt: line 1: expected numbers in [0, 1]"});
+  // Rounded shares are brought to a sum of 1.
+  const TransitionMatrix rounded = load("0.3333 0.6663\n0 1\n");
+  EXPECT_NEAR(rounded[0][0], 0.3333 / 0.9996, 1e-12);
+  EXPECT_NO_THROW(check_transition_matrix(rounded));
 }
 
 TEST(Noise, RefusesNonsense) {

@@ -1,4 +1,5 @@
 // Batches of images from the u8 data set: gather, random crop of the padded image, flip, normalise.
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -19,6 +20,30 @@ std::vector<std::array<T, 256>> normalisation(const Tensor& mean, const Tensor& 
   return table;
 }
 
+/// One row of the output: columns [first, end) come from the source pixel that `from` points to, then
+/// from the ones to its right (step 1) or left (step −1); the others are padding, whose pixels are 0.
+template <class T>
+struct Row {
+  const uint8_t* from;
+  int64_t step, first, end;
+};
+
+// kChannels as a constant, 0 for any other number, keeps the inner loop free of branches.
+template <int kChannels, class T>
+void write_row(T* out, const Row<T>& row, int64_t width, int64_t any_channels,
+               const std::vector<std::array<T, 256>>& table) {
+  const int64_t channels = kChannels > 0 ? kChannels : any_channels;
+  const auto pad = [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; j++)
+      for (int64_t c = 0; c < channels; c++) out[j * channels + c] = table[static_cast<size_t>(c)][0];
+  };
+  pad(0, row.first);
+  const uint8_t* pixel = row.from;
+  for (int64_t j = row.first; j < row.end; j++, pixel += row.step * channels)
+    for (int64_t c = 0; c < channels; c++) out[j * channels + c] = table[static_cast<size_t>(c)][pixel[c]];
+  pad(row.end, width);
+}
+
 }  // namespace
 
 void Cpu::augment(Tensor& y, const Tensor& images, const Tensor& indices, const Tensor& counters,
@@ -35,12 +60,21 @@ void Cpu::augment(Tensor& y, const Tensor& images, const Tensor& indices, const 
       const bool flip = o.flip && (draw.w[2] & 1u);
       const uint8_t* image = images.data<uint8_t>() + indices.data<int64_t>()[b] * h * w * channels;
       T* out = y.data<T>() + b * h * w * channels;
-      for (int64_t i = 0; i < h; i++) {
-        for (int64_t j = 0; j < w; j++) {
-          const int64_t row = i + shift_y, column = (flip ? w - 1 - j : j) + shift_x;
-          const bool inside = row >= 0 && row < h && column >= 0 && column < w;
-          const uint8_t* pixel = image + (row * w + column) * channels;
-          for (int64_t c = 0; c < channels; c++) *out++ = table[static_cast<size_t>(c)][inside ? pixel[c] : 0];
+      // Column j shows source column j + shift_x, or w − 1 − j + shift_x where it is flipped.
+      const int64_t step = flip ? -1 : 1, origin = flip ? w - 1 + shift_x : shift_x;
+      const int64_t first = std::clamp(flip ? shift_x : -shift_x, int64_t{0}, w);
+      const int64_t end = std::clamp(flip ? w + shift_x : w - shift_x, first, w);
+      for (int64_t i = 0; i < h; i++, out += w * channels) {
+        const int64_t source = i + shift_y;
+        const bool inside = source >= 0 && source < h && first < end;
+        const Row<T> row = inside ? Row<T>{image + (source * w + origin + step * first) * channels, step, first, end}
+                                  : Row<T>{image, step, 0, 0};
+        if (channels == 3) {
+          write_row<3>(out, row, w, channels, table);
+        } else if (channels == 1) {
+          write_row<1>(out, row, w, channels, table);
+        } else {
+          write_row<0>(out, row, w, channels, table);
         }
       }
     };

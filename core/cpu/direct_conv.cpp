@@ -100,7 +100,7 @@ ptrdiff_t packed_size(const Correlation& g) {
 void pack(float& to, const float* const* from, ptrdiff_t at) {
   to = from[0][at];
 }
-void pack(Pair& to, const float* const* from, ptrdiff_t at) {
+[[maybe_unused]] void pack(Pair& to, const float* const* from, ptrdiff_t at) {
   to.bits = round_bf16(from[0][at]) | round_bf16(from[1][at]) << 16;
 }
 

@@ -1,0 +1,72 @@
+// fulcrum data bench: images a second of the training loader, with nothing to train.
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.h"
+#include "apps/data_command.h"
+#include "apps/experiment.h"
+#include "apps/trainer.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Epoch after epoch for so many seconds; the threads of an epoch that has begun are ended
+// unclocked.
+nlohmann::json measure(const Loader& loader, double seconds, int64_t& epoch) {
+  const auto start = Clock::now();
+  int64_t images = 0;
+  double elapsed = 0;
+  while (elapsed < seconds) {
+    for (const Batch& batch : loader.epoch(epoch++)) {
+      images += batch.size;
+      elapsed = since(start);
+      if (elapsed >= seconds) break;
+    }
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return {{"images_per_s", static_cast<double>(images) / elapsed},
+          {"images", images},
+          {"seconds", elapsed},
+          {"peak_mb", static_cast<double>(usage.ru_maxrss) / 1024}};
+}
+
+}  // namespace
+
+int bench_loader(const Config& config, const LoaderBenchFlags& flags) {
+  use_threads(config);
+  const ExperimentData data = load_data(config.data);
+  const Loader loader = make_train_loader(config, data);
+  int64_t epoch = 0;
+  const auto report = [&](double seconds) {
+    nlohmann::json row = measure(loader, seconds, epoch);
+    row.update({{"data", config.data.name},
+                {"workers", config.data.workers},
+                {"batch_size", config.train.batch_size}});
+    fmt::print("{}\n", row.dump());
+    std::fflush(stdout);
+  };
+  if (!flags.interleave) {
+    report(flags.seconds);
+    return kExitDone;
+  }
+  std::string word;
+  double seconds = 0;
+  while (std::cin >> word >> seconds && word == "run") report(seconds);
+  return kExitDone;
+}
+
+}  // namespace fulcrum::apps

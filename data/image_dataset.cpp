@@ -1,0 +1,136 @@
+#include <fulcrum/data/image_dataset.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <fulcrum/data/parallel.h>
+#include <fulcrum/data/resize.h>
+
+namespace fulcrum {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+Image load(const std::string& path, const ImageOptions& options) {
+  Image image = load_image(path, options.channels);
+  if (options.image_size == 0) return image;
+  return center_crop(resize_shorter(image, options.image_size), options.image_size);
+}
+
+/// Listing without those entries.
+void drop(ImageListing& listing, const std::vector<BadImage>& bad) {
+  size_t kept = 0, next = 0;
+  for (size_t i = 0; i < listing.paths.size(); i++) {
+    if (next < bad.size() && bad[next].index == static_cast<int64_t>(i)) {
+      next++;
+      continue;
+    }
+    std::swap(listing.paths[kept], listing.paths[i]);
+    std::swap(listing.labels[kept++], listing.labels[i]);
+  }
+  listing.paths.resize(kept);
+  listing.labels.resize(kept);
+}
+
+void skip_bad_images(ImageListing& listing, const std::vector<BadImage>& bad) {
+  const int64_t classes = std::ssize(listing.class_names);
+  const auto before = class_counts(listing.labels, classes);
+  drop(listing, bad);
+  const auto after = class_counts(listing.labels, classes);
+  for (size_t k = 0; k < before.size(); k++)
+    check(after[k] > 0 || before[k] == 0, "[images] ", listing.root.string(), ": class '",
+          listing.class_names[k], "': none of its ", before[k],
+          " images can be read; the first: ", bad.front().reason);
+}
+
+/// The size that all images have.
+ImageSize common_size(const ImageListing& listing, const ImageOptions& options) {
+  const ImageSize first = image_size(listing.root / listing.paths.front());
+  parallel_for(std::ssize(listing.paths), options.threads, [&](int64_t i) {
+    const fs::path path = listing.root / listing.paths[static_cast<size_t>(i)];
+    const ImageSize size = image_size(path);
+    check(size == first, "[images] ", path.string(), ": expected ", first.height, "x", first.width,
+          " (height x width) as the first image has, got ", size.height, "x", size.width,
+          "; data.image_size brings images of different sizes to one");
+  });
+  return first;
+}
+
+}  // namespace
+
+struct ImageDataset::Prepared {
+  ImageListing listing;
+  Shape shape;
+  std::vector<BadImage> skipped;
+
+  Prepared(ImageListing listed, const ImageOptions& options) : listing(std::move(listed)) {
+    check(options.channels == 1 || options.channels == 3, "[images] expected 1 or 3 channels, got ",
+          options.channels);
+    check(options.image_size >= 0 && options.image_size <= (1 << 14),
+          "[images] expected an image_size of 0 to 16384, got ", options.image_size);
+    if (!listing.problems.empty())
+      fail(listing.problems[0], listing.problems.size() == 1
+                                    ? ""
+                                    : concat_text("\nand ", listing.problems.size() - 1,
+                                                  " more; `fulcrum data check` lists them"));
+    check(!listing.paths.empty(), "[images] ", listing.root.string(),
+          ": expected images, got none");
+    if (options.skip_bad) {
+      skipped = find_bad_images(listing, options);
+      if (!skipped.empty()) skip_bad_images(listing, skipped);
+    }
+    const ImageSize size = options.image_size > 0
+                               ? ImageSize{options.image_size, options.image_size}
+                               : common_size(listing, options);
+    shape = {size.height, size.width, options.channels};
+  }
+};
+
+ImageDataset::ImageDataset(ImageListing listing, const ImageOptions& options)
+    : ImageDataset(Prepared(std::move(listing), options), options) {}
+
+ImageDataset::ImageDataset(Prepared prepared, const ImageOptions& options)
+    : Dataset(prepared.shape, std::move(prepared.listing.labels),
+              std::move(prepared.listing.class_names)),
+      root_((prepared.listing.root / "").string()),
+      paths_(std::move(prepared.listing.paths)),
+      skipped_(std::move(prepared.skipped)),
+      options_(options) {}
+
+void ImageDataset::read(int64_t index, uint8_t* out) const {
+  check(index >= 0 && index < size(), "[images] index ", index, " is outside [0, ", size(), ")");
+  const std::string path = root_ + paths_[static_cast<size_t>(index)];
+  const Image image = load(path, options_);
+  // The file may have changed since its header was read.
+  check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ", path,
+        ": expected ", image_shape()[0], "x", image_shape()[1], " (height x width), got ",
+        image.height, "x", image.width);
+  std::ranges::copy(image.pixels, out);
+}
+
+std::string ImageDataset::identity(int64_t index) const {
+  const std::string& path = paths_.at(static_cast<size_t>(index));
+  std::error_code error;
+  const auto bytes = fs::file_size(root_ + path, error);
+  return concat_text(path, ":", error ? 0 : bytes);
+}
+
+std::vector<BadImage> find_bad_images(const ImageListing& listing, const ImageOptions& options) {
+  std::vector<std::optional<std::string>> reasons(listing.paths.size());
+  parallel_for(std::ssize(listing.paths), options.threads, [&](int64_t i) {
+    const auto at = static_cast<size_t>(i);
+    try {
+      load(listing.root / listing.paths[at], options);
+    } catch (const Error& error) {
+      reasons[at] = error.what();
+    }
+  });
+  std::vector<BadImage> bad;
+  for (size_t i = 0; i < reasons.size(); i++)
+    if (reasons[i]) bad.push_back({static_cast<int64_t>(i), listing.paths[i], *reasons[i]});
+  return bad;
+}
+
+}  // namespace fulcrum

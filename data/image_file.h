@@ -1,0 +1,47 @@
+// JPEG and PNG files as u8 pixels, equal to what PIL's Image.open(path).convert("RGB") gives.
+//
+//   Image image = load_image("train/cat/0001.jpg", /*channels=*/3);   // u8 [H, W, 3]
+//   ImageSize size = image_size("train/cat/0001.jpg");                // reads the header alone
+//
+// The kind of a file is told from its first bytes, not from its name. Grey images fill all three
+// channels, alpha and transparency are dropped, palettes are looked up, CMYK and YCCK are taken as
+// Adobe writes them (inverted), 16-bit colours lose their lower byte and 16-bit greys are cut at
+// 255 (both as PIL does). Orientation tags and colour profiles are ignored. One channel is
+// PIL's convert("L") of the same. What does not decode completely is an Error that names the file.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace fulcrum {
+
+/// u8 [height, width, channels].
+struct Image {
+  int64_t height = 0, width = 0, channels = 0;
+  std::vector<uint8_t> pixels;
+};
+
+struct ImageSize {
+  int64_t height = 0, width = 0;
+  friend bool operator==(const ImageSize&, const ImageSize&) = default;
+};
+
+/// Larger images are refused before memory is asked for: a file of a few bytes may claim any size.
+inline constexpr int64_t kMaxImagePixels = int64_t{1} << 28;
+
+/// channels is 1 or 3. A path is a string here: taking a std::filesystem::path apart costs as much
+/// as opening a small file.
+Image load_image(const std::string& path, int64_t channels);
+ImageSize image_size(const std::string& path);
+
+/// The same from memory; `name` stands for the file in messages.
+Image decode_image(std::span<const uint8_t> file, int64_t channels, const std::string& name);
+ImageSize image_size(std::span<const uint8_t> file, const std::string& name);
+
+/// .jpg, .jpeg or .png in any case.
+bool has_image_extension(const std::filesystem::path& path);
+
+}  // namespace fulcrum

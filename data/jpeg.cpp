@@ -1,0 +1,154 @@
+// JPEG through libjpeg: baseline, progressive, grey, RGB, CMYK.
+#include <fulcrum/core/check.h>
+#include <fulcrum/data/image_codecs.h>
+
+#ifdef FULCRUM_WITH_JPEG
+
+#include <csetjmp>
+#include <cstdio>
+
+#include <jpeglib.h>
+// After jpeglib.h, on which it depends.
+#include <jerror.h>
+
+namespace fulcrum {
+
+namespace {
+
+/// libjpeg reports an error by a function that must not return.
+struct ErrorManager {
+  jpeg_error_mgr base;  // first: libjpeg hands out a pointer to it
+  std::jmp_buf jump;
+  char message[JMSG_LENGTH_MAX];
+};
+
+[[noreturn]] void on_error(j_common_ptr info) {
+  auto* error = reinterpret_cast<ErrorManager*>(info->err);
+  info->err->format_message(info, error->message);
+  std::longjmp(error->jump, 1);
+}
+
+/// Warnings are passed over, as PIL does (real data sets are full of them), but for the one that
+/// says that the file has ended too early.
+void on_message(j_common_ptr info, int level) {
+  if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
+}
+
+/// A decompressor that a thread keeps: making one costs as much as a small image.
+class Decompressor {
+ public:
+  Decompressor() {
+    info_.err = jpeg_std_error(&error_.base);
+    error_.base.error_exit = on_error;
+    error_.base.emit_message = on_message;
+    error_.message[0] = '\0';
+    created_ = create();
+  }
+  ~Decompressor() { jpeg_destroy_decompress(&info_); }
+  Decompressor(const Decompressor&) = delete;
+  Decompressor& operator=(const Decompressor&) = delete;
+
+  /// Reads the header. False where libjpeg fails; message() says why.
+  bool start(std::span<const uint8_t> file) {
+    if (!created_ || setjmp(error_.jump)) return false;
+    jpeg_abort_decompress(&info_);  // what the previous image has left
+    jpeg_mem_src(&info_, const_cast<unsigned char*>(file.data()),
+                 static_cast<unsigned long>(file.size()));
+    jpeg_read_header(&info_, TRUE);
+    return true;
+  }
+
+  ImageSize size() const { return {info_.image_height, info_.image_width}; }
+  /// How it will be decoded; a number of components that PIL does not know either is refused.
+  PixelLayout layout(const std::string& name) const {
+    switch (info_.num_components) {
+      case 1:
+        return PixelLayout::kGrey;
+      case 3:
+        return PixelLayout::kRgb;
+      case 4:
+        return PixelLayout::kInvertedCmyk;
+      default:
+        refuse_image(name,
+                     concat_text("expected 1, 3 or 4 components, got ", info_.num_components));
+    }
+  }
+
+  /// Decodes all rows to `out`, [height, width, components].
+  bool decode(uint8_t* out) {
+    if (setjmp(error_.jump)) return false;
+    info_.out_color_space = info_.num_components == 1   ? JCS_GRAYSCALE
+                            : info_.num_components == 3 ? JCS_RGB
+                                                        : JCS_CMYK;
+    jpeg_start_decompress(&info_);
+    while (info_.output_scanline < info_.output_height) {
+      JSAMPROW row = out + size_t{info_.output_scanline} * info_.output_width *
+                               static_cast<size_t>(info_.output_components);
+      jpeg_read_scanlines(&info_, &row, 1);
+    }
+    jpeg_finish_decompress(&info_);
+    return true;
+  }
+
+  std::string message() const { return error_.message; }
+
+ private:
+  bool create() {
+    if (setjmp(error_.jump)) return false;
+    jpeg_create_decompress(&info_);
+    return true;
+  }
+
+  jpeg_decompress_struct info_{};
+  ErrorManager error_{};
+  bool created_ = false;
+};
+
+Decompressor& start(std::span<const uint8_t> file, const std::string& name) {
+  thread_local Decompressor jpeg;
+  if (!jpeg.start(file)) refuse_image(name, "corrupt JPEG: " + jpeg.message());
+  check_image_size(jpeg.size(), name);
+  return jpeg;
+}
+
+}  // namespace
+
+DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name) {
+  Decompressor& jpeg = start(file, name);
+  DecodedImage image = {jpeg.size(), jpeg.layout(name), {}};
+  const size_t bytes = image.layout == PixelLayout::kGrey  ? 1
+                       : image.layout == PixelLayout::kRgb ? 3
+                                                           : 4;
+  image.pixels.resize(static_cast<size_t>(image.size.height * image.size.width) * bytes);
+  if (!jpeg.decode(image.pixels.data())) refuse_image(name, "corrupt JPEG: " + jpeg.message());
+  return image;
+}
+
+ImageSize jpeg_size(std::span<const uint8_t> file, const std::string& name) {
+  return start(file, name).size();
+}
+
+}  // namespace fulcrum
+
+#else
+
+namespace fulcrum {
+
+namespace {
+[[noreturn]] void refuse(const std::string& name) {
+  refuse_image(name,
+               "is a JPEG, and this build has no libjpeg: build with -DFULCRUM_JPEG=ON "
+               "(Debian's package libjpeg-dev)");
+}
+}  // namespace
+
+DecodedImage decode_jpeg(std::span<const uint8_t>, const std::string& name) {
+  refuse(name);
+}
+ImageSize jpeg_size(std::span<const uint8_t>, const std::string& name) {
+  refuse(name);
+}
+
+}  // namespace fulcrum
+
+#endif

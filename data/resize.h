@@ -1,0 +1,22 @@
+// Resizing with antialiasing, bit for bit PIL's Image.resize(…, BILINEAR), and torchvision's
+// Resize and CenterCrop on top of it.
+//
+//   Image half = resize(image, 112, 112);
+//   Image input = center_crop(resize_shorter(image, 224), 224);   // [224, 224, C]
+//
+// Where an image shrinks, the triangle filter is widened by the factor, so that every source pixel
+// counts. Weights are 22-bit integers; columns are done before rows, rounding to u8 in between.
+#pragma once
+
+#include <fulcrum/data/image_file.h>
+
+namespace fulcrum {
+
+Image resize(const Image& image, int64_t height, int64_t width);
+/// The shorter side becomes `size`, the longer one int(size · longer / shorter).
+Image resize_shorter(const Image& image, int64_t size);
+/// The middle size×size of an image that is at least as large. Halves of pixels are rounded to
+/// even, as Python's round does.
+Image center_crop(const Image& image, int64_t size);
+
+}  // namespace fulcrum

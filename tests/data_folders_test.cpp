@@ -1,0 +1,360 @@
+// Image folders, list files and packs: what is read, in which order, and what is refused.
+#include <algorithm>
+#include <fstream>
+
+#include <fulcrum/core/serialize.h>
+#include <fulcrum/data/image_folder.h>
+#include <fulcrum/data/image_list.h>
+#include <fulcrum/data/loader.h>
+#include <fulcrum/data/noise.h>
+#include <fulcrum/data/pack.h>
+#include <fulcrum/data/resize.h>
+
+#include "image_testing.h"
+
+namespace fulcrum {
+namespace {
+
+using Ints = std::vector<int64_t>;
+using Names = std::vector<std::string>;
+
+class ImageData : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#ifndef FULCRUM_WITH_PNG
+    GTEST_SKIP() << "a build without libpng";
+#endif
+  }
+  void add(const std::string& path, uint64_t seed, int64_t height = 4, int64_t width = 6) {
+    dir_.write(path, png_file(image_of(height, width, seed)));
+  }
+  /// train and test with cat, dog and "a b", some images each, the k-th written with seed k.
+  void add_folders() {
+    for (const char* part : {"train", "test"})
+      for (const char* name : {"dog", "cat", "a b"})
+        for (int i = 0; i < 4; i++) add(concat_text(part, "/", name, "/", i, ".png"), ++seed_);
+  }
+  const std::filesystem::path& root() const {
+    return dir_.path();
+  }
+
+  TemporaryDirectory dir_;
+  uint64_t seed_ = 0;
+};
+using ImageFolder = ImageData;
+using ImageList = ImageData;
+using Pack = ImageData;
+
+std::vector<uint8_t> pixels_of(const Dataset& data, int64_t index) {
+  std::vector<uint8_t> pixels(static_cast<size_t>(data.image_shape().numel()));
+  data.read(index, pixels.data());
+  return pixels;
+}
+
+void expect_problem(const ImageListing& listing, const Names& parts) {
+  expect_error([&] { ImageDataset(listing, {}); }, parts);
+  const bool listed = std::ranges::any_of(listing.problems, [&](const std::string& problem) {
+    return std::ranges::all_of(
+        parts, [&](const std::string& part) { return problem.find(part) != std::string::npos; });
+  });
+  EXPECT_TRUE(listed) << parts[0];
+}
+
+// ---- folders ----
+
+TEST_F(ImageFolder, ClassesAndFilesInTorchvisionsOrder) {
+  for (const char* name :
+       {"train/b/2.png", "train/b/10.png", "train/b/sub/1.png", "train/b-c/z.png",
+        "train/b/sub-2/0.PNG", "train/B/x.png", "train/a/deep/er/1.png"})
+    add(name, ++seed_);
+  dir_.write("train/b/notes.txt", "no image");
+  dir_.write("train/readme.md", "beside the classes");
+  const ImageListing listing = list_image_folder(root() / "train");
+  EXPECT_EQ(listing.class_names, (Names{"B", "a", "b", "b-c"}));
+  // As sorted(os.walk("b")) gives them: by folder, then by name.
+  EXPECT_EQ(listing.paths, (Names{"B/x.png", "a/deep/er/1.png", "b/10.png", "b/2.png",
+                                  "b/sub/1.png", "b/sub-2/0.PNG", "b-c/z.png"}));
+  EXPECT_EQ(listing.labels, (Ints{0, 1, 2, 2, 2, 2, 3}));
+  EXPECT_EQ(listing.problems, Names{});
+}
+
+TEST_F(ImageFolder, ReadsPixelsFromAnyThread) {
+  add_folders();
+  auto [train_listing, test_listing] = list_image_folders(root() / "");
+  const ImageDataset train(train_listing, {}), test(test_listing, {.channels = 1});
+  EXPECT_EQ(train.size(), 12);
+  EXPECT_EQ(train.image_shape(), Shape({4, 6, 3}));
+  EXPECT_EQ(test.image_shape(), Shape({4, 6, 1}));
+  EXPECT_EQ(train.class_names(), (Names{"a b", "cat", "dog"}));
+  EXPECT_EQ(train.paths()[4], "train/cat/0.png");
+  EXPECT_FALSE(train.images());
+  EXPECT_EQ(pixels_of(train, 4), image_of(4, 6, 5).pixels);  // cat was written after dog
+  EXPECT_EQ(pixels_of(test, 0), decode_image(png_file(image_of(4, 6, 21)), 1, "").pixels);
+  EXPECT_EQ(train.identity(4), concat_text("train/cat/0.png:", png_file(image_of(4, 6, 5)).size()));
+}
+
+TEST_F(ImageFolder, ValStandsInForTestAndLinksAreFollowed) {
+  add_folders();
+  std::filesystem::rename(root() / "test", root() / "elsewhere");
+  expect_error([&] { list_image_folders(root()); }, {"expected a folder test or val"});
+  std::filesystem::create_directory_symlink(root() / "elsewhere", root() / "val");
+  EXPECT_EQ(list_image_folders(root()).second.paths.size(), 12u);
+  EXPECT_EQ(list_image_folders(root()).second.paths[0], "val/a b/0.png");
+}
+
+TEST_F(ImageFolder, LayoutsThatAreWrong) {
+  add_folders();
+  expect_error([&] { list_image_folder(root() / "no"); },
+               {"/no: expected a folder", "there is none"});
+  dir_.write("file", "");
+  expect_error([&] { list_image_folder(root() / "file"); }, {"got a file"});
+  std::filesystem::create_directories(root() / "empty");
+  expect_problem(list_image_folder(root() / "empty"), {"/empty: expected a folder for each class"});
+  std::filesystem::create_directories(root() / "train/eel/deep");
+  expect_problem(list_image_folder(root() / "train"),
+                 {"train/eel: expected images of class 'eel', got none"});
+  expect_problem(list_image_folders(root()).second,
+                 {"/test: expected the classes of", "missing: 'eel'"});
+  std::filesystem::remove_all(root() / "train/eel");
+  add("test/fox/1.png", 1);
+  expect_problem(list_image_folders(root()).second, {"not in train: 'fox'"});
+  dir_.write("train/cat/9.WebP", "RIFF");
+  expect_problem(list_image_folder(root() / "train"), {"cat/9.WebP: expected .jpg, .jpeg or .png"});
+}
+
+TEST_F(ImageFolder, SizesMustAgreeOrBeMadeToAgree) {
+  add_folders();
+  add("train/cat/1.png", 50, 8, 5);
+  add("train/dog/0.png", 51, 9, 9);
+  const ImageListing listing = list_image_folder(root() / "train");
+  // The first in the order of the list, whatever the threads do.
+  for (int threads : {1, 4})
+    expect_error([&] { ImageDataset(listing, {.threads = threads}); },
+                 {"cat/1.png: expected 4x6 (height x width)", "got 8x5", "data.image_size"});
+  const ImageDataset data(listing, {.image_size = 3});
+  EXPECT_EQ(data.image_shape(), Shape({3, 3, 3}));
+  EXPECT_EQ(pixels_of(data, 5), center_crop(resize_shorter(image_of(8, 5, 50), 3), 3).pixels);
+  expect_error([&] { ImageDataset(listing, {.channels = 4}); }, {"1 or 3 channels, got 4"});
+  expect_error([&] { ImageDataset(listing, {.image_size = -1}); }, {"image_size of 0 to 16384"});
+}
+
+TEST_F(ImageFolder, BadImagesAreErrorsOrLeftOut) {
+  add_folders();
+  const ImageListing good = list_image_folder(root() / "train");
+  Bytes cut = png_file(image_of(4, 6, 5));
+  cut.resize(60);
+  dir_.write("train/cat/0.png", cut);
+  dir_.write("train/dog/3.png", "");
+  dir_.write("train/dog/4.jpg", "not at all");
+  const ImageListing listing = list_image_folder(root() / "train");
+  expect_error([&] { ImageDataset(listing, {}); }, {"dog/3.png", "an empty one"});  // has no header
+  const ImageDataset strict(listing, {.image_size = 4});
+  expect_error([&] { pixels_of(strict, 4); }, {"train/cat/0.png: corrupt PNG"});
+  const Loader loader(strict, {.batch_size = 3, .workers = 2});
+  expect_error(
+      [&] {
+        for (const Batch& batch : loader.epoch(0)) EXPECT_LE(batch.size, 3);
+      },
+      {"train/cat/0.png: corrupt PNG"});
+  for (int threads : {1, 3}) {
+    const ImageDataset data(listing, {.skip_bad = true, .threads = threads});
+    ASSERT_EQ(data.skipped().size(), 3u);
+    EXPECT_EQ(data.skipped()[0].path, "cat/0.png");
+    EXPECT_EQ(data.skipped()[0].index, 4);
+    EXPECT_NE(data.skipped()[0].reason.find("corrupt PNG"), std::string::npos);
+    EXPECT_EQ(data.skipped()[2].path, "dog/4.jpg");
+    EXPECT_EQ(data.paths(),
+              (Names{"a b/0.png", "a b/1.png", "a b/2.png", "a b/3.png", "cat/1.png", "cat/2.png",
+                     "cat/3.png", "dog/0.png", "dog/1.png", "dog/2.png"}));
+    EXPECT_EQ(data.labels(), (Ints{0, 0, 0, 0, 1, 1, 1, 2, 2, 2}));
+  }
+  EXPECT_EQ(ImageDataset(good, {.skip_bad = true}).size(),
+            10);  // 0.png and 3.png are bad there, too
+  for (int i = 1; i < 4; i++) dir_.write(concat_text("train/cat/", i, ".png"), "");
+  expect_error([&] { ImageDataset(list_image_folder(root() / "train"), {.skip_bad = true}); },
+               {"class 'cat': none of its 4 images can be read"});
+}
+
+TEST_F(ImageFolder, FilesThatChangeAreNoticed) {
+  add_folders();
+  const ImageDataset data(list_image_folder(root() / "train"), {});
+  add("train/dog/1.png", 9, 5, 5);
+  expect_error([&] { pixels_of(data, 9); }, {"dog/1.png: expected 4x6", "got 5x5"});
+  std::filesystem::remove(root() / "train/dog/1.png");
+  expect_error([&] { pixels_of(data, 9); }, {"dog/1.png: cannot open: No such file"});
+  expect_error([&] { pixels_of(data, 12); }, {"index 12 is outside [0, 12)"});
+}
+
+// The loader's batches, of which each pixel is compared.
+std::vector<std::vector<double>> batches_of(const Dataset& data, int workers) {
+  const Loader loader(data, {.batch_size = 5,
+                             .shuffle = true,
+                             .augment = {.pad = 1, .flip = true, .seed = 2},
+                             .seed = 3,
+                             .workers = workers});
+  std::vector<std::vector<double>> all;
+  for (const Batch& batch : loader.epoch(1)) all.push_back(batch.images.to_vector());
+  return all;
+}
+
+TEST_F(ImageFolder, BatchesAreThoseOfTheSameDataInMemory) {
+  add_folders();
+  const ImageDataset data(list_image_folder(root() / "train"), {});
+  Tensor images = empty({data.size(), 4, 6, 3}, {.dtype = DType::kU8, .device = {}});
+  for (int64_t i = 0; i < data.size(); i++) data.read(i, images.data<uint8_t>() + i * 72);
+  const InMemoryDataset memory(images, data.labels(), data.class_names());
+  for (int workers : {0, 1, 3}) EXPECT_EQ(batches_of(data, workers), batches_of(memory, 0));
+  const ChannelStatistics a = channel_statistics(data), b = channel_statistics(memory);
+  EXPECT_EQ(a.mean, b.mean);
+  EXPECT_EQ(a.stddev, b.stddev);
+}
+
+// ---- lists ----
+
+TEST_F(ImageList, PathsMayHaveSpaces) {
+  const auto list =
+      dir_.write("list.txt", "a/1.png 2\nmy cat, 7 years.png\t0\r\n./a/2.png  10  \na/1.png 2\n");
+  const ImageListing listing = list_image_list(root(), list);
+  EXPECT_EQ(listing.problems, Names{});
+  EXPECT_EQ(listing.paths, (Names{"a/1.png", "my cat, 7 years.png", "a/2.png", "a/1.png"}));
+  EXPECT_EQ(listing.labels, (Ints{2, 0, 10, 2}));
+  EXPECT_EQ(listing.class_names.size(), 11u);
+  EXPECT_EQ(listing.class_names[10], "10");
+}
+
+TEST_F(ImageList, LinesThatAreWrong) {
+  const std::pair<const char*, Names> cases[] = {
+      {"a.png 0\nb.png\n", {"list.txt: line 2: expected 'path label', got 'b.png'"}},
+      {"my cat.png\n", {"line 1: expected an integer label after the last space, got 'cat.png'"}},
+      {"a.png 1.5\n", {"line 1", "got '1.5'"}},
+      {"a.png 99999999999999999999\n", {"line 1: expected an integer label"}},
+      {"a.png 7000000\n", {"line 1: expected a label in [0, 1048576), got 7000000"}},
+      {"a.png -1\n", {"line 1: expected a label in [0, 1048576), got -1"}},
+      {"a.png 0\n\nb.png 1\n", {"line 2: expected 'path label', got ''"}},
+      {" 3\n", {"line 1: expected 'path label', got ' 3'"}},
+      {"/etc/a.png 0\n", {"line 1: expected a path relative to", "got '/etc/a.png'"}},
+      {"a/../../b.png 0\n", {"line 1: expected a path below", "got 'a/../../b.png'"}},
+      {"a.png 0\nb.png 1\n./a.png 1\n", {"line 3: './a.png' has label 1 here and 0 in line 1"}},
+      {"", {"list.txt: expected lines 'path label', got none"}}};
+  for (const auto& [text, parts] : cases)
+    expect_problem(list_image_list(root(), dir_.write("list.txt", text)), parts);
+  expect_error([&] { list_image_list(root(), root() / "no.txt"); }, {"[list]", "no.txt"});
+  const ImageListing many = list_image_list(root(), dir_.write("list.txt", "a\nb\nc\n"));
+  EXPECT_EQ(many.problems.size(), 3u);
+  expect_error([&] { ImageDataset(many, {}); }, {"line 1", "and 2 more", "data check"});
+}
+
+TEST_F(ImageList, ClassesAreThoseOfTheTrainingList) {
+  const auto train = dir_.write("train.txt", "a.png 0\nb.png 2\n");
+  const auto test = dir_.write("test.txt", "c.png 1\nd.png 3\n");
+  const auto names = dir_.write("names.txt", "cat\ndog\neel\n");
+  expect_problem(list_image_lists(root(), train, test, "").second,
+                 {"test.txt: line 2: expected a label in [0, 3), got 3"});
+  dir_.write("test.txt", "c.png 1\n");
+  EXPECT_EQ(list_image_lists(root(), train, test, "").second.class_names, (Names{"0", "1", "2"}));
+  const auto [a, b] = list_image_lists(root(), train, test, names);
+  EXPECT_EQ(a.class_names, (Names{"cat", "dog", "eel"}));
+  EXPECT_EQ(b.class_names, a.class_names);
+  EXPECT_EQ(a.problems, Names{});
+  dir_.write("names.txt", "cat\ndog\n");
+  expect_problem(list_image_lists(root(), train, test, names).first,
+                 {"names.txt: expected 3 class names", "got 2"});
+  dir_.write("names.txt", "cat\ndog\ncat\n");
+  expect_problem(list_image_lists(root(), train, test, names).first,
+                 {"names.txt: line 3: expected a class name that does not stand above, got 'cat'"});
+}
+
+TEST_F(ImageList, ReadsWhatItLists) {
+  add_folders();
+  const auto list = dir_.write("list.txt", "train/dog/2.png 1\ntrain/a b/0.png 0\n");
+  const ImageDataset data(list_image_list(root(), list), {});
+  EXPECT_EQ(pixels_of(data, 0), image_of(4, 6, 3).pixels);
+  EXPECT_EQ(pixels_of(data, 1), image_of(4, 6, 9).pixels);
+  const auto missing = dir_.write("list.txt", "train/dog/2.png 1\ntrain/dog/no.png 0\n");
+  expect_error([&] { ImageDataset(list_image_list(root(), missing), {}); },
+               {"train/dog/no.png: cannot open: No such file"});
+}
+
+// ---- packs ----
+
+TEST_F(Pack, HoldsTheDataSet) {
+  add_folders();
+  ImageDataset data(list_image_folder(root() / "train"), {});
+  data.set_labels(Ints(12, 0));  // noise is for training: a pack has the labels before it
+  save_pack(root() / "a.pack", data, 3);
+  const PackDataset pack(root() / "a.pack");
+  EXPECT_EQ(pack.size(), 12);
+  EXPECT_EQ(pack.image_shape(), data.image_shape());
+  EXPECT_EQ(pack.labels(), data.clean_labels());
+  EXPECT_EQ(pack.class_names(), data.class_names());
+  for (int64_t i = 0; i < 12; i++) EXPECT_EQ(pixels_of(pack, i), pixels_of(data, i)) << i;
+  for (int workers : {0, 2}) EXPECT_EQ(batches_of(pack, workers), batches_of(data, 0));
+  expect_error([&] { pixels_of(pack, 12); }, {"[pack] index 12 is outside [0, 12)"});
+  // An ordinary safetensors file.
+  const TensorFile file = load_tensors(root() / "a.pack");
+  EXPECT_EQ(file.tensors.at("images").shape(), Shape({12, 4, 6, 3}));
+  EXPECT_EQ(file.metadata.at("classes"), R"(["a b", "cat", "dog"])");
+  EXPECT_FALSE(std::filesystem::exists(root() / "a.pack.tmp"));
+}
+
+TEST_F(Pack, ManyPiecesAndStrangeNames) {
+  const int64_t n = 500;  // at 4 KB an image, two pieces
+  Tensor images = empty({n, 36, 38, 3}, {.dtype = DType::kU8, .device = {}});
+  Ints labels;
+  for (int64_t i = 0; i < images.numel(); i++)
+    images.data<uint8_t>()[i] = static_cast<uint8_t>(i * 7 / 5);
+  for (int64_t i = 0; i < n; i++) labels.push_back(i % 2);
+  const InMemoryDataset data(images, labels, {"\"quoted\" \\ \n", "ünï, [code]"});
+  save_pack(root() / "b.pack", data);
+  const PackDataset pack(root() / "b.pack");
+  EXPECT_EQ(pack.class_names(), data.class_names());
+  for (int64_t i = 0; i < n; i++) ASSERT_EQ(pixels_of(pack, i), pixels_of(data, i)) << i;
+}
+
+TEST_F(Pack, RefusesWhatIsNoPack) {
+  save_pack(root() / "good.pack", small_dataset(6));
+  const TensorFile good = load_tensors(root() / "good.pack");
+  const auto with = [&](const std::function<void(TensorFile&)>& change, const Names& parts) {
+    TensorFile file = good;
+    change(file);
+    save_tensors(root() / "bad.pack", file);
+    expect_error([&] { PackDataset(root() / "bad.pack"); }, parts);
+  };
+  EXPECT_EQ(PackDataset(root() / "good.pack").size(), 6);
+  with([](TensorFile& f) { f.metadata["version"] = "2"; },
+       {"bad.pack: expected version 1 of the format", "got 2", "pack the data again"});
+  with([](TensorFile& f) { f.metadata.erase("format"); }, {"expected metadata 'format'"});
+  with([](TensorFile& f) { f.metadata["format"] = "pt"; }, {"'fulcrum-pack', got 'pt'"});
+  with([](TensorFile& f) { f.metadata["classes"] = "[\"a\""; }, {"metadata 'classes'"});
+  with([](TensorFile& f) { f.metadata["classes"] = "[]"; }, {"label"});
+  with([](TensorFile& f) { f.metadata["classes"] = "[\"a\"]"; },
+       {"sample 1: expected a label in [0, 1), got 1"});
+  with([](TensorFile& f) { f.tensors.erase("images"); }, {"expected a tensor images"});
+  with(
+      [](TensorFile& f) {
+        f.tensors["images"] = zeros({6, 2, 3, 2});
+      },
+      {"tensor images: expected u8 of 4 dimensions, got f32"});
+  with(
+      [](TensorFile& f) {
+        f.tensors["labels"] = from_vector({2}, Ints{0, 1});
+      },
+      {"expected a label for each of 6 images, got 2"});
+  std::filesystem::resize_file(root() / "good.pack", 300);
+  expect_error([&] { PackDataset(root() / "good.pack"); }, {"good.pack", "truncated?"});
+  expect_error([&] { PackDataset(root() / "no.pack"); }, {"no.pack"});
+}
+
+TEST_F(Pack, AFailureLeavesNoFile) {
+  add_folders();
+  const ImageDataset data(list_image_folder(root() / "train"), {});
+  dir_.write("a.pack", "the old one");
+  dir_.write("train/cat/2.png", "");
+  expect_error([&] { save_pack(root() / "a.pack", data, 2); }, {"train/cat/2.png"});
+  EXPECT_EQ(std::filesystem::file_size(root() / "a.pack"), 11u);
+  EXPECT_FALSE(std::filesystem::exists(root() / "a.pack.tmp"));
+  expect_error([&] { save_pack(root() / "no/a.pack", data); }, {"no/a.pack.tmp: cannot create"});
+}
+
+}  // namespace
+}  // namespace fulcrum

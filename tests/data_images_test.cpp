@@ -1,0 +1,215 @@
+// Image files against PIL (tests/golden/images.py), damaged and hostile ones, resizing.
+#include <cstdlib>
+
+#include <fulcrum/core/serialize.h>
+#include <fulcrum/data/resize.h>
+
+#include "image_testing.h"
+
+namespace fulcrum {
+namespace {
+
+const TensorFile& golden() {
+  static const TensorFile file =
+      load_tensors(std::filesystem::path(FULCRUM_SOURCE_DIR) / "tests/golden/images.safetensors");
+  return file;
+}
+
+Bytes bytes_of(const std::string& name) {
+  const Tensor& t = golden().tensors.at(name);
+  return {t.data<uint8_t>(), t.data<uint8_t>() + t.numel()};
+}
+
+Image image_from(const std::string& name) {
+  const Tensor& t = golden().tensors.at(name);
+  return {t.size(0), t.size(1), t.size(2), bytes_of(name)};
+}
+
+/// Largest difference of two images of one shape.
+int distance(const Image& a, const Image& b) {
+  EXPECT_EQ(a.height, b.height);
+  EXPECT_EQ(a.width, b.width);
+  EXPECT_EQ(a.channels, b.channels);
+  EXPECT_EQ(a.pixels.size(), static_cast<size_t>(a.height * a.width * a.channels));
+  if (a.pixels.size() != b.pixels.size()) return 256;
+  int largest = 0;
+  for (size_t i = 0; i < a.pixels.size(); i++)
+    largest = std::max(largest, std::abs(a.pixels[i] - b.pixels[i]));
+  return largest;
+}
+
+bool can_read([[maybe_unused]] const std::string& name) {
+#ifndef FULCRUM_WITH_JPEG
+  if (name.starts_with("jpeg")) return false;
+#endif
+#ifndef FULCRUM_WITH_PNG
+  if (name.starts_with("png")) return false;
+#endif
+  return true;
+}
+
+/// The names of the golden files that this build can read.
+std::vector<std::string> files() {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : golden().tensors)
+    if (name.ends_with(".file") && can_read(name)) names.push_back(name.substr(0, name.size() - 5));
+  return names;
+}
+
+TEST(ImageFile, EqualsPil) {
+  for (const std::string& name : files()) {
+    const int limit = name.starts_with("jpeg") ? 2 : 0;
+    const Bytes file = bytes_of(name + ".file");
+    const Image rgb = image_from(name + ".rgb");
+    EXPECT_LE(distance(decode_image(file, 3, name), rgb), limit) << name;
+    EXPECT_LE(distance(decode_image(file, 1, name), image_from(name + ".grey")), limit) << name;
+    EXPECT_EQ(image_size(file, name), (ImageSize{rgb.height, rgb.width})) << name;
+  }
+}
+
+TEST(ImageFile, ReadsFilesByContentNotByName) {
+  const TemporaryDirectory dir;
+  for (const std::string& name : files()) {
+    const auto path = dir.write("picture.JPEG", bytes_of(name + ".file"));
+    EXPECT_EQ(load_image(path, 3).pixels, decode_image(bytes_of(name + ".file"), 3, "").pixels);
+  }
+}
+
+TEST(ImageFile, TheTestsOwnPngs) {
+  if (!can_read("png")) GTEST_SKIP() << "a build without libpng";
+  const Image colour = image_of(7, 5, 1), grey = image_of(3, 4, 2, 1);
+  EXPECT_EQ(decode_image(png_file(colour), 3, "a").pixels, colour.pixels);
+  EXPECT_EQ(decode_image(png_file(grey), 1, "a").pixels, grey.pixels);
+}
+
+TEST(ImageFile, RefusesWhatIsNoImage) {
+  const TemporaryDirectory dir;
+  const auto load = [](const std::filesystem::path& path) {
+    return [path] { load_image(path, 3); };
+  };
+  expect_error(load(dir.write("a.jpg", "")), {"[image] ", "a.jpg", "JPEG or PNG", "an empty one"});
+  expect_error(load(dir.write("b.png", "hello, world")), {"b.png", "other first bytes"});
+  expect_error(load(dir.path() / "no.png"), {"no.png: cannot open: No such file"});
+  expect_error(load(dir.path()), {"expected a regular file"});
+  expect_error([&] { decode_image(png_file(image_of(1, 1, 1)), 2, "x"); }, {"1 or 3 channels"});
+}
+
+TEST(ImageFile, TruncatedFilesNameTheFile) {
+  for (const std::string& name : files()) {
+    const Bytes whole = bytes_of(name + ".file");
+    for (const size_t size : {size_t{9}, whole.size() / 3, whole.size() / 2}) {
+      const Bytes part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
+      expect_error([&] { decode_image(part, 3, name); }, {"[image] " + name + ": corrupt "});
+    }
+    if (!name.starts_with("jpeg")) continue;
+    const Bytes without_end(whole.begin(), whole.end() - 2);  // PIL refuses it, too
+    expect_error([&] { decode_image(without_end, 3, name); }, {name, "Premature end"});
+  }
+}
+
+// Whatever the bytes are: an image of the size that image_size says, or an Error.
+TEST(ImageFile, DamagedFilesDoNoHarm) {
+  int decoded = 0, refused = 0;
+  for (const std::string& name : files()) {
+    const Philox philox(7, 1);
+    for (uint64_t round = 0; round < 60; round++) {
+      Bytes file = bytes_of(name + ".file");
+      for (uint64_t k = 0; k < 1 + round % 4; k++) {
+        const uint64_t at = 8 * round + 2 * k;
+        file[philox.below(at, static_cast<uint32_t>(file.size()))] =
+            static_cast<uint8_t>(philox.below(at + 1, 256));
+      }
+      try {
+        const Image image = decode_image(file, 3, name);
+        EXPECT_EQ(image_size(file, name), (ImageSize{image.height, image.width}));
+        decoded++;
+      } catch (const Error&) {
+        refused++;
+      }
+    }
+    // The decoder that a thread keeps is as good as before.
+    EXPECT_LE(distance(decode_image(bytes_of(name + ".file"), 3, name), image_from(name + ".rgb")),
+              2);
+  }
+  if (!files().empty()) {
+    EXPECT_GT(decoded, 0);
+    EXPECT_GT(refused, 0);
+  }
+}
+
+TEST(ImageFile, HostileSizesAreRefusedBeforeMemory) {
+  if (can_read("png")) {
+    for (const auto& [height, width] : {std::pair(1u << 20, 1u << 20), {(1u << 28) + 1, 1u}}) {
+      Bytes file = png_header(height, width, true);
+      put_chunk(file, "IDAT", {0x78, 0x01});
+      expect_error([&] { decode_image(file, 3, "big.png"); }, {"big.png: expected 1 to 268435456"});
+      expect_error([&] { image_size(file, "big.png"); }, {"big.png: expected 1 to 268435456"});
+    }
+  }
+  if (can_read("jpeg")) {
+    Bytes file = bytes_of("jpeg_444.file");
+    const Bytes frame = {0xFF, 0xC0};
+    const auto at = std::search(file.begin(), file.end(), frame.begin(), frame.end());
+    ASSERT_NE(at, file.end());
+    std::fill_n(at + 5, 4, uint8_t{0xFD});  // height and width
+    expect_error([&] { decode_image(file, 3, "big.jpg"); },
+                 {"big.jpg: expected 1 to 268435456 pixels, got a height of 65021"});
+  }
+}
+
+TEST(ImageFile, BuildsWithoutALibrarySayHowToGetIt) {
+  if (!can_read("jpeg"))
+    expect_error([] { decode_image(bytes_of("jpeg_444.file"), 3, "a.jpg"); },
+                 {"a.jpg: is a JPEG", "-DFULCRUM_JPEG=ON", "libjpeg-dev"});
+  if (!can_read("png"))
+    expect_error([] { image_size(bytes_of("png_rgb.file"), "a.png"); },
+                 {"a.png: is a PNG", "-DFULCRUM_PNG=ON", "libpng-dev"});
+}
+
+TEST(ImageFile, Extensions) {
+  for (const char* name : {"a.jpg", "b.JPEG", "c.Png", "d/e.f.jpeg"})
+    EXPECT_TRUE(has_image_extension(name)) << name;
+  for (const char* name : {"jpg", "a.jpgx", ".png", "a.webp", "a"})
+    EXPECT_FALSE(has_image_extension(name)) << name;
+}
+
+TEST(Resize, EqualsPilBitForBit) {
+  const Image input = image_from("resize.input");
+  int cases = 0;
+  for (const auto& [name, tensor] : golden().tensors) {
+    if (!name.starts_with("resize.") || name == "resize.input") continue;
+    EXPECT_EQ(distance(resize(input, tensor.size(0), tensor.size(1)), image_from(name)), 0) << name;
+    cases++;
+  }
+  EXPECT_EQ(cases, 7);
+}
+
+TEST(Resize, ShorterSideAndCropEqualTorchvision) {
+  for (const char* number : {"0", "1", "2"}) {
+    const Image input = image_from(std::string("crop.input.") + number);
+    for (const int64_t size : {16, 25, 33}) {
+      const std::string name = concat_text("crop.", number, ".", size);
+      EXPECT_EQ(distance(center_crop(resize_shorter(input, size), size), image_from(name)), 0)
+          << name;
+    }
+  }
+}
+
+TEST(Resize, OneChannelIsAnyOfThree) {
+  const Image input = image_from("resize.input");
+  Image green = {input.height, input.width, 1, {}};
+  for (size_t i = 1; i < input.pixels.size(); i += 3) green.pixels.push_back(input.pixels[i]);
+  const Image small = resize(input, 9, 11), small_green = resize(green, 9, 11);
+  for (size_t i = 0; i < small_green.pixels.size(); i++)
+    EXPECT_EQ(small_green.pixels[i], small.pixels[3 * i + 1]);
+}
+
+TEST(Resize, RefusesNonsense) {
+  const Image image = image_of(4, 6, 1);
+  expect_error([&] { resize(image, 0, 3); }, {"[resize] expected a size of 1 to", "got 0x3"});
+  expect_error([&] { resize(image, 1 << 15, 1 << 15); }, {"[resize]"});
+  expect_error([&] { center_crop(image, 5); }, {"[center_crop]", "4x6, got 5"});
+}
+
+}  // namespace
+}  // namespace fulcrum

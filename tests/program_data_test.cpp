@@ -1,0 +1,228 @@
+// fulcrum data, and training on folders, lists and packs.
+#include "image_testing.h"
+#include "program_testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ProgramData : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#ifndef FULCRUM_WITH_PNG
+    GTEST_SKIP() << "a build without libpng";
+#endif
+    add_images("train", 24);
+    add_images("test", 6);
+  }
+  /// n images 12x12 of each of two classes.
+  void add_images(const std::string& part, uint64_t n) {
+    for (const char* name : {"cat", "dog"})
+      for (uint64_t i = 0; i < n; i++)
+        write_image(fmt_path(part, name, i), 12, 2 * (part.size() * 100 + i) + (*name == 'd'));
+  }
+  static std::string fmt_path(const std::string& part, const std::string& name, uint64_t i) {
+    return concat_text(part, "/", name, "/", 100 + i, ".png");
+  }
+  void write_image(const std::string& path, int64_t side, uint64_t seed) {
+    const Bytes file = png_file(image_of(side, side, seed));
+    write_text(root() / path, {file.begin(), file.end()});
+  }
+  fs::path root() const {
+    return dir_ / "images";
+  }
+  Flags on_folder(const Flags& more = {}) const {
+    return merged({"--dataset", "folder", "--data-dir", root().string()}, more);
+  }
+  static Outcome data(const std::string& what, const Flags& flags) {
+    Flags words = {"data", what};
+    words.insert(words.end(), flags.begin(), flags.end());
+    return run_program(words);
+  }
+  Outcome train(const std::string& run, const Flags& flags) const {
+    return run_program(train_flags(dir_, run, flags));
+  }
+  static json last_line(const std::string& out) {
+    return json::parse(out.substr(out.rfind('\n', out.size() - 2) + 1));
+  }
+
+  TempDir dir_;
+};
+
+TEST_F(ProgramData, TrainsOnAFolderAndOnItsPackAlike) {
+  const Outcome folder = train("folder", on_folder({"--set", "data.pad=1", "-j", "2"}));
+  ASSERT_EQ(folder.code, 0) << folder.err;
+  const Outcome packed = data("pack", on_folder({(dir_ / "packs").string()}));
+  ASSERT_EQ(packed.code, 0) << packed.err;
+  EXPECT_EQ(last_line(packed.out)["train"]["images"], 48);
+  EXPECT_EQ(last_line(packed.out)["test"]["shape"], json({12, 12, 3}));
+  const Outcome pack = train("pack", {"--dataset", "pack", "--data-dir", (dir_ / "packs").string(),
+                                      "--set", "data.pad=1", "-j", "0"});
+  ASSERT_EQ(pack.code, 0) << pack.err;
+  EXPECT_EQ(metrics_of(dir_ / "folder"), metrics_of(dir_ / "pack"));
+  expect_same_tensors(dir_ / "folder/best.safetensors", dir_ / "pack/best.safetensors");
+  EXPECT_EQ(run_program({"eval", (dir_ / "folder").string()}).code, 0);
+}
+
+TEST_F(ProgramData, ResumesOnMovedFilesButNotOnOthers) {
+  ASSERT_EQ(train("run", on_folder()).code, 0);
+  fs::rename(root(), dir_ / "moved");
+  const Flags longer =
+      on_folder({"--resume", "auto", "--epochs", "2", "--data-dir", dir_ / "moved"});
+  const std::string before = read_text(dir_ / "moved/train/cat/101.png");
+  write_text(dir_ / "moved/train/cat/101.png", before + "more");  // decodes to the same pixels
+  expect_refused(train("run", longer), 1, {"the training data are not those of the checkpoint"});
+  write_text(dir_ / "moved/train/cat/101.png", before);
+  EXPECT_EQ(train("run", longer).code, 0);
+}
+
+TEST_F(ProgramData, TrainsOnListsWithImbalanceNoiseAndBalancedSampling) {
+  std::string train_list, test_list;
+  for (uint64_t i = 0; i < 24; i++)
+    train_list += fmt_path("train", "cat", i) + " 0\n" + fmt_path("train", "dog", i) + " 1\n";
+  for (uint64_t i = 0; i < 6; i++) test_list += fmt_path("test", "dog", i) + " 1\n";
+  write_text(dir_ / "train.txt", train_list);
+  write_text(dir_ / "test.txt", test_list);
+  write_text(dir_ / "names.txt", "cat\ndog\n");
+  write_text(dir_ / "noise.txt", "0.75 0.25\n0 1\n");
+  const Flags on_list =
+      merged(on_folder({"--dataset", "list"}),
+             {"--set", "data.train_list=" + (dir_ / "train.txt").string(), "--set",
+              "data.test_list=" + (dir_ / "test.txt").string(), "--set",
+              "data.class_names=" + (dir_ / "names.txt").string(), "--set", "data.image_size=8"});
+  const Flags noisy =
+      merged(on_list, {"--set", "data.noise_type=matrix", "--set",
+                       "data.noise_matrix=" + (dir_ / "noise.txt").string(), "--imb-type", "exp",
+                       "--imb-factor", "0.5", "--set", "data.sampler=class-balanced", "-b", "12"});
+  const Outcome run = train("list", noisy);
+  ASSERT_EQ(run.code, 0) << run.err;
+  // 24 cats, of which a quarter are dogs now, and 12 dogs.
+  std::istringstream labels(read_text(dir_ / "list/noisy_labels.txt"));
+  int64_t counts[2] = {0, 0};
+  for (std::string line; std::getline(labels, line);)
+    if (!line.starts_with('#')) counts[std::stoi(line)]++;
+  EXPECT_EQ(counts[0], 18);
+  EXPECT_EQ(counts[1], 18);
+  const Outcome stats =
+      data("stats", merged(on_list, {"--imb-type", "exp", "--imb-factor", "0.5"}));
+  EXPECT_EQ(last_line(stats.out)["counts"], json({24, 12}));
+  EXPECT_EQ(last_line(stats.out)["class_names"], json({"cat", "dog"}));
+  EXPECT_EQ(last_line(stats.out)["shape"], json({8, 8, 3}));
+  write_text(dir_ / "noise.txt", "0.75 0.25\n0.5 0.4\n");
+  expect_refused(train("refused", noisy), 1, {"noise.txt: line 2: expected a sum of 1"});
+  EXPECT_EQ(data("check", on_list).code, 0);
+}
+
+TEST_F(ProgramData, StatsAreWhatTrainingUses) {
+  const Outcome stats = data("stats", on_folder());
+  ASSERT_EQ(stats.code, 0) << stats.err;
+  const json values = last_line(stats.out);
+  EXPECT_EQ(values["counts"], json({24, 24}));
+  EXPECT_EQ(values["imbalance_ratio"], 1.0);
+  EXPECT_EQ(values["medium"], 2);
+  EXPECT_NEAR(values["mean"][1].get<double>(), 0.5, 0.02);  // uniform noise
+  EXPECT_NEAR(values["std"][2].get<double>(), 0.289, 0.01);
+  ASSERT_TRUE(stats.out.starts_with("[data]\nmean = [0.")) << stats.out;
+  // Its lines are settings; the same numbers given by hand make the same run.
+  const auto list = [&](const char* key) {
+    return concat_text("data.", key, "=", values[key].dump());
+  };
+  ASSERT_EQ(train("own", on_folder()).code, 0);
+  ASSERT_EQ(train("given", on_folder({"--set", list("mean"), "--set", list("std")})).code, 0);
+  EXPECT_EQ(metrics_of(dir_ / "own"), metrics_of(dir_ / "given"));
+  ASSERT_EQ(
+      train("other", on_folder({"--set", "data.mean=[0, 0, 0]", "--set", "data.std=[1, 1, 1]"}))
+          .code,
+      0);
+  EXPECT_NE(metrics_of(dir_ / "own"), metrics_of(dir_ / "other"));
+  expect_refused(train("refused", on_folder({"--set", "data.mean=[0]", "--set", "data.std=[1]"})),
+                 2, {"data.mean: expected 3 numbers, one for each channel, got 1"});
+}
+
+TEST_F(ProgramData, BadImagesStopTheRunOrAreLeftOut) {
+  write_text(root() / "train/cat/101.png", read_text(root() / "train/cat/101.png").substr(0, 80));
+  for (int i = 0; i < 11; i++)
+    write_text(root() / concat_text("test/dog/bad", 10 + i, ".jpg"), "x");
+  expect_refused(train("refused", on_folder({"--set", "data.image_size=12"})), 1,
+                 {"train/cat/101.png: corrupt PNG"});
+  const Outcome run = train("run", on_folder({"--set", "data.on_bad_image=skip"}));
+  ASSERT_EQ(run.code, 0) << run.err;
+  for (const char* part : {"train: left out 1 of 48 images", "cat/101.png: corrupt PNG",
+                           "test: left out 11 of 23 images", "bad19.jpg", "and 1 more"})
+    EXPECT_NE(run.err.find(part), std::string::npos) << part << " in: " << run.err;
+  EXPECT_EQ(run.err.find("bad20.jpg"), std::string::npos);
+  const std::string skipped = read_text(dir_ / "run/skipped_images.txt");
+  EXPECT_NE(skipped.find("train/cat/101.png: "), std::string::npos) << skipped;
+  EXPECT_NE(skipped.find("bad20.jpg: "), std::string::npos) << skipped;
+}
+
+TEST_F(ProgramData, CheckListsEverythingThatIsWrong) {
+  const Outcome good = data("check", on_folder());
+  EXPECT_EQ(good.code, 0) << good.err;
+  EXPECT_EQ(last_line(good.out)["train"]["counts"], json({24, 24}));
+  EXPECT_EQ(last_line(good.out)["problems"], 0);
+  write_text(root() / "train/cat/101.png", "x");
+  write_image("test/dog/103.png", 5, 1);
+  fs::create_directories(root() / "train/eel");
+  const Outcome bad = data("check", on_folder());
+  EXPECT_EQ(bad.code, 1);
+  for (const char* part :
+       {"problem: [folder] ", "train/eel: expected images of class 'eel', got none",
+        "missing: 'eel'", "train/cat/101.png: expected a JPEG or PNG",
+        "test/dog/103.png: expected 12x12", "1 images differ",
+        "train: 48 images of 3 classes (0 many, 2 medium, 1 few)"})
+    EXPECT_NE(bad.err.find(part), std::string::npos) << part << " in: " << bad.err;
+  EXPECT_EQ(last_line(bad.out)["problems"], 4);
+  EXPECT_EQ(last_line(bad.out)["train"]["bad_images"], 1);
+  fs::remove_all(root() / "test");
+  EXPECT_EQ(data("check", on_folder()).code, 1);
+}
+
+TEST_F(ProgramData, CheckOfAList) {
+  write_text(dir_ / "train.txt",
+             "train/cat/100.png 0\ntrain/dog/100.png 2\ntrain/dog/100.png 0\nno.png 0\n");
+  write_text(dir_ / "test.txt", "train/cat/100.png 0\ntest/cat/100.png 9\n");
+  const Outcome bad =
+      data("check", merged(on_folder({"--dataset", "list"}),
+                           {"--set", "data.train_list=" + (dir_ / "train.txt").string(), "--set",
+                            "data.test_list=" + (dir_ / "test.txt").string()}));
+  EXPECT_EQ(bad.code, 1);
+  for (const char* part :
+       {"train.txt: line 3: 'train/dog/100.png' has label 0 here and 2 in line 2",
+        "no.png: cannot open", "test.txt: line 2: expected a label in [0, 3), got 9",
+        "expected images of class 1 ('1'), got none",
+        "'train/cat/100.png' is a training image, too"})
+    EXPECT_NE(bad.err.find(part), std::string::npos) << part << " in: " << bad.err;
+}
+
+TEST_F(ProgramData, OtherFormats) {
+  write_data(dir_ / "data");
+  const Flags idx = {"--dataset", "mnist", "--data-dir", (dir_ / "data").string()};
+  EXPECT_EQ(last_line(data("check", idx).out)["test"]["images"], 60);
+  EXPECT_EQ(train("mnist", {"--dataset", "mnist", "-b", "160"}).code, 0);
+  const Outcome pack = data("pack", merged(idx, {(dir_ / "packs").string()}));
+  EXPECT_EQ(last_line(pack.out)["train"]["shape"], json({28, 28, 1}));
+  write_text(dir_ / "packs/test.pack", "12345678");
+  const Flags packs = {"--dataset", "pack", "--data-dir", (dir_ / "packs").string()};
+  const Outcome check = data("check", packs);
+  EXPECT_EQ(check.code, 1);
+  EXPECT_NE(check.err.find("problem: [load_tensors] "), std::string::npos) << check.err;
+  expect_refused(train("refused", packs), 1, {"packs/test.pack"});
+  const Outcome bench = data("bench", merged(idx, {"--seconds", "0.01"}));
+  EXPECT_GT(last_line(bench.out)["images_per_s"], 0) << bench.err;
+}
+
+TEST_F(ProgramData, RefusesNonsense) {
+  EXPECT_EQ(data("frobnicate", {}).code, 2);
+  EXPECT_EQ(data("pack", on_folder()).code, 2);
+  expect_refused(data("pack", on_folder({"--imb-type", "exp", dir_ / "packs"})), 2,
+                 {"data.imb_type: a pack holds the whole data set"});
+  expect_refused(data("check", {"--dataset", "folder"}), 2, {"data.dir: say where folder lies"});
+  expect_refused(train("refused", {"--dataset", "folder", "--data-dir", (dir_ / "no").string()}), 1,
+                 {"no/train: expected a folder of classes, there is none"});
+  EXPECT_FALSE(fs::exists(dir_ / "refused"));
+}
+
+}  // namespace
+}  // namespace fulcrum::testing
