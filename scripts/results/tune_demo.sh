@@ -23,15 +23,15 @@ lt-absgd-1-from4        | $lt --opt absgd --lambda 1 --set risk.from_epoch=4
 drw-sgd                 | $lt $drw
 drw-absgd-10-from6      | $lt $drw --opt absgd --lambda 10 --set risk.from_epoch=6
 drw-absgd-5-from6       | $lt $drw --opt absgd --lambda 5 --set risk.from_epoch=6
-drw-absgd-2-from6       | $lt $drw --opt absgd --lambda 2 --set risk.from_epoch=6
-drw-absgd-5-from6-g0.5  | $lt $drw --opt absgd --lambda 5 --gamma 0.5 --set risk.from_epoch=6
+drw-absgd-20-from6      | $lt $drw --opt absgd --lambda 20 --set risk.from_epoch=6
+drw-absgd-50-from6      | $lt $drw --opt absgd --lambda 50 --set risk.from_epoch=6
 noise-sgd               | $noise
 noise-absgd-m3-from0    | $noise --opt absgd --lambda -3
 noise-absgd-m1-from2    | $noise --opt absgd --lambda -1 --set risk.from_epoch=2
 noise-absgd-m2-from2    | $noise --opt absgd --lambda -2 --set risk.from_epoch=2
 noise-absgd-m1-from4    | $noise --opt absgd --lambda -1 --set risk.from_epoch=4
 noise-absgd-m0.5-from4  | $noise --opt absgd --lambda -0.5 --set risk.from_epoch=4
-noise-absgd-m1-from4-g0.5 | $noise --opt absgd --lambda -1 --gamma 0.5 --set risk.from_epoch=4
+noise-absgd-m1-from4-add | $noise --opt absgd --lambda -1 --set risk.from_epoch=4 --set risk.additive=1
 "
 run() {  # seed, "name | flags"
   local seed=$1 name=${2%%|*} flags=${2#*|} json
