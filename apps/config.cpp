@@ -9,7 +9,11 @@
 
 #include <toml++/toml.h>
 
+#include "apps/data_sets.h"
+#include "apps/losses.h"
+#include "apps/ranges.h"
 #include "apps/recipes.h"
+#include "apps/risks.h"
 
 namespace fulcrum::apps {
 
@@ -39,20 +43,45 @@ std::vector<Key> keys_of(Config& c) {
       {"data.workers", &c.data.workers, "prefetch threads; 0: none"},
       {"model.name", &c.model.name, "resnet8, 20, 32, 44, 56, 110"},
       {"model.dropout", &c.model.dropout, "before the classifier"},
-      {"loss.name", &c.loss.name, "ce"},
+      {"loss.name", &c.loss.name,
+       "ce, focal, gce, tgce, sce, mae, js, ldam, balanced-softmax, logit-adjustment or ldr-kl"},
       {"loss.smoothing", &c.loss.smoothing, "label smoothing"},
       {"loss.class_weights", &c.loss.class_weights, "none or balanced: (1-beta)/(1-beta^n), sum C"},
       {"loss.cb_beta", &c.loss.cb_beta, "beta of the class-balanced weights"},
       {"loss.drw_epoch", &c.loss.drw_epoch, "epoch from which class weights apply (deferred)"},
-      {"risk.name", &c.risk.name, "mean or kl"},
+      {"loss.on_weighted", &c.loss.on_weighted, "phi(w l) instead of w phi(l) under class weights"},
+      {"loss.focal_gamma", &c.loss.focal_gamma, "focal: exponent of 1-p"},
+      {"loss.gce_q", &c.loss.gce_q, "gce, tgce: q"},
+      {"loss.tgce_k", &c.loss.tgce_k, "tgce: probability below which a sample has no gradient"},
+      {"loss.sce_a", &c.loss.sce_a, "sce: factor of the cross entropy"},
+      {"loss.sce_b", &c.loss.sce_b, "sce: factor of the reverse cross entropy"},
+      {"loss.js_pi", &c.loss.js_pi, "js: share of the label in the mixture"},
+      {"loss.ldam_max_m", &c.loss.ldam_max_m, "ldam: margin of the rarest class"},
+      {"loss.ldam_scale", &c.loss.ldam_scale, "ldam: factor of the cosines"},
+      {"loss.tau", &c.loss.tau, "logit-adjustment: factor of the log prior"},
+      {"loss.class_tau", &c.loss.class_tau, "exponent of the class temperatures max n/n; 0: none"},
+      {"loss.ldr_margin", &c.loss.ldr_margin, "ldr-kl: margin"},
+      {"loss.ldr_lambda", &c.loss.ldr_lambda, "ldr-kl: lambda"},
+      {"risk.name", &c.risk.name, "mean, kl, tilted, cvar, chi2, rgd, group or kl_ball"},
       {"risk.normalize", &c.risk.normalize, "mean with class weights: weights (sum w l / sum w) or batch"},
-      {"risk.lambda", &c.risk.lambda, "lambda of ABSGD; inf: plain"},
+      {"risk.lambda", &c.risk.lambda, "kl, tilted: lambda of ABSGD; inf: plain"},
       {"risk.gamma", &c.risk.gamma, "step of the moving average u"},
       {"risk.alpha", &c.risk.alpha, "scale of the batch mean that enters u"},
       {"risk.additive", &c.risk.additive, "adds additive/B to every weight"},
       {"risk.u_init", &c.risk.u_init, "first_batch or zero"},
       {"risk.keep_u", &c.risk.keep_u, "do not restart u when lambda changes"},
-      {"risk.from_epoch", &c.risk.from_epoch, "lambda is inf before this epoch"},
+      {"risk.u_update", &c.risk.u_update, "kl: average or scent"},
+      {"risk.log_step", &c.risk.log_step, "kl with scent: log of the step"},
+      {"risk.anneal_gamma", &c.risk.anneal_gamma, "kl: gamma falls from 1 along a cosine, as in SOX"},
+      {"risk.cvar_level", &c.risk.cvar_level, "cvar: share of the batch that is heard"},
+      {"risk.rho", &c.risk.rho, "chi2, kl_ball: radius of the ball around equal weights"},
+      {"risk.tau", &c.risk.tau, "rgd: losses are clipped here"},
+      {"risk.eta", &c.risk.eta, "group: step of the class weights"},
+      {"risk.target_fraction", &c.risk.target_fraction, "kl_ball: effective sample fraction, instead of rho; 0: rho"},
+      {"risk.sign", &c.risk.sign, "kl_ball: sign of lambda, positive or negative"},
+      {"risk.window", &c.risk.window, "kl_ball: recent losses that lambda is solved on"},
+      {"risk.solve_every", &c.risk.solve_every, "kl_ball: steps between two solutions for lambda"},
+      {"risk.from_epoch", &c.risk.from_epoch, "the mean before this epoch"},
       {"optim.name", &c.optim.name, "sgd, absgd, adam, adamw, abadam or abadamw"},
       {"optim.lr", &c.optim.lr, "learning rate"},
       {"optim.momentum", &c.optim.momentum, "of SGD"},
@@ -103,11 +132,6 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
 }
 
 namespace {
-
-template <class... Parts>
-[[noreturn]] void usage(const Parts&... parts) {
-  throw UsageError(concat_text(parts...));
-}
 
 const Key& find_key(const std::vector<Key>& keys, const std::string& name, const std::string& source) {
   std::vector<std::string> names;
@@ -195,58 +219,6 @@ struct Print {
   }
 };
 
-void one_of(const std::string& key, const std::string& value, const std::vector<std::string>& allowed) {
-  if (std::ranges::find(allowed, value) != allowed.end()) return;
-  std::string list;
-  for (const auto& a : allowed) list += (list.empty() ? "" : ", ") + a;
-  usage(key, ": expected one of ", list, "; got '", value, "'");
-}
-
-void at_least(const std::string& key, double value, double low) {
-  if (!(value >= low)) usage(key, ": expected at least ", low, ", got ", value);
-}
-
-// A setting that only some data sets look at must not be given for another.
-void only_for(const DataSettings& d, const std::vector<std::string>& names, const char* key, bool given) {
-  if (!given || std::ranges::find(names, d.name) != names.end()) return;
-  std::string list;
-  for (const auto& name : names) list += (list.empty() ? "" : " or ") + name;
-  usage(key, ": only data.name = ", list, " has it, got data.name = ", d.name);
-}
-
-void check_data(const DataSettings& d) {
-  one_of("data.name", d.name, {"fashion-mnist", "mnist", "cifar10", "cifar100", "folder", "list", "pack"});
-  one_of("data.imb_type", d.imb_type, {"none", "exp", "step"});
-  one_of("data.noise_type", d.noise_type, {"none", "symmetric", "asymmetric", "matrix"});
-  one_of("data.sampler", d.sampler, {"shuffle", "class-balanced"});
-  one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
-  if (!(d.imb_factor > 0 && d.imb_factor <= 1))
-    usage("data.imb_factor: expected a number in (0, 1], got ", d.imb_factor);
-  if (!(d.val_fraction >= 0 && d.val_fraction < 1))
-    usage("data.val_fraction: expected a number in [0, 1), got ", d.val_fraction);
-  at_least("data.n_max", static_cast<double>(d.n_max), 0);
-  at_least("data.pad", static_cast<double>(d.pad), 0);
-  at_least("data.workers", static_cast<double>(d.workers), 0);
-  at_least("data.image_size", static_cast<double>(d.image_size), 0);
-  if (d.channels != 1 && d.channels != 3) usage("data.channels: expected 1 or 3, got ", d.channels);
-  only_for(d, {"folder", "list"}, "data.image_size", d.image_size != 0);
-  only_for(d, {"folder", "list"}, "data.channels", d.channels != 3);
-  only_for(d, {"folder", "list"}, "data.on_bad_image", d.on_bad_image != "error");
-  only_for(d, {"list"}, "data.train_list", !d.train_list.empty());
-  only_for(d, {"list"}, "data.test_list", !d.test_list.empty());
-  only_for(d, {"list"}, "data.class_names", !d.class_names.empty());
-  if (d.name == "list" && (d.train_list.empty() || d.test_list.empty()))
-    usage("data.train_list, data.test_list: data.name = list needs both");
-  if ((d.noise_type == "matrix") == d.noise_matrix.empty())
-    usage("data.noise_matrix: expected a file with data.noise_type = matrix, and only with it");
-  if (d.noise_type == "matrix" && d.noise_rate != 0)
-    usage("data.noise_rate: the rates are those of data.noise_matrix");
-  if (d.mean.size() != d.stddev.size())
-    usage("data.mean, data.std: expected as many of each, got ", d.mean.size(), " and ", d.stddev.size());
-  for (const double s : d.stddev)
-    if (!(s > 0)) usage("data.std: expected numbers above 0, got ", s);
-}
-
 }  // namespace
 
 void load_toml(Config& config, std::string_view text, const std::string& source) {
@@ -296,15 +268,10 @@ void finish(Config& c) {
     c.optim.name = c.optim.name.substr(2);
     c.risk.name = "kl";
   }
-  one_of("risk.name", c.risk.name, {"mean", "kl"});
-  one_of("risk.normalize", c.risk.normalize, {"weights", "batch"});
-  one_of("risk.u_init", c.risk.u_init, {"first_batch", "zero"});
+  finish_risk(c);
   check_data(c.data);
-  one_of("loss.name", c.loss.name, {"ce"});
-  one_of("loss.class_weights", c.loss.class_weights, {"none", "balanced"});
+  check_loss(c.loss);
   one_of("train.amp", c.train.amp, {"off", "bf16"});
-  if (c.risk.lambda == 0 || std::isnan(c.risk.lambda))
-    usage("risk.lambda: expected a non-zero number (inf for plain SGD), got ", c.risk.lambda);
   at_least("train.epochs", static_cast<double>(c.train.epochs), 1);
   at_least("train.batch_size", static_cast<double>(c.train.batch_size), 1);
   at_least("train.threads", static_cast<double>(c.train.threads), 0);

@@ -58,6 +58,19 @@ struct LossSettings {
   std::string class_weights = "none";
   double cb_beta = 0.9999;
   int64_t drw_epoch = 0;
+  bool on_weighted = false;
+  double focal_gamma = 2;
+  double gce_q = 0.7;
+  double tgce_k = 0.5;
+  double sce_a = 0.1;
+  double sce_b = 1;
+  double js_pi = 0.5;
+  double ldam_max_m = 0.5;
+  double ldam_scale = 30;
+  double tau = 1;
+  double class_tau = 0;
+  double ldr_margin = 2;
+  double ldr_lambda = 1;
 };
 
 struct RiskSettings {
@@ -69,6 +82,17 @@ struct RiskSettings {
   double additive = 0;
   std::string u_init = "first_batch";
   bool keep_u = false;
+  std::string u_update = "average";
+  double log_step = 10;
+  bool anneal_gamma = false;
+  double cvar_level = 0.5;
+  double rho = 0.5;
+  double tau = 1;
+  double eta = 0.01;
+  double target_fraction = 0;
+  std::string sign = "positive";
+  int64_t window = 4096;
+  int64_t solve_every = 10;
   int64_t from_epoch = 0;
 };
 

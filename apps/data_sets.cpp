@@ -10,9 +10,19 @@
 #include <fulcrum/data/image_list.h>
 #include <fulcrum/data/pack.h>
 
+#include "apps/ranges.h"
+
 namespace fulcrum::apps {
 
 namespace {
+
+// A setting that only some data sets look at must not be given for another.
+void only_for(const DataSettings& d, const std::vector<std::string>& names, const char* key, bool given) {
+  if (!given || std::ranges::find(names, d.name) != names.end()) return;
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "" : " or ") + name;
+  usage(key, ": only data.name = ", list, " has it, got data.name = ", d.name);
+}
 
 using Load = InMemoryDataset (*)(const std::filesystem::path&, bool train);
 
@@ -98,6 +108,39 @@ DataSets open_data_sets(const DataSettings& s) {
         ": expected the same classes in train and test, got ", sets.train->classes(), " and ",
         sets.test->classes(), " or other names");
   return sets;
+}
+
+void check_data(const DataSettings& d) {
+  one_of("data.name", d.name, {"fashion-mnist", "mnist", "cifar10", "cifar100", "folder", "list", "pack"});
+  one_of("data.imb_type", d.imb_type, {"none", "exp", "step"});
+  one_of("data.noise_type", d.noise_type, {"none", "symmetric", "asymmetric", "matrix"});
+  one_of("data.sampler", d.sampler, {"shuffle", "class-balanced"});
+  one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
+  if (!(d.imb_factor > 0 && d.imb_factor <= 1))
+    usage("data.imb_factor: expected a number in (0, 1], got ", d.imb_factor);
+  if (!(d.val_fraction >= 0 && d.val_fraction < 1))
+    usage("data.val_fraction: expected a number in [0, 1), got ", d.val_fraction);
+  at_least("data.n_max", static_cast<double>(d.n_max), 0);
+  at_least("data.pad", static_cast<double>(d.pad), 0);
+  at_least("data.workers", static_cast<double>(d.workers), 0);
+  at_least("data.image_size", static_cast<double>(d.image_size), 0);
+  if (d.channels != 1 && d.channels != 3) usage("data.channels: expected 1 or 3, got ", d.channels);
+  only_for(d, {"folder", "list"}, "data.image_size", d.image_size != 0);
+  only_for(d, {"folder", "list"}, "data.channels", d.channels != 3);
+  only_for(d, {"folder", "list"}, "data.on_bad_image", d.on_bad_image != "error");
+  only_for(d, {"list"}, "data.train_list", !d.train_list.empty());
+  only_for(d, {"list"}, "data.test_list", !d.test_list.empty());
+  only_for(d, {"list"}, "data.class_names", !d.class_names.empty());
+  if (d.name == "list" && (d.train_list.empty() || d.test_list.empty()))
+    usage("data.train_list, data.test_list: data.name = list needs both");
+  if ((d.noise_type == "matrix") == d.noise_matrix.empty())
+    usage("data.noise_matrix: expected a file with data.noise_type = matrix, and only with it");
+  if (d.noise_type == "matrix" && d.noise_rate != 0)
+    usage("data.noise_rate: the rates are those of data.noise_matrix");
+  if (d.mean.size() != d.stddev.size())
+    usage("data.mean, data.std: expected as many of each, got ", d.mean.size(), " and ", d.stddev.size());
+  for (const double s : d.stddev)
+    if (!(s > 0)) usage("data.std: expected numbers above 0, got ", s);
 }
 
 }  // namespace fulcrum::apps

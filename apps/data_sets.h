@@ -37,4 +37,7 @@ bool is_image_files(const DataSettings& settings);
 std::pair<ImageListing, ImageListing> list_images(const DataSettings& settings);
 ImageOptions image_options(const DataSettings& settings);
 
+/// Refuses settings that are out of range or do not go together.
+void check_data(const DataSettings& settings);
+
 }  // namespace fulcrum::apps

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 
 #include <fulcrum/core/memory.h>
-#include <fulcrum/core/ops.h>
 
 #include "apps/experiment.h"
+#include "apps/losses.h"
 #include "apps/model_summary.h"
 #include "apps/progress.h"
 
@@ -39,7 +39,9 @@ struct Cost {
 
 // The third step: the first two make plans and fill the pool.
 Cost measure(const Config& config, const ExperimentData& data, Resnet& model) {
-  const auto optimizer = make_optimizer(config, model.parameters());
+  const auto optimizer = make_optimizer(config, model.parameters(), data.train->classes());
+  LossFunction loss(config.loss, data.class_counts, Device(config.train.device));
+  loss.begin_epoch(0);
   const Loader loader = make_train_loader(config, data);
   const Device device(config.train.device);
   Cost cost{};
@@ -49,7 +51,7 @@ Cost measure(const Config& config, const ExperimentData& data, Resnet& model) {
   for (const Batch& batch : loader.epoch(0)) {
     if (step == 3) break;
     start = Clock::now();
-    const Tensor losses = cross_entropy(model(batch.images), batch.labels);
+    const Tensor losses = loss(model(batch.images), batch.labels);
     optimizer->zero_grad();
     optimizer->weigh(losses, {batch.indices, batch.groups}).backward();
     optimizer->step();

@@ -1,7 +1,6 @@
 #include "apps/experiment.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include <fulcrum/data/cifar.h>
@@ -9,6 +8,7 @@
 #include <fulcrum/data/noise.h>
 
 #include "apps/data_sets.h"
+#include "apps/risks.h"
 
 namespace fulcrum::apps {
 
@@ -125,10 +125,12 @@ Resnet make_model(const Config& c, const Dataset& data) {
   return make_resnet(c.model.name, {.classes = data.classes(),
                                     .channels = data.image_shape()[2],
                                     .dropout = c.model.dropout,
+                                    .normed_head = c.loss.name == "ldam",
                                     .seed = static_cast<uint64_t>(c.train.seed)});
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const Config& c, std::vector<Tensor> parameters) {
+std::unique_ptr<Optimizer> make_optimizer(const Config& c, std::vector<Tensor> parameters,
+                                          int64_t classes) {
   const OptimSettings& o = c.optim;
   std::unique_ptr<Optimizer> optimizer;
   if (o.name == "sgd") {
@@ -139,13 +141,7 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& c, std::vector<Tensor> p
         std::move(parameters),
         AdamOptions{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.name == "adamw", o.max_norm});
   }
-  if (c.risk.name == "kl") {
-    const RiskSettings& r = c.risk;
-    optimizer->set_risk(std::make_unique<KlRisk>(
-        KlRiskOptions{r.lambda, r.gamma, r.alpha, r.additive,
-                      r.u_init == "zero" ? UInit::kZero : UInit::kFirstBatch, r.keep_u},
-        Device(c.train.device)));
-  }
+  optimizer->set_risk(make_risk(c, classes));
   return optimizer;
 }
 
@@ -198,18 +194,6 @@ Loader make_eval_loader(const Config& c, const Dataset& data, std::vector<int64_
   o.device = Device(c.train.device);
   o.workers = static_cast<int>(c.data.workers);
   return Loader(data, std::move(o));
-}
-
-Tensor class_balanced_weights(const std::vector<int64_t>& counts, double beta) {
-  check(beta >= 0 && beta < 1, "[class weights] expected beta in [0, 1), got ", beta);
-  std::vector<double> w;
-  double total = 0;
-  for (int64_t n : counts) {
-    w.push_back(n > 0 ? (1 - beta) / (1 - std::pow(beta, static_cast<double>(n))) : 0);
-    total += w.back();
-  }
-  for (double& x : w) x *= static_cast<double>(counts.size()) / total;
-  return from_vector({static_cast<int64_t>(w.size())}, w);
 }
 
 }  // namespace fulcrum::apps

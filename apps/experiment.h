@@ -29,7 +29,8 @@ struct ExperimentData {
 ExperimentData load_data(const DataSettings& settings);
 
 Resnet make_model(const Config& config, const Dataset& data);
-std::unique_ptr<Optimizer> make_optimizer(const Config& config, std::vector<Tensor> parameters);
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, std::vector<Tensor> parameters,
+                                          int64_t classes);
 Schedule make_schedule(const Config& config);
 Loader make_train_loader(const Config& config, const ExperimentData& data);
 /// Images in a batch of an evaluation.
@@ -37,10 +38,6 @@ int64_t eval_batch(const Dataset& data);
 /// Without shuffling or augmentation.
 Loader make_eval_loader(const Config& config, const Dataset& data, std::vector<int64_t> indices,
                         const ChannelStatistics& statistics);
-
-/// Class-balanced weights (1−β)/(1−βⁿ), normalised to sum C (Cui et al., CVPR 2019); a class with
-/// no samples gets 0. f32 [C].
-Tensor class_balanced_weights(const std::vector<int64_t>& counts, double beta);
 
 DType activation_dtype(const Config& config);
 

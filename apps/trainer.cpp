@@ -7,6 +7,7 @@
 #include <fulcrum/core/autograd.h>
 
 #include "apps/report/report.h"
+#include "apps/risks.h"
 #include "apps/stop.h"
 
 namespace fulcrum::apps {
@@ -17,10 +18,6 @@ bool all_finite(const Tensor& t) {
   for (double v : t.to_vector())
     if (!std::isfinite(v)) return false;
   return true;
-}
-
-nlohmann::json finite_or_null(double v) {
-  return std::isfinite(v) ? nlohmann::json(v) : nlohmann::json();
 }
 
 std::vector<int64_t> first_of(std::vector<int64_t> indices, const Dataset& data, int64_t batches) {
@@ -37,7 +34,7 @@ Trainer::Trainer(Config config, Start start)
       data_(load_data(config_.data)),
       model_(make_model(config_, *data_.train)),
       optimizer_((model_.to(Device(config_.train.device), activation_dtype(config_)),
-                  make_optimizer(config_, model_.parameters()))),
+                  make_optimizer(config_, model_.parameters(), data_.train->classes()))),
       schedule_(make_schedule(config_)),
       train_loader_(make_train_loader(config_, data_)),
       test_loader_(make_eval_loader(
@@ -47,6 +44,7 @@ Trainer::Trainer(Config config, Start start)
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
       samples_(data_.train->size(), Device(config_.train.device)),
       state_{model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
+      loss_(config_.loss, data_.class_counts, Device(config_.train.device)),
       progress_(config_.train.log_interval, run_ / "log.txt") {
   if (!data_.val_indices.empty())
     val_loader_ = std::make_unique<Loader>(make_eval_loader(
@@ -56,9 +54,9 @@ Trainer::Trainer(Config config, Start start)
     ema_ = std::make_unique<Ema>(model_, config_.train.ema_decay);
     state_.ema = ema_.get();
   }
-  loss_.smoothing = config_.loss.smoothing;
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
+    for (const std::string& warning : risk_warnings(config_)) progress_.print("warning: " + warning);
     return;
   }
   const bool changed = start == Start::kResumeChanged;
@@ -116,15 +114,8 @@ nlohmann::json Trainer::result() const {
 
 void Trainer::begin_epoch(int64_t epoch) {
   optimizer_->set_lr(config_.optim.lr * schedule_.factor(static_cast<int>(epoch)));
-  if (auto* kl = dynamic_cast<KlRisk*>(&optimizer_->risk()))
-    kl->set_lambda(epoch >= config_.risk.from_epoch ? config_.risk.lambda
-                                                    : std::numeric_limits<double>::infinity());
-  if (config_.loss.class_weights == "balanced" && epoch >= config_.loss.drw_epoch) {
-    loss_.class_weight =
-        class_balanced_weights(data_.class_counts, config_.loss.cb_beta).to(totals_.device());
-    auto* mean = dynamic_cast<MeanRisk*>(&optimizer_->risk());
-    if (mean && config_.risk.normalize == "weights") mean->set_class_weight(loss_.class_weight);
-  }
+  loss_.begin_epoch(epoch);
+  begin_risk_epoch(optimizer_->risk(), config_, epoch, loss_.class_weight());
   progress_.begin_epoch();
 }
 
@@ -169,7 +160,7 @@ bool Trainer::train_epoch() {
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
   const Tensor logits = model_(batch.images);
-  const Tensor losses = cross_entropy(logits, batch.labels, loss_);
+  const Tensor losses = loss_(logits, batch.labels);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
   const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
   (size == 1 ? objective : objective / static_cast<double>(size)).backward();
@@ -209,7 +200,7 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
     });
     logits = model_(batch.images);
   }
-  if (first.empty() && !all_finite(cross_entropy(logits, batch.labels, loss_))) first = "the loss";
+  if (first.empty() && !all_finite(loss_(logits, batch.labels))) first = "the loss";
   return first;
 }
 
@@ -227,13 +218,7 @@ nlohmann::json Trainer::training_metrics() {
                         {"class_weight_share",
                          samples_.class_share(data_.train->labels(), data_.train_indices,
                                               data_.train->classes())}};
-  if (auto* kl = dynamic_cast<KlRisk*>(&optimizer_->risk())) {
-    const double lambda = kl->lambda();
-    row["inv_lambda"] = 1 / lambda;
-    row["log_u"] = finite_or_null(kl->log_u());
-    row["kl_objective"] =
-        std::isfinite(lambda) ? nlohmann::json(lambda * risk.log_mean_exp) : nlohmann::json();
-  }
+  row.update(risk_readings(optimizer_->risk()));
   return row;
 }
 

@@ -15,6 +15,7 @@
 #include "apps/config.h"
 #include "apps/evaluation.h"
 #include "apps/experiment.h"
+#include "apps/losses.h"
 #include "apps/progress.h"
 #include "apps/run_directory.h"
 #include "apps/samples.h"
@@ -75,7 +76,7 @@ class Trainer {
   SampleRecords samples_;
   std::unique_ptr<Ema> ema_;
   RunState state_;
-  CrossEntropyArgs loss_;
+  LossFunction loss_;
   ProgressLine progress_;
   std::string non_finite_;  // what stopped the run
 };

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include <fulcrum/core/phi.h>
 #include <fulcrum/core/random.h>
 #include <fulcrum/core/tensor.h>
 
@@ -45,11 +46,12 @@ struct BatchNormOptions {
 
 /// Per-class vectors of the cross entropy, each f32 [C] (f64 for f64 logits) or undefined.
 struct CrossEntropyTensors {
-  Tensor adjust, margin, class_weight;
+  Tensor adjust, margin, class_weight, temperature;
 };
 struct CrossEntropyOptions {
   double scale = 1;
   double smoothing = 0;
+  Phi phi = {};
 };
 
 /// Device state of the KL risk, f64 [2].
@@ -67,6 +69,18 @@ struct KlOptions {
   double alpha = 1;
   double additive = 0;
   bool start_from_zero = false;  // u₀ = 0 instead of u₁ = α·m₁
+  bool scent = false;            // γ = σ(log_step + log u) instead of a constant
+  double log_step = 10;
+};
+
+/// Device state of the KL ball, f64 [5]; the first two as in KlState.
+enum KlBallState : int { kFilled = 2, kNext = 3, kBallSteps = 4, kKlBallStateSize = 5 };
+/// The λ of which sign, so that what of the window equals what.
+struct KlBallOptions {
+  bool positive = true;
+  bool by_fraction = false;  // (Σp)²/(n Σp²) instead of KL(p ‖ 1/n)
+  double target = 1;
+  int64_t every = 10;  // steps between two solutions
 };
 
 /// What an update reads and writes beside the arenas, f64 [4].

@@ -10,6 +10,7 @@
 
 #include <vector>
 
+#include <fulcrum/core/phi.h>
 #include <fulcrum/core/random.h>
 #include <fulcrum/core/tensor.h>
 
@@ -119,16 +120,26 @@ struct BatchNormArgs {
 Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args = {});
 
 // ---- losses, one per sample; labels i64 [B] ----
-/// Options of the cross entropy on z' = scale·(z − margin_y·e_y) + adjust.
+/// Options of the cross entropy on z' = scale·(z/temperature − margin_y·e_y) + adjust.
 struct CrossEntropyArgs {
   Tensor adjust = {};   // [C], added to the logits (logit adjustment, balanced softmax)
   Tensor margin = {};   // [C], subtracted from the logit of the label (LDAM)
   double scale = 1;
   double smoothing = 0;  // label smoothing ε
   Tensor class_weight = {};  // [C]; multiplies the loss of its class, as PyTorch's `weight`
+  Tensor temperature = {};   // [C], > 0; divides the logits
+  Phi phi = {};              // φ(l) instead of l; without smoothing
 };
-/// −log softmax(z')_y per sample, f32 [B] (f64 for f64 logits [B, C]).
+/// φ(−log softmax(z')_y) per sample, f32 [B] (f64 for f64 logits [B, C]).
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyArgs& args = {});
+/// LDR-KL (Zhu et al. 2023): λ·log mean_k exp((c·[k≠y] + h_k − h_y)/λ) with h = softplus(z)/mean
+/// softplus(z); f32 [B]. Not below −λ·log C.
+struct LdrKlArgs {
+  double margin = 2;         // c
+  double lambda = 1;         // > 0
+  Tensor class_weight = {};  // [C]
+};
+Tensor ldr_kl_loss(const Tensor& logits, const Tensor& labels, const LdrKlArgs& args = {});
 /// Mean over all but the first dimension of (x − target)²; f32 [B].
 Tensor mse_loss(const Tensor& x, const Tensor& target);
 /// Mean over all but the first dimension of the logistic loss with targets in [0, 1]; f32 [B].

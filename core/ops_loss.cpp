@@ -1,4 +1,6 @@
 // Losses: one number per sample, so that a risk can weigh them.
+#include <cmath>
+
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
@@ -11,6 +13,24 @@ void check_per_class(const Tensor& t, const Tensor& logits, const char* what) {
   check(!t || (t.shape() == Shape{logits.size(1)} && t.dtype() == wanted), "[cross_entropy] expected ",
         what, " ", wanted, " [", logits.size(1), "], got ", t ? t.dtype() : wanted, " ",
         t ? t.shape() : Shape());
+}
+
+void check_phi(const Phi& phi) {
+  const double a = phi.a, b = phi.b;
+  switch (phi.kind) {
+    case Phi::kFocal:
+      return check(a >= 0 && std::isfinite(a), "[cross_entropy] expected gamma >= 0 of the focal loss, got ", a);
+    case Phi::kTruncatedGce:
+      check(b > 0 && b < 1, "[cross_entropy] expected k in (0, 1) of the truncated GCE, got ", b);
+      [[fallthrough]];
+    case Phi::kGce: return check(a > 0 && a <= 1, "[cross_entropy] expected q in (0, 1] of the GCE, got ", a);
+    case Phi::kSce:
+      return check(a >= 0 && b >= 0 && std::isfinite(a) && std::isfinite(b),
+                   "[cross_entropy] expected a and b >= 0 of the SCE, got ", a, " and ", b);
+    case Phi::kJs: return check(a > 0 && a < 1, "[cross_entropy] expected pi in (0, 1) of the JS loss, got ", a);
+    case Phi::kIdentity:
+    case Phi::kMae: return;
+  }
 }
 
 std::vector<int> feature_dims(const Tensor& x) {
@@ -43,11 +63,15 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
         labels.device());
   check(args.smoothing >= 0 && args.smoothing < 1, "[cross_entropy] expected smoothing in [0, 1), got ",
         args.smoothing);
-  const CrossEntropyTensors t{args.adjust, args.margin, args.class_weight};
+  check_phi(args.phi);
+  check(args.smoothing == 0 || args.phi.kind == Phi::kIdentity,
+        "[cross_entropy] expected smoothing 0 with a phi, got ", args.smoothing);
+  const CrossEntropyTensors t{args.adjust, args.margin, args.class_weight, args.temperature};
   check_per_class(t.adjust, logits, "adjust");
   check_per_class(t.margin, logits, "margin");
   check_per_class(t.class_weight, logits, "class_weight");
-  const CrossEntropyOptions o{args.scale, args.smoothing};
+  check_per_class(t.temperature, logits, "temperature");
+  const CrossEntropyOptions o{args.scale, args.smoothing, args.phi};
 
   const DType dtype = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
   Tensor losses = empty({logits.size(0)}, {dtype, logits.device()});
@@ -62,6 +86,24 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
                   });
                   return {dlogits};
                 });
+}
+
+// log mean_k exp((c·[k≠y] + h_k − h_y)/λ) is the cross entropy of h/λ with the margin c on the label,
+// less log C: the cross entropy of equal logits, which also brings the class weight along.
+Tensor ldr_kl_loss(const Tensor& logits, const Tensor& labels, const LdrKlArgs& args) {
+  check(args.lambda > 0 && std::isfinite(args.lambda), "[ldr_kl_loss] expected lambda > 0, got ", args.lambda);
+  check(args.margin >= 0 && std::isfinite(args.margin), "[ldr_kl_loss] expected margin >= 0, got ", args.margin);
+  check(logits.dim() == 2 && is_floating(logits.dtype()), "[ldr_kl_loss] expected floating logits [B, C], got ",
+        logits.dtype(), " ", logits.shape());
+  const DType dtype = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const Tensor positive = softplus(logits.to(dtype));
+  const Tensor h = div(positive, mean(positive, {1}, /*keepdim=*/true));
+  CrossEntropyArgs ce;
+  ce.margin = full({logits.size(1)}, args.margin, {dtype, logits.device()});
+  ce.scale = 1 / args.lambda;
+  ce.class_weight = args.class_weight;
+  const Tensor equal = cross_entropy(zeros_like(h.detach()), labels, {.class_weight = args.class_weight});
+  return mul(sub(cross_entropy(h, labels, ce), equal), args.lambda);
 }
 
 Tensor mse_loss(const Tensor& x, const Tensor& target) {

@@ -8,18 +8,20 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-Tensor like_losses(const Tensor& losses) { return empty(losses.shape(), options_of(losses)); }
-
 // A number in device memory, set without waiting for the device.
 void set_element(Tensor& t, int64_t index, double value) {
   Tensor element = t.slice(index, index + 1);
   dispatch(t.device(), [&]<class K>() { K::fill(element, value); });
 }
 
-void check_lambda(double lambda) {
+void check_lambda(double lambda, UUpdate update) {
   // 1/λ must be a finite f32.
   check(std::abs(lambda) >= 1e-30, "[risk] expected |lambda| >= 1e-30 (inf for plain SGD), got ", lambda);
+  // With λ < 0 u may be so small that a step of SCENT no longer moves it, and weights grow without bound.
+  check(update != UUpdate::kScent || lambda > 0, "[risk] expected lambda > 0 with the update of SCENT, got ", lambda);
 }
+
+void check_gamma(double gamma) { check(gamma > 0 && gamma <= 1, "[risk] expected gamma in (0, 1], got ", gamma); }
 
 }  // namespace
 
@@ -51,11 +53,14 @@ Tensor MeanRisk::weights(const Tensor& losses, const BatchContext& context) {
 
 KlRisk::KlRisk(const KlRiskOptions& o, Device device)
     : Risk(device), options_(o), state_(zeros({kKlStateSize}, {DType::kF64, device})) {
-  check_lambda(o.lambda);
-  check(o.gamma > 0 && o.gamma <= 1, "[risk] expected gamma in (0, 1], got ", o.gamma);
+  check_lambda(o.lambda, o.u_update);
+  check_gamma(o.gamma);
   check(o.alpha > 0 && std::isfinite(o.alpha), "[risk] expected alpha > 0, got ", o.alpha);
   check(o.additive >= 0 && std::isfinite(o.additive), "[risk] expected additive >= 0, got ", o.additive);
-  kernel_options_ = {o.gamma, o.alpha, o.additive, o.u_init == UInit::kZero};
+  const bool scent = o.u_update == UUpdate::kScent;
+  check(std::isfinite(o.log_step), "[risk] expected a finite log_step, got ", o.log_step);
+  check(!scent || o.u_init == UInit::kFirstBatch, "[risk] expected u to start by the first batch with the update of SCENT");
+  kernel_options_ = {o.gamma, o.alpha, o.additive, o.u_init == UInit::kZero, scent, o.log_step};
   set_element(state_, kLogU, -kInfinity);
   set_element(state_, kInvLambda, 1 / o.lambda);
 }
@@ -77,8 +82,13 @@ std::map<std::string, Tensor> KlRisk::state() {
 double KlRisk::lambda() const { return 1 / state_.to_vector()[kInvLambda]; }
 double KlRisk::log_u() const { return state_.to_vector()[kLogU]; }
 
+void KlRisk::set_gamma(double gamma) {
+  check_gamma(gamma);
+  kernel_options_.gamma = gamma;
+}
+
 void KlRisk::set_lambda(double lambda) {
-  check_lambda(lambda);
+  check_lambda(lambda, options_.u_update);
   // Compared as 1/λ, which is what the state holds: 1/(1/λ) is not always λ.
   const double previous = state_.to_vector()[kInvLambda];
   if (1 / lambda == previous) return;

@@ -5,7 +5,7 @@
 //
 // Training minimises Σ pᵢ lᵢ with p held constant, so one forward and one backward pass are enough.
 // A new risk derives from Risk, fills p with a kernel of core/kernels.inc, and works with every
-// optimiser. The mathematics and its sources are in docs/method.md.
+// optimiser; risks.h has more. The mathematics and its sources are in docs/method.md.
 #pragma once
 
 #include <limits>
@@ -47,6 +47,7 @@ class Risk {
 
  protected:
   explicit Risk(Device device);
+  static Tensor like_losses(const Tensor& losses) { return empty(losses.shape(), options_of(losses)); }
   Tensor statistics_;  // f64 [kRiskStatisticsSize]
 };
 
@@ -70,6 +71,9 @@ class MeanRisk : public Risk {
 };
 
 enum class UInit { kFirstBatch, kZero };
+/// kMovingAverage is ABSGD's and, with u_init = kFirstBatch, SOX's; kScent takes a step of proximal
+/// mirror descent instead, for λ > 0.
+enum class UUpdate { kMovingAverage, kScent };
 
 struct KlRiskOptions {
   /// λ: positive for min-max (imbalance), negative for min-min (label noise), ±∞ for plain SGD.
@@ -79,6 +83,8 @@ struct KlRiskOptions {
   double additive = 0;   // adds additive/B to every weight; 0 or 1
   UInit u_init = UInit::kFirstBatch;
   bool keep_u = false;   // do not restart u when λ changes
+  UUpdate u_update = UUpdate::kMovingAverage;
+  double log_step = 10;  // of SCENT
 };
 
 /// The weights of ABSGD: pᵢ = exp(lᵢ/λ) / (B·u), u ← (1−γ)·u + γ·α·mean exp(l/λ), kept as log u.
@@ -94,6 +100,8 @@ class KlRisk : public Risk {
   double lambda() const;
   /// A device fill. Between finite values u starts anew unless keep_u; from ±∞ it has not begun.
   void set_lambda(double lambda);
+  /// For annealing; takes effect with the next batch.
+  void set_gamma(double gamma);
   /// log u, from the device; −∞ before the first weighted batch.
   double log_u() const;
 

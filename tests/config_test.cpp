@@ -215,6 +215,61 @@ TEST(Config, FinishRefuses) {
   EXPECT_NO_THROW(finished("data.imb_factor=1"));
 }
 
+TEST(Config, FinishRefusesLossesAndRisksOutOfRange) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"loss.smoothing=1", "loss.smoothing: expected a number in [0, 1), got 1"},
+      {"loss.cb_beta=1", "loss.cb_beta: expected a number in [0, 1), got 1"},
+      {"loss.drw_epoch=-1", "loss.drw_epoch: expected at least 0, got -1"},
+      {"loss.focal_gamma=-0.1", "loss.focal_gamma: expected a number in [0, inf), got -0.1"},
+      {"loss.focal_gamma=inf", "loss.focal_gamma"},
+      {"loss.gce_q=0", "loss.gce_q: expected a number in (0, 1], got 0"},
+      {"loss.gce_q=nan", "loss.gce_q"},
+      {"loss.tgce_k=1", "loss.tgce_k: expected a number in (0, 1), got 1"},
+      {"loss.sce_a=-1", "loss.sce_a"},
+      {"loss.sce_b=nan", "loss.sce_b"},
+      {"loss.js_pi=0", "loss.js_pi: expected a number in (0, 1), got 0"},
+      {"loss.ldam_max_m=0", "loss.ldam_max_m: expected a number in (0, inf), got 0"},
+      {"loss.ldam_scale=0", "loss.ldam_scale"},
+      {"loss.tau=-1", "loss.tau"},
+      {"loss.class_tau=-1", "loss.class_tau"},
+      {"loss.ldr_margin=-1", "loss.ldr_margin"},
+      {"loss.ldr_lambda=0", "loss.ldr_lambda"},
+      {"loss.on_weighted=true", "loss.on_weighted: goes with focal"},
+      {"risk.gamma=0", "risk.gamma: expected a number in (0, 1], got 0"},
+      {"risk.alpha=0", "risk.alpha"},
+      {"risk.additive=-1", "risk.additive"},
+      {"risk.u_update=adam", "risk.u_update: expected one of average, scent; got 'adam'"},
+      {"risk.log_step=inf", "risk.log_step"},
+      {"risk.cvar_level=0", "risk.cvar_level: expected a number in (0, 1], got 0"},
+      {"risk.rho=0", "risk.rho: expected a number in (0, inf), got 0"},
+      {"risk.tau=-1", "risk.tau"},
+      {"risk.eta=-1", "risk.eta"},
+      {"risk.target_fraction=1", "risk.target_fraction: expected a number in [0, 1), got 1"},
+      {"risk.sign=both", "risk.sign: expected one of positive, negative; got 'both'"},
+      {"risk.window=0", "risk.window"},
+      {"risk.solve_every=0", "risk.solve_every: expected at least 1, got 0"},
+      {"risk.from_epoch=-1", "risk.from_epoch"}};
+  for (const auto& [assignment, message] : cases)
+    expect_usage([&] { finished(assignment); }, {message});
+}
+
+TEST(Config, FinishRefusesWhatDoesNotGoTogether) {
+  const auto refused = [](const std::vector<std::string>& assignments, const std::string& message) {
+    Config config;
+    for (const auto& a : assignments) set_key(config, a, "--set");
+    expect_usage([&] { finish(config); }, {message});
+  };
+  refused({"loss.name=focal", "loss.smoothing=0.1"}, "loss.smoothing: label smoothing is defined for");
+  refused({"loss.name=ldr-kl", "loss.class_tau=0.1"}, "loss.class_tau");
+  refused({"risk.name=tilted", "risk.gamma=0.5"}, "risk.gamma: tilted is kl with gamma = 1, got 0.5");
+  refused({"risk.name=kl", "risk.u_update=scent", "risk.lambda=-1"}, "risk.lambda: expected a positive");
+  refused({"risk.name=kl", "risk.u_update=scent", "risk.u_init=zero"}, "risk.u_init: expected first_batch");
+  refused({"risk.name=kl_ball", "risk.window=100"}, "risk.window: expected at least train.batch_size = 128, got 100");
+  const Config tilted = finished("risk.name=tilted");
+  EXPECT_EQ(tilted.risk.name, "kl");
+  EXPECT_EQ(tilted.risk.gamma, 1);
+}
+
 TEST(Config, DifferencesAreListedOneByOne) {
   Config a, b;
   EXPECT_TRUE(differences(a, b, {}).empty());

@@ -153,6 +153,24 @@ TEST_P(Kernels, Losses) {
     Cpu::cross_entropy(losses, invalid, z, labels, {}, {.smoothing = 0.1});
     Cpu::cross_entropy_gradient(Guarded(z.shape(), dtype), losses, z, labels, {},
                                 {.smoothing = 0.1});
+    Cpu::cross_entropy(losses, invalid, z, labels, {}, {.phi = Phi::focal(2)});
+    Cpu::cross_entropy_gradient(Guarded(z.shape(), dtype), losses, z, labels, {},
+                                {.phi = Phi::focal(2)});
+  }
+}
+
+TEST_P(Kernels, Risks) {
+  for (int64_t batch : {1, 7, 130}) {
+    const Tensor l = vector(batch), groups = zeros({batch}, {DType::kI64, {}});
+    Tensor statistics = zeros({kRiskStatisticsSize}, {DType::kF64, {}});
+    Tensor log_q = zeros({3}, {DType::kF64, {}}), window = zeros({130}, {DType::kF64, {}});
+    Tensor state = zeros({kKlBallStateSize}, {DType::kF64, {}});
+    Cpu::cvar_weights(Guarded({batch}, master), statistics, l, 0.3);
+    Cpu::chi2_weights(Guarded({batch}, master), statistics, l, 0.5);
+    Cpu::rgd_weights(Guarded({batch}, master), statistics, l, 1);
+    Cpu::group_weights(Guarded({batch}, master), log_q, statistics, l, groups, 0.1);
+    Cpu::kl_ball_weights(Guarded({batch}, master), state, window, statistics, l, {.target = 0.1});
+    EXPECT_EQ(statistics.to_vector()[kSteps], 5);
   }
 }
 

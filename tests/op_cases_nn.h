@@ -133,17 +133,24 @@ inline std::vector<OpCase> norm_cases() {
   };
 }
 
-/// Logits, then the class vectors named by the letters of `vectors`: a(djust), m(argin), w(eight).
-inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string vectors,
-                                 double scale = 1, double smoothing = 0) {
+/// One label a row, of every class in turn.
+inline std::vector<int64_t> labels_for(const Shape& logits) {
   std::vector<int64_t> labels;
-  for (int64_t i = 0; i < logits.shape[0]; i++) labels.push_back((7 * i + 3) % logits.shape[1]);
+  for (int64_t i = 0; i < logits[0]; i++) labels.push_back((7 * i + 3) % logits[1]);
+  return labels;
+}
+
+/// Logits, then the class vectors named by the letters of `vectors`: a(djust), m(argin), w(eight),
+/// t(emperature).
+inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string vectors,
+                                 double scale = 1, double smoothing = 0, Phi phi = {}) {
+  const std::vector<int64_t> labels = labels_for(logits.shape);
   const auto args_of = [=](const Tensors& in) {
-    CrossEntropyArgs args{
-        .adjust = {}, .margin = {}, .scale = scale, .smoothing = smoothing, .class_weight = {}};
+    CrossEntropyArgs args{.scale = scale, .smoothing = smoothing, .phi = phi};
     for (size_t i = 0; i < vectors.size(); i++)
       (vectors[i] == 'a'   ? args.adjust
        : vectors[i] == 'm' ? args.margin
+       : vectors[i] == 't' ? args.temperature
                            : args.class_weight) = in[i + 1];
     return args;
   };
@@ -154,6 +161,51 @@ inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string v
   for (size_t i = 0; i < vectors.size(); i++)
     c.inputs.push_back(OpInput({logits.shape[1]}, 0.25, 1.5).constant().as_master());
   return c;
+}
+
+/// φ of the cross entropy, and LDR-KL.
+inline std::vector<OpCase> phi_cases() {
+  const OpInput logits{{6, 5}, -3, 3}, far{{6, 5}, -40, 40};
+  const auto row = [](const char* name, OpInput z, Phi phi, std::string vectors = "",
+                      bool on_weighted = false) {
+    phi.on_weighted = on_weighted;
+    return cross_entropy_case(name, z, std::move(vectors), 1, 0, phi);
+  };
+  const auto ldr = [](const char* name, OpInput z, LdrKlArgs args) {
+    const std::vector<int64_t> labels = labels_for(z.shape);
+    return OpCase{
+        name,
+        {z},
+        [=](const Tensors& in) { return ldr_kl_loss(in[0], labels_of(labels), args); },
+        [=](const Tensors& in) { return ldr_kl_oracle(in[0], labels, args); }};
+  };
+  return {
+      row("focal", logits, Phi::focal(2)),
+      row("focal_half", logits, Phi::focal(0.5)),
+      row("focal_zero", logits, Phi::focal(0)),
+      row("focal_far", far, Phi::focal(2)),
+      row("focal_weight", logits, Phi::focal(2), "w"),
+      row("focal_on_weighted", logits, Phi::focal(1), "w", true),
+      row("focal_everything", logits, Phi::focal(1.5), "amwt"),
+      row("focal_one_class", {{3, 1}}, Phi::focal(0.5)),
+      row("gce", logits, Phi::gce(0.7)),
+      row("gce_one", logits, Phi::gce(1), "w"),
+      row("gce_far", far, Phi::gce(0.3)),
+      row("truncated_gce", logits, Phi::truncated_gce(0.7, 0.3), "w"),
+      row("sce", logits, Phi::sce(0.1, 1), "w"),
+      row("sce_far", far, Phi::sce(6, 0.1)),
+      row("mae", logits, Phi::mae()),
+      row("mae_far", far, Phi::mae(), "w"),
+      row("js", logits, Phi::js(0.5), "w"),
+      row("js_small", logits, Phi::js(0.1)),
+      row("js_large", logits, Phi::js(0.9)),
+      row("js_far", far, Phi::js(0.3)),
+      cross_entropy_case("cross_entropy_temperature", logits, "t"),
+      cross_entropy_case("cross_entropy_all_vectors", logits, "amwt", 3, 0.1),
+      ldr("ldr_kl", logits, {}),
+      ldr("ldr_kl_sharp", logits, {.margin = 0.5, .lambda = 0.2}),
+      ldr("ldr_kl_many", {{9, 101}, -3, 3}, {.margin = 1, .lambda = 3}),
+  };
 }
 
 inline std::vector<OpCase> loss_cases() {
@@ -201,7 +253,8 @@ inline std::vector<OpCase> loss_cases() {
 inline std::vector<OpCase> all_op_cases() {
   std::vector<OpCase> rows;
   for (const auto& part : {unary_cases(), binary_cases(), reduction_cases(), shape_cases(),
-                           linear_cases(), conv_cases(), pool_cases(), norm_cases(), loss_cases()})
+                           linear_cases(), conv_cases(), pool_cases(), norm_cases(), loss_cases(),
+                           phi_cases()})
     rows.insert(rows.end(), part.begin(), part.end());
   return rows;
 }

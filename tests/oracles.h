@@ -214,6 +214,36 @@ inline Tensor batch_norm_oracle(const Tensor& input, const Tensor& weight, const
 }
 
 /// Class vectors undefined where they play no part.
+// Every φ as its paper writes it, of the probability p of the label. JS is the divergence itself, over
+// all classes, from the row of probabilities.
+inline double phi_oracle(const Phi& phi, const std::vector<double>& row, size_t label) {
+  const double p = row[label], a = phi.a, b = phi.b;
+  switch (phi.kind) {
+    case Phi::kIdentity: return -std::log(p);
+    case Phi::kFocal: return std::pow(1 - p, a) * -std::log(p);
+    case Phi::kGce: return (1 - std::pow(p, a)) / a;
+    case Phi::kTruncatedGce: return (1 - std::pow(std::max(p, b), a)) / a;
+    case Phi::kSce: {
+      double reverse = 0;  // −Σ q log y, with log 0 = log 1e-4
+      for (size_t c = 0; c < row.size(); c++) reverse -= row[c] * (c == label ? 0 : std::log(1e-4));
+      return a * -std::log(p) + b * reverse;
+    }
+    case Phi::kMae: {
+      double sum = 0;
+      for (size_t c = 0; c < row.size(); c++) sum += std::abs((c == label ? 1 : 0) - row[c]);
+      return sum;
+    }
+    case Phi::kJs: break;
+  }
+  double divergence = 0;
+  for (size_t c = 0; c < row.size(); c++) {
+    const double mixed = (c == label ? a : 0) + (1 - a) * row[c];
+    if (c == label) divergence += a * std::log(1 / mixed);
+    if (row[c] > 0) divergence += (1 - a) * row[c] * std::log(row[c] / mixed);
+  }
+  return divergence / (-(1 - a) * std::log(1 - a));
+}
+
 inline Tensor cross_entropy_oracle(const Tensor& logits, const std::vector<int64_t>& labels,
                                    const CrossEntropyArgs& args) {
   const View x(logits);
@@ -223,17 +253,49 @@ inline Tensor cross_entropy_oracle(const Tensor& logits, const std::vector<int64
   const Tensor z = generate(x.shape(), [&](const Index& i) {
     const bool is_label = i[1] == labels[static_cast<size_t>(i[0])];
     const double margin = is_label ? entry(args.margin, i[1], 0) : 0;
-    return args.scale * (x(i[0], i[1]) - margin) + entry(args.adjust, i[1], 0);
+    return args.scale * (x(i[0], i[1]) / entry(args.temperature, i[1], 1) - margin) +
+           entry(args.adjust, i[1], 0);
   });
   const View log_p(softmax_oracle(z, true));
   const int64_t classes = x.size(1);
   return generate({x.size(0)}, [&](const Index& i) {
     const int64_t y = labels[static_cast<size_t>(i[0])];
+    if (args.phi.kind != Phi::kIdentity) {
+      std::vector<double> row;
+      for (int64_t c = 0; c < classes; c++) row.push_back(std::exp(log_p(i[0], c)));
+      const double w = entry(args.class_weight, y, 1);
+      if (!args.phi.on_weighted) return w * phi_oracle(args.phi, row, static_cast<size_t>(y));
+      // Codes that apply φ to w·l read p from it.
+      return phi_oracle(args.phi, {std::pow(row[static_cast<size_t>(y)], w)}, 0);
+    }
     double loss = -(1 - args.smoothing) * entry(args.class_weight, y, 1) * log_p(i[0], y);
     for (int64_t c = 0; c < classes; c++)
       loss -= args.smoothing / static_cast<double>(classes) * entry(args.class_weight, c, 1) *
               log_p(i[0], c);
     return loss;
+  });
+}
+
+inline Tensor ldr_kl_oracle(const Tensor& logits, const std::vector<int64_t>& labels,
+                            const LdrKlArgs& args) {
+  const View x(logits);
+  const int64_t classes = x.size(1);
+  return generate({x.size(0)}, [&](const Index& i) {
+    const int64_t y = labels[static_cast<size_t>(i[0])];
+    std::vector<double> h;
+    double total = 0;
+    for (int64_t c = 0; c < classes; c++) {
+      const double z = x(i[0], c);
+      h.push_back(std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))));
+      total += h.back();
+    }
+    double sum = 0;
+    for (size_t c = 0; c < h.size(); c++) {
+      const double d = (h[c] - h[static_cast<size_t>(y)]) * static_cast<double>(classes) / total +
+                       (static_cast<int64_t>(c) == y ? 0 : args.margin);
+      sum += std::exp(d / args.lambda) / static_cast<double>(classes);
+    }
+    return (args.class_weight ? View(args.class_weight)(y) : 1) * args.lambda * std::log(sum);
   });
 }
 

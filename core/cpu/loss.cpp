@@ -14,14 +14,14 @@ const A* optional(const Tensor& t) {
   return t ? t.data<A>() : nullptr;
 }
 
-// One row of logits, seen as z' = scale·(z − margin_y·e_y) + adjust.
+// One row of logits, seen as z' = scale·(z/temperature − margin_y·e_y) + adjust.
 template <class T>
 struct Row {
   using A = Accumulate<T>;
   const T* z;
   int64_t classes, label;
   A scale;
-  const A *adjust, *margin;
+  const A *adjust, *margin, *temperature;
   A top, log_total;
 
   Row(const Tensor& logits, const Tensor& labels, const CrossEntropyTensors& t,
@@ -31,7 +31,8 @@ struct Row {
         label(labels.data<int64_t>()[row]),
         scale(static_cast<A>(o.scale)),
         adjust(optional<A>(t.adjust)),
-        margin(optional<A>(t.margin)) {
+        margin(optional<A>(t.margin)),
+        temperature(optional<A>(t.temperature)) {
     if (!valid()) return;
     top = at(0);
     for (int64_t c = 1; c < classes; c++) top = std::max(top, at(c));
@@ -42,10 +43,13 @@ struct Row {
 
   bool valid() const { return label >= 0 && label < classes; }
   A at(int64_t c) const {
-    const A shifted = A(z[c]) - (margin && c == label ? margin[c] : A(0));
+    const A cooled = temperature ? A(z[c]) / temperature[c] : A(z[c]);
+    const A shifted = cooled - (margin && c == label ? margin[c] : A(0));
     return scale * shifted + (adjust ? adjust[c] : A(0));
   }
   A log_probability(int64_t c) const { return (at(c) - top) - log_total; }
+  /// z' changes by so much with z.
+  A slope(int64_t c) const { return temperature ? scale / temperature[c] : scale; }
 };
 
 int64_t row_grain(int64_t classes) { return std::max<int64_t>(1, cpu::kGrain / 8 / classes); }
@@ -59,6 +63,7 @@ void Cpu::cross_entropy(Tensor& losses, Tensor& invalid, const Tensor& logits, c
     A* out = losses.data<A>();
     const A* weight = optional<A>(t.class_weight);
     const A smoothing = static_cast<A>(o.smoothing);
+    const PhiStep<A> phi(o.phi);
     cpu::parallel_for(logits.size(0), row_grain(logits.size(1)), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
         const Row<T> row(logits, labels, t, o, i);
@@ -69,7 +74,8 @@ void Cpu::cross_entropy(Tensor& losses, Tensor& invalid, const Tensor& logits, c
           continue;
         }
         const A w = weight ? weight[row.label] : A(1);
-        A loss = (1 - smoothing) * w * -row.log_probability(row.label);
+        const A l = -row.log_probability(row.label);
+        A loss = (1 - smoothing) * (o.phi.on_weighted ? phi.value(w * l) : w * phi.value(l));
         if (smoothing > 0) {
           A spread = 0;
           for (int64_t c = 0; c < row.classes; c++)
@@ -91,6 +97,7 @@ void Cpu::cross_entropy_gradient(Tensor& dlogits, const Tensor& dlosses, const T
     const A* g = dlosses.data<A>();
     const A* weight = optional<A>(t.class_weight);
     const int64_t classes = logits.size(1);
+    const PhiStep<A> phi(o.phi);
     const A hard = static_cast<A>(1 - o.smoothing), soft = static_cast<A>(o.smoothing) / static_cast<A>(classes);
     A weight_total = static_cast<A>(classes);
     if (weight) weight_total = 0;
@@ -103,13 +110,13 @@ void Cpu::cross_entropy_gradient(Tensor& dlogits, const Tensor& dlosses, const T
           std::fill_n(d, classes, T(A(0)));
           continue;
         }
-        const A label_weight = hard * (weight ? weight[row.label] : A(1));
-        const A factor = g[i] * row.scale;
+        const A w = weight ? weight[row.label] : A(1), l = -row.log_probability(row.label);
+        const A label_weight = hard * w * phi.gradient(o.phi.on_weighted ? w * l : l);
         for (int64_t c = 0; c < classes; c++) {
           const A p = std::exp(row.log_probability(c));
           A dz = label_weight * (p - (c == row.label ? A(1) : A(0)));
           if (soft > 0) dz += soft * (weight_total * p - (weight ? weight[c] : A(1)));
-          d[c] = T(factor * dz);
+          d[c] = T(g[i] * row.slope(c) * dz);
         }
       }
     });

@@ -1,21 +1,15 @@
 // Weights of the samples of a batch from their losses.
 #include <cmath>
 #include <limits>
-#include <vector>
 
+#include <fulcrum/core/cpu/risk_sums.h>
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
 
 namespace {
 
-void add_statistics(Tensor& statistics, double log_mean, double sum, double squares, int64_t batch) {
-  double* s = statistics.data<double>();
-  s[kSumLogMean] += log_mean;
-  s[kSumWeight] += sum;
-  s[kSumEffective] += squares > 0 ? sum * sum / (static_cast<double>(batch) * squares) : 0;
-  s[kSteps] += 1;
-}
+using cpu::add_statistics;
 
 // log(exp(a) + exp(b)) with logaddexp(−∞, x) = x.
 double log_add_exp(double a, double b) {
@@ -23,6 +17,9 @@ double log_add_exp(double a, double b) {
   if (top == -std::numeric_limits<double>::infinity()) return top;
   return top + std::log1p(std::exp(-std::abs(a - b)));
 }
+
+// log σ(x).
+double log_sigmoid(double x) { return std::min(x, 0.0) - std::log1p(std::exp(-std::abs(x))); }
 
 // Equation numbers of docs/method.md. A is f32, or f64 for f64 losses.
 template <class A>
@@ -49,8 +46,10 @@ void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, cons
   }
   const bool fresh = log_u == -std::numeric_limits<double>::infinity();
   const double scaled = std::log(o.alpha) + log_m;
-  log_u = fresh && !o.start_from_zero ? scaled
-                                      : log_add_exp(std::log1p(-o.gamma) + log_u, std::log(o.gamma) + scaled);
+  // SCENT is a moving average, too, whose step depends on u.
+  const double log_gamma = o.scent ? log_sigmoid(o.log_step + log_u) : std::log(o.gamma);
+  const double log_rest = o.scent ? log_sigmoid(-o.log_step - log_u) : std::log1p(-o.gamma);
+  log_u = fresh && !o.start_from_zero ? scaled : log_add_exp(log_rest + log_u, log_gamma + scaled);
   const A factor = static_cast<A>(std::exp(shift - log_u) / size);
   const A extra = static_cast<A>(o.additive / size);
   double sum = 0, squares = 0;

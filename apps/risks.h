@@ -1,0 +1,38 @@
+// The risk of a run: what [risk] of the settings describes.
+//
+//   optimizer.set_risk(make_risk(config, classes));
+//   begin_risk_epoch(optimizer.risk(), config, epoch, loss.class_weight());
+//   row.update(risk_readings(optimizer.risk()));          // lambda, log u, … for metrics.jsonl
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <fulcrum/optim/risks.h>
+
+#include "apps/config.h"
+
+namespace fulcrum::apps {
+
+/// Spells out `tilted`; refuses names that do not exist, parameters out of range, and settings that
+/// do not go together.
+void finish_risk(Config& config);
+
+/// What is allowed and most likely a mistake, in words: a λ whose sign contradicts the data.
+std::vector<std::string> risk_warnings(const Config& config);
+
+/// The groups of `group` are the classes.
+std::unique_ptr<Risk> make_risk(const Config& config, int64_t classes);
+
+/// λ or the risk itself from risk.from_epoch on, annealed γ, and for the mean the class weights
+/// that the losses carry.
+void begin_risk_epoch(Risk& risk, const Config& config, int64_t epoch, const Tensor& class_weight);
+
+/// What the risk's state says after an epoch.
+nlohmann::json risk_readings(Risk& risk);
+
+}  // namespace fulcrum::apps

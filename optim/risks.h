@@ -1,0 +1,117 @@
+// More risks: CVaR, χ², RGD, groups, and the KL ball, which chooses λ by itself.
+//
+//   Sgd opt(net.parameters(), {.lr = 0.1, .momentum = 0.9});
+//   opt.set_risk(std::make_unique<CvarRisk>(0.2));             // the hardest fifth of the batch
+//   opt.set_risk(std::make_unique<KlBallRisk>(KlBallRiskOptions{.fraction = 0.5}));
+//   opt.weigh(losses, {.groups = labels}).backward();
+//
+// Each gives defined weights, finite and not negative, for every finite loss; formulas, edges and
+// sources are in docs/method.md. A batch with a loss that is not finite gets p = 0 and changes no
+// state.
+#pragma once
+
+#include <fulcrum/optim/risk.h>
+
+namespace fulcrum {
+
+/// Conditional value at risk: the mean of the largest losses, a share `level` of the batch. Levy et
+/// al. 2020. Ties share their weight; level·B ≤ 1 is the largest loss alone, level = 1 the mean.
+class CvarRisk : public Risk {
+ public:
+  /// level in (0, 1].
+  explicit CvarRisk(double level, Device device = {});
+  const char* name() const override { return "cvar"; }
+  Tensor weights(const Tensor& losses, const BatchContext& context) override;
+
+ private:
+  double level_;
+};
+
+/// The worst weights with ½·mean((Bp−1)²) ≤ ρ: p = relu(l−η)/Σ. Levy et al. 2020.
+class Chi2Risk : public Risk {
+ public:
+  /// rho > 0; from (B−1)/2 on all weight is on the largest loss.
+  explicit Chi2Risk(double rho, Device device = {});
+  const char* name() const override { return "chi2"; }
+  Tensor weights(const Tensor& losses, const BatchContext& context) override;
+
+ private:
+  double rho_;
+};
+
+/// Re-weighted gradient descent: p = exp(min(l, τ)/(τ+1))/B, not normalised. Kumar et al. 2023.
+class RgdRisk : public Risk {
+ public:
+  /// tau ≥ 0; 0 is the mean for losses that are not negative.
+  explicit RgdRisk(double tau, Device device = {});
+  const char* name() const override { return "rgd"; }
+  Tensor weights(const Tensor& losses, const BatchContext& context) override;
+
+ private:
+  double tau_;
+};
+
+struct GroupRiskOptions {
+  int64_t groups;     // by default a sample's group is its class
+  double eta = 0.01;  // step of the exponentiated gradient
+};
+
+/// Group DRO: q_g ← q_g·exp(η·mean loss of g), normalised; p = q_g/n_g. Sagawa et al. 2020. Groups
+/// that a batch lacks keep their share, which the batch then does without: Σp ≤ 1.
+class GroupRisk : public Risk {
+ public:
+  explicit GroupRisk(const GroupRiskOptions& options, Device device = {});
+  const char* name() const override { return "group"; }
+  /// Needs context.groups.
+  Tensor weights(const Tensor& losses, const BatchContext& context) override;
+  std::map<std::string, Tensor> state() override;
+  /// q of every group, from the device.
+  std::vector<double> group_weights() const;
+
+ private:
+  double eta_;
+  Tensor log_q_;  // f64 [groups]
+};
+
+struct KlBallRiskOptions {
+  /// Exactly one of the two: KL(p ‖ 1/n) = rho > 0, or (Σp)²/(n Σp²) = fraction in (0, 1), for the
+  /// weights of the n losses in the window.
+  double rho = 0, fraction = 0;
+  bool positive = true;   // the sign of λ: large losses heard (imbalance), or small ones (noise)
+  int64_t window = 4096;  // losses remembered, at least a batch
+  int64_t every = 10;     // steps between two solutions for λ
+};
+
+/// The weights of ABSGD with λ solved for, and log u = log mean exp(l/λ), both on a window of
+/// recent losses. Σp = 1 on the average over the window; p ≤ n/B.
+class KlBallRisk : public Risk {
+ public:
+  explicit KlBallRisk(const KlBallRiskOptions& options, Device device = {});
+  const char* name() const override { return "kl_ball"; }
+  Tensor weights(const Tensor& losses, const BatchContext& context) override;
+  std::map<std::string, Tensor> state() override;
+  /// ±∞ where all losses of the window are equal. Waits for the device.
+  double lambda() const;
+  double log_u() const;
+
+ private:
+  KlBallOptions options_;
+  Tensor state_, window_;  // f64 [kKlBallStateSize], f64 [window]
+};
+
+/// The mean until it is active, then another risk: a warm start. The statistics are one.
+class DeferredRisk : public Risk {
+ public:
+  explicit DeferredRisk(std::unique_ptr<Risk> risk);
+  const char* name() const override { return risk_->name(); }
+  Tensor weights(const Tensor& losses, const BatchContext& context) override;
+  std::map<std::string, Tensor> state() override { return risk_->state(); }
+  void set_active(bool active) { active_ = active; }
+  Risk& risk() { return *risk_; }
+
+ private:
+  std::unique_ptr<Risk> risk_;
+  bool active_ = false;
+};
+
+}  // namespace fulcrum

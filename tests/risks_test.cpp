@@ -1,0 +1,494 @@
+// CVaR, χ², RGD, groups, the KL ball and SCENT: against closed forms and exact solvers in long
+// double, at ties and extremes, and in training.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+#include <fulcrum/optim/optimizer.h>
+#include <fulcrum/optim/risks.h>
+
+#include "testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr DType kDTypes[] = {DType::kF64, DType::kF32};
+
+using Values = std::vector<double>;
+
+Tensor losses_of(int64_t batch, uint64_t stream, double scale, DType dtype = DType::kF64) {
+  return random_tensor({batch}, stream, 0, scale, dtype);
+}
+
+Tensor vector_of(const Values& v) {
+  return from_vector({static_cast<int64_t>(v.size())}, v, {DType::kF64, {}});
+}
+
+double total(const Values& p) {
+  return std::accumulate(p.begin(), p.end(), 0.0);
+}
+
+// Batches of several sizes: random, with ties, all equal, huge.
+std::vector<Values> batches() {
+  std::vector<Values> rows = {{2.5}, {0}, {1, 1}, {0, 3}, {0, 0, 0, 0}, {1e4, 1e4, 1e4}};
+  for (const int64_t batch : {2, 3, 7, 10, 64})
+    for (const double scale : {1e-3, 3.0, 1e4}) {
+      rows.push_back(losses_of(batch, 5, scale).to_vector());
+      Values ties = rows.back();  // rounded to quarters of the scale
+      for (double& v : ties) v = std::round(4 * v / scale) * scale / 4;
+      rows.push_back(ties);
+    }
+  Values outlier(32, 0.01);
+  outlier[7] = 1e4;
+  rows.push_back(outlier);
+  return rows;
+}
+
+// Expects weights of both dtypes to be near what `expected` says of the losses as they are stored.
+void expect_weights(const std::function<Tensor(const Tensor&)>& weights,
+                    const std::function<Values(const Values&)>& expected, double f64 = 1e-9) {
+  for (const Values& l : batches())
+    for (DType dtype : kDTypes) {
+      const Tensor losses = vector_of(l).to(dtype);
+      SCOPED_TRACE(concat_text(name_of(dtype), " B ", l.size(), " first ", l[0]));
+      const Tensor p = weights(losses);
+      ASSERT_EQ(p.dtype(), dtype);
+      const Values got = p.to_vector(), want = expected(losses.to_vector());
+      const double tolerance = dtype == DType::kF64 ? f64 : std::max(f64, 1e-6);
+      for (size_t i = 0; i < got.size(); i++) ASSERT_NEAR(got[i], want[i], tolerance) << i;
+    }
+}
+
+// ---- CVaR ----
+
+// One sample after the other, from the largest: each takes 1/(cB) until 1 is given away.
+Values cvar_reference(const Values& l, double level) {
+  std::vector<size_t> order(l.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return l[a] > l[b]; });
+  Values p(l.size());
+  double left = 1;
+  for (size_t i : order) {
+    p[i] = std::min(left, 1 / (level * static_cast<double>(l.size())));
+    left -= p[i];
+  }
+  const Values greedy = p;  // equal losses share
+  for (size_t i = 0; i < l.size(); i++) {
+    double sum = 0, ties = 0;
+    for (size_t k = 0; k < l.size(); k++)
+      if (l[k] == l[i]) sum += greedy[k], ties++;
+    p[i] = sum / ties;
+  }
+  return p;
+}
+
+TEST(CvarRisk, GivesTheLargestLossesTheirShare) {
+  for (const double level : {0.01, 0.1, 0.25, 0.3, 0.5, 0.77, 1.0})
+    expect_weights([&](const Tensor& l) { return CvarRisk(level).weights(l, {}); },
+                   [&](const Values& l) { return cvar_reference(l, level); });
+  const Values p = CvarRisk(0.5).weights(vector_of({1, 4, 2, 3, 0}), {}).to_vector();
+  const Values expected{0, 0.4, 0.2, 0.4, 0};
+  for (size_t i = 0; i < 5; i++) EXPECT_NEAR(p[i], expected[i], 1e-15);
+}
+
+// ---- χ² ----
+
+// Exact: for each number k of active samples the divergence is a quadratic equation for η.
+Values chi2_reference(const Values& l, double rho) {
+  Values sorted = l;
+  std::ranges::sort(sorted, std::greater<>());
+  const auto size = static_cast<long double>(l.size());
+  const auto ties = std::ranges::count(sorted, sorted[0]);
+  const auto weights = [&](auto r) {
+    long double sum = 0;
+    Values p;
+    for (double v : l) sum += r(v);
+    for (double v : l) p.push_back(static_cast<double>(r(v) / sum));
+    return p;
+  };
+  if (static_cast<long double>(rho) >= (size / static_cast<long double>(ties) - 1) / 2)
+    return weights([&](double v) { return v == sorted[0] ? 1.0L : 0.0L; });
+  for (size_t k = l.size(); k > 0; k--) {
+    // B·Σr²/(Σr)² = 1 + 2ρ with r = l − η over the k largest: with mean m and variance s of those,
+    // (B/k)(s/(m−η)² + 1) = 1 + 2ρ.
+    const auto n = static_cast<long double>(k);
+    long double mean = 0, variance = 0;
+    for (size_t i = 0; i < k; i++) mean += static_cast<long double>(sorted[i]) / n;
+    for (size_t i = 0; i < k; i++)
+      variance += std::pow(static_cast<long double>(sorted[i]) - mean, 2.0L) / n;
+    const long double excess = (1 + 2 * static_cast<long double>(rho)) * n / size - 1;
+    if (excess <= 0) continue;
+    const long double eta = mean - std::sqrt(variance / excess);
+    const bool rest_is_below = k == l.size() || static_cast<long double>(sorted[k]) <= eta;
+    if (static_cast<long double>(sorted[k - 1]) >= eta && rest_is_below)
+      return weights([&](double v) { return std::max(0.0L, static_cast<long double>(v) - eta); });
+  }
+  ADD_FAILURE() << "no solution for rho " << rho;
+  return Values(l.size());
+}
+
+TEST(Chi2Risk, IsTheWorstOfTheBall) {
+  for (const double rho : {1e-3, 0.1, 0.5, 1.0, 3.0, 100.0})
+    expect_weights([&](const Tensor& l) { return Chi2Risk(rho).weights(l, {}); },
+                   [&](const Values& l) { return chi2_reference(l, rho); }, 1e-7);
+}
+
+TEST(Chi2Risk, StaysInsideTheBallAndSumsToOne) {
+  for (const double rho : {0.01, 0.5, 5.0})
+    for (const Values& l : batches()) {
+      const Values p = Chi2Risk(rho).weights(vector_of(l), {}).to_vector();
+      double divergence = 0;
+      const auto size = static_cast<double>(l.size());
+      for (double v : p) divergence += 0.5 * std::pow(size * v - 1, 2) / size;
+      EXPECT_LE(divergence, rho * (1 + 1e-6) + 1e-9);
+      EXPECT_NEAR(total(p), 1, 1e-9);
+    }
+}
+
+// ---- RGD ----
+
+TEST(RgdRisk, IsTheClippedExponential) {
+  for (const double tau : {0.0, 1.0, 5.0})
+    expect_weights(
+        [&](const Tensor& l) { return RgdRisk(tau).weights(l, {}); },
+        [&](const Values& l) {
+          Values p;
+          for (double v : l)
+            p.push_back(std::exp(std::min(v, tau) / (tau + 1)) / static_cast<double>(l.size()));
+          return p;
+        });
+  for (double v : RgdRisk(0).weights(losses_of(8, 1, 9), {}).to_vector()) EXPECT_EQ(v, 0.125);
+}
+
+// ---- groups ----
+
+TEST(GroupRisk, FollowsTheExponentiatedGradient) {
+  GroupRisk risk({.groups = 4, .eta = 0.7});
+  std::vector<long double> q(4, 0.25L);
+  for (uint64_t step = 0; step < 6; step++) {
+    const std::vector<int64_t> groups =
+        step % 2 ? std::vector<int64_t>{0, 2, 2, 0, 2} : std::vector<int64_t>{3, 0, 0, 1, 3};
+    const Tensor l = losses_of(5, step, 3);
+    const Values p = risk.weights(l, {{}, labels_of(groups)}).to_vector();
+    std::vector<long double> sum(4), count(4);
+    for (size_t i = 0; i < 5; i++) {
+      sum[static_cast<size_t>(groups[i])] += static_cast<long double>(l.to_vector()[i]);
+      count[static_cast<size_t>(groups[i])] += 1;
+    }
+    long double mass = 0;
+    for (size_t g = 0; g < 4; g++) {
+      if (count[g] > 0) q[g] *= std::exp(0.7L * sum[g] / count[g]);
+      mass += q[g];
+    }
+    for (long double& v : q) v /= mass;
+    for (size_t i = 0; i < 5; i++) {
+      const auto g = static_cast<size_t>(groups[i]);
+      EXPECT_NEAR(p[i], static_cast<double>(q[g] / count[g]), 1e-12);
+    }
+    EXPECT_LE(total(p), 1 + 1e-12);
+  }
+  const Values weights = risk.group_weights();
+  for (size_t g = 0; g < 4; g++) EXPECT_NEAR(weights[g], static_cast<double>(q[g]), 1e-12);
+}
+
+TEST(GroupRisk, SurvivesHugeLosses) {
+  for (DType dtype : kDTypes) {
+    GroupRisk risk({.groups = 2, .eta = 1});
+    for (int step = 0; step < 5; step++) {
+      const Tensor l = from_vector({3}, Values{1e4, 0, 1}, {dtype, {}});
+      const Values p = risk.weights(l, {{}, labels_of({0, 1, 1})}).to_vector();
+      EXPECT_NEAR(p[0], 1, 1e-12);
+      EXPECT_NEAR(p[1], 0, 1e-12);
+    }
+    EXPECT_TRUE(std::isfinite(risk.state().at("log_q").to_vector()[1]));
+  }
+}
+
+// ---- KL ball ----
+
+struct BallState {
+  long double divergence, fraction;
+};
+
+// KL(p ‖ 1/n) and (Σp)²/(nΣp²) of p ∝ exp(l/λ) on the losses.
+BallState ball_of(const Values& l, double lambda) {
+  const long double inv = 1 / static_cast<long double>(lambda);
+  long double top = -std::numeric_limits<long double>::infinity(), sum = 0, squares = 0, kl = 0;
+  for (double v : l) top = std::max(top, static_cast<long double>(v) * inv);
+  for (double v : l) sum += std::exp(static_cast<long double>(v) * inv - top);
+  for (double v : l) {
+    const long double p = std::exp(static_cast<long double>(v) * inv - top) / sum;
+    squares += p * p;
+    if (p > 0) kl += p * std::log(p * static_cast<long double>(l.size()));
+  }
+  return {kl, 1 / (squares * static_cast<long double>(l.size()))};
+}
+
+TEST(KlBallRisk, MeetsItsTargetOnTheWindow) {
+  for (DType dtype : kDTypes)
+    for (const bool positive : {true, false})
+      for (const double scale : {1e-3, 2.0, 1e4})
+        for (const double target : {0.1, 0.3, 0.8}) {
+          SCOPED_TRACE(concat_text("positive ", positive, " scale ", scale, " target ", target));
+          for (const bool by_fraction : {false, true}) {
+            KlBallRiskOptions o{.positive = positive, .window = 96, .every = 4};
+            (by_fraction ? o.fraction : o.rho) = target;
+            KlBallRisk risk(o);
+            Values seen;
+            for (uint64_t step = 0; step < 21; step++) {
+              const Tensor l = losses_of(17, step, scale, dtype);
+              const Values p = risk.weights(l, {}).to_vector(), v = l.to_vector();
+              seen.insert(seen.end(), v.begin(), v.end());
+              if (seen.size() > 96) seen.erase(seen.begin(), seen.end() - 96);
+              EXPECT_EQ(risk.lambda() > 0, positive);
+              if (step % 4 == 0) {  // λ has just been solved for
+                const BallState state = ball_of(seen, risk.lambda());
+                EXPECT_NEAR(static_cast<double>(by_fraction ? state.fraction : state.divergence),
+                            target, 1e-6);
+              }
+              // u is the mean of exp(l/λ) over the window, at every step.
+              long double u = 0;
+              const auto inv = 1 / static_cast<long double>(risk.lambda());
+              for (double s : seen) u += std::exp(static_cast<long double>(s - v[0]) * inv);
+              EXPECT_NEAR(p[0], static_cast<double>(static_cast<long double>(seen.size()) / u / 17),
+                          1e-6 * (1 + p[0]));
+            }
+          }
+        }
+}
+
+TEST(KlBallRisk, EdgesAreDefined) {
+  KlBallRisk equal({.rho = 0.5, .window = 8});
+  for (int step = 0; step < 3; step++)
+    for (double v : equal.weights(full({4}, 2.5), {}).to_vector()) EXPECT_EQ(v, 0.25);
+  EXPECT_EQ(equal.lambda(), kInfinity);
+  KlBallRisk negative({.fraction = 0.5, .positive = false, .window = 8});
+  EXPECT_EQ(negative.weights(full({1}, 3), {}).item(), 1);
+  EXPECT_EQ(negative.lambda(), -kInfinity);
+  // A divergence of 100 is beyond log n: only the largest loss is left.
+  KlBallRisk beyond({.rho = 100, .window = 8});
+  const Values p = beyond.weights(vector_of({1, 3, 2, 3}), {}).to_vector();
+  const Values expected{0, 0.5, 0, 0.5};
+  for (size_t i = 0; i < 4; i++) EXPECT_NEAR(p[i], expected[i], 1e-12);
+}
+
+TEST(KlBallRisk, WeightsAreBoundedWhateverComes) {
+  for (const bool positive : {true, false})
+    for (DType dtype : kDTypes) {
+      KlBallRisk risk({.rho = 0.5, .positive = positive, .window = 64, .every = 7});
+      for (uint64_t step = 0; step < 60; step++) {
+        const double scale = step % 9 == 5 ? 1e4 : step % 13 == 2 ? 0 : 1;
+        const Values p = risk.weights(losses_of(8, step, scale, dtype), {}).to_vector();
+        for (double v : p) {
+          ASSERT_TRUE(std::isfinite(v));
+          ASSERT_GE(v, 0);
+          ASSERT_LE(v, 8.001) << "n/B";
+        }
+        ASSERT_TRUE(std::isfinite(risk.log_u()));
+      }
+    }
+}
+
+// ---- SCENT, SOX ----
+
+TEST(KlRisk, ScentTakesAStepOfMirrorDescent) {
+  const double step_size = 1.5;
+  for (DType dtype : kDTypes) {
+    KlRisk risk({.lambda = 2, .u_update = UUpdate::kScent, .log_step = std::log(step_size)});
+    long double nu = 0;
+    for (uint64_t step = 0; step < 6; step++) {
+      const Tensor l = losses_of(5, step, 4, dtype);
+      const Values p = risk.weights(l, {}).to_vector();
+      long double m = 0;
+      for (double v : l.to_vector()) m += std::exp(static_cast<long double>(v) / 2) / 5;
+      // As LibAUC has it, c = 1.
+      nu = step == 0 ? std::log(m)
+                     : nu + std::log(1 + static_cast<long double>(step_size) * m) -
+                           std::log(1 + static_cast<long double>(step_size) * std::exp(nu));
+      EXPECT_NEAR(risk.log_u(), static_cast<double>(nu), 1e-6);
+      EXPECT_NEAR(
+          p[2],
+          static_cast<double>(std::exp(static_cast<long double>(l.to_vector()[2]) / 2 - nu) / 5),
+          1e-6);
+    }
+  }
+}
+
+TEST(KlRisk, ScentIsFiniteAtEveryScale) {
+  for (const double lambda : {1e-6, 1e-2, 1.0, 1e6})
+    for (DType dtype : kDTypes) {
+      KlRisk risk({.lambda = lambda, .u_update = UUpdate::kScent});
+      for (uint64_t step = 0; step < 6; step++) {
+        const Values p =
+            risk.weights(losses_of(7, step, step == 2 ? 1e4 : 1, dtype), {}).to_vector();
+        for (double v : p) ASSERT_TRUE(std::isfinite(v) && v >= 0);
+        ASSERT_LE(total(p), 1 + std::exp(-10) + 1e-4);
+      }
+    }
+}
+
+TEST(KlRisk, GammaMayBeAnnealed) {
+  KlRisk annealed({.lambda = 2, .gamma = 1}), constant({.lambda = 2, .gamma = 0.4});
+  annealed.weights(losses_of(5, 1, 3), {});
+  constant.weights(losses_of(5, 1, 3), {});  // the first batch starts u alike
+  annealed.set_gamma(0.4);
+  EXPECT_TRUE(same_bits(annealed.weights(losses_of(5, 2, 3), {}),
+                        constant.weights(losses_of(5, 2, 3), {})));
+  EXPECT_ERROR(annealed.set_gamma(0), "[risk] expected gamma in (0, 1]");
+}
+
+// ---- what all have in common ----
+
+using MakeRisk = std::function<std::unique_ptr<Risk>()>;
+
+std::vector<MakeRisk> every_risk() {
+  return {[] { return std::make_unique<MeanRisk>(); },
+          [] { return std::make_unique<CvarRisk>(0.3); },
+          [] { return std::make_unique<Chi2Risk>(0.5); },
+          [] { return std::make_unique<RgdRisk>(1); },
+          [] { return std::make_unique<GroupRisk>(GroupRiskOptions{.groups = 5, .eta = 0.1}); },
+          [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = 2, .gamma = 1}); },
+          [] {
+            return std::make_unique<KlRisk>(
+                KlRiskOptions{.lambda = 2, .u_update = UUpdate::kScent, .log_step = 1});
+          },
+          [] {
+            return std::make_unique<KlBallRisk>(
+                KlBallRiskOptions{.rho = 0.2, .window = 32, .every = 3});
+          },
+          [] {
+            return std::make_unique<KlBallRisk>(
+                KlBallRiskOptions{.fraction = 0.6, .positive = false, .window = 32, .every = 3});
+          }};
+}
+
+TEST(EveryRisk, GivesFiniteBoundedWeights) {
+  for (const MakeRisk& make : every_risk())
+    for (const Values& l : batches()) {
+      if (l.size() > 32) continue;  // the window of the KL ball
+      for (DType dtype : kDTypes) {
+        const auto risk = make();
+        SCOPED_TRACE(concat_text(risk->name(), " B ", l.size(), " first ", l[0]));
+        std::vector<int64_t> groups;
+        for (size_t i = 0; i < l.size(); i++) groups.push_back(static_cast<int64_t>(i) % 5);
+        const Tensor p = risk->weights(vector_of(l).to(dtype), {{}, labels_of(groups)});
+        for (double v : p.to_vector()) EXPECT_TRUE(std::isfinite(v) && v >= 0 && v <= 3) << v;
+        EXPECT_LE(total(p.to_vector()), 3);
+        EXPECT_GT(total(p.to_vector()), 0.01);
+        EXPECT_EQ(risk->summary().steps, 1);
+        EXPECT_NEAR(risk->summary().weight_sum, total(p.to_vector()), 1e-5);
+      }
+    }
+}
+
+TEST(EveryRisk, ALossThatIsNotFiniteChangesNoState) {
+  for (const MakeRisk& make : every_risk()) {
+    const auto risk = make();
+    if (risk->name() == std::string("mean")) continue;
+    SCOPED_TRACE(risk->name());
+    const BatchContext context{{}, labels_of({0, 1, 2})};
+    risk->weights(losses_of(3, 1, 2), context);
+    std::map<std::string, Tensor> before;
+    for (const auto& [key, t] : risk->state()) before[key] = t.clone();
+    for (const double bad : {kNan, kInfinity}) {
+      for (double v : risk->weights(vector_of({1, bad, 2}), context).to_vector()) EXPECT_EQ(v, 0);
+      for (const auto& [key, t] : risk->state()) EXPECT_TRUE(same_bits(t, before.at(key))) << key;
+    }
+  }
+}
+
+// Five linear classes of noisy points.
+struct Classes {
+  Tensor x = random_tensor({40, 5}, 50, -1, 1);
+  Tensor w = zeros({5, 5}, {DType::kF64, {}}).set_requires_grad();
+  std::vector<int64_t> labels;
+
+  Classes() {
+    for (int64_t i = 0; i < 40; i++) {
+      labels.push_back(i % 5);
+      x.data<double>()[5 * i + i % 5] += 1;
+    }
+  }
+  double train(Optimizer& opt, int64_t from, int64_t to) {
+    double last = 0;
+    for (int64_t step = from; step < to; step++) {
+      const int64_t at = step % 4 * 10;
+      const std::vector<int64_t> y(labels.begin() + at, labels.begin() + at + 10);
+      opt.zero_grad();
+      const Tensor losses = cross_entropy(linear(x.slice(at, at + 10), w), labels_of(y));
+      opt.weigh(losses, {{}, labels_of(y)}).backward();
+      opt.step();
+      last = mean(losses.detach()).item();
+    }
+    return last;
+  }
+};
+
+std::unique_ptr<Optimizer> optimizer_of(bool adam, const Tensor& w, const MakeRisk& make) {
+  std::unique_ptr<Optimizer> opt;
+  if (adam)
+    opt = std::make_unique<Adam>(std::vector<Tensor>{w}, AdamOptions{.lr = 0.05});
+  else
+    opt = std::make_unique<Sgd>(std::vector<Tensor>{w}, SgdOptions{.lr = 0.3, .momentum = 0.5});
+  opt->set_risk(make());
+  return opt;
+}
+
+TEST(EveryRisk, TrainsWithSgdAndAdamAndResumesBitForBit) {
+  for (const MakeRisk& make : every_risk())
+    for (const bool adam : {false, true}) {
+      Classes whole, first, second;
+      const auto straight = optimizer_of(adam, whole.w, make);
+      SCOPED_TRACE(concat_text(straight->risk().name(), adam ? " Adam" : " SGD"));
+      EXPECT_LT(whole.train(*straight, 0, 60), 0.85 * std::log(5.0));
+
+      const auto before = optimizer_of(adam, first.w, make);
+      first.train(*before, 0, 31);
+      const auto after = optimizer_of(adam, second.w, make);
+      second.train(*after, 0, 3);  // to be forgotten
+      second.w.copy_from(first.w);
+      for (auto& [key, t] : after->state()) Tensor(t).copy_from(before->state().at(key));
+      for (auto& [key, views] : after->slots())
+        Tensor(views[0]).copy_from(before->slots().at(key)[0]);
+      second.train(*after, 31, 60);
+      EXPECT_TRUE(same_bits(whole.w, second.w));
+      for (auto& [key, t] : after->state())
+        EXPECT_TRUE(same_bits(t, straight->state().at(key))) << key;
+    }
+}
+
+// ---- errors ----
+
+TEST(RiskErrors, OfTheFamilyNameTheProblem) {
+  for (double bad : {0.0, -0.1, 1.1, kNan})
+    EXPECT_ERROR(CvarRisk{bad}, "[risk] expected a CVaR level in (0, 1], got ");
+  for (double bad : {0.0, -1.0, kNan, kInfinity})
+    EXPECT_ERROR(Chi2Risk{bad}, "[risk] expected rho > 0 of chi2");
+  for (double bad : {-1.0, kNan, kInfinity})
+    EXPECT_ERROR(RgdRisk{bad}, "[risk] expected tau >= 0 of rgd");
+  EXPECT_ERROR(GroupRisk({.groups = 0}), "[risk] expected at least one group");
+  EXPECT_ERROR(GroupRisk({.groups = 2, .eta = -1}), "[risk] expected eta >= 0");
+  GroupRisk groups({.groups = 2});
+  EXPECT_ERROR(groups.weights(zeros({2}), {}), "[risk] expected a group for each of the 2 losses");
+  EXPECT_ERROR(groups.weights(zeros({2}), {{}, labels_of({0, 2})}),
+               "[risk] expected groups in [0, 2), got 2");
+  EXPECT_ERROR(KlBallRisk({}), "[risk] expected either rho or fraction");
+  EXPECT_ERROR(KlBallRisk({.rho = 1, .fraction = 0.5}), "[risk] expected either rho or fraction");
+  EXPECT_ERROR(KlBallRisk({.rho = -1}), "[risk] expected rho > 0");
+  EXPECT_ERROR(KlBallRisk({.fraction = 1}), "[risk] expected fraction in (0, 1)");
+  EXPECT_ERROR(KlBallRisk({.rho = 1, .window = 0}), "[risk] expected window and every");
+  KlBallRisk ball({.rho = 1, .window = 3});
+  EXPECT_ERROR(ball.weights(zeros({4}), {}),
+               "[risk] expected a window of at least a batch, 4 losses, got 3");
+  EXPECT_ERROR(KlRisk({.lambda = -1, .u_update = UUpdate::kScent}),
+               "[risk] expected lambda > 0 with the update of SCENT");
+  EXPECT_ERROR(KlRisk({.lambda = 1, .u_init = UInit::kZero, .u_update = UUpdate::kScent}),
+               "[risk] expected u to start by the first batch");
+}
+
+}  // namespace
+}  // namespace fulcrum::testing
