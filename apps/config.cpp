@@ -28,7 +28,9 @@ std::vector<Key> keys_of(Config& c) {
       {"data.pad", &c.data.pad, "zero pixels around before the random crop"},
       {"data.flip", &c.data.flip, "random left-right flip"},
       {"data.workers", &c.data.workers, "prefetch threads; 0: none"},
-      {"model.name", &c.model.name, "resnet8, 20, 32, 44, 56, 110"},
+      {"model.name", &c.model.name, "resnet8 to 110, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
+      {"model.stem", &c.model.stem, "imagenet or cifar (3x3 convolution, no pooling); empty: the model's own"},
+      {"model.pretrained", &c.model.pretrained, "weights to start from, a safetensors file"},
       {"model.dropout", &c.model.dropout, "before the classifier"},
       {"loss.name", &c.loss.name, "ce"},
       {"loss.smoothing", &c.loss.smoothing, "label smoothing"},
@@ -241,6 +243,7 @@ void finish(Config& c) {
   one_of("data.imb_type", c.data.imb_type, {"none", "exp", "step"});
   one_of("data.noise_type", c.data.noise_type, {"none", "symmetric", "asymmetric"});
   one_of("data.sampler", c.data.sampler, {"shuffle", "class-balanced"});
+  if (!c.model.stem.empty()) one_of("model.stem", c.model.stem, {"imagenet", "cifar"});
   one_of("loss.name", c.loss.name, {"ce"});
   one_of("loss.class_weights", c.loss.class_weights, {"none", "balanced"});
   one_of("train.amp", c.train.amp, {"off", "bf16"});

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include <fulcrum/data/loader.h>
-#include <fulcrum/layers/resnet.h>
+#include <fulcrum/layers/models.h>
 #include <fulcrum/optim/optimizer.h>
 #include <fulcrum/optim/schedule.h>
 
@@ -30,7 +30,8 @@ ExperimentData load_data(const DataSettings& settings);
 /// The data set's folder: data.dir, or where Debian installs Fashion-MNIST.
 std::filesystem::path data_dir(const DataSettings& settings);
 
-Resnet make_model(const Config& config, const Dataset& data);
+/// With its initial numbers; load_pretrained puts others there.
+std::unique_ptr<Module> make_model(const Config& config, const Dataset& data);
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, std::vector<Tensor> parameters);
 Schedule make_schedule(const Config& config);
 Loader make_train_loader(const Config& config, const ExperimentData& data);

@@ -6,6 +6,7 @@
 
 #include <fulcrum/core/autograd.h>
 
+#include "apps/pretrained.h"
 #include "apps/stop.h"
 
 namespace fulcrum::apps {
@@ -35,8 +36,8 @@ Trainer::Trainer(Config config, Start start)
       run_(config_.train.output),
       data_(load_data(config_.data)),
       model_(make_model(config_, *data_.train)),
-      optimizer_((model_.to(Device(config_.train.device), activation_dtype(config_)),
-                  make_optimizer(config_, model_.parameters()))),
+      optimizer_((model_->to(Device(config_.train.device), activation_dtype(config_)),
+                  make_optimizer(config_, model_->parameters()))),
       schedule_(make_schedule(config_)),
       train_loader_(make_train_loader(config_, data_)),
       test_loader_(make_eval_loader(
@@ -44,19 +45,23 @@ Trainer::Trainer(Config config, Start start)
           first_of(all_indices(data_.test->size()), config_.train.limit_batches), data_.statistics)),
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
       samples_(data_.train->size(), Device(config_.train.device)),
-      state_{model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
+      state_{*model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
       progress_(config_.train.log_interval, run_ / "log.txt") {
   if (!data_.val_indices.empty())
     val_loader_ = std::make_unique<Loader>(make_eval_loader(
         config_, *data_.train, first_of(data_.val_indices, config_.train.limit_batches),
         data_.statistics));
+  std::string pretrained;  // what was loaded; before the averages begin with it
+  if (start == Start::kFresh && !config_.model.pretrained.empty())
+    pretrained = load_pretrained(*model_, config_.model.pretrained);
   if (config_.train.ema_decay > 0) {
-    ema_ = std::make_unique<Ema>(model_, config_.train.ema_decay);
+    ema_ = std::make_unique<Ema>(*model_, config_.train.ema_decay);
     state_.ema = ema_.get();
   }
   loss_.smoothing = config_.loss.smoothing;
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
+    if (!pretrained.empty()) progress_.print(pretrained);
     return;
   }
   const bool changed = start == Start::kResumeChanged;
@@ -164,7 +169,7 @@ bool Trainer::train_epoch() {
 
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
-  const Tensor logits = model_(batch.images);
+  const Tensor logits = (*model_)(batch.images);
   const Tensor losses = cross_entropy(logits, batch.labels, loss_);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
   const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
@@ -203,7 +208,7 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
     const ForwardObserver observer([&](const std::string& name, const Tensor& y) {
       if (first.empty() && !all_finite(y)) first = name.empty() ? "the network" : name;
     });
-    logits = model_(batch.images);
+    logits = (*model_)(batch.images);
   }
   if (first.empty() && !all_finite(cross_entropy(logits, batch.labels, loss_))) first = "the loss";
   return first;
@@ -267,11 +272,11 @@ bool Trainer::finish_epoch() {
 bool Trainer::evaluate_epoch(nlohmann::json& row) {
   const std::unique_ptr<Ema::Applied> averaged =
       ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
-  const Evaluation test = evaluate(model_, test_loader_, data_.class_counts);
+  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts);
   if (test.stopped) return false;
   row["test"] = to_json(test.metrics);
   if (val_loader_) {
-    const Evaluation val = evaluate(model_, *val_loader_, data_.class_counts);
+    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts);
     if (val.stopped) return false;
     row["val"] = to_json(val.metrics);
   }
@@ -295,7 +300,7 @@ void Trainer::keep_if_best(const nlohmann::json& chosen, const nlohmann::json& t
   p.best["epoch"] = p.epoch;
   p.best["selected_on"] = val_loader_ ? "val" : "test";
   if (val_loader_) p.best["test_top1"] = test["top1"];
-  save_tensors(run_ / "best.safetensors", {model_.state_dict(), {{"config", to_toml(config_)}}});
+  save_tensors(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}}});
 }
 
 void Trainer::save() {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fulcrum/core/cpu/parallel.h>
+
 namespace fulcrum {
 
 namespace {
@@ -11,10 +13,13 @@ void fill_from_host(Tensor& t, const Philox& philox, Draw draw) {
   Tensor host = empty(t.shape());
   float* x = host.data<float>();
   const auto n = static_cast<uint64_t>(t.numel());
-  for (uint64_t b = 0; 4 * b < n; b++) {
-    const Words4 words = philox.block(b);
-    for (uint64_t i = 4 * b; i < std::min(n, 4 * b + 4); i++) x[i] = draw(words, i % 4);
-  }
+  const auto blocks = static_cast<int64_t>((n + 3) / 4);
+  cpu::parallel_for(blocks, cpu::kGrain / 4, [&](int64_t begin, int64_t end) {
+    for (auto b = static_cast<uint64_t>(begin); b < static_cast<uint64_t>(end); b++) {
+      const Words4 words = philox.block(b);
+      for (uint64_t i = 4 * b; i < std::min(n, 4 * b + 4); i++) x[i] = draw(words, i % 4);
+    }
+  });
   t.copy_from(host);
 }
 }  // namespace
