@@ -280,8 +280,9 @@ INSTANTIATE_TEST_SUITE_P(DTypes, GoldenNetworks,
                                            NetworkTolerance{DType::kBf16, 0.03, 0.6}),
                          [](const auto& row) { return name_of(row.param.dtype); });
 
-// torchvision's, on two images of 64×64: the last batch norms see 8 values a channel, which makes
-// the gradients sensitive, and bf16 pointless.
+// torchvision's, on two images of 64×64. The last batch norms see 8 values a channel, which makes the
+// gradients sensitive: one ReLU that rounding pushes over zero moves them by a hundredth in f32, and
+// bf16 would say nothing.
 class GoldenImagenetNetworks : public GoldenNetworks {};
 
 TEST_P(GoldenImagenetNetworks, Resnet18) {
@@ -296,7 +297,7 @@ TEST_P(GoldenImagenetNetworks, Resnext50) {
 
 INSTANTIATE_TEST_SUITE_P(DTypes, GoldenImagenetNetworks,
                          ::testing::Values(NetworkTolerance{DType::kF64, 1e-9, 1e-8, 1e-8},
-                                           NetworkTolerance{DType::kF32, 1e-3, 1e-3, 1e-2}),
+                                           NetworkTolerance{DType::kF32, 1e-4, 0.05, 1e-2}),
                          [](const auto& row) { return name_of(row.param.dtype); });
 
 // ---- a model file that PyTorch wrote ----

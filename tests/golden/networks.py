@@ -31,7 +31,7 @@ IMAGE_STREAM = 1000
 IMAGE_BOUND = 2.0
 BATCH = 4
 CLASSES = 10
-SGD = {"lr": 0.001, "momentum": 0.9}
+SGD = {"lr": 3e-4, "momentum": 0.9}
 SGD_STEPS = 5
 
 
@@ -43,13 +43,15 @@ def summary(t) -> np.ndarray:
 
 def fill_parameters(model: torch.nn.Module) -> None:
     """Stream = position in named_parameters().  Matrices and filters: bound sqrt(6 / fan_in); batch-norm weights:
-    1 + symmetric(0.1); all biases: symmetric(0.1)."""
+    1 + symmetric(0.1), but 0.25 + symmetric(0.1) for the last of a bottleneck, without which a network of sixteen is
+    chaotic on a few images; all biases: symmetric(0.1)."""
     with torch.no_grad():
         for stream, (name, p) in enumerate(model.named_parameters()):
             if p.dim() > 1:
                 value = philox.symmetric(p.shape, math.sqrt(6.0 / p[0].numel()), stream)
             else:
-                value = philox.symmetric(p.shape, 0.1, stream, 1.0 if name.endswith("weight") else 0.0)
+                offset = 0.25 if name.endswith("bn3.weight") else 1.0 if name.endswith("weight") else 0.0
+                value = philox.symmetric(p.shape, 0.1, stream, offset)
             p.copy_(torch.from_numpy(value))
 
 
