@@ -14,7 +14,7 @@
 #include <fulcrum/core/memory.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/profile.h>
-#include <fulcrum/layers/resnet.h>
+#include <fulcrum/layers/models.h>
 #include <fulcrum/optim/absgd.h>
 
 #include "apps/commands.h"
@@ -40,16 +40,16 @@ struct BenchFlags {
 class BenchStep {
  public:
   explicit BenchStep(const BenchFlags& f)
-      : model_(make_resnet(f.model, {.classes = f.classes, .channels = f.channels})) {
+      : model_(fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels})) {
     const DType dtype = f.amp == "bf16" ? DType::kBf16 : DType::kF32;
-    model_.to(Device(), dtype);
+    model_->to(Device(), dtype);
     const double lambda = f.optimizer == "absgd" ? 5 : std::numeric_limits<double>::infinity();
     if (f.optimizer == "sgd") {
-      optimizer_ = std::make_unique<Sgd>(model_.parameters(),
+      optimizer_ = std::make_unique<Sgd>(model_->parameters(),
                                          SgdOptions{.lr = 0.01, .momentum = 0.9, .weight_decay = 2e-4});
     } else {
       optimizer_ = std::make_unique<Absgd>(
-          model_.parameters(),
+          model_->parameters(),
           AbsgdOptions{.lr = 0.01, .momentum = 0.9, .weight_decay = 2e-4, .lambda = lambda});
     }
     Tensor images = empty({f.batch_size, f.size, f.size, f.channels});
@@ -61,14 +61,14 @@ class BenchStep {
   }
 
   void run() {
-    const Tensor losses = cross_entropy(model_(images_), labels_);
+    const Tensor losses = cross_entropy((*model_)(images_), labels_);
     optimizer_->zero_grad();
     optimizer_->weigh(losses).backward();
     optimizer_->step();
   }
 
  private:
-  Resnet model_;
+  std::unique_ptr<Module> model_;
   std::unique_ptr<Optimizer> optimizer_;
   Tensor images_, labels_;
 };
@@ -155,9 +155,9 @@ int bench(const BenchFlags& f) {
 void add_bench_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("bench", "Time the training step: forward, losses, weights, backward, update");
   auto f = std::make_shared<BenchFlags>();
-  sub->add_option("--model", f->model, "resnet8, 20, 32, 44, 56, 110")->capture_default_str();
+  sub->add_option("--model", f->model, "one of those that fulcrum info lists")->capture_default_str();
   sub->add_option("-b,--batch-size", f->batch_size, "images a step")->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--size", f->size, "height and width of the images")->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_option("--image-size,--size", f->size, "height and width of the images")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--channels", f->channels, "of the images")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--classes", f->classes)->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--threads", f->threads, "CPU threads; 0: all cores")->check(CLI::NonNegativeNumber);

@@ -41,7 +41,9 @@ std::vector<Key> keys_of(Config& c) {
       {"data.pad", &c.data.pad, "zero pixels around before the random crop"},
       {"data.flip", &c.data.flip, "random left-right flip"},
       {"data.workers", &c.data.workers, "prefetch threads; 0: none"},
-      {"model.name", &c.model.name, "resnet8, 20, 32, 44, 56, 110"},
+      {"model.name", &c.model.name, "resnet8 to 110, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
+      {"model.stem", &c.model.stem, "imagenet or cifar (3x3 convolution, no pooling); empty: the model's own"},
+      {"model.pretrained", &c.model.pretrained, "weights to start from, a safetensors file"},
       {"model.dropout", &c.model.dropout, "before the classifier"},
       {"loss.name", &c.loss.name,
        "ce, focal, gce, tgce, sce, mae, js, ldam, balanced-softmax, logit-adjustment or ldr-kl"},
@@ -271,6 +273,7 @@ void finish(Config& c) {
   finish_risk(c);
   check_data(c.data);
   check_loss(c.loss);
+  if (!c.model.stem.empty()) one_of("model.stem", c.model.stem, {"imagenet", "cifar"});
   one_of("train.amp", c.train.amp, {"off", "bf16"});
   at_least("train.epochs", static_cast<double>(c.train.epochs), 1);
   at_least("train.batch_size", static_cast<double>(c.train.batch_size), 1);

@@ -49,6 +49,8 @@ struct DataSettings {
 
 struct ModelSettings {
   std::string name = "resnet32";
+  std::string stem;
+  std::string pretrained;
   double dropout = 0;
 };
 

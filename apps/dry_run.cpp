@@ -9,6 +9,7 @@
 #include "apps/experiment.h"
 #include "apps/losses.h"
 #include "apps/model_summary.h"
+#include "apps/pretrained.h"
 #include "apps/progress.h"
 
 namespace fulcrum::apps {
@@ -38,7 +39,7 @@ struct Cost {
 };
 
 // The third step: the first two make plans and fill the pool.
-Cost measure(const Config& config, const ExperimentData& data, Resnet& model) {
+Cost measure(const Config& config, const ExperimentData& data, Module& model) {
   const auto optimizer = make_optimizer(config, model.parameters(), data.train->classes());
   LossFunction loss(config.loss, data.class_counts, Device(config.train.device));
   loss.begin_epoch(0);
@@ -68,16 +69,19 @@ Cost measure(const Config& config, const ExperimentData& data, Resnet& model) {
 
 int dry_run(const Config& config) {
   const ExperimentData data = load_data(config.data);
-  Resnet model = make_model(config, *data.train);
-  model.to(Device(config.train.device), activation_dtype(config));
+  const std::unique_ptr<Module> model = make_model(config, *data.train);
+  std::string pretrained;
+  if (!config.model.pretrained.empty())
+    pretrained = load_pretrained(*model, config.model.pretrained);
+  model->to(Device(config.train.device), activation_dtype(config));
   const Shape& image = data.train->image_shape();
   int64_t multiply_adds = 0;
   {
-    Resnet plain = make_model(config, *data.train);
-    for (const LayerRow& row : layer_table(plain, {1, image[0], image[1], image[2]}))
+    const std::unique_ptr<Module> plain = make_model(config, *data.train);
+    for (const LayerRow& row : layer_table(*plain, {1, image[0], image[1], image[2]}))
       multiply_adds += row.multiply_adds;
   }
-  const Cost cost = measure(config, data, model);
+  const Cost cost = measure(config, data, *model);
   const int64_t steps = make_train_loader(config, data).batches();
   const int64_t evaluations = (config.train.epochs + config.train.eval_every - 1) / config.train.eval_every;
   const auto eval_images = static_cast<double>(data.test->size() + std::ssize(data.val_indices));
@@ -85,7 +89,8 @@ int dry_run(const Config& config) {
                          static_cast<double>(evaluations) * eval_images * cost.eval_seconds_an_image;
   fmt::print("{}\n", to_toml(config));
   show_data(data);
-  fmt::print("# model: {} parameters, {:.1f} million multiply-adds an image forward\n", model.num_parameters(),
+  if (!pretrained.empty()) fmt::print("# {}\n", pretrained);
+  fmt::print("# model: {} parameters, {:.1f} million multiply-adds an image forward\n", model->num_parameters(),
              static_cast<double>(multiply_adds) / 1e6);
   fmt::print("# a step: {:.2f} GFLOP, {:.0f} ms measured; peak memory {:.0f} MiB beside the data\n",
              6e-9 * static_cast<double>(multiply_adds * config.train.batch_size), 1e3 * cost.step_seconds,

@@ -30,15 +30,15 @@ int run_eval(const EvalFlags& flags) {
   use_threads(config);
 
   const ExperimentData data = load_data(config.data);
-  Resnet model = make_model(config, *data.test);
+  const std::unique_ptr<Module> model = make_model(config, *data.test);
   try {
-    model.load_state_dict(evaluated_tensors(tensors));
+    model->load_state_dict(evaluated_tensors(tensors));
   } catch (const Error& e) {
     fail(file.string(), ": ", e.what());
   }
-  model.to(Device(config.train.device), activation_dtype(config));
+  model->to(Device(config.train.device), activation_dtype(config));
   const Loader loader = make_eval_loader(config, *data.test, all_indices(data.test->size()), data.statistics);
-  const Evaluation e = evaluate(model, loader, data.class_counts);
+  const Evaluation e = evaluate(*model, loader, data.class_counts);
   if (!flags.logits.empty())
     save_tensors(flags.logits, {{{"logits", e.logits}, {"labels", e.labels}}, {}});
   fmt::print("{}\n", to_json(e.metrics).dump());

@@ -121,12 +121,17 @@ ExperimentData load_data(const DataSettings& s) {
 
 DType activation_dtype(const Config& c) { return c.train.amp == "bf16" ? DType::kBf16 : DType::kF32; }
 
-Resnet make_model(const Config& c, const Dataset& data) {
-  return make_resnet(c.model.name, {.classes = data.classes(),
-                                    .channels = data.image_shape()[2],
-                                    .dropout = c.model.dropout,
-                                    .normed_head = c.loss.name == "ldam",
-                                    .seed = static_cast<uint64_t>(c.train.seed)});
+std::unique_ptr<Module> make_model(const Config& c, const Dataset& data) {
+  try {
+    return fulcrum::make_model(c.model.name, {.classes = data.classes(),
+                                              .channels = data.image_shape()[2],
+                                              .dropout = c.model.dropout,
+                                              .normed_head = c.loss.name == "ldam",
+                                              .stem = c.model.stem,
+                                              .seed = static_cast<uint64_t>(c.train.seed)});
+  } catch (const Error& e) {  // of settings that name or describe no network
+    throw UsageError(e.what());
+  }
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const Config& c, std::vector<Tensor> parameters,

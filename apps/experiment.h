@@ -6,7 +6,7 @@
 #include <vector>
 
 #include <fulcrum/data/loader.h>
-#include <fulcrum/layers/resnet.h>
+#include <fulcrum/layers/models.h>
 #include <fulcrum/optim/optimizer.h>
 #include <fulcrum/optim/schedule.h>
 
@@ -28,7 +28,8 @@ struct ExperimentData {
 /// Reads and prepares the data: subset, noise, split.
 ExperimentData load_data(const DataSettings& settings);
 
-Resnet make_model(const Config& config, const Dataset& data);
+/// With its initial numbers; load_pretrained puts others there.
+std::unique_ptr<Module> make_model(const Config& config, const Dataset& data);
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, std::vector<Tensor> parameters,
                                           int64_t classes);
 Schedule make_schedule(const Config& config);

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/core/backends.h>
-#include <fulcrum/layers/resnet.h>
+#include <fulcrum/layers/models.h>
 
 #include "apps/commands.h"
 #include "apps/config.h"
@@ -23,7 +23,8 @@ namespace {
 
 struct InfoFlags {
   std::string model;
-  int64_t size = 32, channels = 3, classes = 10;
+  int64_t size = 32, channels = 3;
+  std::optional<int64_t> classes;
   bool json = false;
 };
 
@@ -43,8 +44,8 @@ void show_build() {
 }
 
 void show_model(const InfoFlags& f) {
-  Resnet model = make_resnet(f.model, {.classes = f.classes, .channels = f.channels});
-  const auto rows = layer_table(model, {1, f.size, f.size, f.channels});
+  const std::unique_ptr<Module> model = fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels});
+  const auto rows = layer_table(*model, {1, f.size, f.size, f.channels});
   fmt::print("{:<24} {:>18} {:>12} {:>14}\n", f.model, "output", "parameters", "multiply-adds");
   int64_t parameters = 0, multiply_adds = 0;
   for (const LayerRow& row : rows) {
@@ -74,7 +75,7 @@ void add_info_command(CLI::App& app, Command& command) {
   sub->add_option("--model", flags->model, "a model: its layers, parameters and multiply-adds");
   sub->add_option("--image-size", flags->size, "height and width of its images")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--channels", flags->channels, "of its images")->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--classes", flags->classes, "of its answers")->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_option("--classes", flags->classes, "of its answers; default: the model's own, 10 or 1000")->check(CLI::PositiveNumber);
   sub->add_flag("--json", flags->json, "the build as JSON: what env.json of a run holds");
   sub->callback([flags, &command] { command = [flags] { return info(*flags); }; });
 }

@@ -28,6 +28,7 @@ constexpr Flag kFlags[] = {
     {"--val-fraction", "data.val_fraction"},
     {"-j,--workers", "data.workers"},
     {"--model", "model.name"},
+    {"--pretrained", "model.pretrained"},
     {"--loss", "loss.name"},
     {"--drw-epoch", "loss.drw_epoch"},
     {"--risk", "risk.name"},

@@ -6,6 +6,7 @@
 
 #include <fulcrum/core/autograd.h>
 
+#include "apps/pretrained.h"
 #include "apps/report/report.h"
 #include "apps/risks.h"
 #include "apps/stop.h"
@@ -33,8 +34,8 @@ Trainer::Trainer(Config config, Start start)
       run_(config_.train.output),
       data_(load_data(config_.data)),
       model_(make_model(config_, *data_.train)),
-      optimizer_((model_.to(Device(config_.train.device), activation_dtype(config_)),
-                  make_optimizer(config_, model_.parameters(), data_.train->classes()))),
+      optimizer_((model_->to(Device(config_.train.device), activation_dtype(config_)),
+                  make_optimizer(config_, model_->parameters(), data_.train->classes()))),
       schedule_(make_schedule(config_)),
       train_loader_(make_train_loader(config_, data_)),
       test_loader_(make_eval_loader(
@@ -43,20 +44,24 @@ Trainer::Trainer(Config config, Start start)
           data_.statistics)),
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
       samples_(data_.train->size(), Device(config_.train.device)),
-      state_{model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
+      state_{*model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
       loss_(config_.loss, data_.class_counts, Device(config_.train.device)),
       progress_(config_.train.log_interval, run_ / "log.txt") {
   if (!data_.val_indices.empty())
     val_loader_ = std::make_unique<Loader>(make_eval_loader(
         config_, *data_.train,
         first_of(data_.val_indices, *data_.train, config_.train.limit_batches), data_.statistics));
+  std::string pretrained;  // what was loaded; before the averages begin with it
+  if (start == Start::kFresh && !config_.model.pretrained.empty())
+    pretrained = load_pretrained(*model_, config_.model.pretrained);
   if (config_.train.ema_decay > 0) {
-    ema_ = std::make_unique<Ema>(model_, config_.train.ema_decay);
+    ema_ = std::make_unique<Ema>(*model_, config_.train.ema_decay);
     state_.ema = ema_.get();
   }
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
     for (const std::string& warning : risk_warnings(config_)) progress_.print("warning: " + warning);
+    if (!pretrained.empty()) progress_.print(pretrained);
     return;
   }
   const bool changed = start == Start::kResumeChanged;
@@ -159,7 +164,7 @@ bool Trainer::train_epoch() {
 
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
-  const Tensor logits = model_(batch.images);
+  const Tensor logits = (*model_)(batch.images);
   const Tensor losses = loss_(logits, batch.labels);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
   const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
@@ -198,7 +203,7 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
     const ForwardObserver observer([&](const std::string& name, const Tensor& y) {
       if (first.empty() && !all_finite(y)) first = name.empty() ? "the network" : name;
     });
-    logits = model_(batch.images);
+    logits = (*model_)(batch.images);
   }
   if (first.empty() && !all_finite(loss_(logits, batch.labels))) first = "the loss";
   return first;
@@ -256,11 +261,11 @@ bool Trainer::finish_epoch() {
 bool Trainer::evaluate_epoch(nlohmann::json& row) {
   const std::unique_ptr<Ema::Applied> averaged =
       ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
-  const Evaluation test = evaluate(model_, test_loader_, data_.class_counts);
+  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts);
   if (test.stopped) return false;
   row["test"] = to_json(test.metrics);
   if (val_loader_) {
-    const Evaluation val = evaluate(model_, *val_loader_, data_.class_counts);
+    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts);
     if (val.stopped) return false;
     row["val"] = to_json(val.metrics);
   }
@@ -284,7 +289,7 @@ void Trainer::keep_if_best(const nlohmann::json& chosen, const nlohmann::json& t
   p.best["epoch"] = p.epoch;
   p.best["selected_on"] = val_loader_ ? "val" : "test";
   if (val_loader_) p.best["test_top1"] = test["top1"];
-  save_tensors(run_ / "best.safetensors", {model_.state_dict(), {{"config", to_toml(config_)}}});
+  save_tensors(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}}});
 }
 
 void Trainer::save() {

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fulcrum/core/ops.h>
 #include <fulcrum/layers/ema.h>
 
 #include "apps/checkpoint.h"
@@ -67,7 +68,7 @@ class Trainer {
   Config config_;
   RunDirectory run_;
   ExperimentData data_;
-  Resnet model_;
+  std::unique_ptr<Module> model_;
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;
   Loader train_loader_, test_loader_;

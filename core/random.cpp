@@ -11,9 +11,12 @@ void fill_from_host(Tensor& t, const Philox& philox, Draw draw) {
   Tensor host = empty(t.shape());
   float* x = host.data<float>();
   const auto n = static_cast<uint64_t>(t.numel());
-  for (uint64_t b = 0; 4 * b < n; b++) {
-    const Words4 words = philox.block(b);
-    for (uint64_t i = 4 * b; i < std::min(n, 4 * b + 4); i++) x[i] = draw(words, i % 4);
+  const auto blocks = static_cast<int64_t>((n + 3) / 4);
+#pragma omp parallel for if (blocks > 4096)
+  for (int64_t b = 0; b < blocks; b++) {
+    const auto first = 4 * static_cast<uint64_t>(b);
+    const Words4 words = philox.block(first / 4);
+    for (uint64_t i = first; i < std::min(n, first + 4); i++) x[i] = draw(words, i - first);
   }
   t.copy_from(host);
 }

@@ -23,22 +23,6 @@ Conv2dOptions conv3x3(int64_t in, int64_t out, int64_t stride = 1) {
           .weight_init = Init::kaiming_normal()};
 }
 
-struct NamedDepth {
-  std::string_view name;
-  int64_t depth;
-};
-constexpr NamedDepth kModels[] = {{"resnet8", 8},   {"resnet20", 20}, {"resnet32", 32},
-                                  {"resnet44", 44}, {"resnet56", 56}, {"resnet110", 110}};
-
-int64_t depth_of(std::string_view name) {
-  std::string known;
-  for (const NamedDepth& m : kModels) {
-    if (m.name == name) return m.depth;
-    known += (known.empty() ? "" : ", ") + std::string(m.name);
-  }
-  fail("[model] expected one of ", known, ", got '", name, "'");
-}
-
 int64_t checked_blocks(int64_t depth, const ResnetOptions& o) {
   check(depth >= 8 && depth % 6 == 2, "[resnet] expected a depth of 6n + 2 from 8 on, got ", depth);
   check(o.classes > 0 && o.channels > 0,
@@ -94,7 +78,6 @@ Tensor BasicBlock::forward(const Tensor& x) {
 Resnet::Resnet(int64_t depth, const ResnetOptions& o)
     : Module(o.seed),
       blocks_(checked_blocks(depth, o)),
-      options_(o),
       conv1_(add<Conv2d>("conv1", conv3x3(o.channels, kWidths[0]))),
       bn1_(add<BatchNorm>("bn1", BatchNormLayerOptions{.channels = kWidths[0]})),
       layer1_(add_layer("layer1", {.in = kWidths[0], .out = kWidths[0]})),
@@ -128,21 +111,6 @@ Tensor Resnet::forward(const Tensor& x) {
   return fc_(y);
 }
 
-int64_t Resnet::multiply_adds(int64_t height, int64_t width) const {
-  constexpr int64_t kWindow = 9;
-  int64_t in = kWidths[0], total = height * width * kWindow * options_.channels * in;
-  for (const int64_t out : kWidths) {
-    if (out != in) {
-      height = (height + 1) / 2;
-      width = (width + 1) / 2;
-    }
-    const int64_t channels = in * out + (2 * blocks_ - 1) * out * out;
-    total += height * width * kWindow * channels;
-    in = out;
-  }
-  return total + in * options_.classes;
-}
-
 Resnet resnet8(const ResnetOptions& options) {
   return Resnet(8, options);
 }
@@ -160,16 +128,6 @@ Resnet resnet56(const ResnetOptions& options) {
 }
 Resnet resnet110(const ResnetOptions& options) {
   return Resnet(110, options);
-}
-
-Resnet make_resnet(std::string_view name, const ResnetOptions& options) {
-  return Resnet(depth_of(name), options);
-}
-
-std::vector<std::string> model_names() {
-  std::vector<std::string> names;
-  for (const NamedDepth& m : kModels) names.emplace_back(m.name);
-  return names;
 }
 
 }  // namespace fulcrum

@@ -3,8 +3,7 @@
 // papers.
 //
 //   Resnet net = resnet32({.classes = 10});
-//   Tensor logits = net(images);                          // [N, H, W, 3] → [N, 10]
-//   Resnet other = make_resnet("resnet8", {.channels = 1});  // by name; model_names() lists them
+//   Tensor logits = net(images);             // [N, H, W, 3] → [N, 10]
 //
 // conv1 3×3 to 16 channels, bn1, ReLU; layer1, layer2, layer3 of n basic blocks with 16, 32, 64
 // channels, the last two at half the resolution; global average pool; dropout; fc. Depth 6n + 2.
@@ -14,8 +13,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include <fulcrum/layers/layers.h>
 
@@ -61,15 +58,11 @@ class Resnet : public Module {
   Tensor forward(const Tensor& x) override;
   /// x → [N, 64], what fc sees before dropout.
   Tensor features(const Tensor& x);
-  /// Multiply-adds of one forward pass of one image; convolutions and fc.
-  int64_t multiply_adds(int64_t height, int64_t width) const;
-  const ResnetOptions& options() const { return options_; }
 
  private:
   Sequential& add_layer(const std::string& name, const BasicBlockOptions& first);
 
   int64_t blocks_;  // n, in each of the three layers
-  ResnetOptions options_;
   Conv2d& conv1_;
   BatchNorm& bn1_;
   Sequential& layer1_;
@@ -85,9 +78,5 @@ Resnet resnet32(const ResnetOptions& options = {});
 Resnet resnet44(const ResnetOptions& options = {});
 Resnet resnet56(const ResnetOptions& options = {});
 Resnet resnet110(const ResnetOptions& options = {});
-
-/// The network of this name. An unknown one is an Error that lists model_names().
-Resnet make_resnet(std::string_view name, const ResnetOptions& options = {});
-std::vector<std::string> model_names();
 
 }  // namespace fulcrum

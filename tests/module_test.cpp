@@ -42,7 +42,6 @@ Tensor find(const std::vector<NamedTensor>& all, const std::string& name) {
 TEST(Module, Resnet32HasTorchvisionsNamesAndShapes) {
   const Resnet net = resnet32({.classes = 10});
   EXPECT_EQ(net.num_parameters(), 464'154);
-  EXPECT_EQ(net.multiply_adds(32, 32), 68'862'592);
   const auto parameters = net.named_parameters();
   ASSERT_EQ(parameters.size(), 31u * 3 + 2);
   std::vector<std::string> names;
@@ -67,28 +66,19 @@ TEST(Module, Resnet32HasTorchvisionsNamesAndShapes) {
   EXPECT_EQ(dict.at("fc.weight").shape(), (Shape{10, 64}));
 }
 
-TEST(Module, EveryNamedModelBuildsAndRuns) {
-  const std::vector<std::string> expected = {"resnet8",  "resnet20", "resnet32",
-                                             "resnet44", "resnet56", "resnet110"};
-  EXPECT_EQ(model_names(), expected);
-  for (const char* name : {"resnet8", "resnet20"}) {
-    Resnet net = make_resnet(name, {.classes = 7, .channels = 1});
-    net.eval();
-    EXPECT_EQ(net(images(1, 9, 1)).shape(), (Shape{1, 7}));
-  }
+TEST(Module, ResnetsHaveTheirSizes) {
   EXPECT_EQ(resnet8().num_parameters(), 75'290);
   EXPECT_EQ(resnet20().num_parameters(), 269'722);
   EXPECT_EQ(resnet44().num_parameters(), 658'586);
   EXPECT_EQ(resnet56().num_parameters(), 853'018);
   EXPECT_EQ(resnet110().num_parameters(), 1'727'962);
-  EXPECT_ERROR(make_resnet("resnet33"), "one of resnet8, resnet20, resnet32");
   EXPECT_ERROR(Resnet(33, {}), "6n + 2");
   EXPECT_ERROR(resnet8({.classes = 0}), "classes and channels");
   EXPECT_ERROR(resnet8({.dropout = 1}), "probability");
 }
 
 TEST(Module, ChildrenKnowWhereTheyAre) {
-  Resnet net = make_resnet("resnet8");
+  Resnet net = resnet8();
   EXPECT_EQ(net.full_name(), "");
   const Module& layer2 = *net.children()[3];
   EXPECT_EQ(layer2.full_name(), "layer2");

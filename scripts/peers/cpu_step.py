@@ -69,6 +69,7 @@ def torch_server(name: str, args: argparse.Namespace, options: list, env: dict =
     command = [
         args.python, HERE / "torch_step.py", "--interleave", "--model", args.model, "--amp", args.amp,
         "--batch-size", args.batch_size, "--threads", args.threads, "--optimizer", args.optimizer,
+        "--image-size", args.image_size,
         "--chunk", 1, "--warmup", args.warmup, *options,
     ]
     server = Server(name, command, args, env)
@@ -79,7 +80,8 @@ def torch_server(name: str, args: argparse.Namespace, options: list, env: dict =
 def fulcrum_server(args: argparse.Namespace) -> Server:
     command = [
         args.fulcrum, "bench", "--interleave", "--model", args.model, "--amp", args.amp,
-        "--batch-size", args.batch_size, "--threads", args.threads, "--opt", args.optimizer, *args.fulcrum_args,
+        "--batch-size", args.batch_size, "--threads", args.threads, "--opt", args.optimizer,
+        "--image-size", args.image_size, *args.fulcrum_args,
     ]
     server = Server("fulcrum", command, args, {})
     server.run(1.0)  # warm
@@ -128,6 +130,7 @@ def parse_args() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--model", default="resnet32")
     p.add_argument("--batch-size", type=int, default=128)
+    p.add_argument("--image-size", type=int, default=32)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--amp", default="off", choices=["off", "bf16"])
     p.add_argument("--optimizer", default="sgd", choices=["sgd", "absgd"])

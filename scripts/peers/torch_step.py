@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The PyTorch twin of `fulcrum bench`: images/s of one whole training step of a CIFAR ResNet.
+"""The PyTorch twin of `fulcrum bench`: images/s of one whole training step of a CIFAR ResNet or of
+torchvision's.
 
 A step is forward, per-sample cross-entropy, weights (ABSGD: u and p stay on the device, no host synchronisation),
 backward, momentum SGD with weight decay, on one random batch that is already in memory.  The result is one JSON line
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 
 from cifar_resnet import BLOCKS_PER_STAGE, cifar_resnet
 
+TORCHVISION = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d"]
 HUGE_STEPS = 10**9
 
 
@@ -61,7 +63,12 @@ class Step:
         images = torch.randn(args.batch_size, args.channels, size, size)
         self.images = images.to(self.device).to(memory_format=memory_format)
         self.labels = torch.randint(0, args.classes, (args.batch_size,)).to(self.device)
-        self.model = cifar_resnet(args.model, args.channels, args.classes)
+        if args.model in TORCHVISION:
+            import torchvision  # late: its import is no part of a CIFAR network's first step
+
+            self.model = torchvision.models.get_model(args.model, weights=None, num_classes=args.classes)
+        else:
+            self.model = cifar_resnet(args.model, args.channels, args.classes)
         self.model = self.model.to(self.device).to(memory_format=memory_format).train()
         self.weights = None
         if args.optimizer == "absgd":
@@ -119,7 +126,7 @@ def peak_mb(device: torch.device) -> float:
 
 def parse_args() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("--model", default="resnet32", choices=sorted(BLOCKS_PER_STAGE))
+    p.add_argument("--model", default="resnet32", choices=[*BLOCKS_PER_STAGE, *TORCHVISION])
     p.add_argument("--batch-size", type=int, default=128)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--amp", default="off", choices=["off", "bf16"])
@@ -140,7 +147,10 @@ def parse_args() -> argparse.Namespace:
     p.add_argument("--seconds", type=float, default=10.0, help="stop after this much timed work")
     p.add_argument("--chunk", type=int, default=2, help="steps per timing sample")
     p.add_argument("--interleave", action="store_true", help="serve `run SECONDS` requests from stdin")
-    return p.parse_args()
+    args = p.parse_args()
+    if args.model in TORCHVISION and args.channels != 3:
+        p.error(f"--channels: expected 3 for {args.model}, got {args.channels}")
+    return args
 
 
 def main() -> int:

@@ -70,9 +70,9 @@ class Exchange(unittest.TestCase):
             self.assertEqual(export_torch.main([str(word) for word in words]), status, out.getvalue())
         return out.getvalue()
 
-    def check_same(self, path: Path, model: torch.nn.Module) -> None:
+    def check_same(self, path: Path, model: torch.nn.Module, *flags: str) -> None:
         """`fulcrum eval path` computes what the model does."""
-        metrics = self.fulcrum("eval", str(path), "--logits", str(self.dir / "logits"), *self.flags)
+        metrics = self.fulcrum("eval", str(path), "--logits", str(self.dir / "logits"), *self.flags, *flags)
         ours = load_file(self.dir / "logits")
         model.eval()
         with torch.no_grad():
@@ -115,6 +115,23 @@ class Exchange(unittest.TestCase):
         said = self.export(self.dir / "model.pth", self.dir / "model.safetensors")
         self.assertIn(f"{len(wrapped)} tensors", said)
         self.check_same(self.dir / "model.safetensors", model)
+
+    def test_torchvisions_networks_in_fulcrum(self):
+        try:
+            import torchvision
+        except ImportError:
+            self.skipTest("no torchvision")
+        for name in ("resnet18", "resnet50", "resnext50_32x4d"):
+            with self.subTest(name):
+                torch.manual_seed(3)
+                model = torchvision.models.get_model(name, weights=None, num_classes=10)
+                model.conv1 = torch.nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
+                with torch.no_grad():
+                    for _ in range(20):
+                        model(self.images)  # moves the running statistics to where they belong
+                torch.save(model.state_dict(), self.dir / "model.pt")
+                self.export(self.dir / "model.pt", self.dir / "model.safetensors")
+                self.check_same(self.dir / "model.safetensors", model, "--model", name)
 
     def test_a_plain_state_dict_with_other_names_and_dtypes(self):
         state = {"_orig_mod.linear.weight": torch.ones(2, 3, dtype=torch.float16), "linear2.bias": torch.ones(2),

@@ -1,11 +1,15 @@
-"""Golden data of whole networks: one training forward and backward of CIFAR ResNets, then an evaluation.
+"""Golden data of whole networks: one training forward and backward, an evaluation, then some steps of SGD.
 
-Tensors of resnet32.safetensors and resnet8.safetensors:
-    logits [4,10], losses [4]         training-mode forward (batch statistics), per-sample cross-entropy
+Tensors of resnet32 and resnet8 (the CIFAR ResNets of scripts/peers), resnet18, resnet50 and resnext50_32x4d
+(torchvision's, with 10 classes):
+    logits [N,10], losses [N]         training-mode forward (batch statistics), per-sample cross-entropy
     act.<module>                      summary of the output of conv1, bn1 (before its ReLU), every block; NCHW order
     grad.<name>                       summary of the gradient of mean(losses); conv weights in OIHW order
-    buffer.<name>                     summary of running_mean / running_var after that forward (momentum 0.1)
-    eval.logits [4,10]                evaluation-mode forward with those buffers, parameters unchanged
+    buffer.<name>                     summary of running_mean / running_var after that forward (momentum 0.1);
+                                      not of torchvision's networks, where eval.logits has to do
+    eval.logits [N,10]                evaluation-mode forward with those buffers, parameters unchanged
+    sgd.losses [5]                    torchvision's networks: mean(losses) in training mode before each of five updates
+                                      of SGD with momentum on the same batch
 A summary is f64[18]: sum, L2 norm, 16 samples at flat index (j * numel) // 16.
 """
 
@@ -15,16 +19,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 from torch.nn import functional as F
 
 import philox
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "peers"))
-from cifar_resnet import cifar_resnet  # noqa: E402
+from cifar_resnet import BLOCKS_PER_STAGE, cifar_resnet  # noqa: E402
 
 IMAGE_STREAM = 1000
 IMAGE_BOUND = 2.0
 BATCH = 4
+CLASSES = 10
+SGD = {"lr": 3e-4, "momentum": 0.9}
+SGD_STEPS = 5
 
 
 def summary(t) -> np.ndarray:
@@ -35,31 +43,50 @@ def summary(t) -> np.ndarray:
 
 def fill_parameters(model: torch.nn.Module) -> None:
     """Stream = position in named_parameters().  Matrices and filters: bound sqrt(6 / fan_in); batch-norm weights:
-    1 + symmetric(0.1); all biases: symmetric(0.1)."""
+    1 + symmetric(0.1), but 0.25 + symmetric(0.1) for the last of a bottleneck, without which a network of sixteen is
+    chaotic on a few images; all biases: symmetric(0.1)."""
     with torch.no_grad():
         for stream, (name, p) in enumerate(model.named_parameters()):
             if p.dim() > 1:
                 value = philox.symmetric(p.shape, math.sqrt(6.0 / p[0].numel()), stream)
             else:
-                value = philox.symmetric(p.shape, 0.1, stream, 1.0 if name.endswith("weight") else 0.0)
+                offset = 0.25 if name.endswith("bn3.weight") else 1.0 if name.endswith("weight") else 0.0
+                value = philox.symmetric(p.shape, 0.1, stream, offset)
             p.copy_(torch.from_numpy(value))
 
 
 def build(name: str, in_channels: int) -> torch.nn.Module:
-    model = cifar_resnet(name, in_channels).double().train()
+    if name in BLOCKS_PER_STAGE:
+        model = cifar_resnet(name, in_channels)
+    else:
+        model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES)
+    model = model.double().train()
     fill_parameters(model)
     return model
 
 
-def network(name: str, in_channels: int, size: int) -> tuple[dict, dict]:
+def losses_of_steps(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+    optimizer = torch.optim.SGD(model.train().parameters(), **SGD)
+    losses = []
+    for _ in range(SGD_STEPS):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return np.array(losses)
+
+
+def network(name: str, in_channels: int, size: int, batch: int = BATCH) -> tuple[dict, dict]:
     model = build(name, in_channels)
-    shape = (BATCH, in_channels, size, size)
+    small = name in BLOCKS_PER_STAGE
+    shape = (batch, in_channels, size, size)
     images = torch.from_numpy(philox.symmetric(shape, IMAGE_BOUND, IMAGE_STREAM)).double()
-    labels = torch.tensor([7 * i % 10 for i in range(BATCH)])
+    labels = torch.tensor([7 * i % CLASSES for i in range(batch)])
 
     out, hooks = {}, []
     for path, module in model.named_modules():
-        if path in ("conv1", "bn1") or type(module).__name__ == "BasicBlock":
+        if path in ("conv1", "bn1") or type(module).__name__ in ("BasicBlock", "Bottleneck"):
             def keep(_module, _inputs, y, path=path):
                 out[f"act.{path}"] = summary(y)
             hooks.append(module.register_forward_hook(keep))
@@ -73,11 +100,13 @@ def network(name: str, in_channels: int, size: int) -> tuple[dict, dict]:
     for path, p in model.named_parameters():
         out[f"grad.{path}"] = summary(p.grad)
     for path, b in model.named_buffers():
-        if b.is_floating_point():
+        if small and b.is_floating_point():
             out[f"buffer.{path}"] = summary(b)
     model.eval()
     with torch.no_grad():
         out["eval.logits"] = model(images).numpy()
+    if not small:
+        out["sgd.losses"] = losses_of_steps(model, images, labels)
     about = {
         "model": name,
         "seed": philox.SEED,
@@ -85,4 +114,6 @@ def network(name: str, in_channels: int, size: int) -> tuple[dict, dict]:
         "labels": labels.tolist(),
         "parameters": [path for path, _ in model.named_parameters()],
     }
+    if not small:
+        about["sgd"] = SGD
     return out, about

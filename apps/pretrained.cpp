@@ -1,0 +1,56 @@
+#include "apps/pretrained.h"
+
+#include <fmt/format.h>
+
+#include "apps/checkpoint.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+TensorMap head_of(const TensorMap& tensors) {
+  TensorMap head;
+  for (const auto& [name, tensor] : tensors)
+    if (name.starts_with("fc.")) head.emplace(name, tensor);
+  return head;
+}
+
+bool same_shapes(const TensorMap& a, const TensorMap& b) {
+  return std::ranges::equal(a, b, [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second.shape() == y.second.shape();
+  });
+}
+
+// What keeps the file's head from being used.
+std::string difference(const TensorMap& theirs, const TensorMap& ours) {
+  if (theirs.empty()) return "the file has none";
+  const auto there = theirs.find("fc.weight"), here = ours.find("fc.weight");
+  if (there == theirs.end() || here == ours.end() || there->second.dim() != 2 ||
+      there->second.size(0) == here->second.size(0))
+    return "the file has one of another kind";
+  return fmt::format("it has {} classes there, {} here", there->second.size(0),
+                     here->second.size(0));
+}
+
+}  // namespace
+
+std::string load_pretrained(Module& model, const std::filesystem::path& file) {
+  TensorMap tensors = evaluated_tensors(load_tensors(file));
+  const TensorMap theirs = head_of(tensors), ours = head_of(model.state_dict());
+  const size_t in_file = tensors.size();
+  std::string note;
+  if (!same_shapes(theirs, ours)) {
+    note = "; fc starts anew: " + difference(theirs, ours);
+    for (const auto& [name, tensor] : theirs) tensors.erase(name);
+    for (const auto& [name, tensor] : ours) tensors.emplace(name, tensor);
+  }
+  try {
+    model.load_state_dict(tensors);
+  } catch (const Error& e) {
+    fail("[pretrained] ", file.string(), ": ", e.what());
+  }
+  const size_t used = note.empty() ? in_file : in_file - theirs.size();
+  return fmt::format("pretrained: {} tensors of {}{}", used, file.string(), note);
+}
+
+}  // namespace fulcrum::apps

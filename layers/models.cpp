@@ -1,0 +1,65 @@
+#include <fulcrum/layers/models.h>
+
+#include <fulcrum/layers/imagenet_resnet.h>
+#include <fulcrum/layers/resnet.h>
+
+namespace fulcrum {
+
+namespace {
+
+template <auto make>
+std::unique_ptr<Module> of_cifar(const ModelOptions& o) {
+  check(o.stem.empty() || o.stem == "cifar",
+        "[model] expected the stem cifar for a network of CIFAR, got '", o.stem, "'");
+  ResnetOptions own{
+      .channels = o.channels, .dropout = o.dropout, .normed_head = o.normed_head, .seed = o.seed};
+  own.classes = o.classes.value_or(own.classes);
+  return std::unique_ptr<Module>(new Resnet(make(own)));
+}
+
+template <auto make>
+std::unique_ptr<Module> of_imagenet(const ModelOptions& o) {
+  ImagenetResnetOptions own{
+      .channels = o.channels, .dropout = o.dropout, .normed_head = o.normed_head, .seed = o.seed};
+  own.classes = o.classes.value_or(own.classes);
+  if (!o.stem.empty()) own.stem = o.stem;
+  return std::unique_ptr<Module>(new ImagenetResnet(make(own)));
+}
+
+struct NamedModel {
+  const char* name;
+  std::unique_ptr<Module> (*make)(const ModelOptions&);
+};
+
+constexpr NamedModel kModels[] = {{"resnet8", of_cifar<resnet8>},
+                                  {"resnet20", of_cifar<resnet20>},
+                                  {"resnet32", of_cifar<resnet32>},
+                                  {"resnet44", of_cifar<resnet44>},
+                                  {"resnet56", of_cifar<resnet56>},
+                                  {"resnet110", of_cifar<resnet110>},
+                                  {"resnet10", of_imagenet<resnet10>},
+                                  {"resnet18", of_imagenet<resnet18>},
+                                  {"resnet34", of_imagenet<resnet34>},
+                                  {"resnet50", of_imagenet<resnet50>},
+                                  {"resnet101", of_imagenet<resnet101>},
+                                  {"resnet152", of_imagenet<resnet152>},
+                                  {"resnext50_32x4d", of_imagenet<resnext50_32x4d>}};
+
+}  // namespace
+
+std::unique_ptr<Module> make_model(std::string_view name, const ModelOptions& options) {
+  std::string known;
+  for (const NamedModel& m : kModels) {
+    if (m.name == name) return m.make(options);
+    known += (known.empty() ? "" : ", ") + std::string(m.name);
+  }
+  fail("[model] expected one of ", known, ", got '", name, "'");
+}
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const NamedModel& m : kModels) names.emplace_back(m.name);
+  return names;
+}
+
+}  // namespace fulcrum

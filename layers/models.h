@@ -1,0 +1,34 @@
+// Every network by name, for programs in which a setting chooses it.
+//
+//   std::unique_ptr<Module> net = make_model("resnet50", {.classes = 100, .stem = "cifar"});
+//   Tensor logits = (*net)(images);
+//
+// Who knows the network calls its own function, which has options that are not common to all:
+// resnet32(…) of resnet.h, resnet50(…) of imagenet_resnet.h.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fulcrum/layers/module.h>
+
+namespace fulcrum {
+
+struct ModelOptions {
+  std::optional<int64_t> classes = {};  // default: the network's own, 10 or 1000
+  int64_t channels = 3;                 // of the images
+  double dropout = 0;                   // before fc
+  bool normed_head = false;             // fc is a NormedLinear (LDAM)
+  /// imagenet or cifar; empty: the network's own. Those of resnet.h have no other than cifar.
+  std::string stem = {};
+  uint64_t seed = 0;  // of the initial weights and the dropout
+};
+
+/// The network of this name. An unknown one is an Error that lists model_names().
+std::unique_ptr<Module> make_model(std::string_view name, const ModelOptions& options = {});
+std::vector<std::string> model_names();
+
+}  // namespace fulcrum
