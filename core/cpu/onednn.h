@@ -16,6 +16,8 @@ namespace fulcrum::cpu {
 
 #ifdef FULCRUM_WITH_ONEDNN
 
+inline constexpr bool kHasOnednn = true;
+
 /// "2.6.2", of the library that was found at run time.
 std::string onednn_version();
 
@@ -29,6 +31,8 @@ bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, 
                  const Tensor& bias);
 
 #else
+
+inline constexpr bool kHasOnednn = false;
 
 inline bool onednn_conv2d(Tensor&, const Tensor&, const Tensor&, const Tensor&,
                           const Conv2dGeometry&) {

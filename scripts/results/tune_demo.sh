@@ -29,9 +29,6 @@ noise-sgd               | $noise
 noise-absgd-m3-from0    | $noise --opt absgd --lambda -3
 noise-absgd-m1-from2    | $noise --opt absgd --lambda -1 --set risk.from_epoch=2
 noise-absgd-m2-from2    | $noise --opt absgd --lambda -2 --set risk.from_epoch=2
-noise-absgd-m1-from4    | $noise --opt absgd --lambda -1 --set risk.from_epoch=4
-noise-absgd-m0.5-from4  | $noise --opt absgd --lambda -0.5 --set risk.from_epoch=4
-noise-absgd-m1-from4-add | $noise --opt absgd --lambda -1 --set risk.from_epoch=4 --set risk.additive=1
 "
 run() {  # seed, "name | flags"
   local seed=$1 name=${2%%|*} flags=${2#*|} json
