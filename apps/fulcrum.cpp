@@ -15,7 +15,7 @@ namespace {
 
 // OpenMP's threads spin while they wait for each other: without that a step on an idle machine is
 // slower, with libgomp's default of milliseconds it is several times slower as soon as another
-// process wants a core (docs/performance.md). The limit is read when the library is loaded, so the
+// process wants a core. The limit is read when the library is loaded, so the
 // program starts itself again with one. Whoever sets either variable keeps his choice.
 void limit_spinning(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
