@@ -199,6 +199,13 @@ TEST_F(ProgramErrors, FolderThatCannotBeWritten) {
                  {"locked/run", "Permission denied"});
 }
 
+TEST_F(ProgramErrors, FolderThatCannotBe) {
+  write_text(dir() / "file", "not a folder");
+  expect_refused(run_program(train_flags(dir(), "file/run")), 1,
+                 {"[run] cannot make the directory", "file/run", "Not a directory"});
+  EXPECT_EQ(read_text(dir() / "file"), "not a folder");
+}
+
 // ---- numbers ----
 
 TEST_F(ProgramErrors, NonFiniteLossKeepsTheLastGoodWeights) {
