@@ -9,11 +9,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # ---- settings --------------------------------------------------------------------------------------
 seed=0
-lt=(--recipe fashion-mnist-lt --epochs 8 --set data.n_max=3000)
+lt=(--recipe fashion-mnist-lt --epochs 8 --set data.n_max=3000 --set train.eval_every=2)
 lt_absgd=(--opt absgd --lambda 5 --set risk.from_epoch=6)
 lt_deferred=(--set loss.class_weights=balanced --drw-epoch 6)
 lt_absgd_deferred=(--opt absgd --lambda 10 --set risk.from_epoch=6)
-noise=(--recipe fashion-mnist-noise --epochs 8 --set data.n_max=1000)
+noise=(--recipe fashion-mnist-noise --epochs 8 --set data.n_max=1000 --set train.eval_every=2)
 noise_absgd=(--opt absgd --lambda -3)
 # ----------------------------------------------------------------------------------------------------
 
