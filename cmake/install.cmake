@@ -10,7 +10,7 @@ set_target_properties(fulcrum_all PROPERTIES EXPORT_NAME fulcrum)
 install(EXPORT fulcrumTargets NAMESPACE fulcrum:: DESTINATION ${config_dir})
 
 # Every header next to a folder's sources is public, but for those that its target calls private;
-# core/cpu is the inside of a back-end.
+# core/cpu and core/cuda are the insides of back-ends, but for the runtime that kernels.h speaks to.
 foreach(folder core layers optim data)
   file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${folder}/*.h ${PROJECT_SOURCE_DIR}/${folder}/*.inc)
   get_target_property(private fulcrum_${folder} FULCRUM_PRIVATE_HEADERS)
@@ -22,6 +22,8 @@ foreach(folder core layers optim data)
   endforeach()
   install(FILES ${headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fulcrum/${folder})
 endforeach()
+
+install(FILES ${PROJECT_SOURCE_DIR}/core/cuda/runtime.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fulcrum/core/cuda)
 
 configure_package_config_file(${CMAKE_CURRENT_LIST_DIR}/fulcrumConfig.cmake.in
                               ${PROJECT_BINARY_DIR}/cmake/fulcrumConfig.cmake INSTALL_DESTINATION ${config_dir})

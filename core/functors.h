@@ -7,10 +7,20 @@
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include <fulcrum/core/types.h>
 
 namespace fulcrum {
+
+/// A number in another dtype; bf16 goes by way of float.
+template <class To, class From>
+FULCRUM_HD To convert_to(From x) {
+  if constexpr (std::is_same_v<To, From>) return x;
+  else if constexpr (std::is_same_v<To, bf16>) return bf16(static_cast<float>(x));
+  else if constexpr (std::is_same_v<From, bf16>) return static_cast<To>(static_cast<float>(x));
+  else return static_cast<To>(x);
+}
 
 enum class Saves : uint8_t { kInput, kOutput };
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/phi.h>
 #include <fulcrum/core/random.h>
 #include <fulcrum/core/tensor.h>
@@ -124,20 +125,15 @@ struct Cuda {
 #include <fulcrum/core/kernels.inc>
 };
 
-#ifdef FULCRUM_WITH_CUDA
-inline constexpr bool kHasCuda = true;
-#else
-inline constexpr bool kHasCuda = false;
-#endif
-
-/// Calls f.operator()<Cpu>() or f.operator()<Cuda>().
+/// Calls f.operator()<Cpu>() or f.operator()<Cuda>(), the latter with the device in use.
 template <class F>
 decltype(auto) dispatch(Device device, F&& f) {
-  if constexpr (kHasCuda) {
-    if (!device.is_cpu()) return f.template operator()<Cuda>();
+  if (device.is_cpu()) return f.template operator()<Cpu>();
+  if constexpr (cuda::kBuilt) {
+    cuda::use_device(device.index);
+    return f.template operator()<Cuda>();
   }
-  check(device.is_cpu(), "[dispatch] this build has no back-end for device ", device);
-  return f.template operator()<Cpu>();
+  fail("[dispatch] this build has no back-end for device ", device);
 }
 
 }  // namespace fulcrum

@@ -2,11 +2,13 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
-#include <map>
-#include <mutex>
-#include <vector>
+#include <utility>
+
+#include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/pool.h>
 
 namespace fulcrum {
 
@@ -15,97 +17,140 @@ namespace {
 constexpr size_t kAlignment = 256;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-// Eight size classes an octave: at most 12.5 % is wasted, and batches of slightly different size
-// (the last of an epoch) still find a block.
+void* allocate_host(size_t bytes) {
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+  void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  // Fewer TLB misses for activations; a kernel that does not support it ignores the advice.
+  if (block && bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
+  return block;
+}
+
+// Never destroyed: static tensors may outlive any static object.
+MemoryAccount& account_of(Device device) {
+  if (device.is_cpu()) {
+    static auto* cpu = new MemoryAccount;
+    return *cpu;
+  }
+  check(cuda::kBuilt, "[memory] this build has no back-end for device ", device);
+  static auto* accounts = new std::map<int, MemoryAccount>;
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  return (*accounts)[device.index];
+}
+
+std::shared_ptr<MemoryPool> make_pool(Device device, bool pinned = false) {
+  return std::make_shared<MemoryPool>(device, account_of(device), pinned);
+}
+
+const std::shared_ptr<MemoryPool>& pool_of(Device device) {
+  if (device.is_cpu()) {
+    static const auto* cpu = new auto(make_pool(Device()));
+    return *cpu;
+  }
+  static auto* pools = new std::map<int, std::shared_ptr<MemoryPool>>;
+  MemoryAccount& account = account_of(device);
+  const std::lock_guard lock(account.mutex);
+  auto& pool = (*pools)[device.index];
+  if (!pool) pool = std::make_shared<MemoryPool>(device, account);
+  return pool;
+}
+
+const std::shared_ptr<MemoryPool>& pinned_pool() {
+  static const auto* pool = new auto(make_pool(Device(), /*pinned=*/true));
+  return *pool;
+}
+
+thread_local std::shared_ptr<MemoryPool> private_pool;
+
+}  // namespace
+
 size_t size_class(size_t bytes) {
   if (bytes <= kAlignment) return kAlignment;
   const size_t step = std::max(kAlignment, std::bit_floor(bytes - 1) / 8);
   return (bytes + step - 1) / step * step;
 }
 
-class CpuPool {
- public:
-  void* take(size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    void* block = nullptr;
-    if (auto it = free_.find(bytes); it != free_.end() && !it->second.empty()) {
-      block = it->second.back();
-      it->second.pop_back();
-    } else {
-      block = from_system(bytes);
-    }
-    stats_.allocated += bytes;
-    stats_.peak = std::max(stats_.peak, stats_.allocated);
-    return block;
+void* MemoryPool::take(size_t bytes) {
+  const std::lock_guard lock(account_.mutex);
+  void* block = nullptr;
+  if (auto it = free_.find(bytes); it != free_.end() && !it->second.empty()) {
+    block = it->second.back();
+    it->second.pop_back();
+  } else {
+    block = from_system(bytes);
   }
-
-  void give(void* block, size_t bytes) {
-    const std::lock_guard lock(mutex_);
-    free_[bytes].push_back(block);
-    stats_.allocated -= bytes;
-  }
-
-  MemoryStats stats() {
-    const std::lock_guard lock(mutex_);
-    return stats_;
-  }
-
-  void reset_peak() {
-    const std::lock_guard lock(mutex_);
-    stats_.peak = stats_.allocated;
-  }
-
-  void release_cached() {
-    const std::lock_guard lock(mutex_);
-    for (auto& [bytes, blocks] : free_) {
-      for (void* b : blocks) std::free(b);
-      stats_.reserved -= bytes * blocks.size();
-      blocks.clear();
-    }
-  }
-
- private:
-  void* from_system(size_t bytes) {
-    const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
-    void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-    check(block != nullptr, "[memory] the system has no ", bytes, " bytes left (in use: ",
-          stats_.allocated, ", cached: ", stats_.reserved - stats_.allocated,
-          "); a smaller batch needs less");
-    // Fewer TLB misses for activations; a kernel that does not support it ignores the advice.
-    if (bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
-    stats_.reserved += bytes;
-    stats_.system_requests++;
-    return block;
-  }
-
-  std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;
-  MemoryStats stats_;
-};
-
-// Never destroyed: static tensors may outlive any static pool.
-CpuPool& cpu_pool() {
-  static CpuPool* pool = new CpuPool;
-  return *pool;
+  account_.stats.allocated += bytes;
+  account_.stats.peak = std::max(account_.stats.peak, account_.stats.allocated);
+  return block;
 }
 
-CpuPool& pool_of(Device device) {
-  check(device.is_cpu(), "[memory] this build has no back-end for device ", device);
-  return cpu_pool();
+void MemoryPool::give(void* block, size_t bytes) {
+  const std::lock_guard lock(account_.mutex);
+  free_[bytes].push_back(block);
+  account_.stats.allocated -= bytes;
 }
 
-}  // namespace
+void MemoryPool::release_cached() {
+  const std::lock_guard lock(account_.mutex);
+  for (auto& [bytes, blocks] : free_) {
+    for (void* b : blocks) {
+      if (!device_.is_cpu()) cuda::release(device_, b);
+      else if (pinned_) cuda::release_pinned(b);
+      else std::free(b);
+    }
+    account_.stats.reserved -= bytes * blocks.size();
+    blocks.clear();
+  }
+}
 
-MemoryStats memory_stats(Device device) { return pool_of(device).stats(); }
-void reset_peak_memory(Device device) { pool_of(device).reset_peak(); }
-void empty_cache(Device device) { pool_of(device).release_cached(); }
+void* MemoryPool::try_system(size_t bytes) {
+  if (!device_.is_cpu()) return cuda::try_allocate(device_, bytes);
+  return pinned_ ? cuda::try_allocate_pinned(bytes) : allocate_host(bytes);
+}
+
+void* MemoryPool::from_system(size_t bytes) {
+  void* block = try_system(bytes);
+  check(block != nullptr, "[memory] ", device_.is_cpu() ? "the system" : device_.str(), " has no ", bytes,
+        " bytes left (in use: ", account_.stats.allocated, ", cached: ", account_.stats.reserved - account_.stats.allocated, ")",
+        device_.is_cpu() ? "; a smaller batch needs less"
+                         : cuda::memory_report(device_) + "; a smaller batch or --amp bf16 needs less");
+  account_.stats.reserved += bytes;
+  account_.stats.system_requests++;
+  return block;
+}
+
+MemoryStats memory_stats(Device device) {
+  MemoryAccount& account = account_of(device);
+  const std::lock_guard lock(account.mutex);
+  return account.stats;
+}
+
+void reset_peak_memory(Device device) {
+  MemoryAccount& account = account_of(device);
+  const std::lock_guard lock(account.mutex);
+  account.stats.peak = account.stats.allocated;
+}
+
+void empty_cache(Device device) { pool_of(device)->release_cached(); }
+
+Storage::Storage(std::shared_ptr<MemoryPool> pool, size_t bytes)
+    : pool_(std::move(pool)), device_(pool_->device()), data_(pool_->take(bytes)), bytes_(bytes) {}
 
 std::shared_ptr<Storage> Storage::allocate(Device device, size_t bytes) {
-  const size_t rounded = size_class(bytes);
-  void* data = pool_of(device).take(rounded);
-  return std::shared_ptr<Storage>(new Storage(device, data, rounded));
+  const bool own = private_pool && private_pool->device() == device;
+  return std::shared_ptr<Storage>(new Storage(own ? private_pool : pool_of(device), size_class(bytes)));
 }
 
-Storage::~Storage() { pool_of(device_).give(data_, bytes_); }
+std::shared_ptr<Storage> Storage::allocate_pinned(size_t bytes) {
+  const bool useful = cuda::kBuilt && cuda::device_count() > 0;
+  return std::shared_ptr<Storage>(new Storage(useful ? pinned_pool() : pool_of(Device()), size_class(bytes)));
+}
+
+Storage::~Storage() { pool_->give(data_, bytes_); }
+
+PrivatePool::PrivatePool(Device device) : pool_(make_pool(device)) {}
+
+PrivatePool::Use::Use(const PrivatePool& pool) : previous_(std::exchange(private_pool, pool.pool_)) {}
+PrivatePool::Use::~Use() { private_pool = std::move(previous_); }
 
 }  // namespace fulcrum

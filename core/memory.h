@@ -23,16 +23,21 @@ struct MemoryStats {
   size_t system_requests = 0;  // number of times that the system was asked
 };
 
+/// Of all pools of a device.
 MemoryStats memory_stats(Device device);
 void reset_peak_memory(Device device);
 /// Returns cached blocks to the system.
 void empty_cache(Device device);
+
+class MemoryPool;
 
 /// One block of device memory, aligned to 256 bytes. Not copyable; shared through shared_ptr.
 class Storage {
  public:
   /// Contents are undefined. Throws Error when the system has no memory.
   static std::shared_ptr<Storage> allocate(Device device, size_t bytes);
+  /// Host memory from which a GPU copies while the host goes on; plain memory without a GPU.
+  static std::shared_ptr<Storage> allocate_pinned(size_t bytes);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -42,10 +47,32 @@ class Storage {
   Device device() const { return device_; }
 
  private:
-  Storage(Device device, void* data, size_t bytes) : device_(device), data_(data), bytes_(bytes) {}
+  Storage(std::shared_ptr<MemoryPool> pool, size_t bytes);
+  std::shared_ptr<MemoryPool> pool_;  // lives as long as its last block
   Device device_;
   void* data_;
   size_t bytes_;  // rounded up to the pool's size class
+};
+
+/// A pool of one's own: while a Use lives on this thread, memory of the pool's device comes from it.
+/// A recorded step (replay.h) keeps its addresses in one.
+class PrivatePool {
+ public:
+  explicit PrivatePool(Device device);
+
+  class Use {
+   public:
+    explicit Use(const PrivatePool& pool);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    std::shared_ptr<MemoryPool> previous_;
+  };
+
+ private:
+  std::shared_ptr<MemoryPool> pool_;
 };
 
 }  // namespace fulcrum

@@ -103,12 +103,14 @@ Tensor Tensor::as(DType target) const {
 
 void Tensor::copy_from(const Tensor& other) {
   check(shape() == other.shape(), "[copy] expected shape ", shape(), ", got ", other.shape());
-  check(device().is_cpu() && other.device().is_cpu(), "[copy] this build has no back-end for ",
-        device().is_cpu() ? other.device() : device());
-  if (dtype() == other.dtype()) {
+  if (device().is_cpu() && other.device().is_cpu() && dtype() == other.dtype()) {
     std::memmove(raw(), other.raw(), bytes());
-  } else {
+  } else if (dtype() == other.dtype()) {
+    cuda::copy(raw(), device(), other.raw(), other.device(), bytes());
+  } else if (device() == other.device()) {
     dispatch(device(), [&]<class K>() { K::cast(*this, other); });
+  } else {
+    copy_from(other.to(dtype()));  // converted where it is
   }
 }
 

@@ -100,7 +100,7 @@ inline std::vector<OpCase> unary_cases() {
       {"dropout",
        {{{7, 11}}},
        [](const Tensors& in) {
-         Generator generator(kSeed, streams::kDropout);
+         Generator generator(kSeed, streams::kDropout, in[0].device());
          return dropout(in[0], 0.3, generator);
        },
        [](const Tensors& in) {

@@ -84,8 +84,8 @@ inline OpCase norm_case(const char* name, Shape x, bool training, bool affine = 
   const Shape channels{x[-1]};
   const auto statistics = [channels](const Tensor& like) {
     const DType dtype = master_dtype(like.dtype());
-    return std::pair(random_tensor(channels, 200, -0.5, 0.5, dtype),
-                     random_tensor(channels, 201, 0.5, 1.5, dtype));
+    return std::pair(random_tensor(channels, 200, -0.5, 0.5, dtype).to(like.device()),
+                     random_tensor(channels, 201, 0.5, 1.5, dtype).to(like.device()));
   };
   OpCase c{name, {{x, -1.5, 2.5}}, {}, {}};
   if (affine) {
@@ -156,7 +156,7 @@ inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string v
   };
   OpCase c{name,
            {logits},
-           [=](const Tensors& in) { return cross_entropy(in[0], labels_of(labels), args_of(in)); },
+           [=](const Tensors& in) { return cross_entropy(in[0], labels_of(labels).to(in[0].device()), args_of(in)); },
            [=](const Tensors& in) { return cross_entropy_oracle(in[0], labels, args_of(in)); }};
   for (size_t i = 0; i < vectors.size(); i++)
     c.inputs.push_back(OpInput({logits.shape[1]}, 0.25, 1.5).constant().as_master());
@@ -176,7 +176,7 @@ inline std::vector<OpCase> phi_cases() {
     return OpCase{
         name,
         {z},
-        [=](const Tensors& in) { return ldr_kl_loss(in[0], labels_of(labels), args); },
+        [=](const Tensors& in) { return ldr_kl_loss(in[0], labels_of(labels).to(in[0].device()), args); },
         [=](const Tensors& in) { return ldr_kl_oracle(in[0], labels, args); }};
   };
   return {

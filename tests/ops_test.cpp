@@ -1,6 +1,8 @@
 // Every row of op_cases.h, and what a table cannot say of the operations: errors, ties, statistics.
 #include "op_cases_nn.h"
 
+#include <fulcrum/core/cuda/runtime.h>
+
 #include <limits>
 #include <set>
 
@@ -33,19 +35,20 @@ struct Trial {
 
 // What a backward pass starts from.
 Tensor seed_of(const Trial& trial) {
-  return random_tensor(trial.y.shape(), 300, -1, 1, trial.y.dtype());
+  return random_tensor(trial.y.shape(), 300, -1, 1, trial.y.dtype()).to(trial.y.device());
 }
 
 // Calls f while the cached blocks of these sizes hold 0xFF, NaN in every floating dtype: a kernel
 // that does not write all of its output, or reads it before, is seen. kernels_test.cpp has guards.
 template <class F>
 auto with_poisoned_pool(const std::set<size_t>& sizes, F f) {
-  empty_cache(Device());
+  empty_cache(test_device());
   std::vector<std::shared_ptr<Storage>> blocks;
   for (size_t bytes : sizes) {
     for (int i = 0; i < 24; i++) {
-      blocks.push_back(Storage::allocate(Device(), bytes));
-      std::memset(blocks.back()->data(), 0xFF, blocks.back()->bytes());
+      blocks.push_back(Storage::allocate(test_device(), bytes));
+      if (test_device().is_cpu()) std::memset(blocks.back()->data(), 0xFF, blocks.back()->bytes());
+      else cuda::set_bytes(blocks.back()->data(), 0xFF, blocks.back()->bytes());
     }
   }
   blocks.clear();

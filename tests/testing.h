@@ -10,10 +10,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fulcrum/core/autograd.h>
@@ -33,6 +35,12 @@ inline Tensor random_tensor(const Shape& shape, uint64_t stream, double low = -1
   Tensor t = empty(shape, {dtype, {}});
   fill_uniform(t, low, high, kSeed, stream);
   return t;
+}
+
+/// Where the tests of operations run: the CPU, or what FULCRUM_TEST_DEVICE says.
+inline Device test_device() {
+  const char* name = std::getenv("FULCRUM_TEST_DEVICE");
+  return name ? Device(name) : Device();
 }
 
 inline Tensor labels_of(const std::vector<int64_t>& labels) {
@@ -85,17 +93,18 @@ inline double relative_distance(const Tensor& got, const Tensor& expected) {
 
 /// The same bits, shape and dtype.
 inline bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+  const Tensor x = a.to(Device()), y = b.to(Device());
+  return x.shape() == y.shape() && x.dtype() == y.dtype() && std::memcmp(x.raw(), y.raw(), x.bytes()) == 0;
 }
 
-/// Leaves with the same numbers, converted.
+/// Leaves with the same numbers, converted, on the test's device.
 inline Tensors leaves(const Tensors& inputs, const std::vector<bool>& wanted,
                       const std::vector<DType>& dtypes) {
   Tensors copies;
   for (size_t i = 0; i < inputs.size(); i++) {
-    Tensor copy = empty(inputs[i].shape(), {dtypes[i], inputs[i].device()});
-    copy.copy_from(inputs[i]);
+    Tensor host = empty(inputs[i].shape(), {dtypes[i], {}});
+    host.copy_from(inputs[i]);
+    Tensor copy = host.to(test_device());
     if (wanted[i]) copy.set_requires_grad();
     copies.push_back(copy);
   }
@@ -114,7 +123,7 @@ class GradientCheck {
         tolerance_(tolerance),
         at_(leaves(inputs, wanted_, std::vector<DType>(inputs.size(), DType::kF64))) {
     const Tensor y = f_(at_);
-    weights_ = random_tensor(y.shape(), 990);
+    weights_ = random_tensor(y.shape(), 990).to(y.device());
     y.backward(weights_);
   }
 
@@ -137,7 +146,7 @@ class GradientCheck {
 
  private:
   static constexpr double kStep = 1e-5;
-  static constexpr int64_t kElements = 40;
+  static constexpr size_t kElements = 40;
 
   double projected() const {
     const NoGrad no_grad;
@@ -156,19 +165,21 @@ class GradientCheck {
 
   ::testing::AssertionResult elements(const std::string& where, Tensor& x,
                                       const std::vector<double>& gradient, double largest) const {
-    double* value = x.data<double>();
-    const int64_t n = x.numel(), step = std::max<int64_t>(1, n / kElements);
-    for (int64_t i = 0; i < n; i += step) {
-      const double centre = value[i];
-      value[i] = centre + kStep;
-      const double above = projected();
-      value[i] = centre - kStep;
-      const double below = projected();
-      value[i] = centre;
-      auto result = compare(concat_text(where, " at element ", i), gradient[static_cast<size_t>(i)],
+    std::vector<double> values = x.to_vector();
+    const auto n = values.size(), step = std::max<size_t>(1, n / kElements);
+    const auto at = [&](size_t i, double value) {
+      const double centre = std::exchange(values[i], value);
+      x.copy_from(from_vector(x.shape(), values, {DType::kF64, {}}));
+      values[i] = centre;
+      return projected();
+    };
+    for (size_t i = 0; i < n; i += step) {
+      const double above = at(i, values[i] + kStep), below = at(i, values[i] - kStep);
+      auto result = compare(concat_text(where, " at element ", i), gradient[i],
                             (above - below) / (2 * kStep), tolerance_ * largest);
       if (!result) return result;
     }
+    x.copy_from(from_vector(x.shape(), values, {DType::kF64, {}}));
     return ::testing::AssertionSuccess();
   }
 
@@ -179,8 +190,9 @@ class GradientCheck {
     double got = 0, sides[2];
     for (size_t i = 0; i < gradient.size(); i++) got += gradient[i] * along[i];
     for (int side = 0; side < 2; side++) {
-      for (size_t i = 0; i < centre.size(); i++)
-        x.data<double>()[i] = centre[i] + (side == 0 ? kStep : -kStep) * along[i];
+      auto moved = centre;
+      for (size_t i = 0; i < moved.size(); i++) moved[i] += (side == 0 ? kStep : -kStep) * along[i];
+      x.copy_from(from_vector(x.shape(), moved, {DType::kF64, {}}));
       sides[side] = projected();
     }
     x.copy_from(start);

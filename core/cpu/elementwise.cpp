@@ -4,29 +4,19 @@
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/loops.h>
 
 namespace fulcrum {
 
 using cpu::kGrain;
 using cpu::parallel_for;
 
-namespace {
-
-template <class To, class From>
-To convert(From x) {
-  if constexpr (std::is_same_v<To, bf16>) return bf16(static_cast<float>(x));
-  else if constexpr (std::is_same_v<From, bf16>) return static_cast<To>(static_cast<float>(x));
-  else return static_cast<To>(x);
-}
-
-}  // namespace
-
 void Cpu::fill(Tensor& y, double value) {
   if (value == 0 && !std::signbit(value)) {
     std::memset(y.raw(), 0, y.bytes());
     return;
   }
-  visit_any(y.dtype(), [&]<class T>() { std::fill_n(y.data<T>(), y.numel(), convert<T>(value)); });
+  visit_any(y.dtype(), [&]<class T>() { std::fill_n(y.data<T>(), y.numel(), convert_to<T>(value)); });
 }
 
 void Cpu::cast(Tensor& y, const Tensor& x) {
@@ -35,7 +25,7 @@ void Cpu::cast(Tensor& y, const Tensor& x) {
       To* out = y.data<To>();
       const From* in = x.data<From>();
       parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) out[i] = convert<To>(in[i]);
+        for (int64_t i = begin; i < end; i++) out[i] = convert_to<To>(in[i]);
       });
     });
   });
@@ -48,7 +38,7 @@ void Cpu::add_into(Tensor& y, const Tensor& x) {
       To* out = y.data<To>();
       const From* in = x.data<From>();
       parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) out[i] = To(A(out[i]) + convert<A>(in[i]));
+        for (int64_t i = begin; i < end; i++) out[i] = To(A(out[i]) + convert_to<A>(in[i]));
       });
     });
   });
@@ -105,39 +95,9 @@ void Cpu::unary_gradient(Tensor& dx, const Tensor& dy, const Tensor& saved) {
   });
 }
 
-namespace {
-
-// The loop of a broadcast: sizes with the strides of a and b, neighbours merged where both allow it.
-struct Broadcast {
-  int rank = 0;
-  int64_t size[Shape::kMaxDims] = {}, a[Shape::kMaxDims] = {}, b[Shape::kMaxDims] = {};
-
-  Broadcast(const Shape& y, const Shape& sa, const Shape& sb) {
-    int64_t stride_a = 1, stride_b = 1;
-    // From the innermost dimension outwards; merged ones stay in the last entry.
-    for (int i = 1; i <= y.dim(); i++) {
-      const int64_t na = i <= sa.dim() ? sa[-i] : 1, nb = i <= sb.dim() ? sb[-i] : 1;
-      const int64_t step_a = na == 1 ? 0 : stride_a, step_b = nb == 1 ? 0 : stride_b;
-      stride_a *= na;
-      stride_b *= nb;
-      if (y[-i] == 1) continue;
-      const int last = rank - 1;
-      if (rank && step_a == a[last] * size[last] && step_b == b[last] * size[last]) {
-        size[last] *= y[-i];
-      } else {
-        size[rank] = y[-i], a[rank] = step_a, b[rank] = step_b;
-        rank++;
-      }
-    }
-    if (rank == 0) size[rank++] = 1;
-  }
-};
-
-}  // namespace
-
 template <class F>
 void Cpu::binary(Tensor& y, const Tensor& a, const Tensor& b) {
-  const Broadcast loop(y.shape(), a.shape(), b.shape());
+  const BroadcastLoop loop(y.shape(), a.shape(), b.shape());
   visit_floating(y.dtype(), F::kName, [&]<class T>() {
     using A = Accumulate<T>;
     T* out = y.data<T>();

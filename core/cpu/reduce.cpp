@@ -6,32 +6,13 @@
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/loops.h>
 
 namespace fulcrum {
 
 using cpu::parallel_for;
 
 namespace {
-
-// The loop of a reduction: sizes from the outermost dimension, neighbours of one kind merged.
-struct Plan {
-  int rank = 0;
-  int64_t size[Shape::kMaxDims] = {};
-  bool reduced[Shape::kMaxDims] = {};
-
-  Plan(const Shape& x, const Shape& y) {
-    for (int i = 0; i < x.dim(); i++) {
-      if (x[i] == 1) continue;
-      const bool r = y[i] == 1;
-      if (rank && reduced[rank - 1] == r) {
-        size[rank - 1] *= x[i];
-      } else {
-        size[rank] = x[i], reduced[rank] = r;
-        rank++;
-      }
-    }
-  }
-};
 
 struct SumOf {
   using Value = double;
@@ -70,7 +51,7 @@ void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
 
 // Any mixture of kept and reduced dimensions: every output walks its own reduced elements.
 template <class R, class T, class Y>
-void reduce_general(Y* y, const T* x, int64_t outputs, const Plan& plan) {
+void reduce_general(Y* y, const T* x, int64_t outputs, const ReductionLoop& plan) {
   int64_t stride[Shape::kMaxDims], inner = 1, count = 1;
   for (int d = plan.rank - 1; d >= 0; d--) {
     stride[d] = inner;
@@ -96,7 +77,7 @@ void reduce_general(Y* y, const T* x, int64_t outputs, const Plan& plan) {
 
 template <class R>
 void reduce(const char* op, Tensor& y, const Tensor& x) {
-  const Plan plan(x.shape(), y.shape());
+  const ReductionLoop plan(x.shape(), y.shape());
   visit_floating(x.dtype(), op, [&]<class T>() {
     visit_floating(y.dtype(), op, [&]<class Y>() {
       const T* in = x.data<T>();

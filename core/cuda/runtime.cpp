@@ -1,0 +1,217 @@
+// runtime.h over the CUDA runtime.
+#include <fulcrum/core/cuda/runtime.h>
+
+#include <array>
+#include <cstdio>
+#include <mutex>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include <fulcrum/core/cuda/check.h>
+
+namespace fulcrum::cuda {
+
+namespace {
+
+struct DeviceStreams {
+  Stream compute = nullptr, copy = nullptr;
+};
+
+thread_local int current = -1;  // no device chosen on this thread yet
+
+/// Never destroyed: the driver may be gone when static objects are.
+std::vector<DeviceStreams>& all_streams() {
+  static auto* streams = new std::vector<DeviceStreams>(static_cast<size_t>(device_count()));
+  return *streams;
+}
+
+const DeviceStreams& streams() {
+  static std::mutex mutex;
+  use_device(current_device());
+  const std::lock_guard lock(mutex);
+  DeviceStreams& s = all_streams()[static_cast<size_t>(current_device())];
+  if (!s.compute) {
+    // Not blocking on the legacy stream: that one cannot be captured.
+    FULCRUM_CUDA_CHECK(cudaStreamCreateWithFlags(&s.compute, cudaStreamNonBlocking));
+    FULCRUM_CUDA_CHECK(cudaStreamCreateWithFlags(&s.copy, cudaStreamNonBlocking));
+  }
+  return s;
+}
+
+struct Probe {
+  int count = 0;
+  std::string problem;
+};
+
+std::string version_text(int version) {
+  return concat_text(version / 1000, ".", version % 1000 / 10);
+}
+
+const Probe& probe() {
+  static const Probe result = [] {
+    Probe p;
+    const cudaError_t status = cudaGetDeviceCount(&p.count);
+    if (status == cudaSuccess && p.count > 0) return p;
+    p.count = 0;
+    int driver = 0, runtime = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    if (driver == 0) {
+      p.problem = "there is no CUDA driver on this machine";
+    } else if (status == cudaErrorInsufficientDriver) {
+      p.problem = "the CUDA driver (" + version_text(driver) + ") is older than the runtime (" +
+                  version_text(runtime) + ")";
+    } else if (status == cudaSuccess || status == cudaErrorNoDevice) {
+      p.problem = "the CUDA driver sees no device (CUDA_VISIBLE_DEVICES may hide it)";
+    } else {
+      p.problem = concat_text(cudaGetErrorName(status), ", ", cudaGetErrorString(status));
+    }
+    return p;
+  }();
+  return result;
+}
+
+double gib(size_t bytes) { return static_cast<double>(bytes) / 1073741824.0; }
+
+std::string gib_text(size_t bytes) {
+  std::array<char, 32> text;
+  std::snprintf(text.data(), text.size(), "%.1f", gib(bytes));
+  return text.data();
+}
+
+cudaMemcpyKind kind_of(Device to, Device from) {
+  if (to.is_cpu()) return from.is_cpu() ? cudaMemcpyHostToHost : cudaMemcpyDeviceToHost;
+  return from.is_cpu() ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToDevice;
+}
+
+}  // namespace
+
+int device_count() { return probe().count; }
+std::string why_no_device() { return probe().problem; }
+
+std::string describe_device(int index) {
+  cudaDeviceProp p;
+  FULCRUM_CUDA_CHECK(cudaGetDeviceProperties(&p, index));
+  int driver = 0, runtime = 0;
+  FULCRUM_CUDA_CHECK(cudaDriverGetVersion(&driver));
+  FULCRUM_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+  return concat_text(p.name, ", ", gib_text(p.totalGlobalMem), " GiB, sm_", p.major, p.minor, ", driver ",
+                     version_text(driver), ", CUDA ", version_text(runtime));
+}
+
+int current_device() { return current < 0 ? 0 : current; }
+
+void use_device(int index) {
+  if (index == current) return;
+  check(device_count() > 0, "[cuda] expected a device cuda:", index, ", but ", why_no_device());
+  check(index >= 0 && index < device_count(), "[cuda] expected a device below cuda:", device_count(),
+        ", got cuda:", index);
+  FULCRUM_CUDA_CHECK(cudaSetDevice(index));
+  current = index;
+}
+
+void* try_allocate(Device device, size_t bytes) {
+  use_device(device.index);
+  void* block = nullptr;
+  const cudaError_t status = cudaMalloc(&block, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // forgets it: the caller reports
+    return nullptr;
+  }
+  FULCRUM_CUDA_CHECK(status);
+  return block;
+}
+
+void release(Device, void* block) noexcept { cudaFree(block); }
+
+void* try_allocate_pinned(size_t bytes) {
+  void* block = nullptr;
+  const cudaError_t status = cudaHostAlloc(&block, bytes, cudaHostAllocPortable);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  FULCRUM_CUDA_CHECK(status);
+  return block;
+}
+
+void release_pinned(void* block) noexcept { cudaFreeHost(block); }
+
+std::string memory_report(Device device) {
+  size_t free = 0, total = 0;
+  use_device(device.index);
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return "";
+  return concat_text("; free on the device: ", gib_text(free), " of ", gib_text(total), " GiB");
+}
+
+Stream compute_stream() { return streams().compute; }
+Stream copy_stream() { return streams().copy; }
+void synchronize(Stream stream) { FULCRUM_CUDA_CHECK(cudaStreamSynchronize(stream)); }
+
+void copy_async(void* to, Device to_device, const void* from, Device from_device, size_t bytes,
+                Stream stream) {
+  if (to_device.is_cpu() || from_device.is_cpu() || to_device == from_device) {
+    FULCRUM_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind_of(to_device, from_device), stream));
+  } else {
+    FULCRUM_CUDA_CHECK(cudaMemcpyPeerAsync(to, to_device.index, from, from_device.index, bytes, stream));
+  }
+}
+
+void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
+  use_device(to_device.is_cpu() ? from_device.index : to_device.index);
+  copy_async(to, to_device, from, from_device, bytes, compute_stream());
+  const bool between_devices = !to_device.is_cpu() && !from_device.is_cpu() && to_device != from_device;
+  if (to_device.is_cpu() || from_device.is_cpu() || between_devices) synchronize(compute_stream());
+}
+
+void set_bytes(void* block, int value, size_t bytes) {
+  FULCRUM_CUDA_CHECK(cudaMemsetAsync(block, value, bytes, compute_stream()));
+}
+
+Event::Event() : event_(nullptr) {
+  use_device(current_device());
+  FULCRUM_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming));
+}
+Event::~Event() { cudaEventDestroy(event_); }
+void Event::record(Stream stream) { FULCRUM_CUDA_CHECK(cudaEventRecord(event_, stream)); }
+void Event::hold(Stream stream) const { FULCRUM_CUDA_CHECK(cudaStreamWaitEvent(stream, event_, 0)); }
+void Event::synchronize() const { FULCRUM_CUDA_CHECK(cudaEventSynchronize(event_)); }
+bool Event::reached() const {
+  const cudaError_t status = cudaEventQuery(event_);
+  if (status == cudaErrorNotReady) return false;
+  FULCRUM_CUDA_CHECK(status);
+  return true;
+}
+
+struct Graph::Impl {
+  cudaGraphExec_t executable = nullptr;
+  ~Impl() {
+    if (executable) cudaGraphExecDestroy(executable);
+  }
+};
+
+Graph::Graph(const std::function<void()>& step) : impl_(std::make_unique<Impl>()) {
+  const Stream stream = compute_stream();
+  // Relaxed: the pool may take memory, and loader threads may talk to the device meanwhile.
+  FULCRUM_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
+  cudaGraph_t graph = nullptr;
+  try {
+    step();
+  } catch (...) {
+    cudaStreamEndCapture(stream, &graph);  // also ends a capture that something invalidated
+    if (graph) cudaGraphDestroy(graph);
+    cudaGetLastError();
+    throw;
+  }
+  FULCRUM_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
+  const cudaError_t status = cudaGraphInstantiate(&impl_->executable, graph, 0);
+  cudaGraphDestroy(graph);
+  FULCRUM_CUDA_CHECK(status);
+}
+
+Graph::~Graph() = default;
+
+void Graph::replay() { FULCRUM_CUDA_CHECK(cudaGraphLaunch(impl_->executable, compute_stream())); }
+
+}  // namespace fulcrum::cuda

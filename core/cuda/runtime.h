@@ -1,0 +1,99 @@
+// What the engine needs of a CUDA runtime: devices, memory, streams, events, errors. The one header
+// of core/cuda that the rest of core may include: it names no toolkit header.
+//
+//   cuda::use_device(0);
+//   cuda::copy(device_pointer, Device("cuda"), host_pointer, Device(), bytes);
+//   cuda::synchronize(cuda::compute_stream());
+//
+// All kernels run in the compute stream of their device, in the order in which they were called; the
+// copy stream is for data that is fetched ahead (loader). runtime.cpp implements this over the CUDA
+// runtime, runtime_absent.cpp for a build without CUDA, and tests/simt on the CPU.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <fulcrum/core/types.h>
+
+// The types behind cudaStream_t, cudaEvent_t and cudaGraphExec_t.
+struct CUstream_st;
+struct CUevent_st;
+struct CUgraphExec_st;
+
+namespace fulcrum::cuda {
+
+using Stream = CUstream_st*;
+
+#ifdef FULCRUM_WITH_CUDA
+inline constexpr bool kBuilt = true;
+#else
+inline constexpr bool kBuilt = false;
+#endif
+
+/// Devices that CUDA_VISIBLE_DEVICES leaves; 0 where there is no driver.
+int device_count();
+/// Why device_count() is 0: "no CUDA driver", "driver 12.1 is older than …".
+std::string why_no_device();
+/// "NVIDIA H200, 139.8 GiB, sm_90, driver 13.0, CUDA 13.0, cuDNN 9.19".
+std::string describe_device(int index);
+/// Makes kernels and allocations of this thread go to a device. An Error that says why where there
+/// is none of this index.
+void use_device(int index);
+/// The device of the last use_device on this thread, 0 before.
+int current_device();
+
+/// Null when the device is full.
+void* try_allocate(Device device, size_t bytes);
+void release(Device device, void* block) noexcept;
+void* try_allocate_pinned(size_t bytes);
+void release_pinned(void* block) noexcept;
+/// "; free on the device: 1.2 of 139.8 GiB".
+std::string memory_report(Device device);
+
+Stream compute_stream();
+Stream copy_stream();
+/// Waits for all work in a stream. An error of an earlier kernel is thrown here.
+void synchronize(Stream stream);
+
+/// On the compute stream; waits for it where one side is ordinary host memory.
+void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
+/// Does not wait: the host side must be pinned and stay until the stream has done it.
+void copy_async(void* to, Device to_device, const void* from, Device from_device, size_t bytes, Stream stream);
+/// Sets bytes on the compute stream.
+void set_bytes(void* block, int value, size_t bytes);
+
+/// A point in a stream that another stream, or the host, can wait for.
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  void record(Stream stream);
+  /// Lets the stream wait, not the host.
+  void hold(Stream stream) const;
+  bool reached() const;
+  void synchronize() const;
+
+ private:
+  CUevent_st* event_;
+};
+
+/// Work of the compute stream, recorded once and replayed.
+class Graph {
+ public:
+  /// Records what `step` enqueues, without running it. Memory that it needs must be in the pool.
+  explicit Graph(const std::function<void()>& step);
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  void replay();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fulcrum::cuda

@@ -1,0 +1,3 @@
+# The CUDA back-end: .cu is device code, .cpp calls libraries. tests/simt reads the list of device code.
+set(FULCRUM_CUDA_KERNELS
+  elementwise.cu)

@@ -1,0 +1,55 @@
+// The loops of kernels over shapes, worked out once on the host: neighbouring dimensions that a kernel
+// would treat alike become one. Plain numbers, so that a CUDA kernel takes them as an argument.
+#pragma once
+
+#include <fulcrum/core/types.h>
+
+namespace fulcrum {
+
+// The loop of a broadcast: sizes with the strides of a and b, neighbours merged where both allow it.
+struct BroadcastLoop {
+  int rank = 0;
+  int64_t size[Shape::kMaxDims] = {}, a[Shape::kMaxDims] = {}, b[Shape::kMaxDims] = {};
+
+  BroadcastLoop(const Shape& y, const Shape& sa, const Shape& sb) {
+    int64_t stride_a = 1, stride_b = 1;
+    // From the innermost dimension outwards; merged ones stay in the last entry.
+    for (int i = 1; i <= y.dim(); i++) {
+      const int64_t na = i <= sa.dim() ? sa[-i] : 1, nb = i <= sb.dim() ? sb[-i] : 1;
+      const int64_t step_a = na == 1 ? 0 : stride_a, step_b = nb == 1 ? 0 : stride_b;
+      stride_a *= na;
+      stride_b *= nb;
+      if (y[-i] == 1) continue;
+      const int last = rank - 1;
+      if (rank && step_a == a[last] * size[last] && step_b == b[last] * size[last]) {
+        size[last] *= y[-i];
+      } else {
+        size[rank] = y[-i], a[rank] = step_a, b[rank] = step_b;
+        rank++;
+      }
+    }
+    if (rank == 0) size[rank++] = 1;
+  }
+};
+
+// The loop of a reduction: sizes from the outermost dimension, neighbours of one kind merged.
+struct ReductionLoop {
+  int rank = 0;
+  int64_t size[Shape::kMaxDims] = {};
+  bool reduced[Shape::kMaxDims] = {};
+
+  ReductionLoop(const Shape& x, const Shape& y) {
+    for (int i = 0; i < x.dim(); i++) {
+      if (x[i] == 1) continue;
+      const bool r = y[i] == 1;
+      if (rank && reduced[rank - 1] == r) {
+        size[rank - 1] *= x[i];
+      } else {
+        size[rank] = x[i], reduced[rank] = r;
+        rank++;
+      }
+    }
+  }
+};
+
+}  // namespace fulcrum

@@ -1,0 +1,49 @@
+// The caching pool behind Storage, for one device: what is freed is kept and handed out again.
+//
+// On a GPU everything runs in one compute stream, so a block can be reused as soon as the host drops
+// it: whatever still reads it was enqueued before whatever will write it.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include <fulcrum/core/memory.h>
+
+namespace fulcrum {
+
+/// What all pools of a device have taken together, and the lock that they share.
+struct MemoryAccount {
+  std::mutex mutex;
+  MemoryStats stats;
+};
+
+class MemoryPool {
+ public:
+  MemoryPool(Device device, MemoryAccount& account, bool pinned = false)
+      : device_(device), account_(account), pinned_(pinned) {}
+  ~MemoryPool() { release_cached(); }
+  MemoryPool(const MemoryPool&) = delete;
+  MemoryPool& operator=(const MemoryPool&) = delete;
+
+  /// `bytes` must be a size class. Throws Error when the system has none left.
+  void* take(size_t bytes);
+  void give(void* block, size_t bytes);
+  void release_cached();
+  Device device() const { return device_; }
+
+ private:
+  void* from_system(size_t bytes);
+  void* try_system(size_t bytes);
+
+  Device device_;
+  MemoryAccount& account_;
+  bool pinned_;  // host memory that the device can copy from while the host goes on
+  std::map<size_t, std::vector<void*>> free_;
+};
+
+/// Eight size classes an octave: at most 12.5 % is wasted, and batches of slightly different size
+/// (the last of an epoch) still find a block.
+size_t size_class(size_t bytes);
+
+}  // namespace fulcrum

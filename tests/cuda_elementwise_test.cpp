@@ -1,0 +1,69 @@
+// Element-wise kernels of the CUDA back-end. The operations that they make up are in ops_test.cpp.
+#include <fulcrum/core/functors.h>
+
+#include "device_testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+class CudaElementwise : public ::testing::TestWithParam<DType> {};
+
+// Sizes around the width of a vector load, of a block, and beyond the largest grid.
+const Shape kShapes[] = {{}, {1}, {3}, {7, 5}, {257}, {4, 64}, {1031, 509}};
+
+TEST_P(CudaElementwise, UnaryAndGradient) {
+  FULCRUM_NEEDS_CUDA();
+  for (const Shape& shape : kShapes) {
+    const Tensor x = random_tensor(shape, 1, -2, 2, GetParam());
+    const Tensor dy = random_tensor(shape, 2, -1, 1, GetParam());
+    expect_same_on_both({1e-5}, [&]<class K>(Device device) {
+      Tensor y = empty(shape, {GetParam(), device}), dx = empty_like(y);
+      K::template unary<Tanh>(y, x.to(device));
+      K::template unary_gradient<Tanh>(dx, dy.to(device), x.to(device));
+      return Tensors{y, dx};
+    });
+  }
+}
+
+TEST_P(CudaElementwise, SlicesThatStandOnNoVectorBoundary) {
+  FULCRUM_NEEDS_CUDA();
+  const Tensor x = random_tensor({9, 3}, 1, -2, 2, GetParam());
+  expect_same_on_both({1e-5}, [&]<class K>(Device device) {
+    const Tensor part = x.to(device).slice(1, 8);
+    Tensor y = zeros({9, 3}, {GetParam(), device}), into = y.slice(2, 9);
+    K::template unary<Square>(into, part);
+    K::add_into(into, part);
+    return Tensors{y};
+  });
+}
+
+TEST_P(CudaElementwise, CastsAndFills) {
+  FULCRUM_NEEDS_CUDA();
+  const Tensor x = random_tensor({37, 11}, 1, -100, 100, GetParam());
+  for (DType to : {DType::kF32, DType::kBf16, DType::kF64, DType::kI32, DType::kI64})
+    expect_same_on_both({}, [&]<class K>(Device device) {
+      Tensor y = empty(x.shape(), {to, device}), constant = empty_like(y);
+      K::cast(y, x.to(device));
+      K::fill(constant, 3.25);
+      return Tensors{y, constant};
+    });
+}
+
+INSTANTIATE_TEST_SUITE_P(Dtypes, CudaElementwise, ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
+                         [](const auto& dtype) { return name_of(dtype.param); });
+
+TEST(CudaDropout, DrawsTheBitsOfTheCpuAndAdvances) {
+  FULCRUM_NEEDS_CUDA();
+  const Tensor x = random_tensor({5, 203}, 1, 1, 2, DType::kF32);
+  expect_same_on_both({}, [&]<class K>(Device device) {
+    Generator generator(kSeed, streams::kDropout, device);
+    Tensor y = empty(x.shape(), {DType::kF32, device}), mask = empty(x.shape(), {DType::kU8, device});
+    Tensor y2 = empty_like(y), mask2 = empty_like(mask);
+    K::dropout(y, mask, x.to(device), 0.3, generator);
+    K::dropout(y2, mask2, x.to(device), 0.3, generator);
+    return Tensors{y, mask, y2, mask2, generator.position};
+  });
+}
+
+}  // namespace
+}  // namespace fulcrum::testing

@@ -1,0 +1,43 @@
+// The CUDA back-end against the CPU's: the same kernel on the same numbers, on both devices.
+//
+//   TEST(CudaNorm, …) {
+//     FULCRUM_NEEDS_CUDA();
+//     const Tensor x = random_tensor(shape, 1);
+//     expect_same_on_both({1e-5}, [&]<class K>(Device device) {
+//       Tensor y = empty(x.shape(), {x.dtype(), device});
+//       K::softmax(y, x.to(device), false);
+//       return Tensors{y};
+//     });
+//   }
+//
+// Runs on a GPU where there is one, and on the emulator of tests/simt everywhere.
+#pragma once
+
+#include "testing.h"
+
+#include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/kernels.h>
+
+/// Skips a test, saying why, where there is no CUDA device.
+#define FULCRUM_NEEDS_CUDA() \
+  if (::fulcrum::cuda::device_count() == 0) GTEST_SKIP() << ::fulcrum::cuda::why_no_device()
+
+namespace fulcrum::testing {
+
+/// Calls f.operator()<Cpu>(cpu) and f.operator()<Cuda>(cuda), which return tensors, and compares those.
+template <class F>
+void expect_same_on_both(Tolerance tolerance, F&& f) {
+  const Device gpu("cuda");
+  const Tensors expected = f.template operator()<Cpu>(Device());
+  cuda::use_device(gpu.index);
+  const Tensors got = f.template operator()<Cuda>(gpu);
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); i++) {
+    SCOPED_TRACE(concat_text("result ", i));
+    EXPECT_EQ(got[i].device(), gpu);
+    EXPECT_EQ(got[i].dtype(), expected[i].dtype());
+    EXPECT_TRUE(all_close(got[i], expected[i], tolerance));
+  }
+}
+
+}  // namespace fulcrum::testing

@@ -1,0 +1,83 @@
+// core/cuda/runtime.h on the CPU: one device, whose memory is the host's. A capture records, a
+// replay runs what was recorded; what would wait for the device during a capture is an Error, as it
+// is on a GPU.
+#include <fulcrum/core/cuda/runtime.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "recorder.h"
+
+namespace fulcrum::cuda {
+
+namespace {
+int current = 0;
+
+void refuse_capture(const char* what) {
+  check(!simt::recording, "[simt] ", what, " waits for the device: not allowed while a graph is captured");
+}
+}  // namespace
+
+int device_count() { return 1; }
+std::string why_no_device() { return ""; }
+std::string describe_device(int) { return "SIMT emulator"; }
+void use_device(int index) {
+  check(index == 0, "[cuda] expected a device below cuda:1, got cuda:", index);
+  current = index;
+}
+int current_device() { return current; }
+
+// Filled with NaN, so that a read of what nobody wrote shows; ASan sees what lies outside.
+void* try_allocate(Device, size_t bytes) {
+  void* block = std::aligned_alloc(256, bytes);
+  if (block) std::memset(block, 0xFF, bytes);
+  return block;
+}
+void release(Device, void* block) noexcept { std::free(block); }
+void* try_allocate_pinned(size_t bytes) { return std::aligned_alloc(256, bytes); }
+void release_pinned(void* block) noexcept { std::free(block); }
+std::string memory_report(Device) { return ""; }
+
+Stream compute_stream() { return nullptr; }
+Stream copy_stream() { return nullptr; }
+void synchronize(Stream) { refuse_capture("synchronize"); }
+
+void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
+  if (to_device.is_cpu() || from_device.is_cpu()) refuse_capture("a copy from or to the host");
+  copy_async(to, to_device, from, from_device, bytes, nullptr);
+}
+void copy_async(void* to, Device, const void* from, Device, size_t bytes, Stream) {
+  simt::enqueue([=] { std::memmove(to, from, bytes); });
+}
+void set_bytes(void* block, int value, size_t bytes) {
+  simt::enqueue([=] { std::memset(block, value, bytes); });
+}
+
+Event::Event() : event_(nullptr) {}
+Event::~Event() = default;
+void Event::record(Stream) {}
+void Event::hold(Stream) const {}
+bool Event::reached() const { return true; }
+void Event::synchronize() const { refuse_capture("Event::synchronize"); }
+
+struct Graph::Impl {
+  simt::Work work;
+};
+
+Graph::Graph(const std::function<void()>& step) : impl_(std::make_unique<Impl>()) {
+  check(!simt::recording, "[simt] a capture inside a capture");
+  simt::recording = &impl_->work;
+  try {
+    step();
+  } catch (...) {
+    simt::recording = nullptr;
+    throw;
+  }
+  simt::recording = nullptr;
+}
+Graph::~Graph() = default;
+void Graph::replay() {
+  for (const auto& work : impl_->work) work();
+}
+
+}  // namespace fulcrum::cuda

@@ -1,0 +1,176 @@
+#include "simt.h"
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "recorder.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace simt {
+
+Dim3 grid, block, block_index;
+
+namespace {
+
+constexpr size_t kStack = 64 * 1024;
+enum class Wait { kNone, kWarp, kBlock };
+
+struct Thread {
+  ucontext_t context;
+  std::unique_ptr<char[]> stack;
+  Wait wait = Wait::kNone;
+  unsigned mask = 0;
+  bool done = false;
+};
+
+std::vector<Thread> threads;
+unsigned current;
+ucontext_t scheduler;
+const std::function<void()>* kernel;
+unsigned long long slots[1024];
+
+[[noreturn]] void broken(const char* what, unsigned thread) {
+  std::fprintf(stderr, "simt: %s (block %u, thread %u)\n", what, block_index.x, thread);
+  std::abort();
+}
+
+// AddressSanitizer must know which stack is in use.
+#if defined(__SANITIZE_ADDRESS__)
+const void* scheduler_stack;
+size_t scheduler_size;
+void* scheduler_fake;
+void to_thread(Thread& t) {
+  __sanitizer_start_switch_fiber(&scheduler_fake, t.stack.get(), kStack);
+  swapcontext(&scheduler, &t.context);
+  __sanitizer_finish_switch_fiber(scheduler_fake, nullptr, nullptr);
+}
+void to_scheduler(bool for_good) {
+  void* fake = nullptr;
+  __sanitizer_start_switch_fiber(for_good ? nullptr : &fake, scheduler_stack, scheduler_size);
+  swapcontext(&threads[current].context, &scheduler);
+  __sanitizer_finish_switch_fiber(fake, &scheduler_stack, &scheduler_size);
+}
+void arrived() { __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_size); }
+#else
+void to_thread(Thread& t) { swapcontext(&scheduler, &t.context); }
+void to_scheduler(bool) { swapcontext(&threads[current].context, &scheduler); }
+void arrived() {}
+#endif
+
+void enter() {
+  arrived();
+  (*kernel)();
+  threads[current].done = true;
+  to_scheduler(/*for_good=*/true);
+}
+
+void start(unsigned i) {
+  Thread& t = threads[i];
+  if (!t.stack) t.stack.reset(new char[kStack]);
+  t.done = false;
+  t.wait = Wait::kNone;
+  getcontext(&t.context);
+  t.context.uc_stack.ss_sp = t.stack.get();
+  t.context.uc_stack.ss_size = kStack;
+  t.context.uc_link = nullptr;
+  makecontext(&t.context, enter, 0);
+}
+
+// Lets the lanes of a warp go on once all that the first waiting one names are there.
+bool release_warp(unsigned first) {
+  const unsigned end = std::min(first + 32, block.x);
+  unsigned mask = 0;
+  for (unsigned i = first; i < end && mask == 0; i++)
+    if (!threads[i].done && threads[i].wait == Wait::kWarp) mask = threads[i].mask;
+  if (mask == 0) return false;
+  for (unsigned i = first; i < end; i++) {
+    if (!(mask >> (i - first) & 1u)) continue;
+    if (threads[i].done) broken("a shuffle or __syncwarp names a lane that has left", i);
+    if (threads[i].wait != Wait::kWarp) return false;
+    if (threads[i].mask != mask) broken("lanes of one warp give different masks", i);
+  }
+  for (unsigned i = first; i < end; i++)
+    if (mask >> (i - first) & 1u) threads[i].wait = Wait::kNone;
+  return true;
+}
+
+bool release_block() {
+  bool any = false;
+  for (unsigned i = 0; i < block.x; i++) {
+    if (threads[i].done) continue;
+    if (threads[i].wait != Wait::kBlock) return false;
+    any = true;
+  }
+  for (unsigned i = 0; any && i < block.x; i++) threads[i].wait = Wait::kNone;
+  return any;
+}
+
+bool reversed() {
+  static const bool value = [] {
+    const char* order = std::getenv("FULCRUM_SIMT_ORDER");
+    return order && std::string_view(order) == "reversed";
+  }();
+  return value;
+}
+
+void run_block() {
+  for (unsigned i = 0; i < block.x; i++) start(i);
+  for (bool progress = true; progress;) {
+    progress = false;
+    for (unsigned n = 0; n < block.x; n++) {
+      current = reversed() ? block.x - 1 - n : n;
+      Thread& t = threads[current];
+      if (t.done || t.wait != Wait::kNone) continue;
+      progress = true;
+      to_thread(t);
+    }
+    for (unsigned first = 0; first < block.x; first += 32) progress |= release_warp(first);
+    progress |= release_block();
+  }
+  for (unsigned i = 0; i < block.x; i++)
+    if (!threads[i].done) broken("deadlock: a thread waits for ever", i);
+}
+
+void run(unsigned blocks, unsigned count, const std::function<void()>& body) {
+  if (count == 0 || count > 1024 || blocks == 0) broken("a launch of an impossible size", count);
+  grid = {blocks, 1, 1};
+  block = {count, 1, 1};
+  kernel = &body;
+  if (threads.size() < count) threads.resize(count);
+  for (unsigned n = 0; n < blocks; n++) {
+    block_index = {reversed() ? blocks - 1 - n : n, 0, 0};
+    run_block();
+  }
+}
+
+}  // namespace
+
+unsigned thread_number() { return current; }
+unsigned long long& exchange(unsigned thread) { return slots[thread]; }
+
+void wait_block() {
+  threads[current].wait = Wait::kBlock;
+  to_scheduler(false);
+}
+
+void wait_warp(unsigned mask) {
+  if (!(mask >> (current % 32) & 1u)) broken("a lane is not in its own mask", current);
+  threads[current].wait = Wait::kWarp;
+  threads[current].mask = mask;
+  to_scheduler(false);
+}
+
+void launch(unsigned blocks, unsigned count, std::function<void()> body) {
+  enqueue([=, body = std::move(body)] { run(blocks, count, body); });
+}
+
+}  // namespace simt

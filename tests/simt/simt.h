@@ -1,0 +1,81 @@
+// Device code on the CPU: every thread of a block is a fiber, barriers and shuffles switch between
+// them, blocks run one after another. Kernels of core/cuda compile as plain C++ against this
+// (tests/simt/include/fulcrum/core/cuda/launch.cuh), run under ASan, and are run with the threads
+// of a block in both orders, so that a missing barrier shows.
+//
+// An access through a pointer costs what it costs on the CPU; what is not modelled: caches, memory
+// order between blocks, and warps that split without a shuffle or barrier.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+
+namespace simt {
+
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+extern Dim3 grid, block, block_index;
+unsigned thread_number();
+
+/// Runs a kernel, or records it while a graph is being captured.
+void launch(unsigned blocks, unsigned threads, std::function<void()> body);
+
+void wait_block();
+/// Waits until all lanes of the warp that are named in `mask` are here. Aborts when this lane is not
+/// among them or another has left the kernel.
+void wait_warp(unsigned mask);
+/// 8 bytes for each thread of the block, to pass to its warp.
+unsigned long long& exchange(unsigned thread);
+
+template <class T>
+T shuffle(unsigned mask, T value, unsigned from_lane) {
+  static_assert(sizeof(T) <= 8);
+  const unsigned me = thread_number();
+  std::memcpy(&exchange(me), &value, sizeof value);
+  wait_warp(mask);
+  T result;
+  std::memcpy(&result, &exchange((me & ~31u) + from_lane % 32), sizeof result);
+  wait_warp(mask);
+  return result;
+}
+
+}  // namespace simt
+
+#define __global__
+#define __device__
+#define __host__
+#define __shared__ static  // one block at a time: its fibers share a static
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __restrict__ __restrict
+
+#define threadIdx (simt::Dim3{simt::thread_number(), 0, 0})
+#define blockIdx (simt::block_index)
+#define blockDim (simt::block)
+#define gridDim (simt::grid)
+
+inline void __syncthreads() { simt::wait_block(); }
+inline void __syncwarp(unsigned mask = 0xffffffffu) { simt::wait_warp(mask); }
+inline void __threadfence() {}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lanes) {
+  return simt::shuffle(mask, value, (simt::thread_number() % 32) ^ static_cast<unsigned>(lanes));
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta) {
+  const unsigned lane = simt::thread_number() % 32;
+  return simt::shuffle(mask, value, lane + delta < 32 ? lane + delta : lane);
+}
+template <class T>
+T __shfl_sync(unsigned mask, T value, int lane) {
+  return simt::shuffle(mask, value, static_cast<unsigned>(lane));
+}
+template <class T, class U>
+T atomicAdd(T* address, U value) {
+  const T before = *address;
+  *address = static_cast<T>(before + static_cast<T>(value));
+  return before;
+}
