@@ -143,7 +143,7 @@ int bench(const BenchFlags& f) {
   }
   const nlohmann::json row = report(f.seconds);
   fmt::print("{} batch {} {} {}: {}\n", f.model, f.batch_size, f.amp == "bf16" ? "bf16" : "f32", f.optimizer,
-             backend_text(threads));
+             backend_text(Device(), threads));
   fmt::print("{:.0f} images/s\n\n", row["images_per_s"].get<double>());
   if (f.profile) print_profile(step);
   fmt::print("{}\n", row.dump());

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <fulcrum/core/types.h>
+
 #include "apps/config.h"
 
 namespace CLI {
@@ -46,6 +48,6 @@ int use_threads(const Config& config);
 /// Refuses --device values that this build cannot serve.
 void check_device(const std::string& name);
 /// "AMD EPYC, AVX2, oneDNN 2.6.2, 2 threads".
-std::string backend_text(int threads);
+std::string backend_text(Device device, int threads);
 
 }  // namespace fulcrum::apps

@@ -125,6 +125,9 @@ struct TrainSettings {
   int64_t seed = 0;
   std::string amp = "off";
   std::string device = "cpu";
+  bool graph = true;
+  bool tf32 = false;
+  bool cudnn_benchmark = false;
   int64_t threads = 0;
   std::string output;
   int64_t eval_every = 1;

@@ -12,7 +12,8 @@ Tensor predict(Module& model, const Loader& loader) {
   const NoGrad no_grad;
   const bool was_training = model.training();
   model.eval();
-  Tensor all = empty({loader.size(), loader.dataset().classes()});
+  // On the device until the end: a copy to the host would wait for every batch.
+  Tensor all = empty({loader.size(), loader.dataset().classes()}, {DType::kF32, loader.options().device});
   int64_t row = 0;
   for (const Batch& batch : loader.epoch(0)) {
     if (stop_signal != 0) break;
@@ -21,7 +22,7 @@ Tensor predict(Module& model, const Loader& loader) {
     row += batch.size;
   }
   model.train(was_training);
-  return row == loader.size() ? all : Tensor();
+  return row == loader.size() ? all.to(Device()) : Tensor();
 }
 
 Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts) {

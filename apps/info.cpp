@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/backends.h>
 #include <fulcrum/layers/models.h>
 
@@ -38,6 +39,7 @@ void show_build() {
   fmt::print("fulcrum {} ({}), {} {}\n", text("fulcrum"), text("git_commit"), text("compiler"), text("build_type"));
   for (const auto& [device, description] : e["devices"].items())
     fmt::print("device   {}: {}\n", device, description.get<std::string>());
+  if (cuda::device_count() == 0) fmt::print("device   cuda: none, {}\n", cuda::why_no_device());
   fmt::print("threads  {}\n", e["threads"].get<int>());
   fmt::print("models   {}\n", joined(model_names()));
   fmt::print("recipes  {}\n", joined(recipe_names()));

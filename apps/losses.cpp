@@ -73,7 +73,7 @@ LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& co
 }
 
 void LossFunction::begin_epoch(int64_t epoch) {
-  if (settings_.class_weights == "balanced" && epoch >= settings_.drw_epoch)
+  if (settings_.class_weights == "balanced" && epoch >= settings_.drw_epoch && !args_.class_weight)
     args_.class_weight = class_balanced_weights(class_counts_, settings_.cb_beta).to(device_);
 }
 

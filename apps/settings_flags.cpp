@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include <fulcrum/core/backends.h>
+#include <fulcrum/core/cuda/runtime.h>
 
 #include "apps/commands.h"
 
@@ -53,6 +54,18 @@ constexpr Flag kFlags[] = {
     {"--log-interval", "train.log_interval"},
 };
 
+struct Switch {
+  const char* name;
+  const char* key;
+  const char* value;
+};
+
+constexpr Switch kSwitches[] = {
+    {"--no-graph", "train.graph", "false"},
+    {"--tf32", "train.tf32", "true"},
+    {"--cudnn-benchmark", "train.cudnn_benchmark", "true"},
+};
+
 constexpr std::pair<const char*, const char*> kEnvironment[] = {{"FULCRUM_DATA_DIR", "data.dir"},
                                                                 {"FULCRUM_OUTPUT", "train.output"},
                                                                 {"FULCRUM_DEVICE", "train.device"},
@@ -82,6 +95,12 @@ void SettingsFlags::add_to(CLI::App& app) {
            help_of(key))
         ->take_last()
         ->type_name("VALUE")
+        ->group("Settings [" + key.substr(0, key.find('.')) + "]");
+  }
+  for (const Switch& s : kSwitches) {
+    const std::string name = s.name, key = s.key, text = key + "=" + s.value;
+    app.add_flag_callback(name, [this, name, text] { assignments_.push_back({name, text}); },
+                          help_of(key) + "; sets it to " + s.value)
         ->group("Settings [" + key.substr(0, key.find('.')) + "]");
   }
   app.add_option_function<std::vector<std::string>>(
@@ -117,12 +136,17 @@ void check_device(const std::string& name) {
   } catch (const Error& e) {
     throw UsageError(std::string("train.device: ") + e.what());
   }
-  if (!device.is_cpu())
+  if (device.is_cpu()) return;
+  if (!cuda::kBuilt)
     throw UsageError("train.device: '" + name + "' needs a build with the CUDA back-end; this one has the CPU only");
+  cuda::use_device(device.index);
 }
 
-std::string backend_text(int threads) {
-  return concat_text(backends().front().description, ", ", threads, threads == 1 ? " thread" : " threads");
+std::string backend_text(Device device, int threads) {
+  const std::string on_cpu = concat_text(threads, threads == 1 ? " thread" : " threads");
+  for (const Backend& b : backends())
+    if (b.device == device) return b.description + ", " + on_cpu;
+  fail("[backend] no device ", device);
 }
 
 }  // namespace fulcrum::apps

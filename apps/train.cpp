@@ -106,7 +106,7 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
 
 TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
   const Plan plan = plan_run(flags, config);
-  fmt::print(stderr, "fulcrum: {}, run {}\n", backend_text(omp_get_max_threads()), plan.config.train.output);
+  fmt::print(stderr, "fulcrum: {}, run {}\n", backend_text(Device(plan.config.train.device), omp_get_max_threads()), plan.config.train.output);
   Trainer trainer(plan.config, plan.start);
   return trainer.run();
 }

@@ -21,6 +21,13 @@ bool all_finite(const Tensor& t) {
   return true;
 }
 
+// Epochs at which numbers that a recorded step has frozen are others: class weights begin, a risk
+// begins, γ is annealed. λ, the learning rate and all counters are on the device.
+bool step_changes(const Config& c, int64_t epoch) {
+  const bool weights = c.loss.class_weights == "balanced" && epoch == c.loss.drw_epoch;
+  return weights || epoch == c.risk.from_epoch || c.risk.anneal_gamma;
+}
+
 std::vector<int64_t> first_of(std::vector<int64_t> indices, const Dataset& data, int64_t batches) {
   const auto most = static_cast<size_t>(batches * eval_batch(data));
   if (batches > 0 && indices.size() > most) indices.resize(most);
@@ -58,6 +65,9 @@ Trainer::Trainer(Config config, Start start)
     ema_ = std::make_unique<Ema>(*model_, config_.train.ema_decay);
     state_.ema = ema_.get();
   }
+  if (records())
+    recorded_ = std::make_unique<RecordedStep>(train_loader_, totals_, optimizer_->control(),
+                                               [this](const Batch& batch) { train_batch(batch); });
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
     for (const std::string& warning : risk_warnings(config_)) progress_.print("warning: " + warning);
@@ -121,7 +131,19 @@ void Trainer::begin_epoch(int64_t epoch) {
   optimizer_->set_lr(config_.optim.lr * schedule_.factor(static_cast<int>(epoch)));
   loss_.begin_epoch(epoch);
   begin_risk_epoch(optimizer_->risk(), config_, epoch, loss_.class_weight());
+  if (recorded_ && step_changes(config_, epoch)) recorded_->replay.restart();
   progress_.begin_epoch();
+}
+
+bool Trainer::records() const {
+  return !Device(config_.train.device).is_cpu() && config_.train.graph && config_.train.accumulate == 1;
+}
+
+void Trainer::show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first) {
+  if (!progress_.due(step, last)) return;
+  progress_.show({state_.progress.epoch, config_.train.epochs, step, last, totals[0] / totals[3],
+                  totals[1] / static_cast<double>(step), optimizer_->lr(),
+                  (step - first) * config_.train.batch_size});
 }
 
 int64_t Trainer::steps() const {
@@ -139,6 +161,7 @@ bool Trainer::group_ends(int64_t batch) const {
 }
 
 bool Trainer::train_epoch() {
+  if (recorded_) return train_recorded_epoch();
   RunProgress& p = state_.progress;
   const int64_t last = steps(), first = p.batch;
   if (first >= last) return true;  // stopped in the evaluation of this epoch
@@ -149,12 +172,7 @@ bool Trainer::train_epoch() {
     train_batch(batch);
     if (group_ends(p.batch) && stopped_by_non_finite(batch)) return false;
     p.batch++;
-    if (progress_.due(p.batch, last)) {
-      const auto t = totals_.to_vector();
-      progress_.show({p.epoch, config_.train.epochs, p.batch, last, t[0] / t[3],
-                      t[1] / static_cast<double>(p.batch), optimizer_->lr(),
-                      (p.batch - first) * config_.train.batch_size});
-    }
+    if (progress_.due(p.batch, last)) show_progress(p.batch, last, totals_.to_vector(), first);
     if (stop_signal != 0 && group_ends(p.batch - 1)) return false;
     if (p.batch == last) break;
     asked = std::chrono::steady_clock::now();
@@ -171,7 +189,7 @@ void Trainer::train_batch(const Batch& batch) {
   (size == 1 ? objective : objective / static_cast<double>(size)).backward();
   if (group_ends(number)) {
     optimizer_->step();
-    if (ema_ && optimizer_->finite()) ema_->update();
+    if (ema_) ema_->update(optimizer_->control());
   }
   const Tensor detached = losses.detach();
   dispatch(totals_.device(), [&]<class K>() {

@@ -4,12 +4,16 @@
 //   TrainOutcome outcome = trainer.run();
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/replay.h>
+#include <fulcrum/data/batch_slot.h>
 #include <fulcrum/layers/ema.h>
 
 #include "apps/checkpoint.h"
@@ -18,6 +22,7 @@
 #include "apps/experiment.h"
 #include "apps/losses.h"
 #include "apps/progress.h"
+#include "apps/readings.h"
 #include "apps/run_directory.h"
 #include "apps/samples.h"
 
@@ -28,6 +33,14 @@ inline constexpr int kExitDone = 0, kExitFailed = 1, kExitUsage = 2, kExitNonFin
 struct TrainOutcome {
   int exit_code = kExitDone;  // 128 + signal when stopped
   nlohmann::json result;      // of a finished run
+};
+
+/// What a recorded step reads and writes beside the model (recorded_epoch.cpp).
+struct RecordedStep {
+  RecordedStep(const Loader& loader, Tensor totals, Tensor control, std::function<void(const Batch&)> train);
+  BatchSlot slot;
+  Readings readings;
+  Replay replay;
 };
 
 class Trainer {
@@ -44,6 +57,12 @@ class Trainer {
   void begin_epoch(int64_t epoch);
   /// False when a signal or a non-finite number ended the epoch early.
   bool train_epoch();
+  /// The same on a GPU, where the step is replayed.
+  bool train_recorded_epoch();
+  void run_staged(StagedBatch staged);
+  /// Whether the step is recorded: on a GPU, one update a batch, and nobody has said otherwise.
+  bool records() const;
+  void show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first);
   /// Adds the batch to the gradients and, with the last of its group, updates.
   void train_batch(const Batch& batch);
   /// Batches that make the update to which batch number `batch` of the epoch belongs.
@@ -80,6 +99,7 @@ class Trainer {
   LossFunction loss_;
   ProgressLine progress_;
   std::string non_finite_;  // what stopped the run
+  std::unique_ptr<RecordedStep> recorded_;  // last: its step uses the rest
 };
 
 }  // namespace fulcrum::apps

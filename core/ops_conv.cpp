@@ -2,6 +2,7 @@
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/ops_checks.h>
 
 namespace fulcrum {
 
@@ -29,6 +30,7 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& w, const Tensor& bias, co
   check(x.dtype() == w.dtype(), "[conv2d] expected one dtype, got x ", x.dtype(), " and weight ", w.dtype());
   check(!bias || bias.shape() == Shape{w.size(0)}, "[conv2d] expected bias [", w.size(0), "], got ",
         bias ? bias.shape() : Shape());
+  check_one_device("conv2d", {{"x", x}, {"weight", w}, {"bias", bias}});
   Conv2dGeometry g;
   g.n = x.size(0), g.h = x.size(1), g.w = x.size(2), g.c = x.size(3);
   g.out_c = w.size(0), g.kernel_h = w.size(1), g.kernel_w = w.size(2);

@@ -3,6 +3,7 @@
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/ops_checks.h>
 
 namespace fulcrum {
 
@@ -40,8 +41,7 @@ Tensor binary(const Tensor& a, const Tensor& b) {
   check_floating(F::kName, a);
   check(a.dtype() == b.dtype(), "[", F::kName, "] expected one dtype, got ", a.dtype(), " and ",
         b.dtype());
-  check(a.device() == b.device(), "[", F::kName, "] expected one device, got ", a.device(), " and ",
-        b.device());
+  check_one_device(F::kName, {{"a", a}, {"b", b}});
   Tensor y = empty(broadcast_shape(F::kName, a.shape(), b.shape()), options_of(a));
   dispatch(a.device(), [&]<class K>() { K::template binary<F>(y, a, b); });
   return y;
@@ -140,6 +140,7 @@ Tensor dropout(const Tensor& x, double p, Generator& generator) {
   check_floating("dropout", x);
   check(p >= 0 && p < 1, "[dropout] expected a probability in [0, 1), got ", p);
   if (p == 0) return x;
+  check_one_device("dropout", {{"x", x}, {"the generator", generator.position}});
   Tensor y = empty_like(x);
   Tensor mask = empty(x.shape(), {DType::kU8, x.device()});
   dispatch(x.device(), [&]<class K>() { K::dropout(y, mask, x, p, generator); });

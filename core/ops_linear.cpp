@@ -2,6 +2,7 @@
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/ops_checks.h>
 
 namespace fulcrum {
 
@@ -25,6 +26,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   check(a.dim() >= 2 && b.dim() == 2 && a.size(-1) == b.size(0) && a.dtype() == b.dtype(),
         "[matmul] expected [..., m, k] and [k, n] of one dtype, got ", a.shape(), " ", a.dtype(),
         " and ", b.shape(), " ", b.dtype());
+  check_one_device("matmul", {{"a", a}, {"b", b}});
   const int64_t k = b.size(0), n = b.size(1), m = a.numel() / k;
   const Tensor rows = a.detach().reshape({m, k});
   Tensor y = product({m, n}, rows, false, b, false, a.dtype()).reshape(with_last(a.shape(), n));
@@ -46,6 +48,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   const int64_t in = weight.size(1), out = weight.size(0), m = x.numel() / in;
   check(!bias || bias.shape() == Shape{out}, "[linear] expected bias [", out, "], got ",
         bias ? bias.shape() : Shape());
+  check_one_device("linear", {{"x", x}, {"weight", weight}, {"bias", bias}});
   const Tensor rows = x.detach().reshape({m, in});
   Tensor y = product({m, out}, rows, false, weight, true, x.dtype(), bias).reshape(with_last(x.shape(), out));
   return record("linear", y, {x, weight, bias},

@@ -4,6 +4,7 @@
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/ops_checks.h>
 
 namespace fulcrum {
 
@@ -59,8 +60,9 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
         logits.dtype(), " ", logits.shape());
   check(labels.dtype() == DType::kI64 && labels.shape() == Shape{logits.size(0)},
         "[cross_entropy] expected labels i64 [", logits.size(0), "], got ", labels.dtype(), " ", labels.shape());
-  check(labels.device() == logits.device(), "[cross_entropy] expected labels on ", logits.device(), ", got ",
-        labels.device());
+  check_one_device("cross_entropy", {{"logits", logits}, {"labels", labels}, {"adjust", args.adjust},
+                                     {"margin", args.margin}, {"class_weight", args.class_weight},
+                                     {"temperature", args.temperature}});
   check(args.smoothing >= 0 && args.smoothing < 1, "[cross_entropy] expected smoothing in [0, 1), got ",
         args.smoothing);
   check_phi(args.phi);

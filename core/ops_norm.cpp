@@ -2,6 +2,7 @@
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/ops_checks.h>
 
 namespace fulcrum {
 
@@ -34,6 +35,8 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
   check(!args.residual || (args.residual.shape() == x.shape() && args.residual.dtype() == x.dtype()),
         "[batch_norm] expected a residual like x ", x.shape(), ", got ",
         args.residual ? args.residual.shape() : Shape());
+  check_one_device("batch_norm", {{"x", x}, {"weight", t.weight}, {"bias", t.bias}, {"running_mean", t.running_mean},
+                                  {"running_var", t.running_var}, {"residual", args.residual}});
 
   const BatchNormOptions o{args.eps, args.momentum, args.relu, args.training};
   const TensorOptions statistics{statistics_dtype(x), x.device()};

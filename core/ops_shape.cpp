@@ -5,6 +5,7 @@
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/ops_checks.h>
 
 namespace fulcrum {
 
@@ -99,6 +100,7 @@ Tensor concat(const std::vector<Tensor>& parts, int dim) {
               p.dtype() == parts[0].dtype(),
           "[concat] expected shapes equal but for dimension ", d, " and one dtype, got ",
           parts[0].shape(), " ", parts[0].dtype(), " and ", p.shape(), " ", p.dtype());
+    check_one_device("concat", {{"the first tensor", parts[0]}, {"another", p}});
     total += p.size(d);
   }
   shape.set(d, total);

@@ -1,26 +1,28 @@
 #include <fulcrum/data/loader.h>
 
 #include <algorithm>
+#include <numeric>
+#include <span>
 #include <utility>
 
+#include <fulcrum/data/batch_source.h>
 #include <fulcrum/data/prefetch.h>
 
 namespace fulcrum {
 
 namespace {
 
-/// A batch before its images are made.
-struct StagedBatch {
-  Batch batch;
-  Tensor pixels;    // u8 [B or N, H, W, C] to take them from
-  Tensor rows;      // i64 [B], into pixels
-  Tensor counters;  // i64 [B], of the augmentation
-};
-
 Tensor to_tensor(std::span<const int64_t> values) {
   Tensor t = empty({std::ssize(values)}, {.dtype = DType::kI64, .device = {}});
   std::ranges::copy(values, t.data<int64_t>());
   return t;
+}
+
+/// In the host's memory, from where `device` can copy while the host goes on.
+Tensor host_tensor(const Shape& shape, DType dtype, Device device) {
+  const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(dtype);
+  return Tensor(device.is_cpu() ? Storage::allocate(device, bytes) : Storage::allocate_pinned(bytes), 0, shape,
+                dtype);
 }
 
 Tensor per_channel(const std::vector<double>& values, double otherwise, int64_t channels,
@@ -55,141 +57,154 @@ Sampler choose_sampler(const Dataset& dataset, const LoaderOptions& o) {
 
 }  // namespace
 
-/// What the ranges of a loader share: everything that does not change.
-class BatchSource {
- public:
-  BatchSource(const Dataset& dataset, LoaderOptions options)
-      : dataset_(dataset), options_(std::move(options)) {
-    check_options(options_);
-    sampler_ = choose_sampler(dataset, options_);
-    check(sampler_.size > 0 && sampler_.draw, "[loader] expected a sampler with a size and a draw");
-    check(batches() > 0, "[loader] drop_last leaves nothing of ", sampler_.size,
-          " samples in batches of ", options_.batch_size);
-    const int64_t channels = dataset.image_shape()[2];
-    mean_ = per_channel(options_.mean, 0, channels, "means", options_.device);
-    stddev_ = per_channel(options_.stddev, 1, channels, "stddevs", options_.device);
-    images_ = dataset.images();
-    if (images_) images_ = images_.to(options_.device);
-    if (options_.indices) check_indices(*options_.indices);
-  }
+BatchSource::BatchSource(const Dataset& dataset, LoaderOptions options)
+    : dataset_(dataset), options_(std::move(options)) {
+  check_options(options_);
+  sampler_ = choose_sampler(dataset, options_);
+  check(sampler_.size > 0 && sampler_.draw, "[loader] expected a sampler with a size and a draw");
+  check(batches() > 0, "[loader] drop_last leaves nothing of ", sampler_.size,
+        " samples in batches of ", options_.batch_size);
+  const int64_t channels = dataset.image_shape()[2];
+  mean_ = per_channel(options_.mean, 0, channels, "means", options_.device);
+  stddev_ = per_channel(options_.stddev, 1, channels, "stddevs", options_.device);
+  images_ = dataset.images();
+  if (images_) images_ = images_.to(options_.device);
+  else first_rows_ = to_tensor(all_indices(options_.batch_size)).to(options_.device);
+  if (options_.indices) check_indices(*options_.indices);
+}
 
-  const Dataset& dataset() const { return dataset_; }
-  const LoaderOptions& options() const { return options_; }
-  int64_t batches() const {
-    const int64_t rounding = options_.drop_last ? 0 : options_.batch_size - 1;
-    return (sampler_.size + rounding) / options_.batch_size;
-  }
-  int64_t size() const { return std::min(sampler_.size, batches() * options_.batch_size); }
+int64_t BatchSource::batches() const {
+  const int64_t rounding = options_.drop_last ? 0 : options_.batch_size - 1;
+  return (sampler_.size + rounding) / options_.batch_size;
+}
 
-  std::vector<int64_t> order(int64_t epoch) const {
-    check(epoch >= 0 && epoch < (int64_t{1} << 31), "[loader] expected an epoch in [0, 2^31), got ",
-          epoch);
-    std::vector<int64_t> order = sampler_.draw(epoch);
-    check(std::ssize(order) == sampler_.size, "[loader] the sampler drew ", order.size(),
-          " samples for epoch ", epoch, ", expected its size, ", sampler_.size);
-    if (options_.sampler) check_indices(order);
-    order.resize(static_cast<size_t>(size()));
-    return order;
-  }
+std::vector<int64_t> BatchSource::order(int64_t epoch) const {
+  check(epoch >= 0 && epoch < (int64_t{1} << 31), "[loader] expected an epoch in [0, 2^31), got ",
+        epoch);
+  std::vector<int64_t> order = sampler_.draw(epoch);
+  check(std::ssize(order) == sampler_.size, "[loader] the sampler drew ", order.size(),
+        " samples for epoch ", epoch, ", expected its size, ", sampler_.size);
+  if (options_.sampler) check_indices(order);
+  order.resize(static_cast<size_t>(size()));
+  return order;
+}
 
-  /// Batch `number` of the epoch with this order, on the CPU, without its images.
-  StagedBatch stage(const std::vector<int64_t>& order, int64_t epoch, int64_t number) const {
-    const int64_t first = number * options_.batch_size;
-    const int64_t n = std::min(options_.batch_size, std::ssize(order) - first);
-    const auto samples =
-        std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
-    StagedBatch staged;
-    staged.batch.size = n;
-    staged.batch.indices = to_tensor(samples);
-    staged.batch.labels = to_tensor(gather(dataset_.labels(), samples));
-    const bool own_groups = &dataset_.groups() != &dataset_.labels();
-    staged.batch.groups =
-        own_groups ? to_tensor(gather(dataset_.groups(), samples)) : staged.batch.labels;
-    std::vector<int64_t> counters = all_indices(n);
-    for (int64_t& counter : counters) counter += (epoch << 32) + first;
-    staged.counters = to_tensor(counters);
-    if (images_) {
-      staged.pixels = images_;
-      staged.rows = staged.batch.indices;
-    } else {
-      read_pixels(staged, samples);
-    }
-    return staged;
-  }
+StagedBatch BatchSource::stage(const std::vector<int64_t>& order, int64_t epoch, int64_t number) const {
+  const int64_t first = number * options_.batch_size;
+  const int64_t n = std::min(options_.batch_size, std::ssize(order) - first);
+  const auto samples = std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
+  StagedBatch staged;
+  staged.size = n;
+  staged.columns = host_tensor({kBatchColumns, n}, DType::kI64, options_.device);
+  int64_t* column = staged.columns.data<int64_t>();
+  std::ranges::copy(samples, column + kIndices * n);
+  std::ranges::copy(gather(dataset_.labels(), samples), column + kLabels * n);
+  std::ranges::copy(gather(dataset_.groups(), samples), column + kGroups * n);
+  std::iota(column + kCounters * n, column + kBatchColumns * n, (epoch << 32) + first);
+  if (!images_) staged.pixels = read_pixels(samples);
+  return staged;
+}
 
-  /// Makes the images, on the loader's device and the calling thread.
-  Batch finish(StagedBatch staged) const {
-    const Device device = options_.device;
-    Batch batch = std::move(staged.batch);
-    const Shape& image = dataset_.image_shape();
-    batch.images = empty({batch.size, image[0], image[1], image[2]}, {options_.dtype, device});
-    const Tensor pixels = staged.pixels.to(device), rows = staged.rows.to(device);
-    const Tensor counters = staged.counters.to(device);
-    dispatch(device, [&]<class K>() {
-      K::augment(batch.images, pixels, rows, counters, mean_, stddev_, options_.augment);
-    });
-    batch.labels = batch.labels.to(device);
-    batch.indices = batch.indices.to(device);
-    batch.groups = batch.groups.to(device);
-    return batch;
-  }
+void BatchSource::make_images(Tensor& images, const Tensor& columns, const Tensor& pixels) const {
+  const Tensor rows = pixels ? first_rows_.slice(0, columns.size(1)) : batch_column(columns, kIndices);
+  dispatch(options_.device, [&]<class K>() {
+    K::augment(images, pixels ? pixels : images_, rows, batch_column(columns, kCounters), mean_, stddev_,
+               options_.augment);
+  });
+}
 
- private:
-  void check_indices(const std::vector<int64_t>& indices) const {
-    for (const int64_t i : indices)
-      check(i >= 0 && i < dataset_.size(), "[loader] index ", i, " is outside [0, ",
-            dataset_.size(), "), the samples of the data set");
-  }
+Batch BatchSource::finish(const StagedBatch& staged) const {
+  const Device device = options_.device;
+  const Tensor columns = staged.columns.to(device);
+  const Shape& image = dataset_.image_shape();
+  Batch batch;
+  batch.size = staged.size;
+  batch.images = empty({batch.size, image[0], image[1], image[2]}, {options_.dtype, device});
+  make_images(batch.images, columns, staged.pixels ? staged.pixels.to(device) : Tensor());
+  batch.labels = batch_column(columns, kLabels);
+  batch.indices = batch_column(columns, kIndices);
+  batch.groups = batch_column(columns, kGroups);
+  return batch;
+}
 
-  void read_pixels(StagedBatch& staged, std::span<const int64_t> samples) const {
-    const Shape& image = dataset_.image_shape();
-    const int64_t n = std::ssize(samples);
-    staged.pixels = empty({n, image[0], image[1], image[2]}, {.dtype = DType::kU8, .device = {}});
-    staged.rows = to_tensor(all_indices(n));
-    uint8_t* out = staged.pixels.data<uint8_t>();
-    for (const int64_t sample : samples) {
-      dataset_.read(sample, out);
-      out += image.numel();
-    }
-  }
+void BatchSource::check_indices(const std::vector<int64_t>& indices) const {
+  for (const int64_t i : indices)
+    check(i >= 0 && i < dataset_.size(), "[loader] index ", i, " is outside [0, ", dataset_.size(),
+          "), the samples of the data set");
+}
 
-  const Dataset& dataset_;
-  LoaderOptions options_;
-  Sampler sampler_;
-  Tensor mean_, stddev_;  // f32 [C]
-  Tensor images_;  // u8 [N, H, W, C] on the device; undefined where images are read one by one
-};
+Tensor BatchSource::read_pixels(std::span<const int64_t> samples) const {
+  const Shape& image = dataset_.image_shape();
+  Tensor pixels = host_tensor({std::ssize(samples), image[0], image[1], image[2]}, DType::kU8, options_.device);
+  uint8_t* out = pixels.data<uint8_t>();
+  for (const int64_t sample : samples) {
+    dataset_.read(sample, out);
+    out += image.numel();
+  }
+  return pixels;
+}
 
 /// Heap-allocated, so that threads may hold on to it while its range moves.
 struct BatchRange::Work {
+  struct Item {
+    StagedBatch staged;
+    Batch batch;
+  };
   std::shared_ptr<const BatchSource> source;
   std::vector<int64_t> order;
-  Prefetcher<StagedBatch> staged;
+  Prefetcher<Item> items;
 
   // A kernel on a device runs in the stream of its calling thread: that is the consumer's job. The
   // CPU's kernels run ahead, on the worker.
   Work(std::shared_ptr<const BatchSource> s, int64_t epoch, int64_t first)
       : source(std::move(s)),
         order(source->order(epoch)),
-        staged(first, source->batches(), source->options().workers,
-               source->options().workers * source->options().prefetch, [this, epoch](int64_t k) {
-                 StagedBatch batch = source->stage(order, epoch, k);
-                 if (source->options().device.is_cpu())
-                   batch.batch = source->finish(std::move(batch));
-                 return batch;
-               }) {}
+        items(first, source->batches(), source->options().workers,
+              source->options().workers * source->options().prefetch, [this, epoch](int64_t k) {
+                StagedBatch staged = source->stage(order, epoch, k);
+                if (!source->options().device.is_cpu()) return Item{std::move(staged), {}};
+                return Item{{}, source->finish(staged)};
+              }) {}
 
   Batch next() {
-    std::optional<StagedBatch> batch = staged.next();
-    if (!batch) return {};
-    return batch->batch.images ? std::move(batch->batch) : source->finish(std::move(*batch));
+    std::optional<Item> item = items.next();
+    if (!item) return {};
+    return item->batch.images ? std::move(item->batch) : source->finish(item->staged);
   }
 };
 
+struct StagedRange::Work {
+  std::shared_ptr<const BatchSource> source;
+  std::vector<int64_t> order;
+  Prefetcher<StagedBatch> items;
+
+  Work(std::shared_ptr<const BatchSource> s, int64_t epoch, int64_t first)
+      : source(std::move(s)),
+        order(source->order(epoch)),
+        items(first, source->batches(), source->options().workers,
+              source->options().workers * source->options().prefetch,
+              [this, epoch](int64_t k) { return source->stage(order, epoch, k); }) {}
+};
+
+namespace {
+void check_first(const BatchSource& source, int64_t first_batch) {
+  check(first_batch >= 0 && first_batch <= source.batches(), "[loader] expected a first_batch in [0, ",
+        source.batches(), "], got ", first_batch);
+}
+}  // namespace
+
+StagedRange::StagedRange(std::shared_ptr<const BatchSource> source, int64_t epoch, int64_t first_batch) {
+  check_first(*source, first_batch);
+  work_ = std::make_unique<Work>(std::move(source), epoch, first_batch);
+}
+StagedRange::StagedRange(StagedRange&&) noexcept = default;
+StagedRange& StagedRange::operator=(StagedRange&&) noexcept = default;
+StagedRange::~StagedRange() = default;
+std::optional<StagedBatch> StagedRange::next() { return work_->items.next(); }
+
 BatchRange::BatchRange(std::shared_ptr<const BatchSource> source, int64_t epoch,
                        int64_t first_batch) {
-  check(first_batch >= 0 && first_batch <= source->batches(),
-        "[loader] expected a first_batch in [0, ", source->batches(), "], got ", first_batch);
+  check_first(*source, first_batch);
   work_ = std::make_unique<Work>(std::move(source), epoch, first_batch);
 }
 BatchRange::BatchRange(BatchRange&&) noexcept = default;
@@ -228,6 +243,12 @@ std::vector<int64_t> Loader::order(int64_t epoch) const {
 BatchRange Loader::epoch(int64_t epoch, int64_t first_batch) const {
   return {source_, epoch, first_batch};
 }
+
+StagedRange Loader::staged(int64_t epoch, int64_t first_batch) const {
+  return {source_, epoch, first_batch};
+}
+
+Batch Loader::make(const StagedBatch& staged) const { return source_->finish(staged); }
 
 BatchRange::Iterator Loader::begin() {
   range_.reset();

@@ -31,6 +31,13 @@ struct Batch {
   int64_t size = 0;
 };
 
+/// What a batch is made of, in the host's memory: pinned where the loader's device is a GPU.
+struct StagedBatch {
+  Tensor columns;  // i64 [4, B]: indices, labels, groups, counters of the augmentation
+  Tensor pixels;   // u8 [B, H, W, C]; undefined where the data set's images are in memory
+  int64_t size = 0;
+};
+
 struct LoaderOptions {
   int64_t batch_size = 128;
   /// Samples to visit; none given: all of them.
@@ -95,6 +102,21 @@ class BatchRange {
   Batch current_;  // size 0 after the last
 };
 
+/// The batches of one epoch as they are staged, for BatchSlot (batch_slot.h).
+class StagedRange {
+ public:
+  StagedRange(std::shared_ptr<const BatchSource> source, int64_t epoch, int64_t first_batch);
+  StagedRange(StagedRange&&) noexcept;
+  StagedRange& operator=(StagedRange&&) noexcept;
+  ~StagedRange();
+  /// Nothing after the last.
+  std::optional<StagedBatch> next();
+
+ private:
+  struct Work;
+  std::unique_ptr<Work> work_;
+};
+
 class Loader {
  public:
   /// The data set is not copied: it must outlive the loader and its ranges. An Error for options
@@ -113,12 +135,17 @@ class Loader {
 
   /// Batches first_batch, …, batches() − 1 of an epoch.
   BatchRange epoch(int64_t epoch, int64_t first_batch = 0) const;
+  /// The same batches, staged.
+  StagedRange staged(int64_t epoch, int64_t first_batch = 0) const;
+  /// A staged batch on the loader's device.
+  Batch make(const StagedBatch& staged) const;
 
   /// Epoch 0 the first time, then 1, 2, …; ends the range that the previous begin() started.
   BatchRange::Iterator begin();
   std::default_sentinel_t end() const { return {}; }
 
  private:
+  friend class BatchSlot;
   std::shared_ptr<const BatchSource> source_;
   int64_t next_epoch_ = 0;
   std::unique_ptr<BatchRange> range_;

@@ -28,10 +28,10 @@ Ema::Ema(Module& model, double decay) : decay_(decay) {
   take(model.named_buffers());
 }
 
-void Ema::update() {
+void Ema::update(const Tensor& control) {
   for (size_t i = 0; i < live_.size(); i++) {
     Tensor& average = averages_[i].tensor;
-    dispatch(average.device(), [&]<class K>() { K::lerp(average, live_[i].tensor, 1 - decay_); });
+    dispatch(average.device(), [&]<class K>() { K::lerp(average, live_[i].tensor, 1 - decay_, control); });
   }
 }
 

@@ -22,7 +22,8 @@ class Ema {
  public:
   /// decay d in [0, 1). The model must outlive the average.
   Ema(Module& model, double decay);
-  void update();
+  /// Nothing where an optional control (Optimizer::control()) says that the step was not done.
+  void update(const Tensor& control = {});
   /// The averages under the model's names, convolution weights [out, kh, kw, in]: live tensors, to
   /// be saved from or copied into.
   const std::vector<NamedTensor>& tensors() const { return averages_; }

@@ -74,6 +74,11 @@ Tensor BatchNorm::normalise(const Tensor& x, const Fusion& fusion) {
   return y;
 }
 
+void count_training_batch(Module& model) {
+  for (NamedTensor& b : model.named_buffers())
+    if (b.name.ends_with("num_batches_tracked")) ++*b.tensor.data<int64_t>();
+}
+
 // ---- Linear ----
 
 Linear::Linear(const LinearOptions& o)

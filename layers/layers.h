@@ -171,4 +171,8 @@ class Sequential : public Module {
   Tensor forward(const Tensor& x) override;
 };
 
+/// Adds one to every num_batches_tracked of a model: what a replayed step (core/replay.h), whose
+/// forward pass the host does not run, leaves to do.
+void count_training_batch(Module& model);
+
 }  // namespace fulcrum

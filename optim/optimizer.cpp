@@ -65,6 +65,8 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
 Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
   check(losses.dim() == 1 && losses.dtype() == arena_.values.dtype(), "[weigh] expected losses ",
         arena_.values.dtype(), " [B], one per sample, got ", losses.dtype(), " ", losses.shape());
+  check(losses.device() == arena_.values.device(), "[weigh] expected losses on ", arena_.values.device(),
+        " like the parameters, got ", losses.device());
   const Tensor values = losses.detach();
   weights_ = risk_->weights(values, context);
   dispatch(losses.device(), [&]<class K>() { K::check_finite(control_, values); });

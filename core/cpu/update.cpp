@@ -103,7 +103,8 @@ void Cpu::adam_update(Tensor& param, Tensor& first, Tensor& second, Tensor& twin
   });
 }
 
-void Cpu::lerp(Tensor& y, const Tensor& x, double weight) {
+void Cpu::lerp(Tensor& y, const Tensor& x, double weight, const Tensor& control) {
+  if (control && control.data<double>()[kBad] != 0) return;
   visit_master(y, [&]<class T>() {
     T* to = y.data<T>();
     const T* from = x.data<T>();

@@ -1,0 +1,44 @@
+// Numbers that a device has got to, read without waiting for it: a ring of small copies into pinned
+// memory, each with an event.
+//
+//   Readings readings(totals, control);
+//   readings.post(step);                          // every few steps
+//   if (auto r = readings.newest()) show(r->step, r->totals);
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include <fulcrum/core/kernels.h>
+
+namespace fulcrum::apps {
+
+struct Reading {
+  int64_t step = 0;
+  std::array<double, 4> totals{};               // add_metrics in kernels.inc
+  std::array<double, kControlSize> control{};   // UpdateControl in kernels.h
+};
+
+class Readings {
+ public:
+  /// Both f64 [4], on one GPU; live.
+  Readings(Tensor totals, Tensor control);
+  /// Enqueues a copy of both as they are after what was enqueued before.
+  void post(int64_t step);
+  /// The newest that the device has reached and that was not returned yet.
+  std::optional<Reading> newest();
+  /// The last posted; waits for the device.
+  Reading wait();
+
+ private:
+  static constexpr int64_t kSlots = 8;
+  Reading read(int64_t number) const;
+  Tensor totals_, control_, ring_;  // ring_: f64 [kSlots, 8], pinned
+  std::array<cuda::Event, kSlots> events_;
+  std::array<int64_t, kSlots> steps_{};
+  int64_t posted_ = 0, returned_ = 0;
+};
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,65 @@
+// An epoch on a GPU: the step is recorded as a CUDA graph and replayed; the host stages batches, reads
+// the device's numbers a few steps late, and waits only where a run stops.
+#include <chrono>
+
+#include <fmt/format.h>
+
+#include <fulcrum/layers/layers.h>
+
+#include "apps/stop.h"
+#include "apps/trainer.h"
+
+namespace fulcrum::apps {
+
+namespace {
+// Steps between two looks at the device's numbers.
+constexpr int64_t kPostEvery = 8;
+}  // namespace
+
+RecordedStep::RecordedStep(const Loader& loader, Tensor totals, Tensor control, std::function<void(const Batch&)> train)
+    : slot(loader), readings(std::move(totals), std::move(control)), replay(loader.options().device, [this, train] {
+        slot.make_images();
+        train(slot.batch());
+      }) {}
+
+bool Trainer::train_recorded_epoch() {
+  RunProgress& p = state_.progress;
+  const int64_t last = steps(), first = p.batch;
+  if (first >= last) return true;  // stopped in the evaluation of this epoch
+  const int64_t updates_before = optimizer_->steps();
+  StagedRange staged = train_loader_.staged(p.epoch, first);
+  while (p.batch < last) {
+    const auto asked = std::chrono::steady_clock::now();
+    std::optional<StagedBatch> next = staged.next();
+    progress_.add_data_wait(std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
+    run_staged(std::move(*next));
+    p.batch++;
+    const bool end = p.batch == last || stop_signal != 0;
+    if (end || p.batch % kPostEvery == 0) recorded_->readings.post(p.batch);
+    const std::optional<Reading> reading = end ? recorded_->readings.wait() : recorded_->readings.newest();
+    if (!reading) continue;
+    if (reading->control[kBad] != 0) {
+      // The device has not updated since: what it has done tells which batch it was.
+      p.batch = first + static_cast<int64_t>(reading->control[kStep]) - updates_before;
+      const BatchRange again = train_loader_.epoch(p.epoch, p.batch);
+      return !stopped_by_non_finite(*const_cast<BatchRange&>(again).begin());
+    }
+    show_progress(reading->step, last, reading->totals, first);
+    if (stop_signal != 0) return false;
+  }
+  return true;
+}
+
+void Trainer::run_staged(StagedBatch staged) {
+  if (staged.size < config_.train.batch_size) {
+    // Another shape: the last batch of an epoch runs as it is.
+    train_batch(train_loader_.make(staged));
+    return;
+  }
+  const bool replayed = recorded_->replay.recorded();
+  recorded_->slot.load(std::move(staged));
+  recorded_->replay();
+  if (replayed) count_training_batch(*model_);
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,54 @@
+#include <fulcrum/data/batch_slot.h>
+
+#include <utility>
+
+#include <fulcrum/data/batch_source.h>
+
+namespace fulcrum {
+
+BatchSlot::BatchSlot(const Loader& loader) : source_(loader.source_) {
+  const LoaderOptions& o = source_->options();
+  check(!o.device.is_cpu(), "[batch_slot] expected a loader for a GPU, got ", o.device);
+  const int64_t n = o.batch_size;
+  const Shape& image = source_->dataset().image_shape();
+  const Shape shape{n, image[0], image[1], image[2]};
+  const bool resident = source_->dataset().images().defined();
+  const auto columns = [&] { return empty({kBatchColumns, n}, {DType::kI64, o.device}); };
+  const auto pixels = [&] { return resident ? Tensor() : empty(shape, {DType::kU8, o.device}); };
+  columns_ = columns();
+  pixels_ = pixels();
+  for (Transfer& t : transfers_) t.columns = columns(), t.pixels = pixels();
+  batch_ = {empty(shape, {o.dtype, o.device}), batch_column(columns_, kLabels),
+            batch_column(columns_, kIndices), batch_column(columns_, kGroups), n};
+}
+
+BatchSlot::~BatchSlot() {
+  for (const Transfer& t : transfers_)
+    if (t.host.columns) t.arrived.synchronize();  // its memory goes back to the pool
+}
+
+void BatchSlot::load(StagedBatch staged) {
+  check(staged.size == batch_.size, "[batch_slot] expected ", batch_.size, " samples, got ", staged.size);
+  cuda::use_device(source_->options().device.index);
+  Transfer& t = transfers_[std::exchange(next_, 1 - next_)];
+  const cuda::Stream copies = cuda::copy_stream(), compute = cuda::compute_stream();
+  if (t.host.columns) {
+    t.arrived.synchronize();  // two batches ago
+    t.taken.hold(copies);
+  }
+  t.host = std::move(staged);
+  const auto move = [&](Tensor& to, const Tensor& from, cuda::Stream stream) {
+    cuda::copy_async(to.raw(), to.device(), from.raw(), from.device(), to.bytes(), stream);
+  };
+  move(t.columns, t.host.columns, copies);
+  if (t.pixels) move(t.pixels, t.host.pixels, copies);
+  t.arrived.record(copies);
+  t.arrived.hold(compute);
+  move(columns_, t.columns, compute);
+  if (t.pixels) move(pixels_, t.pixels, compute);
+  t.taken.record(compute);
+}
+
+void BatchSlot::make_images() { source_->make_images(batch_.images, columns_, pixels_); }
+
+}  // namespace fulcrum

@@ -1,0 +1,142 @@
+// A whole training step on the device: against the CPU, and recorded against eager.
+#include <fulcrum/core/replay.h>
+#include <fulcrum/layers/ema.h>
+#include <fulcrum/layers/layers.h>
+#include <fulcrum/layers/resnet.h>
+#include <fulcrum/optim/absgd.h>
+
+#include "device_testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+struct StepSettings {
+  DType dtype = DType::kF32;
+  bool record = false;
+  double dropout = 0;
+};
+
+// A small residual network that sees one batch after another, at an address that stays.
+class Training {
+ public:
+  Training(Device device, const StepSettings& s)
+      : settings_(s), device_(device), net_({.classes = 5, .channels = 3}), step_(device, [this] { step(); }) {
+    net_.to(device, s.dtype);
+    optimizer_ = std::make_unique<Absgd>(
+        net_.parameters(),
+        AbsgdOptions{.lr = 0.01, .momentum = 0.9, .weight_decay = 1e-3, .max_norm = 1, .lambda = 2, .gamma = 0.5});
+    ema_ = std::make_unique<Ema>(net_, 0.9);
+    images_ = empty({6, 8, 8, 3}, {s.dtype, device});
+    labels_ = labels_of({0, 1, 2, 3, 4, 0}).to(device);
+  }
+
+  double run(uint64_t number) {
+    images_.copy_from(random_tensor(images_.shape(), 40 + number, -1, 1, DType::kF32));
+    if (settings_.record) step_();
+    else step();
+    return sum(losses_).item();
+  }
+  Optimizer& optimizer() { return *optimizer_; }
+  Absgd& absgd() { return *optimizer_; }
+  bool recorded() const { return step_.recorded(); }
+  Tensors state() {
+    Tensors all;
+    for (const auto& p : net_.named_parameters()) all.push_back(p.tensor.detach());
+    for (const auto& b : net_.named_buffers())
+      if (is_floating(b.tensor.dtype())) all.push_back(b.tensor);
+    for (const auto& t : ema_->tensors()) all.push_back(t.tensor);
+    for (const auto& [key, t] : optimizer_->state()) all.push_back(t);
+    return all;
+  }
+
+ private:
+  void step() {
+    Tensor logits = net_(images_);
+    if (settings_.dropout > 0) logits = dropout(logits, settings_.dropout, generator_);
+    const Tensor losses = cross_entropy(logits, labels_);
+    optimizer_->zero_grad();
+    optimizer_->weigh(losses).backward();
+    optimizer_->step();
+    ema_->update(optimizer_->control());
+    losses_ = losses.detach();
+  }
+
+  StepSettings settings_;
+  Device device_;
+  Resnet net_ = resnet8({.classes = 5, .channels = 3});
+  Generator generator_{kSeed, streams::kDropout, device_};
+  std::unique_ptr<Absgd> optimizer_;
+  std::unique_ptr<Ema> ema_;
+  Tensor images_, labels_, losses_;
+  Replay step_;
+};
+
+void expect_same_state(Training& a, Training& b) {
+  const Tensors x = a.state(), y = b.state();
+  ASSERT_EQ(x.size(), y.size());
+  for (size_t i = 0; i < x.size(); i++) EXPECT_TRUE(same_bits(x[i], y[i])) << "tensor " << i;
+}
+
+TEST(CudaStep, FollowsTheCpu) {
+  FULCRUM_NEEDS_CUDA();
+  Training cpu(Device(), {}), gpu(Device("cuda"), {});
+  for (uint64_t i = 0; i < 5; i++) {
+    const double expected = cpu.run(i);
+    EXPECT_NEAR(gpu.run(i), expected, 1e-3 * expected) << "step " << i;
+  }
+  EXPECT_EQ(gpu.optimizer().steps(), 5);
+}
+
+class CudaReplay : public ::testing::TestWithParam<DType> {};
+
+TEST_P(CudaReplay, GivesTheBitsOfEagerSteps) {
+  FULCRUM_NEEDS_CUDA();
+  const Device device("cuda");
+  Training eager(device, {GetParam(), false, 0.2}), recorded(device, {GetParam(), true, 0.2});
+  for (uint64_t i = 0; i < 6; i++) {
+    // Schedules go on under replay: both numbers are on the device.
+    if (i == 4) eager.optimizer().set_lr(0.003), recorded.optimizer().set_lr(0.003);
+    if (i == 5) eager.absgd().set_lambda(-3), recorded.absgd().set_lambda(-3);
+    EXPECT_EQ(eager.run(i), recorded.run(i)) << "step " << i;
+    EXPECT_EQ(recorded.recorded(), i >= 2);
+  }
+  expect_same_state(eager, recorded);
+}
+
+INSTANTIATE_TEST_SUITE_P(Dtypes, CudaReplay, ::testing::Values(DType::kF32, DType::kBf16),
+                         [](const auto& dtype) { return name_of(dtype.param); });
+
+TEST(CudaStep, AsksTheSystemForNoMemoryOnceItIsWarm) {
+  FULCRUM_NEEDS_CUDA();
+  const Device device("cuda");
+  Training training(device, {DType::kF32, true, 0});
+  for (uint64_t i = 0; i < 3; i++) training.run(i);
+  const size_t before = memory_stats(device).system_requests;
+  for (uint64_t i = 3; i < 6; i++) training.run(i);
+  EXPECT_EQ(memory_stats(device).system_requests, before);
+}
+
+TEST(CudaStep, ABadBatchUpdatesNothing) {
+  FULCRUM_NEEDS_CUDA();
+  Training training(Device("cuda"), {DType::kF32, true, 0});
+  for (uint64_t i = 0; i < 4; i++) training.run(i);
+  EXPECT_TRUE(training.optimizer().finite());
+  training.optimizer().set_lr(1e38);  // the next update makes the weights explode
+  for (uint64_t i = 4; i < 8; i++) training.run(i);
+  EXPECT_FALSE(training.optimizer().finite());
+  EXPECT_LT(training.optimizer().steps(), 8);
+}
+
+TEST(CudaErrors, NameTheOperationAndTheTensorThatIsElsewhere) {
+  FULCRUM_NEEDS_CUDA();
+  const Device device("cuda");
+  const Tensor x = ones({2, 5, 5, 3}, {DType::kF32, device}), w = ones({4, 3, 3, 3});
+  EXPECT_ERROR(conv2d(x, w), "[conv2d] expected weight on cuda:0 like x, got cpu");
+  EXPECT_ERROR(add(x, ones({1})), "[add] expected b on cuda:0 like a, got cpu");
+  EXPECT_ERROR(cross_entropy(ones({1, 2}, {DType::kF32, device}), labels_of({0})),
+               "[cross_entropy] expected labels on cuda:0 like logits, got cpu");
+  EXPECT_ERROR(cuda::use_device(99), "cuda:99");
+}
+
+}  // namespace
+}  // namespace fulcrum::testing
