@@ -7,8 +7,8 @@ namespace {
 
 // Small: every thread of a kernel is a fiber.
 Flags cuda_flags(const TempDir& dir, const std::string& run, const Flags& more = {}) {
-  return train_flags(dir, run, merged({"--device", "cuda", "-b", "4", "--set", "train.limit_batches=6", "--set",
-                                       "data.limit=24", "--epochs", "2"}, more));
+  return train_flags(dir, run, merged({"--device", "cuda", "-b", "4", "--epochs", "2", "--set",
+                                       "train.limit_batches=6"}, more));
 }
 
 class SimtProgram : public ::testing::Test {
