@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iostream>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -290,13 +291,18 @@ class ConvPlanner {
   // The plan of the run that goes on, else the fastest or the first that can be built.
   std::optional<int64_t> choose() {
     const std::vector<int64_t> usable = graph_->usable();
-    if (const auto index = build_by_name(usable, run_plans().find(key_))) return index;
+    if (const auto name = run_plans().find(key_)) {
+      if (const auto index = build_by_name(usable, *name)) return index;
+      std::cerr << "fulcrum: warning: the run's plan " << *name << " cannot be built; results may differ in "
+                << "the last bits for " << key_.problem << std::endl;
+    }
     if (!cudnn_benchmark()) {
       for (int64_t i : usable)
         if (build(i)) return i;
       return std::nullopt;
     }
-    if (const auto index = build_by_name(usable, find_cached_plan(key_))) return index;
+    if (const auto name = find_cached_plan(key_))
+      if (const auto index = build_by_name(usable, *name)) return index;
     const auto index = fastest(usable);
     if (index) cache_plan(key_, graph_->name(*index));
     return index;
@@ -304,15 +310,13 @@ class ConvPlanner {
 
   bool build(int64_t index) {
     fe::error_t e = graph_->build_plan_at_index(index);
-    if (e.is_bad()) reason_ = e.get_message();
+    if (e.is_bad()) reason_ = concat_text("cuDNN: ", e.get_message());
     return e.is_good();
   }
 
-  std::optional<int64_t> build_by_name(const std::vector<int64_t>& usable,
-                                       const std::optional<std::string>& name) {
-    if (!name) return std::nullopt;
+  std::optional<int64_t> build_by_name(const std::vector<int64_t>& usable, const std::string& name) {
     for (int64_t i : usable)
-      if (graph_->name(i) == *name && build(i)) return i;
+      if (graph_->name(i) == name && build(i)) return i;
     return std::nullopt;
   }
 
@@ -368,7 +372,9 @@ const ConvPlan& conv_plan(const ConvProblem& problem) {
         "] expected a plan from an eager run before the step is captured, got none for ", describe(problem));
   try {
     return plans->emplace(key, ConvPlanner(problem).plan()).first->second;
-  } catch (const fe::cudnnException& e) {
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {  // the frontend throws some of its errors
     fail("[", name_of(problem.pass), "] cuDNN: ", e.what(), " for ", describe(problem));
   }
 }
