@@ -18,7 +18,7 @@ endif()
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(cudnn_frontend REQUIRED_VARS CUDNN_FRONTEND_INCLUDE
   VERSION_VAR cudnn_frontend_VERSION
-  REASON_FAILURE_MESSAGE "scripts/setup.sh --deps-only fetches it where nvcc is; or set CUDNN_FRONTEND_ROOT")
+  REASON_FAILURE_MESSAGE "scripts/setup.sh --deps-only fetches it where nvcc is, CUDNN_FRONTEND_ROOT names it")
 if(cudnn_frontend_FOUND AND NOT TARGET cudnn_frontend::cudnn_frontend)
   add_library(cudnn_frontend::cudnn_frontend INTERFACE IMPORTED)
   # No JSON: halves the time to compile. Loaded by name: the program starts where there is no cuDNN.

@@ -1,5 +1,5 @@
-# CUDA 12.4 or newer with cuBLASLt, cuDNN 9 and cudnn-frontend: the language CUDA and the target
-# fulcrum_cuda_libraries. The toolkit comes from CMAKE_CUDA_COMPILER, CUDAToolkit_ROOT, PATH,
+# CUDA 12.4 or newer with cuBLASLt, cuDNN 9 and cudnn-frontend: the language CUDA and the
+# targets CUDA::…, CUDNN::cudnn and cudnn_frontend::cudnn_frontend. The toolkit comes from CMAKE_CUDA_COMPILER, CUDAToolkit_ROOT, PATH,
 # /usr/local/cuda or pip's wheels, in this order; cuDNN from CUDNN_ROOT, the toolkit or the wheels.
 
 # Folders nvidia/* of the Python that is active, with bin, include and lib in each.
@@ -30,8 +30,6 @@ if(CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
 endif()
 # Shared, because cuDNN's frontend looks for it by name.
 set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)
-set(CMAKE_CUDA_STANDARD 20)
-set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 
 # Wheels hold libcudart.so.13 and no libcudart.so.
 get_filename_component(toolkit ${CMAKE_CUDA_COMPILER} REALPATH)
@@ -50,6 +48,8 @@ endif()
 
 set(architectures "${CMAKE_CUDA_ARCHITECTURES}")
 enable_language(CUDA)
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 find_package(CUDAToolkit 12.4 REQUIRED)
 if("${architectures}" STREQUAL "")
   if(CUDAToolkit_VERSION VERSION_LESS 12.8)
@@ -62,16 +62,3 @@ find_package(CUDNN 9 REQUIRED)
 find_package(cudnn_frontend 1.32 REQUIRED)
 message(STATUS "CUDA ${CUDAToolkit_VERSION}, cuDNN ${CUDNN_VERSION}, cudnn-frontend ${cudnn_frontend_VERSION}, "
                "architectures ${CMAKE_CUDA_ARCHITECTURES}")
-
-# fulcrum_cudnn(file.cpp): the one source that sees cuDNN's headers.
-function(fulcrum_cudnn source)
-  foreach(target CUDNN::cudnn cudnn_frontend::cudnn_frontend)
-    get_target_property(folder ${target} INTERFACE_INCLUDE_DIRECTORIES)
-    get_target_property(definitions ${target} INTERFACE_COMPILE_DEFINITIONS)
-    set_property(SOURCE ${source} APPEND PROPERTY COMPILE_DEFINITIONS ${definitions}
-                 FULCRUM_CUDA_MAJOR=${CUDAToolkit_VERSION_MAJOR})
-    set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -isystem ${folder})
-  endforeach()
-  # All of its time is in cuDNN; optimising the templates of the frontend doubles the compilation.
-  set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O1)
-endfunction()

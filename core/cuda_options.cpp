@@ -2,7 +2,7 @@
 
 #include <atomic>
 
-#include <fulcrum/core/cuda/plan_store.h>
+#include <fulcrum/core/plan_store.h>
 
 namespace fulcrum {
 

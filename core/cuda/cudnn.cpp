@@ -14,7 +14,7 @@
 #include <cudnn_frontend.h>
 
 #include <fulcrum/core/cuda/check.h>
-#include <fulcrum/core/cuda/plan_store.h>
+#include <fulcrum/core/plan_store.h>
 #include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/cuda_options.h>
 

@@ -1,4 +1,4 @@
-#include <fulcrum/core/cuda/plan_store.h>
+#include <fulcrum/core/plan_store.h>
 
 #include <unistd.h>
 
