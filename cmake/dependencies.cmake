@@ -38,6 +38,7 @@ if(FULCRUM_TESTS)
 endif()
 
 if(FULCRUM_CUDA)
-  message(FATAL_ERROR "FULCRUM_CUDA=ON: the CUDA back-end is declared in core/kernels.inc and not complete; "
-                      "build with FULCRUM_CUDA=OFF")
+  include(${CMAKE_CURRENT_LIST_DIR}/cuda.cmake)
+  # The installed libraries link to what the toolkit holds; cuDNN is loaded when it is needed.
+  string(APPEND FULCRUM_DEPENDENCIES "find_dependency(CUDAToolkit)\n")
 endif()

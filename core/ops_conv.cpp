@@ -65,7 +65,9 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const Conv2dGeometry g = geometry(x, weight, bias, options);
   Tensor y = empty({g.n, g.out_h, g.out_w, g.out_c}, options_of(x));
   dispatch(x.device(), [&]<class K>() { K::conv2d(y, x, weight, bias, g); });
-  const DType dw_dtype = weight.node() ? weight.node()->dtype : weight.dtype();
+  // The dtype of the master; of the batch on a GPU, where cuDNN gives no other and the sum into the
+  // master's gradient converts.
+  const DType dw_dtype = weight.node() && x.device().is_cpu() ? weight.node()->dtype : weight.dtype();
   return record(
       "conv2d", y, {x, weight, bias},
       [x = x.detach(), w = weight.detach(), g, dw_dtype,

@@ -60,7 +60,11 @@ void Cuda::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, c
 }
 
 void Cuda::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g) {
-  on_host(dw, {dy, x}, [g](Tensor& out, const Inputs& in) { Cpu::conv2d_weight_gradient(out, in[0], in[1], g); });
+  on_host(dw, {dy, x}, [g](Tensor& out, const Inputs& in) {
+    Tensor wide = empty(out.shape(), {out.dtype() == DType::kBf16 ? DType::kF32 : out.dtype(), {}});
+    Cpu::conv2d_weight_gradient(wide, in[0], in[1], g);
+    Cpu::cast(out, wide);
+  });
 }
 
 }  // namespace fulcrum

@@ -1,0 +1,139 @@
+// Convolution on CUDA: what cuDNN's plans ask of their arguments.
+//
+// Memory starts on a 16-byte boundary, which a slice may not; a weight gradient in bf16 comes out in
+// bf16; and where cuDNN has no plan for the channels as they are, they are padded with zeros, in
+// scratch memory, to what tensor cores take.
+#include <algorithm>
+
+#include <fulcrum/core/cuda/cudnn.h>
+#include <fulcrum/core/cuda/scratch.h>
+#include <fulcrum/core/cuda_options.h>
+#include <fulcrum/core/kernels.h>
+
+namespace fulcrum {
+
+namespace {
+
+using cuda::compute_into;
+using cuda::ConvPass;
+using cuda::ConvPlan;
+using cuda::ConvProblem;
+using cuda::prepared;
+
+struct Arguments {
+  Tensor x, w, y;
+  Tensor bias = {};
+};
+
+// ---- channels that cuDNN has a plan for -----------------------------------------------------------
+
+/// Channels of every group rounded up to 16 bytes.
+Conv2dGeometry padded(Conv2dGeometry g, DType dtype) {
+  const int64_t step = 16 / static_cast<int64_t>(size_of(dtype));
+  const auto up = [&](int64_t channels) { return (channels / g.groups + step - 1) / step * step * g.groups; };
+  g.c = up(g.c);
+  g.out_c = up(g.out_c);
+  return g;
+}
+
+// The arguments as arrays of which padding makes some sizes larger.
+Shape sizes_of_x(const Conv2dGeometry& g) { return {g.n * g.h * g.w, g.groups, g.c / g.groups}; }
+Shape sizes_of_y(const Conv2dGeometry& g) { return {g.n * g.out_h * g.out_w, g.groups, g.out_c / g.groups}; }
+Shape sizes_of_bias(const Conv2dGeometry& g) { return {g.groups, g.out_c / g.groups}; }
+Shape sizes_of_w(const Conv2dGeometry& g) {
+  return {g.groups, g.out_c / g.groups, g.kernel_h * g.kernel_w, g.c / g.groups};
+}
+
+/// Copies the common corner of two arrays of these sizes.
+void copy_corner(Tensor& y, const Shape& y_sizes, const Tensor& x, const Shape& x_sizes) {
+  StridedCopy corner{.extent = x_sizes};
+  int64_t x_stride = 1, y_stride = 1;
+  for (int i = x_sizes.dim() - 1; i >= 0; i--) {
+    corner.extent.set(i, std::min(x_sizes[i], y_sizes[i]));
+    corner.x_strides[i] = x_stride;
+    corner.y_strides[i] = y_stride;
+    x_stride *= x_sizes[i];
+    y_stride *= y_sizes[i];
+  }
+  Cuda::copy_strided(y, x, corner);
+}
+
+Tensor zeros_of(const Shape& sizes, const Tensor& like) {
+  Tensor t = empty(sizes, options_of(like));
+  Cuda::fill(t, 0);
+  return t;
+}
+
+Tensor with_padding(const Tensor& x, const Shape& sizes, const Shape& larger) {
+  Tensor y = zeros_of(larger, x);
+  copy_corner(y, larger, x, sizes);
+  return y;
+}
+
+// ---- running ----------------------------------------------------------------------------------------
+
+void run(const ConvPlan& plan, const Arguments& a) {
+  plan.run({a.x.raw(), a.w.raw(), a.y.raw(), a.bias ? a.bias.raw() : nullptr});
+}
+
+void run_padded(const ConvPlan& plan, const ConvProblem& wide, Arguments& a, const Conv2dGeometry& g) {
+  const Conv2dGeometry& p = wide.geometry;
+  const auto argument = [&](const Tensor& t, Shape (*sizes)(const Conv2dGeometry&)) {
+    return with_padding(t, sizes(g), sizes(p));
+  };
+  const auto result = [&](const Tensor& t, Shape (*sizes)(const Conv2dGeometry&)) {
+    return empty(sizes(p), options_of(t));
+  };
+  const ConvPass pass = wide.pass;
+  Arguments b;
+  b.x = pass == ConvPass::kDataGradient ? result(a.x, sizes_of_x) : argument(a.x, sizes_of_x);
+  b.w = pass == ConvPass::kWeightGradient ? result(a.w, sizes_of_w) : argument(a.w, sizes_of_w);
+  b.y = pass == ConvPass::kForward ? result(a.y, sizes_of_y) : argument(a.y, sizes_of_y);
+  if (a.bias) b.bias = argument(a.bias, sizes_of_bias);
+  run(plan, b);
+  switch (pass) {
+    case ConvPass::kForward: return copy_corner(a.y, sizes_of_y(g), b.y, sizes_of_y(p));
+    case ConvPass::kDataGradient: return copy_corner(a.x, sizes_of_x(g), b.x, sizes_of_x(p));
+    case ConvPass::kWeightGradient: return copy_corner(a.w, sizes_of_w(g), b.w, sizes_of_w(p));
+  }
+}
+
+/// All arguments in one dtype, on 16-byte boundaries.
+void convolve(ConvPass pass, Arguments a, const Conv2dGeometry& g) {
+  const DType dtype = a.x.dtype();
+  ConvProblem problem{pass, dtype, a.bias.defined(), dtype == DType::kF32 && tf32(), g};
+  const ConvPlan& plan = cuda::conv_plan(problem);
+  if (plan.exists()) return run(plan, a);
+  const std::string what = describe(problem);
+  problem.geometry = padded(g, dtype);
+  const ConvPlan& wide = cuda::conv_plan(problem);
+  check(wide.exists(), "[", name_of(pass), "] cuDNN has no plan for ", what, " (", plan.reason(),
+        "), nor with padded channels (", wide.reason(), ")");
+  run_padded(wide, problem, a, g);
+}
+
+}  // namespace
+
+void Cuda::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g) {
+  const DType dtype = x.dtype();
+  compute_into(y, dtype, [&](Tensor& out) {
+    convolve(ConvPass::kForward,
+             {prepared(x, dtype), prepared(w, dtype), out, prepared(bias, cuda::sum_dtype(dtype))}, g);
+  });
+}
+
+void Cuda::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, const Conv2dGeometry& g) {
+  const DType dtype = dy.dtype();
+  compute_into(dx, dtype, [&](Tensor& out) {
+    convolve(ConvPass::kDataGradient, {out, prepared(w, dtype), prepared(dy, dtype)}, g);
+  });
+}
+
+void Cuda::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g) {
+  const DType dtype = x.dtype();
+  compute_into(dw, dtype, [&](Tensor& out) {
+    convolve(ConvPass::kWeightGradient, {prepared(x, dtype), out, prepared(dy, dtype)}, g);
+  });
+}
+
+}  // namespace fulcrum

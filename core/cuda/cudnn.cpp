@@ -1,0 +1,423 @@
+#include <fulcrum/core/cuda/cudnn.h>
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+
+#include <cuda_runtime_api.h>
+#include <cudnn_frontend.h>
+
+#include <fulcrum/core/cuda/check.h>
+#include <fulcrum/core/plan_store.h>
+#include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/cuda_options.h>
+
+// The library is loaded at the first convolution on a GPU: the program starts, and computes on the
+// CPU, where there is none.
+void* cudnn_frontend::cudnn_dlhandle = nullptr;
+
+namespace fulcrum::cuda {
+
+namespace {
+
+namespace fe = cudnn_frontend;
+using TensorAttributes = std::shared_ptr<fe::graph::Tensor_attributes>;
+
+// Enough for every convolution of ResNet-50 at batch 256 in f32, whose plans copy x and y.
+constexpr int64_t kMostWorkspace = int64_t{2} << 30;
+constexpr int kMostTimed = 5;
+
+// ---- the library --------------------------------------------------------------------------------
+
+#define FULCRUM_TEXT_OF(x) #x
+#define FULCRUM_TEXT(x) FULCRUM_TEXT_OF(x)
+
+void load_library() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    // The frontend looks for the runtime by name, too; it must not find another one than ours.
+    constexpr const char* kRuntime = "libcudart.so." FULCRUM_TEXT(FULCRUM_CUDA_MAJOR);
+    ::setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", kRuntime, /*overwrite=*/0);
+    constexpr const char* kName = "libcudnn.so." FULCRUM_TEXT(CUDNN_MAJOR);
+    void* library = ::dlopen(kName, RTLD_NOW | RTLD_LOCAL);
+    const char* error = library ? nullptr : ::dlerror();
+    const std::string reason = error ? error : "";
+    if (!library) library = ::dlopen((FULCRUM_CUDNN_FOLDER "/" + std::string(kName)).c_str(), RTLD_NOW);
+    check(library, "[cuda] expected cuDNN ", CUDNN_MAJOR, " (", kName, ") on the library path, got: ", reason);
+    fe::cudnn_dlhandle = library;
+  });
+}
+
+void check_status(cudnnStatus_t status, const char* expression) {
+  if (status != CUDNN_STATUS_SUCCESS)
+    fail("[cuda] cuDNN: ", fe::detail::get_error_string(status), " from ", expression);
+}
+
+int attribute(cudaDeviceAttr name) {
+  int value = 0;
+  FULCRUM_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, current_device()));
+  return value;
+}
+
+/// This thread's handle for the current device, on its compute stream.
+cudnnHandle_t handle() {
+  load_library();
+  // Never destroyed: at the end of a thread the driver may be gone already.
+  thread_local auto* handles = new std::map<int, cudnnHandle_t>;
+  use_device(current_device());
+  cudnnHandle_t& h = (*handles)[current_device()];
+  if (!h) check_status(fe::detail::create_handle(&h), "cudnnCreate");
+  check_status(fe::detail::set_stream(h, compute_stream()), "cudnnSetStream");
+  return h;
+}
+
+/// What a plan's name means something for.
+std::string environment() {
+  return concat_text("sm_", attribute(cudaDevAttrComputeCapabilityMajor),
+                     attribute(cudaDevAttrComputeCapabilityMinor), " ",
+                     attribute(cudaDevAttrMultiProcessorCount), "SM cudnn ", cudnn_version());
+}
+
+// ---- graphs -------------------------------------------------------------------------------------
+
+enum Uid : int64_t { kX = 1, kW = 2, kY = 3, kBias = 4 };
+
+fe::DataType_t type_of(DType dtype) {
+  switch (dtype) {
+    case DType::kF32: return fe::DataType_t::FLOAT;
+    case DType::kBf16: return fe::DataType_t::BFLOAT16;
+    case DType::kF64: return fe::DataType_t::DOUBLE;
+    default: fail("[conv2d] expected f32, bf16 or f64, got ", dtype);
+  }
+}
+
+/// The frontend's graph of one convolution.
+class ConvGraph : public fe::graph::Graph {
+ public:
+  explicit ConvGraph(const ConvProblem& problem) : problem_(problem) {
+    const fe::DataType_t sums = type_of(problem.dtype == DType::kF64 ? DType::kF64 : DType::kF32);
+    set_io_data_type(type_of(problem.dtype)).set_intermediate_data_type(sums).set_compute_data_type(sums);
+    add_operations(sums);
+  }
+
+  /// Asks the heuristics. Empty, or why there are no plans.
+  std::string find_plans(cudnnHandle_t handle) {
+    fe::error_t e = validate();
+    if (e.is_good()) e = build_operation_graph(handle);
+    if (e.is_good()) e = create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK});
+    if (e.is_bad()) return concat_text("cuDNN: ", e.get_message());
+    using Note = fe::NumericalNote_t;
+    std::vector<Note> refused{Note::NONDETERMINISTIC, Note::REDUCED_PRECISION_REDUCTION};
+    if (problem_.dtype == DType::kF32 && !problem_.tf32)
+      refused.insert(refused.end(), {Note::TENSOR_CORE, Note::DOWN_CONVERT_INPUTS});
+    if (problem_.dtype == DType::kF64) refused.insert(refused.end(), {Note::WINOGRAD, Note::FFT});
+    deselect_numeric_notes(refused);
+    deselect_workspace_greater_than(kMostWorkspace);
+    return "";
+  }
+
+  /// Indices of the plans that may be used, best first.
+  std::vector<int64_t> usable() {
+    std::vector<int64_t> indices;
+    for (int64_t i = 0; i < get_execution_plan_count(); i++)
+      if (plans.check_support_at_index(i).is_good()) indices.push_back(i);
+    return indices;
+  }
+
+  std::string name(int64_t index) const {
+    std::string name;
+    fe::error_t e = get_plan_name_at_index(index, name);
+    if (e.is_bad()) fail("[cuda] cuDNN: ", e.get_message(), " for plan ", index, " of ", describe(problem_));
+    return name;
+  }
+
+ private:
+  TensorAttributes add(Uid uid, int64_t n, int64_t c, int64_t h, int64_t w) {
+    return tensor(fe::graph::Tensor_attributes().set_uid(uid).set_dim({n, c, h, w}).set_stride(strides(c, h, w)));
+  }
+
+  // Sizes in cuDNN's order, NCHW; memory in ours, NHWC.
+  static std::vector<int64_t> strides(int64_t c, int64_t h, int64_t w) { return {c * h * w, 1, c * w, c}; }
+
+  static void set_output(const TensorAttributes& t, Uid uid, int64_t n, int64_t c, int64_t h, int64_t w) {
+    t->set_output(true).set_uid(uid).set_dim({n, c, h, w}).set_stride(strides(c, h, w));
+  }
+
+  template <class Attributes>
+  Attributes window() const {
+    const Conv2dGeometry& g = problem_.geometry;
+    return Attributes()
+        .set_padding({g.padding_h, g.padding_w})
+        .set_stride({g.stride_h, g.stride_w})
+        .set_dilation({g.dilation_h, g.dilation_w});
+  }
+
+  void add_operations(fe::DataType_t sums) {
+    const Conv2dGeometry& g = problem_.geometry;
+    const auto x = [&] { return add(kX, g.n, g.c, g.h, g.w); };
+    const auto w = [&] { return add(kW, g.out_c, g.c / g.groups, g.kernel_h, g.kernel_w); };
+    const auto y = [&] { return add(kY, g.n, g.out_c, g.out_h, g.out_w); };
+    switch (problem_.pass) {
+      case ConvPass::kForward: {
+        TensorAttributes out = conv_fprop(x(), w(), window<fe::graph::Conv_fprop_attributes>());
+        if (problem_.bias) {
+          const TensorAttributes bias = add(kBias, 1, g.out_c, 1, 1);
+          bias->set_data_type(sums);
+          out = pointwise(out, bias,
+                          fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD));
+        }
+        return set_output(out, kY, g.n, g.out_c, g.out_h, g.out_w);
+      }
+      case ConvPass::kDataGradient:
+        return set_output(conv_dgrad(y(), w(), window<fe::graph::Conv_dgrad_attributes>()), kX, g.n, g.c,
+                          g.h, g.w);
+      case ConvPass::kWeightGradient:
+        return set_output(conv_wgrad(y(), x(), window<fe::graph::Conv_wgrad_attributes>()), kW, g.out_c,
+                          g.c / g.groups, g.kernel_h, g.kernel_w);
+    }
+  }
+
+  const ConvProblem problem_;
+};
+
+}  // namespace
+
+// ---- plans --------------------------------------------------------------------------------------
+
+struct ConvPlan::Built {
+  ConvProblem problem;
+  std::shared_ptr<ConvGraph> graph;
+  int64_t index;
+  int64_t workspace;  // bytes
+
+  void run(const ConvPointers& p, void* scratch) const {
+    std::unordered_map<int64_t, void*> pointers{{kX, const_cast<void*>(p.x)},
+                                                {kW, const_cast<void*>(p.w)},
+                                                {kY, const_cast<void*>(p.y)}};
+    if (problem.bias) pointers.emplace(kBias, const_cast<void*>(p.bias));
+    fe::error_t e = graph->execute_plan_at_index(handle(), pointers, scratch, index);
+    if (e.is_bad())
+      fail("[", name_of(problem.pass), "] cuDNN: ", e.get_message(), " from executing plan ",
+           graph->name(index), " for ", describe(problem));
+  }
+};
+
+namespace {
+
+Device here() {
+  return {Device::Kind::kCuda, current_device()};
+}
+
+Tensor bytes(int64_t size) {
+  return empty({std::max<int64_t>(1, size)}, {DType::kU8, here()});
+}
+
+}  // namespace
+
+void ConvPlan::run(const ConvPointers& pointers) const {
+  // Freed on return, before the kernels run: the pool hands it out again on the same stream only.
+  Tensor scratch = bytes(built_->workspace);
+  built_->run(pointers, scratch.raw());
+}
+
+namespace {
+
+/// Milliseconds of the fastest of a few launches of a plan on memory of no importance.
+class Stopwatch {
+ public:
+  Stopwatch() {
+    FULCRUM_CUDA_CHECK(cudaEventCreate(&start_));
+    FULCRUM_CUDA_CHECK(cudaEventCreate(&stop_));
+  }
+  ~Stopwatch() {
+    cudaEventDestroy(start_);
+    cudaEventDestroy(stop_);
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+  template <class Launch>
+  float shortest(Launch launch) {
+    constexpr int kRounds = 5, kLaunches = 4;
+    float best = std::numeric_limits<float>::infinity();
+    launch();
+    for (int round = 0; round < kRounds; round++) {
+      FULCRUM_CUDA_CHECK(cudaEventRecord(start_, compute_stream()));
+      for (int i = 0; i < kLaunches; i++) launch();
+      FULCRUM_CUDA_CHECK(cudaEventRecord(stop_, compute_stream()));
+      FULCRUM_CUDA_CHECK(cudaEventSynchronize(stop_));
+      float elapsed = 0;
+      FULCRUM_CUDA_CHECK(cudaEventElapsedTime(&elapsed, start_, stop_));
+      best = std::min(best, elapsed / kLaunches);
+    }
+    return best;
+  }
+
+ private:
+  cudaEvent_t start_{}, stop_{};
+};
+
+}  // namespace
+
+/// Chooses and builds the plan for one problem.
+class ConvPlanner {
+ public:
+  explicit ConvPlanner(const ConvProblem& problem)
+      : problem_(problem),
+        key_{environment(), concat_text(describe(problem), cudnn_benchmark() ? ", timed" : "")},
+        graph_(std::make_shared<ConvGraph>(problem)) {}
+
+  ConvPlan plan() {
+    ConvPlan result;
+    result.reason_ = graph_->find_plans(handle());
+    if (!result.reason_.empty()) return result;
+    const auto chosen = choose();
+    if (!chosen) {
+      result.reason_ = reason_.empty() ? "no plan is reproducible and needs little memory" : reason_;
+      return result;
+    }
+    run_plans().put(key_, graph_->name(*chosen));
+    result.built_ = std::make_shared<ConvPlan::Built>(built(*chosen));
+    return result;
+  }
+
+ private:
+  // The plan of the run that goes on, else the fastest or the first that can be built.
+  std::optional<int64_t> choose() {
+    const std::vector<int64_t> usable = graph_->usable();
+    if (const auto name = run_plans().find(key_)) {
+      if (const auto index = build_by_name(usable, *name)) return index;
+      std::cerr << "fulcrum: warning: the run's plan " << *name << " cannot be built; results may differ in "
+                << "the last bits for " << key_.problem << std::endl;
+    }
+    if (!cudnn_benchmark()) {
+      for (int64_t i : usable)
+        if (build(i)) return i;
+      return std::nullopt;
+    }
+    if (const auto name = find_cached_plan(key_))
+      if (const auto index = build_by_name(usable, *name)) return index;
+    const auto index = fastest(usable);
+    if (index) cache_plan(key_, graph_->name(*index));
+    return index;
+  }
+
+  bool build(int64_t index) {
+    fe::error_t e = graph_->build_plan_at_index(index);
+    if (e.is_bad()) reason_ = concat_text("cuDNN: ", e.get_message());
+    return e.is_good();
+  }
+
+  std::optional<int64_t> build_by_name(const std::vector<int64_t>& usable, const std::string& name) {
+    for (int64_t i : usable)
+      if (graph_->name(i) == name && build(i)) return i;
+    return std::nullopt;
+  }
+
+  ConvPlan::Built built(int64_t index) const {
+    return {problem_, graph_, index, graph_->get_workspace_size_plan_at_index(index)};
+  }
+
+  std::optional<int64_t> fastest(const std::vector<int64_t>& usable) {
+    const Conv2dGeometry& g = problem_.geometry;
+    const TensorOptions options{problem_.dtype, here()};
+    Tensor x = ones({g.n, g.h, g.w, g.c}, options);
+    Tensor w = ones({g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups}, options);
+    Tensor y = ones({g.n, g.out_h, g.out_w, g.out_c}, options);
+    Tensor bias = ones({g.out_c}, {problem_.dtype == DType::kF64 ? DType::kF64 : DType::kF32, options.device});
+    Stopwatch watch;
+    std::optional<int64_t> best;
+    float shortest = std::numeric_limits<float>::infinity();
+    int timed = 0;
+    for (int64_t i : usable) {
+      if (timed == kMostTimed) break;
+      if (!build(i)) continue;
+      timed++;
+      const ConvPlan::Built candidate = built(i);
+      Tensor scratch = bytes(candidate.workspace);
+      const float time =
+          watch.shortest([&] { candidate.run({x.raw(), w.raw(), y.raw(), bias.raw()}, scratch.raw()); });
+      if (time < shortest) shortest = time, best = i;
+    }
+    return best;
+  }
+
+  const ConvProblem problem_;
+  const PlanKey key_;
+  std::shared_ptr<ConvGraph> graph_;
+  std::string reason_;
+};
+
+const ConvPlan& conv_plan(const ConvProblem& problem) {
+  struct Key {
+    int device;
+    bool timed;
+    ConvProblem problem;
+    auto operator<=>(const Key&) const = default;
+  };
+  static auto* plans = new std::map<Key, ConvPlan>;
+  static auto* mutex = new std::mutex;
+  const std::lock_guard lock(*mutex);
+  const Key key{current_device(), cudnn_benchmark(), problem};
+  if (const auto it = plans->find(key); it != plans->end()) return it->second;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  FULCRUM_CUDA_CHECK(cudaStreamIsCapturing(compute_stream(), &capture));
+  check(capture == cudaStreamCaptureStatusNone, "[", name_of(problem.pass),
+        "] expected a plan from an eager run before the step is captured, got none for ", describe(problem));
+  try {
+    return plans->emplace(key, ConvPlanner(problem).plan()).first->second;
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& e) {  // the frontend throws some of its errors
+    fail("[", name_of(problem.pass), "] cuDNN: ", e.what(), " for ", describe(problem));
+  }
+}
+
+std::vector<std::string> conv_plan_names(const ConvProblem& problem, const std::string& device) {
+  load_library();
+  auto properties = std::make_shared<fe::DeviceProperties>();
+  fe::error_t e = properties->deserialize({device.begin(), device.end()});
+  if (e.is_bad()) fail("[cuda] cuDNN: ", e.get_message(), " for the device ", device);
+  ConvGraph graph(problem);
+  graph.set_device_properties(properties);
+  if (!graph.find_plans(nullptr).empty()) return {};
+  std::vector<std::string> names;
+  for (int64_t i : graph.usable()) names.push_back(graph.name(i));
+  return names;
+}
+
+// ---- names --------------------------------------------------------------------------------------
+
+const char* name_of(ConvPass pass) {
+  switch (pass) {
+    case ConvPass::kForward: return "conv2d";
+    case ConvPass::kDataGradient: return "conv2d_data_gradient";
+    case ConvPass::kWeightGradient: return "conv2d_weight_gradient";
+  }
+  return "conv2d";
+}
+
+std::string describe(const ConvProblem& problem) {
+  const Conv2dGeometry& g = problem.geometry;
+  return concat_text(name_of(problem.pass), " ", problem.dtype, problem.tf32 ? " as tf32" : "", ", x ",
+                     Shape{g.n, g.h, g.w, g.c}, ", weight ",
+                     Shape{g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups}, ", stride ",
+                     Shape{g.stride_h, g.stride_w}, ", padding ", Shape{g.padding_h, g.padding_w},
+                     ", dilation ", Shape{g.dilation_h, g.dilation_w}, ", groups ", g.groups,
+                     problem.bias ? ", bias" : "");
+}
+
+std::string cudnn_version() {
+  load_library();
+  const size_t v = fe::detail::get_backend_version();
+  check(v / 10000 == CUDNN_MAJOR, "[cuda] expected cuDNN ", CUDNN_MAJOR, ", got version ", v);
+  return concat_text(v / 10000, ".", v / 100 % 100, ".", v % 100);
+}
+
+}  // namespace fulcrum::cuda

@@ -1,0 +1,14 @@
+# What of the CUDA back-end calls libraries. The source that sees cuDNN's headers is a target of its
+# own: they are not ours to warn about, and optimising their templates only costs time.
+add_library(fulcrum_cudnn OBJECT ${CMAKE_CURRENT_LIST_DIR}/cudnn.cpp)
+target_link_libraries(fulcrum_cudnn PRIVATE CUDNN::cudnn cudnn_frontend::cudnn_frontend CUDA::cudart)
+target_include_directories(fulcrum_cudnn PRIVATE ${PROJECT_BINARY_DIR}/include)
+target_compile_definitions(fulcrum_cudnn PRIVATE FULCRUM_WITH_CUDA FULCRUM_CUDA_MAJOR=${CUDAToolkit_VERSION_MAJOR})
+target_compile_features(fulcrum_cudnn PRIVATE cxx_std_20)
+fulcrum_options(fulcrum_cudnn)
+target_compile_options(fulcrum_cudnn PRIVATE -O1)
+
+target_sources(fulcrum_core PRIVATE cuda/conv.cpp cuda/gemm.cpp cuda/cublas.cpp cuda/runtime.cpp
+                                    $<TARGET_OBJECTS:fulcrum_cudnn>)
+target_compile_definitions(fulcrum_core PUBLIC FULCRUM_WITH_CUDA)
+target_link_libraries(fulcrum_core PRIVATE CUDA::cudart CUDA::cublasLt ${CMAKE_DL_LIBS})

@@ -1,0 +1,37 @@
+// What library calls ask of their arguments: one dtype, and memory on a 16-byte boundary. A slice of
+// a tensor may start anywhere.
+#pragma once
+
+#include <cstdint>
+
+#include <fulcrum/core/kernels.h>
+
+namespace fulcrum::cuda {
+
+inline bool is_aligned(const Tensor& t) {
+  return reinterpret_cast<uintptr_t>(t.raw()) % 16 == 0;
+}
+
+/// The tensor itself, undefined or not, or a copy in `dtype` from the pool.
+inline Tensor prepared(const Tensor& x, DType dtype) {
+  if (!x || (x.dtype() == dtype && is_aligned(x))) return x;
+  Tensor y = empty(x.shape(), {dtype, x.device()});
+  Cuda::cast(y, x);
+  return y;
+}
+
+/// Calls compute(out) with y, or with a tensor in `dtype` that is then copied into y.
+template <class Compute>
+void compute_into(Tensor& y, DType dtype, Compute compute) {
+  if (y.dtype() == dtype && is_aligned(y)) return compute(y);
+  Tensor out = empty(y.shape(), {dtype, y.device()});
+  compute(out);
+  Cuda::cast(y, out);
+}
+
+/// In which a library sums values of this dtype.
+inline DType sum_dtype(DType dtype) {
+  return dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+}
+
+}  // namespace fulcrum::cuda
