@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include <fulcrum/core/cuda_options.h>
 #include <fulcrum/core/serialize.h>
 
 namespace fulcrum::apps {
@@ -94,6 +95,7 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
                    {"data", std::to_string(data_checksum)},
                    {"progress", nlohmann::json{{"epoch", p.epoch}, {"batch", p.batch},
                                                {"best", p.best}, {"latest", p.latest}}.dump()}};
+  if (!state.optimizer.control().device().is_cpu()) file.metadata["cudnn_plans"] = cudnn_plans();
   save_tensors(path, file);
 }
 
@@ -117,6 +119,8 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_
   std::string problems;
   const std::vector<Tensor> values = match(entries, file, other_risk, problems);
   check(problems.empty(), "[resume] ", path.string(), ": a checkpoint of another run:", problems);
+  if (const auto plans = file.metadata.find("cudnn_plans"); plans != file.metadata.end())
+    load_cudnn_plans(plans->second);
   state.model.load_state_dict(model_tensors(file));
   for (size_t i = 0; i < entries.size(); i++) {
     Tensor live = entries[i].tensor;

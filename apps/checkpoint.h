@@ -2,7 +2,7 @@
 //
 // Tensors: the model under torchvision's names; optim.<slot>.<parameter>; ema.<name>, the moving
 // average of the model where there is one; state.<name>. Metadata:
-// config (TOML), progress (JSON), data (checksum). PyTorch reads the model's part as it is.
+// config (TOML), progress (JSON), data (checksum), cudnn_plans (cuda_options.h; of a run on a GPU). PyTorch reads the model's part as it is.
 #pragma once
 
 #include <filesystem>

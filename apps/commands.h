@@ -45,8 +45,8 @@ class SettingsFlags {
 
 /// Applies train.threads and returns the number of threads in use.
 int use_threads(const Config& config);
-/// Refuses --device values that this build cannot serve.
-void check_device(const std::string& name);
+/// Refuses a device that this build or machine cannot serve; takes its options.
+void use_device(const TrainSettings& settings);
 /// "AMD EPYC, AVX2, oneDNN 2.6.2, 2 threads".
 std::string backend_text(Device device, int threads);
 

@@ -26,7 +26,7 @@ int run_eval(const EvalFlags& flags) {
   if (const auto text = tensors.metadata.find("config"); text != tensors.metadata.end())
     load_toml(stored, text->second, file.string());
   const Config config = flags.settings.resolve(stored);
-  check_device(config.train.device);
+  use_device(config.train);
   use_threads(config);
 
   const ExperimentData data = load_data(config.data);

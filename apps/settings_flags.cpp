@@ -6,6 +6,7 @@
 
 #include <fulcrum/core/backends.h>
 #include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/cuda_options.h>
 
 #include "apps/commands.h"
 
@@ -129,7 +130,8 @@ int use_threads(const Config& config) {
   return omp_get_max_threads();
 }
 
-void check_device(const std::string& name) {
+void use_device(const TrainSettings& settings) {
+  const std::string& name = settings.device;
   Device device;
   try {
     device = Device(name);
@@ -140,6 +142,8 @@ void check_device(const std::string& name) {
   if (!cuda::kBuilt)
     throw UsageError("train.device: '" + name + "' needs a build with the CUDA back-end; this one has the CPU only");
   cuda::use_device(device.index);
+  set_tf32(settings.tf32);
+  set_cudnn_benchmark(settings.cudnn_benchmark);
 }
 
 std::string backend_text(Device device, int threads) {

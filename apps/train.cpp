@@ -152,7 +152,7 @@ int train(const TrainFlags& flags) {
   if (flags.seeds > 1 && resumes_named_run(flags))
     throw UsageError("--seeds: goes with --resume auto, which continues every seed, not with --resume RUN");
   const Config config = resolve(flags);
-  check_device(config.train.device);
+  use_device(config.train);
   use_threads(config);
   if (flags.dry_run) return dry_run(config);
   install_stop_handlers();
