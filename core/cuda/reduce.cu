@@ -43,7 +43,7 @@ struct ReducedElements {
   }
 };
 
-/// One thread or one warp for each output.
+/// One thread for each output, or one warp: where neighbours are joined, its lanes read them at once.
 template <class Op, bool kWholeWarp, class T, class Y>
 __global__ void reduce_kernel(Y* y, const T* x, ReducedElements elements, int64_t outputs) {
   using A = Accumulate<T>;
@@ -85,9 +85,8 @@ void reduce(const char* op, Tensor& y, const Tensor& x) {
       Y* out = y.data<Y>();
       if (columns.many())
         return reduce_columns<Op>(out, in, columns.outer, columns.rows, columns.channels, 1.0);
-      // Threads beside each other read elements beside each other.
       const ReducedElements elements(loop);
-      if (innermost_kept) {
+      if (innermost_kept || elements.count < 16) {
         launch(reduce_kernel<Op, false, T, Y>, grid_for(outputs), out, in, elements, outputs);
       } else {
         launch(reduce_kernel<Op, true, T, Y>, grid_for(outputs * kWarp), out, in, elements, outputs);
