@@ -1,0 +1,42 @@
+// Neighbouring elements loaded and stored as one word of up to 16 bytes.
+//
+//   visit_width<T>(channels, [&]<int P>() { launch(kernel<T, P>, …); }, y, x);
+//   const Pack<T, P> in = pack_at<P>(x, at);  // x[at], …, x[at + P − 1]
+//   put_pack(y, at, out);
+#pragma once
+
+#include <type_traits>
+
+#include <fulcrum/core/cuda/device.cuh>
+
+namespace fulcrum::cuda {
+
+/// `at` must be a multiple of N, and x fit packs of N.
+template <int N, class T>
+__device__ Pack<T, N> pack_at(const T* x, int64_t at) {
+  return *reinterpret_cast<const Pack<T, N>*>(x + at);
+}
+
+template <int N, class T>
+__device__ void put_pack(T* y, int64_t at, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(y + at) = pack;
+}
+
+/// Whether packs of N can start at all of these pointers.
+template <int N, class... T>
+bool fit_packs(const T*... pointers) {
+  return ((reinterpret_cast<uintptr_t>(pointers) % (sizeof(T) * N) == 0) && ...);
+}
+
+/// Calls f.operator()<P>() with P = kPack<T> where rows of so many channels can be read as packs
+/// from all of these pointers (null fits), else with P = 1.
+template <class T, class F, class... Pointers>
+void visit_width(int64_t channels, F&& f, const Pointers*... pointers) {
+  if (channels % kPack<T> == 0 && fit_packs<kPack<T>>(pointers...)) {
+    f.template operator()<kPack<T>>();
+  } else {
+    f.template operator()<1>();
+  }
+}
+
+}  // namespace fulcrum::cuda

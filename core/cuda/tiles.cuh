@@ -1,0 +1,201 @@
+// Passes over x [outer, rows, channels] that treat every channel in its own way: sums over the rows,
+// and element-wise work with coefficients per channel.
+//
+// A block works on a tile of neighbouring channels (128 bytes wide, where x is so wide) and a slab of
+// rows: thread t has channels of lane t % lanes and every rows_at_once-th row from t / lanes. What a
+// thread does is a Worker (ColumnReducer in columns.cuh is a small one):
+//
+//   struct Worker {
+//     struct Arguments {…};                               // the same for all threads
+//     struct Loaded {…};                                  // what it reads of a row
+//     static constexpr int kWidth = 4, kAtOnce = 2;       // channels; rows that are loaded before use
+//     __device__ void begin(const Arguments&, int64_t at, int64_t c);  // first element, its channel
+//     __device__ Loaded load(int64_t at) const;
+//     __device__ void take(const Loaded&, int64_t at);
+//   };
+//   apply_tiles<Worker>(outer, rows, channels, arguments);
+//
+// and for sums, in addition,
+//
+//     using Op = SumOf;
+//     static constexpr int kSums = 2;
+//     A sum[kSums * kWidth];                              // starts as Op::start()
+//     // The sums of channel c + k, for `rows` rows.
+//     __device__ void totals(const Arguments&, int64_t c, int k, int64_t rows, double (&total)[kSums]);
+//     static __device__ void finish(const Arguments&, int64_t outer, int64_t c, const double (&total)[kSums]);
+//
+//   sum_tiles<Worker>(outer, rows, channels, arguments);   // one launch; finish once per channel
+#pragma once
+
+#include <fulcrum/core/cuda/packs.cuh>
+#include <fulcrum/core/tensor.h>
+
+namespace fulcrum::cuda {
+
+inline constexpr unsigned kSumThreads = 512;
+/// About two blocks for each multiprocessor of the largest devices: all run at once, and there are
+/// few partial sums to join.
+inline constexpr int64_t kMaxSumBlocks = 256;
+
+struct Tiles {
+  int64_t outer, rows, channels, tiles, slabs, slab_rows;
+  int lanes, rows_at_once;
+
+  Tiles(int64_t outer_, int64_t rows_, int64_t channels_, int width, unsigned threads, int64_t max_blocks,
+        int64_t rows_a_thread)
+      : outer(outer_), rows(rows_), channels(channels_) {
+    const int64_t packs = channels / width, most = width == 1 ? 32 : 8;
+    tiles = (packs + most - 1) / most;
+    lanes = static_cast<int>((packs + tiles - 1) / tiles);
+    rows_at_once = static_cast<int>(threads) / lanes;
+    slabs = std::clamp<int64_t>(rows / (rows_at_once * rows_a_thread), 1,
+                                std::max<int64_t>(1, max_blocks / (outer * tiles)));
+    slab_rows = (rows + slabs - 1) / slabs;
+  }
+
+  int64_t groups() const { return outer * tiles; }
+  Grid grid(unsigned threads) const { return {static_cast<unsigned>(groups() * slabs), threads}; }
+};
+
+/// Where a thread stands in its Tiles.
+struct Place {
+  int64_t slab, group, outer, first_channel, channel;
+  int lane, row;
+  bool active;  // has channels, and rows if there are enough
+
+  __device__ Place(const Tiles& t, int64_t block, int width)
+      : slab(block % t.slabs),
+        group(block / t.slabs),
+        outer(group / t.tiles),
+        first_channel(group % t.tiles * t.lanes * width),
+        lane(static_cast<int>(threadIdx.x) % t.lanes),
+        row(static_cast<int>(threadIdx.x) / t.lanes) {
+    channel = first_channel + lane * width;
+    active = row < t.rows_at_once && channel < t.channels;
+  }
+};
+
+/// Rows first, first + step, … below end. All loads of a few rows are under way before the first is
+/// used: at the number of threads that fit, one alone would not keep the memory busy.
+template <class Worker>
+__device__ void over_rows(Worker& worker, int64_t base, int64_t channels, int64_t first, int64_t step, int64_t end) {
+  constexpr int kAtOnce = Worker::kAtOnce;
+  int64_t row = first;
+  for (; row + (kAtOnce - 1) * step < end; row += kAtOnce * step) {
+    typename Worker::Loaded in[kAtOnce];
+    for (int k = 0; k < kAtOnce; k++) in[k] = worker.load(base + (row + k * step) * channels);
+    for (int k = 0; k < kAtOnce; k++) worker.take(in[k], base + (row + k * step) * channels);
+  }
+  for (; row < end; row += step) worker.take(worker.load(base + row * channels), base + row * channels);
+}
+
+/// Joins the values of the threads of a lane into its thread of row 0. All threads must call it.
+template <class Op, int N, class A>
+__device__ void join_rows(A (&value)[N], int row, int rows, int lane, int lanes) {
+  __shared__ A others[N][kSumThreads / 4 * 3];  // [value][row, lane]: free of bank conflicts
+  int part = 0;
+  for (int n = rows; n > 1; n = part) {
+    part = (n + 3) / 4;
+    if (row >= part && row < n)
+      for (int k = 0; k < N; k++) others[k][(row - part) * lanes + lane] = value[k];
+    __syncthreads();
+    if (row < part)
+      for (int other = row + part; other < n; other += part)
+        for (int k = 0; k < N; k++) value[k] = Op::join(value[k], others[k][(other - part) * lanes + lane]);
+    __syncthreads();
+  }
+}
+
+/// Blocks of a group that have written their partial sums; the last one puts it back to 0, for the
+/// next kernel and for every replay. One set is enough: kernels of a device follow one another.
+static __device__ unsigned tickets[kMaxSumBlocks];
+
+/// Whether this block is the last of `count` that come here; it sees what all others wrote before.
+__device__ inline bool last_to_come(unsigned* ticket, int64_t count) {
+  __shared__ bool last;
+  __threadfence();  // what this thread wrote, before the ticket
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = count == 1 || atomicAdd(ticket, 1u) == static_cast<unsigned>(count - 1);
+    if (last && count > 1) *ticket = 0;
+  }
+  __syncthreads();
+  __threadfence();  // no read that follows is served by an older cache line
+  return last;
+}
+
+/// Joins the partial sums of a group's slabs, in their order, and finishes its channels.
+template <class Worker>
+__device__ void finish_tiles(const Tiles& t, const Place& p, const typename Worker::Arguments& arguments,
+                             const double* partial) {
+  constexpr int kSums = Worker::kSums;
+  using Op = typename Worker::Op;
+  const int columns = t.lanes * Worker::kWidth, parts = static_cast<int>(blockDim.x) / columns;
+  const int column = static_cast<int>(threadIdx.x) % columns, part = static_cast<int>(threadIdx.x) / columns;
+  double total[kSums];
+  for (int s = 0; s < kSums; s++) total[s] = Op::template start<double>();
+  if (part < parts)
+    for (int64_t slab = part; slab < t.slabs; slab += parts)
+      for (int s = 0; s < kSums; s++)
+        total[s] = Op::join(total[s], partial[((p.group * t.slabs + slab) * kSums + s) * columns + column]);
+  join_rows<Op>(total, part, parts, column, columns);
+  if (part == 0 && p.first_channel + column < t.channels)
+    Worker::finish(arguments, p.outer, p.first_channel + column, total);
+}
+
+/// partial [group, slab, sum, channel of the tile]. Slabs are interleaved, so that all blocks
+/// together go through x from its beginning to its end.
+template <class Worker>
+__global__ void __launch_bounds__(kSumThreads, 2)
+sum_tiles_kernel(Tiles t, typename Worker::Arguments arguments, double* partial) {
+  constexpr int kSums = Worker::kSums, kWidth = Worker::kWidth;
+  const Place p(t, blockIdx.x, kWidth);
+  const int64_t first = p.slab * t.rows_at_once, step = t.slabs * t.rows_at_once;
+  const int64_t base = p.outer * t.rows * t.channels + p.channel;
+  Worker worker;
+  if (p.active) {
+    worker.begin(arguments, base + first * t.channels, p.channel);
+    over_rows(worker, base, t.channels, first + p.row, step, t.rows);
+  }
+  join_rows<typename Worker::Op>(worker.sum, p.row, t.rows_at_once, p.lane, t.lanes);
+  if (p.row == 0 && p.active) {
+    // Whole turns through all slabs, and this slab's part of what is left.
+    const int64_t turns = t.rows / step, left = t.rows - turns * step - first;
+    const int64_t rows = turns * t.rows_at_once + (left < 0 ? 0 : left < t.rows_at_once ? left : t.rows_at_once);
+    for (int k = 0; k < kWidth; k++) {
+      double total[kSums];
+      worker.totals(arguments, p.channel, k, rows, total);
+      for (int s = 0; s < kSums; s++)
+        partial[(((p.group * t.slabs + p.slab) * kSums + s) * t.lanes + p.lane) * kWidth + k] = total[s];
+    }
+  }
+  if (last_to_come(&tickets[t.slabs > 1 ? p.group : 0], t.slabs)) finish_tiles<Worker>(t, p, arguments, partial);
+}
+
+template <class Worker>
+void sum_tiles(int64_t outer, int64_t rows, int64_t channels, const typename Worker::Arguments& arguments) {
+  const Tiles t(outer, rows, channels, Worker::kWidth, kSumThreads, kMaxSumBlocks, /*rows_a_thread=*/4);
+  const int64_t size = t.groups() * t.slabs * Worker::kSums * t.lanes * Worker::kWidth;
+  Tensor partial = empty({size}, {DType::kF64, Device(Device::Kind::kCuda, current_device())});
+  launch(sum_tiles_kernel<Worker>, t.grid(kSumThreads), t, arguments, partial.data<double>());
+}
+
+/// Goes from the end of x to its beginning: a sum just before leaves the end in the cache.
+template <class Worker>
+__global__ void __launch_bounds__(kThreads) apply_tiles_kernel(Tiles t, typename Worker::Arguments arguments) {
+  const Place p(t, static_cast<int64_t>(gridDim.x) - 1 - blockIdx.x, Worker::kWidth);
+  if (!p.active) return;
+  const int64_t first = p.slab * t.slab_rows, end = first + t.slab_rows;
+  const int64_t base = p.outer * t.rows * t.channels + p.channel;
+  Worker worker;
+  worker.begin(arguments, base + first * t.channels, p.channel);
+  over_rows(worker, base, t.channels, first + p.row, t.rows_at_once, end < t.rows ? end : t.rows);
+}
+
+template <class Worker>
+void apply_tiles(int64_t outer, int64_t rows, int64_t channels, const typename Worker::Arguments& arguments) {
+  const Tiles t(outer, rows, channels, Worker::kWidth, kThreads, /*max_blocks=*/8192, /*rows_a_thread=*/2);
+  launch(apply_tiles_kernel<Worker>, t.grid(kThreads), t, arguments);
+}
+
+}  // namespace fulcrum::cuda

@@ -1,0 +1,169 @@
+// Batch normalisation of the CUDA back-end. The operation that it makes up is in ops_test.cpp.
+#include <limits>
+
+#include "device_testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+class CudaNorm : public ::testing::TestWithParam<DType> {
+ protected:
+  Tolerance tolerance() const {
+    return {GetParam() == DType::kF64 ? 1e-12 : GetParam() == DType::kF32 ? 2e-5 : 8e-3, 1e-7};
+  }
+  DType master() const { return GetParam() == DType::kF64 ? DType::kF64 : DType::kF32; }
+  Tensor random(const Shape& shape, uint64_t stream) const { return random_tensor(shape, stream, -1, 2, GetParam()); }
+  Tensor vector(int64_t channels, uint64_t stream) const {
+    return random_tensor({channels}, stream, 0.5, 1.5, master());
+  }
+};
+
+Tensor moved(const Tensor& t, Device device) { return t ? t.clone().to(device) : Tensor(); }
+
+// One and several blocks for the rows, one and several tiles of channels, packs and single channels.
+const Shape kShapes[] = {{2, 3},    {9, 1},     {7, 5},      {3, 3, 5, 17}, {1, 130},
+                         {1400, 3}, {1400, 24}, {700, 2, 40}, {270, 33},     {35, 2, 264}};
+
+/// The extras that a shape is tried with.
+struct Extras {
+  bool residual, relu, affine;
+};
+std::vector<Extras> extras_of(const Shape& shape) {
+  if (shape.numel() > 1000) return {{false, false, false}, {true, true, true}};
+  return {{false, false, false}, {false, false, true}, {false, true, true}, {true, false, true}, {true, true, true}};
+}
+
+TEST_P(CudaNorm, TrainsAndUpdatesRunningStatistics) {
+  FULCRUM_NEEDS_CUDA();
+  for (const Shape& shape : kShapes)
+    for (const Extras& extras : extras_of(shape)) {
+      SCOPED_TRACE(concat_text(shape, extras.residual ? " residual" : "", extras.relu ? " relu" : ""));
+      const int64_t c = shape[-1];
+      const Tensor x = random(shape, 1), residual = extras.residual ? random(shape, 2) : Tensor();
+      const Tensor weight = extras.affine ? vector(c, 3) : Tensor(), bias = extras.affine ? vector(c, 4) : Tensor();
+      const Tensor mean0 = vector(c, 5), var0 = vector(c, 6);
+      const BatchNormOptions o{.eps = 1e-3, .momentum = 0.3, .relu = extras.relu};
+      expect_same_on_both(tolerance(), [&]<class K>(Device device) {
+        Tensor y = empty(shape, {GetParam(), device}), mean = empty({c}, {master(), device}), rstd = empty_like(mean);
+        Tensor running_mean = moved(mean0, device), running_var = moved(var0, device);
+        K::batch_norm_train(y, mean, rstd, running_mean, running_var, x.to(device), moved(residual, device),
+                            moved(weight, device), moved(bias, device), o);
+        return Tensors{y, mean, rstd, running_mean, running_var};
+      });
+    }
+}
+
+TEST_P(CudaNorm, Evaluates) {
+  FULCRUM_NEEDS_CUDA();
+  for (const Shape& shape : kShapes)
+    for (const Extras& extras : extras_of(shape)) {
+      SCOPED_TRACE(concat_text(shape, extras.residual ? " residual" : "", extras.relu ? " relu" : ""));
+      const int64_t c = shape[-1];
+      const Tensor x = random(shape, 1), residual = extras.residual ? random(shape, 2) : Tensor();
+      const Tensor weight = extras.affine ? vector(c, 3) : Tensor(), bias = extras.affine ? vector(c, 4) : Tensor();
+      const Tensor mean = vector(c, 5), var = vector(c, 6);
+      const BatchNormOptions o{.eps = 1e-3, .relu = extras.relu, .training = false};
+      expect_same_on_both(tolerance(), [&]<class K>(Device device) {
+        Tensor y = empty(shape, {GetParam(), device});
+        K::batch_norm_eval(y, x.to(device), moved(residual, device), mean.to(device), var.to(device),
+                           moved(weight, device), moved(bias, device), o);
+        return Tensors{y};
+      });
+    }
+}
+
+TEST_P(CudaNorm, Gradients) {
+  FULCRUM_NEEDS_CUDA();
+  for (const Shape& shape : kShapes)
+    for (const Extras& extras : extras_of(shape))
+      for (const bool training : {true, false}) {
+        SCOPED_TRACE(concat_text(shape, extras.residual ? " residual" : "", extras.relu ? " relu" : "",
+                                 training ? " training" : ""));
+        const int64_t c = shape[-1];
+        const Tensor x = random(shape, 1), dy = random(shape, 2), y = extras.relu ? random(shape, 3) : Tensor();
+        const Tensor mean = vector(c, 4), rstd = vector(c, 5), weight = extras.affine ? vector(c, 6) : Tensor();
+        const BatchNormOptions o{.relu = extras.relu, .training = training};
+        expect_same_on_both(tolerance(), [&]<class K>(Device device) {
+          Tensor dx = empty(shape, {GetParam(), device}), dresidual, dweight, dbias;
+          if (extras.residual) dresidual = empty_like(dx);
+          if (extras.affine) dweight = empty({c}, {master(), device}), dbias = empty_like(dweight);
+          K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy.to(device), x.to(device), moved(y, device),
+                                 mean.to(device), rstd.to(device), moved(weight, device), o);
+          Tensors results{dx};
+          if (extras.residual) results.push_back(dresidual);
+          if (extras.affine) results.push_back(dweight), results.push_back(dbias);
+          return results;
+        });
+      }
+}
+
+TEST_P(CudaNorm, SlicesThatStandOnNoVectorBoundary) {
+  FULCRUM_NEEDS_CUDA();
+  const int64_t rows = 1200, c = 16;
+  const Tensor x = random({rows * c + 1}, 1), dy = random({rows * c + 1}, 2);
+  const auto part = [&](const Tensor& t) { return t.slice(1, t.size(0)).reshape({rows, c}); };
+  expect_same_on_both(tolerance(), [&]<class K>(Device device) {
+    Tensor all = zeros({rows * c + 1}, {GetParam(), device}), dall = zeros({rows * c + 1}, {GetParam(), device});
+    Tensor y = part(all), dx = part(dall), mean = empty({c}, {master(), device}), rstd = empty_like(mean), none;
+    K::batch_norm_train(y, mean, rstd, none, none, part(x.to(device)), {}, {}, {}, {});
+    K::batch_norm_gradient(dx, none, none, none, part(dy.to(device)), part(x.to(device)), {}, mean, rstd, {}, {});
+    return Tensors{all, dall};
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Dtypes, CudaNorm, ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
+                         [](const auto& dtype) { return name_of(dtype.param); });
+
+/// What batch_norm_train makes of x: y, mean, rstd, running_mean, running_var.
+template <class K>
+Tensors trained(const Tensor& x) {
+  const DType master = x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const TensorOptions statistics{master, x.device()};
+  Tensor y = empty_like(x), mean = empty({x.size(-1)}, statistics), rstd = empty_like(mean);
+  Tensor running_mean = zeros(mean.shape(), statistics), running_var = zeros(mean.shape(), statistics);
+  K::batch_norm_train(y, mean, rstd, running_mean, running_var, x, {}, {}, {}, {});
+  return {y, mean, rstd, running_mean, running_var};
+}
+
+TEST(CudaBatchNorm, SurvivesAMeanFarFromZeroAndAnOutlierInFront) {
+  FULCRUM_NEEDS_CUDA();
+  const Device gpu("cuda");
+  cuda::use_device(gpu.index);
+  for (const double outlier : {0.0, 20.0}) {
+    Tensor x = random_tensor({3001, 5}, 1, 4095, 4097, DType::kF32);
+    Tensor first = x.slice(0, 1);
+    Cpu::fill(first, 4096 + outlier);
+    const Tensors expected = trained<Cpu>(x.to(DType::kF64)), got = trained<Cuda>(x.to(gpu));
+    EXPECT_TRUE(all_close(got[0], expected[0], {2e-5}));
+    EXPECT_TRUE(all_close(got[2], expected[2], {2e-5}));
+  }
+}
+
+TEST(CudaBatchNorm, KeepsTheRunningStatisticsWhereTheBatchIsNotFinite) {
+  FULCRUM_NEEDS_CUDA();
+  Tensor x = random_tensor({50, 8}, 1, -1, 1, DType::kF32);
+  Tensor row = x.slice(20, 21);
+  Cpu::fill(row, std::numeric_limits<double>::quiet_NaN());
+  expect_same_on_both({}, [&]<class K>(Device device) { return trained<K>(x.to(device)); });
+}
+
+TEST(CudaBatchNorm, ReplaysGiveTheBitsOfTheFirstTime) {
+  FULCRUM_NEEDS_CUDA();
+  const Device gpu("cuda");
+  cuda::use_device(gpu.index);
+  const Tensor x = random_tensor({2100, 16}, 1, -1, 1, DType::kBf16).to(gpu);
+  const Tensors first = trained<Cuda>(x);
+  Tensors replayed = {empty_like(first[0]), empty_like(first[1]), empty_like(first[2])};
+  cuda::Graph graph([&] {
+    Tensor none;
+    Cuda::batch_norm_train(replayed[0], replayed[1], replayed[2], none, none, x, {}, {}, {}, {});
+  });
+  for (int i = 0; i < 2; i++) {
+    Cuda::fill(replayed[0], 0);
+    graph.replay();
+    for (size_t k = 0; k < 3; k++) EXPECT_TRUE(same_bits(replayed[k], first[k])) << i << " " << k;
+  }
+}
+
+}  // namespace
+}  // namespace fulcrum::testing
