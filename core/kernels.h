@@ -89,7 +89,7 @@ enum UpdateControl : int { kStep = 0, kClip = 1, kNorm = 2, kBad = 3, kControlSi
 
 /// Which parts of an arena an update touches, and with which hyper-parameters.
 struct Segments {
-  Tensor offset, size;  // i64 [S], elements
+  Tensor offset, size;  // i64 [S], elements, the offsets ascending
   Tensor group;         // i32 [S]
   Tensor hyper;         // f64 [G, 2]: learning rate, weight decay
 };

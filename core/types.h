@@ -73,6 +73,13 @@ decltype(auto) visit_floating(DType dtype, const char* op, F&& f) {
   }
 }
 
+/// The same for what is f32 or f64: masters, gradients of masters, losses, weights of samples.
+template <class F>
+decltype(auto) visit_master(DType dtype, F&& f) {
+  if (dtype == DType::kF64) return f.template operator()<double>();
+  return f.template operator()<float>();
+}
+
 /// Calls f.operator()<T>() with the C++ type of any dtype.
 template <class F>
 decltype(auto) visit_any(DType dtype, F&& f) {

@@ -1,5 +1,6 @@
 #include <fulcrum/optim/optimizer.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include <fulcrum/core/autograd.h>
@@ -22,14 +23,20 @@ void check_positive(const char* what, double value, bool zero_allowed) {
 }
 
 Segments make_segments(const std::vector<ParamGroup>& groups, const Arena& arena, Device device) {
+  struct Part {
+    int64_t offset, size;
+    size_t group;
+  };
+  std::vector<Part> parts;
+  for (size_t g = 0; g < groups.size(); g++)
+    for (const Tensor& p : groups[g].parameters) parts.push_back({arena.offsets[parts.size()], p.numel(), g});
+  std::ranges::sort(parts, {}, &Part::offset);  // groups take their parameters from anywhere in the arena
   std::vector<int64_t> offset, size;
   std::vector<double> group;
-  for (size_t g = 0; g < groups.size(); g++) {
-    for (const Tensor& p : groups[g].parameters) {
-      offset.push_back(arena.offsets[offset.size()]);
-      size.push_back(p.numel());
-      group.push_back(static_cast<double>(g));
-    }
+  for (const Part& p : parts) {
+    offset.push_back(p.offset);
+    size.push_back(p.size);
+    group.push_back(static_cast<double>(p.group));
   }
   const Shape shape{static_cast<int64_t>(offset.size())};
   Segments s;

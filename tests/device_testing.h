@@ -13,6 +13,8 @@
 // Runs on a GPU where there is one, and on the emulator of tests/simt everywhere.
 #pragma once
 
+#include <optional>
+
 #include "testing.h"
 
 #include <fulcrum/core/cuda/runtime.h>
@@ -37,6 +39,22 @@ void expect_same_on_both(Tolerance tolerance, F&& f) {
     EXPECT_EQ(got[i].device(), gpu);
     EXPECT_EQ(got[i].dtype(), expected[i].dtype());
     EXPECT_TRUE(all_close(got[i], expected[i], tolerance));
+  }
+}
+
+/// before(i) and then a step, `times` times: on a device the first step runs eagerly and all others are
+/// replays of one captured graph, so that a step which took a number from the host repeats it.
+template <class K, class Before, class Step>
+void run_steps(int times, Before before, Step step) {
+  std::optional<cuda::Graph> graph;
+  for (int i = 0; i < times; i++) {
+    before(i);
+    if constexpr (std::is_same_v<K, Cuda>) {
+      if (i == 1) graph.emplace(step);
+      graph ? graph->replay() : step();
+    } else {
+      step();
+    }
   }
 }
 

@@ -2,22 +2,16 @@
 // Formulas and edges: docs/method.md.
 #include <algorithm>
 #include <cmath>
-#include <utility>
 
 #include <fulcrum/core/cpu/risk_sums.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kl_ball_rules.h>
 
 namespace fulcrum {
 
 namespace {
 
-// K(t) = log mean exp(t·l) with its first two derivatives: mean and variance of l under the
-// weights.
-struct Cumulant {
-  double value, mean, variance;
-};
-
-// d ≤ 0 are the losses, less the extreme one and signed, so that every exponent is at most 0.
+// Of n numbers d, at t.
 Cumulant cumulant(const double* d, int64_t n, double t) {
   double total = 0, first = 0;
   for (int64_t i = 0; i < n; i++) {
@@ -29,36 +23,6 @@ Cumulant cumulant(const double* d, int64_t n, double t) {
   double second = 0;
   for (int64_t i = 0; i < n; i++) second += std::exp(t * d[i]) * (d[i] - mean) * (d[i] - mean);
   return {std::log(total / static_cast<double>(n)), mean, second / total};
-}
-
-// How far the weights at t are beyond the target (a growing function of t), and its derivative.
-struct Excess {
-  double value, slope;
-};
-
-Excess excess(const double* d, int64_t n, double t, const KlBallOptions& o) {
-  const Cumulant one = cumulant(d, n, t);
-  if (!o.by_fraction) return {t * one.mean - one.value - o.target, t * one.variance};
-  // log of (Σp)²/(n Σp²) is 2K(t) − K(2t).
-  const Cumulant two = cumulant(d, n, 2 * t);
-  return {two.value - 2 * one.value + std::log(o.target), 2 * (two.mean - one.mean)};
-}
-
-// Newton's method, and bisection where it would leave the bracket.
-double solve(const double* d, int64_t n, double spread, const KlBallOptions& o) {
-  double low = 0, high = 1 / spread;
-  // A target beyond what the window can reach ends here: only the extreme losses are left.
-  const double most = 0x1p20 / spread;
-  while (high < most && excess(d, n, high, o).value < 0) low = std::exchange(high, 2 * high);
-  double t = low + (high - low) / 2;
-  for (int i = 0; i < 60 && high - low > 1e-12 * high; i++) {
-    const Excess e = excess(d, n, t, o);
-    if (std::abs(e.value) < 1e-12) break;
-    (e.value < 0 ? low : high) = t;
-    const double newton = t - e.value / e.slope;
-    t = newton > low && newton < high ? newton : low + (high - low) / 2;
-  }
-  return t;
 }
 
 }  // namespace
@@ -85,7 +49,8 @@ void Cpu::kl_ball_weights(Tensor& p, Tensor& state, Tensor& window, Tensor& stat
   const auto steps = static_cast<int64_t>(s[kBallSteps]);
   // The first windows are small: λ follows each of them.
   if (steps % o.every == 0 || s[kFilled] < static_cast<double>(capacity))
-    s[kInvLambda] = spread > 0 ? sign * solve(d, n, spread, o) : 0;
+    s[kInvLambda] =
+        spread > 0 ? sign * solve_kl_ball([&](double t) { return cumulant(d, n, t); }, spread, o) : 0;
   s[kBallSteps] = static_cast<double>(steps + 1);
   const double inv = s[kInvLambda], rest = cumulant(d, n, std::abs(inv)).value;
   s[kLogU] = extreme * inv + rest;

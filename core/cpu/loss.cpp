@@ -3,54 +3,26 @@
 #include <cmath>
 
 #include <fulcrum/core/cpu/parallel.h>
+#include <fulcrum/core/cross_entropy_row.h>
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
 
 namespace {
 
-template <class A>
-const A* optional(const Tensor& t) {
-  return t ? t.data<A>() : nullptr;
-}
-
-// One row of logits, seen as z' = scale·(z/temperature − margin_y·e_y) + adjust.
+// The row with its softmax, unless the label is out of range.
 template <class T>
-struct Row {
+CrossEntropyRow<T> row_of(const CrossEntropyRule<T>& rule, const Tensor& logits, const Tensor& labels, int64_t i) {
   using A = Accumulate<T>;
-  const T* z;
-  int64_t classes, label;
-  A scale;
-  const A *adjust, *margin, *temperature;
-  A top, log_total;
-
-  Row(const Tensor& logits, const Tensor& labels, const CrossEntropyTensors& t,
-      const CrossEntropyOptions& o, int64_t row)
-      : z(logits.data<T>() + row * logits.size(1)),
-        classes(logits.size(1)),
-        label(labels.data<int64_t>()[row]),
-        scale(static_cast<A>(o.scale)),
-        adjust(optional<A>(t.adjust)),
-        margin(optional<A>(t.margin)),
-        temperature(optional<A>(t.temperature)) {
-    if (!valid()) return;
-    top = at(0);
-    for (int64_t c = 1; c < classes; c++) top = std::max(top, at(c));
-    A total = 0;
-    for (int64_t c = 0; c < classes; c++) total += std::exp(at(c) - top);
-    log_total = std::log(total);
-  }
-
-  bool valid() const { return label >= 0 && label < classes; }
-  A at(int64_t c) const {
-    const A cooled = temperature ? A(z[c]) / temperature[c] : A(z[c]);
-    const A shifted = cooled - (margin && c == label ? margin[c] : A(0));
-    return scale * shifted + (adjust ? adjust[c] : A(0));
-  }
-  A log_probability(int64_t c) const { return (at(c) - top) - log_total; }
-  /// z' changes by so much with z.
-  A slope(int64_t c) const { return temperature ? scale / temperature[c] : scale; }
-};
+  CrossEntropyRow<T> row(rule, logits.data<T>() + i * rule.classes, labels.data<int64_t>()[i]);
+  if (!row.valid()) return row;
+  row.top = row.at(0);
+  for (int64_t c = 1; c < rule.classes; c++) row.top = std::max(row.top, row.at(c));
+  A total = 0;
+  for (int64_t c = 0; c < rule.classes; c++) total += std::exp(row.at(c) - row.top);
+  row.log_total = std::log(total);
+  return row;
+}
 
 int64_t row_grain(int64_t classes) { return std::max<int64_t>(1, cpu::kGrain / 8 / classes); }
 
@@ -61,28 +33,19 @@ void Cpu::cross_entropy(Tensor& losses, Tensor& invalid, const Tensor& logits, c
   visit_floating(logits.dtype(), "cross_entropy", [&]<class T>() {
     using A = Accumulate<T>;
     A* out = losses.data<A>();
-    const A* weight = optional<A>(t.class_weight);
-    const A smoothing = static_cast<A>(o.smoothing);
-    const PhiStep<A> phi(o.phi);
-    cpu::parallel_for(logits.size(0), row_grain(logits.size(1)), [&](int64_t begin, int64_t end) {
+    const CrossEntropyRule<T> rule(logits.size(1), t, o);
+    cpu::parallel_for(logits.size(0), row_grain(rule.classes), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
-        const Row<T> row(logits, labels, t, o, i);
+        const CrossEntropyRow<T> row = row_of(rule, logits, labels, i);
         if (!row.valid()) {
 #pragma omp atomic write
           invalid.data<int32_t>()[0] = 1;
           out[i] = 0;
           continue;
         }
-        const A w = weight ? weight[row.label] : A(1);
-        const A l = -row.log_probability(row.label);
-        A loss = (1 - smoothing) * (o.phi.on_weighted ? phi.value(w * l) : w * phi.value(l));
-        if (smoothing > 0) {
-          A spread = 0;
-          for (int64_t c = 0; c < row.classes; c++)
-            spread -= (weight ? weight[c] : A(1)) * row.log_probability(c);
-          loss += smoothing / static_cast<A>(row.classes) * spread;
-        }
-        out[i] = loss;
+        A spread = 0;
+        for (int64_t c = 0; rule.smoothing > 0 && c < rule.classes; c++) spread += row.spread(c);
+        out[i] = row.loss(spread);
       }
     });
   });
@@ -95,29 +58,20 @@ void Cpu::cross_entropy_gradient(Tensor& dlogits, const Tensor& dlosses, const T
     using A = Accumulate<T>;
     T* out = dlogits.data<T>();
     const A* g = dlosses.data<A>();
-    const A* weight = optional<A>(t.class_weight);
-    const int64_t classes = logits.size(1);
-    const PhiStep<A> phi(o.phi);
-    const A hard = static_cast<A>(1 - o.smoothing), soft = static_cast<A>(o.smoothing) / static_cast<A>(classes);
-    A weight_total = static_cast<A>(classes);
-    if (weight) weight_total = 0;
-    for (int64_t c = 0; weight && c < classes; c++) weight_total += weight[c];
+    const CrossEntropyRule<T> rule(logits.size(1), t, o);
+    const int64_t classes = rule.classes;
+    A weight_sum = 0;
+    for (int64_t c = 0; c < classes; c++) weight_sum += rule.class_weight(c);
     cpu::parallel_for(logits.size(0), row_grain(classes), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; i++) {
-        const Row<T> row(logits, labels, t, o, i);
+        const CrossEntropyRow<T> row = row_of(rule, logits, labels, i);
         T* d = out + i * classes;
         if (!row.valid()) {
           std::fill_n(d, classes, T(A(0)));
           continue;
         }
-        const A w = weight ? weight[row.label] : A(1), l = -row.log_probability(row.label);
-        const A label_weight = hard * w * phi.gradient(o.phi.on_weighted ? w * l : l);
-        for (int64_t c = 0; c < classes; c++) {
-          const A p = std::exp(row.log_probability(c));
-          A dz = label_weight * (p - (c == row.label ? A(1) : A(0)));
-          if (soft > 0) dz += soft * (weight_total * p - (weight ? weight[c] : A(1)));
-          d[c] = T(g[i] * row.slope(c) * dz);
-        }
+        const A factor = row.label_factor();
+        for (int64_t c = 0; c < classes; c++) d[c] = T(g[i] * row.gradient(c, factor, weight_sum));
       }
     });
   });

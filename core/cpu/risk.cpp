@@ -9,18 +9,6 @@ namespace fulcrum {
 
 namespace {
 
-using cpu::add_statistics;
-
-// log(exp(a) + exp(b)) with logaddexp(−∞, x) = x.
-double log_add_exp(double a, double b) {
-  const double top = std::max(a, b);
-  if (top == -std::numeric_limits<double>::infinity()) return top;
-  return top + std::log1p(std::exp(-std::abs(a - b)));
-}
-
-// log σ(x).
-double log_sigmoid(double x) { return std::min(x, 0.0) - std::log1p(std::exp(-std::abs(x))); }
-
 // Equation numbers of docs/method.md. A is f32, or f64 for f64 losses.
 template <class A>
 void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, const KlOptions& o) {
@@ -34,22 +22,19 @@ void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, cons
   A extreme = l[0];  // of all l·inv the largest belongs to it, so no exponent is above 0
   for (int64_t i = 1; i < batch; i++) extreme = inv > 0 ? std::max(extreme, l[i]) : std::min(extreme, l[i]);
   double total = 0;
+  bool finite = true;
   for (int64_t i = 0; i < batch; i++) {
+    finite = finite && std::isfinite(l[i]);
     w[i] = std::exp((l[i] - extreme) * static_cast<A>(inv));
     total += static_cast<double>(w[i]);
   }
   const double shift = static_cast<double>(extreme) * inv;
   const double log_m = shift + std::log(total) - std::log(size);
-  if (!std::isfinite(log_m)) {  // a loss is not finite: no update will follow, and u stays good
+  if (!finite || !std::isfinite(log_m)) {  // no update will follow, and u stays good
     Cpu::fill(p, 0);
     return;
   }
-  const bool fresh = log_u == -std::numeric_limits<double>::infinity();
-  const double scaled = std::log(o.alpha) + log_m;
-  // SCENT is a moving average, too, whose step depends on u.
-  const double log_gamma = o.scent ? log_sigmoid(o.log_step + log_u) : std::log(o.gamma);
-  const double log_rest = o.scent ? log_sigmoid(-o.log_step - log_u) : std::log1p(-o.gamma);
-  log_u = fresh && !o.start_from_zero ? scaled : log_add_exp(log_rest + log_u, log_gamma + scaled);
+  log_u = KlAverage(o)(log_u, log_m);
   const A factor = static_cast<A>(std::exp(shift - log_u) / size);
   const A extra = static_cast<A>(o.additive / size);
   double sum = 0, squares = 0;
@@ -58,7 +43,7 @@ void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, cons
     sum += static_cast<double>(w[i]);
     squares += static_cast<double>(w[i]) * static_cast<double>(w[i]);
   }
-  add_statistics(statistics, log_m, sum, squares, batch);
+  add_statistics(statistics.data<double>(), log_m, sum, squares, batch);
 }
 
 }  // namespace
@@ -78,7 +63,7 @@ void Cpu::mean_weights(Tensor& p, Tensor& statistics, const Tensor& losses,
     if (total == 0) total = std::numeric_limits<double>::infinity();
   }
   fill(p, 1 / total);
-  add_statistics(statistics, 0, size / total, size / (total * total), losses.numel());
+  add_statistics(statistics.data<double>(), 0, size / total, size / (total * total), losses.numel());
 }
 
 void Cpu::kl_weights(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses,

@@ -8,18 +8,9 @@
 #include <cmath>
 
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/risk_rules.h>
 
 namespace fulcrum::cpu {
-
-/// One step more. log_mean is log mean exp(l/λ) where a risk has a λ.
-inline void add_statistics(Tensor& statistics, double log_mean, double sum, double squares,
-                           int64_t batch) {
-  double* s = statistics.data<double>();
-  s[kSumLogMean] += log_mean;
-  s[kSumWeight] += sum;
-  s[kSumEffective] += squares > 0 ? sum * sum / (static_cast<double>(batch) * squares) : 0;
-  s[kSteps] += 1;
-}
 
 /// A copy, or the losses themselves where they are f64.
 inline Tensor as_f64(const Tensor& losses) {
@@ -49,7 +40,7 @@ void write_weights(Tensor& p, Tensor& statistics, F&& weight, double log_mean = 
       squares += w * w;
     }
   });
-  add_statistics(statistics, log_mean, sum, squares, p.numel());
+  add_statistics(statistics.data<double>(), log_mean, sum, squares, p.numel());
 }
 
 }  // namespace fulcrum::cpu

@@ -28,19 +28,13 @@ void for_segments(const Segments& s, F&& f) {
   }
 }
 
-template <class F>
-void visit_master(const Tensor& t, F&& f) {
-  if (t.dtype() == DType::kF64) return f.template operator()<double>();
-  f.template operator()<float>();
-}
-
 }  // namespace
 
 void Cpu::begin_update(Tensor& control, const Tensor& grad, const Segments& s, double max_norm) {
   double squares = 0;
   const int64_t* offset = s.offset.data<int64_t>();
   const int64_t* size = s.size.data<int64_t>();
-  visit_master(grad, [&]<class T>() {
+  visit_master(grad.dtype(), [&]<class T>() {
     const T* g = grad.data<T>();
     for (int64_t i = 0; i < s.offset.numel(); i++) {
       // A sum per segment in a fixed order: the norm does not depend on the number of threads.
@@ -51,15 +45,11 @@ void Cpu::begin_update(Tensor& control, const Tensor& grad, const Segments& s, d
       squares += sum;
     }
   });
-  double* c = control.data<double>();
-  c[kNorm] = std::sqrt(squares);
-  c[kClip] = max_norm > 0 ? std::min(1.0, max_norm / (c[kNorm] + 1e-6)) : 1.0;
-  if (!std::isfinite(squares)) c[kBad] = 1;
-  if (c[kBad] == 0) c[kStep] += 1;
+  begin_step(control.data<double>(), squares, max_norm);
 }
 
 void Cpu::check_finite(Tensor& control, const Tensor& losses) {
-  visit_master(losses, [&]<class T>() {
+  visit_master(losses.dtype(), [&]<class T>() {
     const T* l = losses.data<T>();
     for (int64_t i = 0; i < losses.numel(); i++)
       if (!std::isfinite(l[i])) control.data<double>()[kBad] = 1;
@@ -70,7 +60,7 @@ void Cpu::sgd_update(Tensor& param, Tensor& momentum, Tensor& twin, const Tensor
                      const Tensor& control, const Segments& s, const SgdRule& rule) {
   const double* c = control.data<double>();
   if (c[kBad] != 0) return;
-  visit_master(param, [&]<class T>() {
+  visit_master(param.dtype(), [&]<class T>() {
     T* p = param.data<T>();
     T* m = momentum ? momentum.data<T>() : nullptr;
     bf16* t = twin ? twin.data<bf16>() : nullptr;
@@ -91,12 +81,13 @@ void Cpu::adam_update(Tensor& param, Tensor& first, Tensor& second, Tensor& twin
                       const Tensor& control, const Segments& s, const AdamRule& rule) {
   const double* c = control.data<double>();
   if (c[kBad] != 0) return;
-  visit_master(param, [&]<class T>() {
+  const AdamCorrections corrections = adam_corrections(rule, c[kStep]);
+  visit_master(param.dtype(), [&]<class T>() {
     T *p = param.data<T>(), *m = first.data<T>(), *v = second.data<T>();
     bf16* t = twin ? twin.data<bf16>() : nullptr;
     const T* g = grad.data<T>();
     for_segments(s, [&](int64_t begin, int64_t end, double lr, double weight_decay) {
-      const AdamStep<T> step(rule, lr, weight_decay, c[kClip], c[kStep]);
+      const AdamStep<T> step(rule, lr, weight_decay, c[kClip], corrections);
       for (int64_t i = begin; i < end; i++) step(p[i], m[i], v[i], g[i]);
       for (int64_t i = begin; t && i < end; i++) t[i] = bf16(static_cast<float>(p[i]));
     });
@@ -105,7 +96,7 @@ void Cpu::adam_update(Tensor& param, Tensor& first, Tensor& second, Tensor& twin
 
 void Cpu::lerp(Tensor& y, const Tensor& x, double weight, const Tensor& control) {
   if (control && control.data<double>()[kBad] != 0) return;
-  visit_master(y, [&]<class T>() {
+  visit_master(y.dtype(), [&]<class T>() {
     T* to = y.data<T>();
     const T* from = x.data<T>();
     const T w = static_cast<T>(weight);

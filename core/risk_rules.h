@@ -1,0 +1,55 @@
+// The scalar part of the risks, shared by the CPU and CUDA kernels. Formulas: docs/method.md.
+#pragma once
+
+#include <cmath>
+#include <limits>
+
+#include <fulcrum/core/kernels.h>
+
+namespace fulcrum {
+
+/// One step more. log_mean is log mean exp(l/λ) where a risk has a λ.
+FULCRUM_HD inline void add_statistics(double* statistics, double log_mean, double sum, double squares,
+                                      int64_t batch) {
+  statistics[kSumLogMean] += log_mean;
+  statistics[kSumWeight] += sum;
+  statistics[kSumEffective] += squares > 0 ? sum * sum / (static_cast<double>(batch) * squares) : 0;
+  statistics[kSteps] += 1;
+}
+
+/// log(exp(a) + exp(b)) with logaddexp(−∞, x) = x.
+FULCRUM_HD inline double log_add_exp(double a, double b) {
+  const double top = a > b ? a : b;
+  if (top == -std::numeric_limits<double>::infinity()) return top;
+  return top + std::log1p(std::exp(-std::abs(a - b)));
+}
+
+/// log σ(x).
+FULCRUM_HD inline double log_sigmoid(double x) {
+  return (x < 0 ? x : 0) - std::log1p(std::exp(-std::abs(x)));
+}
+
+/// The moving average u of mean exp(l/λ), in logarithms.
+struct KlAverage {
+  double log_alpha, log_gamma, log_rest, log_step;
+  bool start_from_zero, scent;
+
+  explicit KlAverage(const KlOptions& o)
+      : log_alpha(std::log(o.alpha)),
+        log_gamma(std::log(o.gamma)),
+        log_rest(std::log1p(-o.gamma)),
+        log_step(o.log_step),
+        start_from_zero(o.start_from_zero),
+        scent(o.scent) {}
+
+  /// log u after a batch with log mean exp(l/λ) = log_m.
+  FULCRUM_HD double operator()(double log_u, double log_m) const {
+    const double scaled = log_alpha + log_m;
+    if (log_u == -std::numeric_limits<double>::infinity() && !start_from_zero) return scaled;
+    // SCENT is a moving average, too, whose step depends on u.
+    const double rest = scent ? log_sigmoid(-log_step - log_u) : log_rest;
+    return log_add_exp(rest + log_u, (scent ? log_sigmoid(log_step + log_u) : log_gamma) + scaled);
+  }
+};
+
+}  // namespace fulcrum
