@@ -5,7 +5,7 @@
 //   put_pack(y, at, out);
 #pragma once
 
-#include <type_traits>
+#include <cstring>
 
 #include <fulcrum/core/cuda/device.cuh>
 
@@ -17,8 +17,17 @@ __device__ Pack<T, N> pack_at(const T* x, int64_t at) {
   return *reinterpret_cast<const Pack<T, N>*>(x + at);
 }
 
+/// By the toolkit's own function: the compiler splits the plain store of 16 bytes into its elements.
 template <int N, class T>
 __device__ void put_pack(T* y, int64_t at, const Pack<T, N>& pack) {
+#ifdef __CUDACC__
+  if constexpr (sizeof(pack) % sizeof(uint4) == 0) {
+    uint4 words[sizeof(pack) / sizeof(uint4)];
+    std::memcpy(words, &pack, sizeof(pack));
+    for (size_t i = 0; i < sizeof(pack) / sizeof(uint4); i++) __stwb(reinterpret_cast<uint4*>(y + at) + i, words[i]);
+    return;
+  }
+#endif
   *reinterpret_cast<Pack<T, N>*>(y + at) = pack;
 }
 
