@@ -176,6 +176,7 @@ TEST_P(CudaUpdate, TheNormIsTheSameInEveryRun) {
   Cuda::begin_update(once, grad, s, 1);
   Cuda::begin_update(again, grad, s, 1);
   EXPECT_TRUE(same_bits(once, again));
+  EXPECT_EQ(once.to_vector()[kStep], 1);
 }
 
 TEST_P(CudaUpdate, Lerp) {
