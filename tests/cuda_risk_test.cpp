@@ -11,7 +11,8 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-const int64_t kBatches[] = {1, 2, 3, 31, 32, 33, 128, 1000, 1024, 1025, 5000};
+const int64_t kBatches[] = {1, 2, 31, 33, 1025, 5000};
+const int64_t kFewBatches[] = {1, 2, 33, 1025};  // where a batch is read many times
 
 class CudaRisk : public ::testing::TestWithParam<DType> {
  protected:
@@ -39,7 +40,8 @@ class CudaRisk : public ::testing::TestWithParam<DType> {
   /// weights and all state.
   template <class Weigh>
   void expect_same(int64_t batch, int kind, Tensors state, Weigh weigh) {
-    for (const double bad : {kInfinity, -kInfinity, kNan}) {
+    for (const double bad : {kNan, kInfinity, -kInfinity}) {
+      if ((batch != 2 || kind != kPlain) && !std::isnan(bad)) continue;  // the emulator is slow
       SCOPED_TRACE(concat_text("batch ", batch, " kind ", kind, " bad ", bad));
       expect_same_on_both(close, [&]<class K>(Device device) {
         Tensors result{empty({batch}, {dtype, device}), zeros({kRiskStatisticsSize}, {DType::kF64, device})};
@@ -69,7 +71,7 @@ TEST_P(CudaRisk, KlOverSizesAndKinds) {
   FULCRUM_NEEDS_CUDA();
   for (int64_t batch : kBatches)
     for (int kind = 0; kind < kKinds; kind++) {
-      if (batch > 200 && kind > kTied) continue;
+      if (batch > 33 && kind != kTied) continue;
       for (double lambda : {5.0, -2.0})
         expect_same(batch, kind, {kl_state(lambda)}, [&]<class K>(Tensors& r, const Tensor& l) {
           K::kl_weights(r[0], r[2], r[1], l, {});
@@ -145,10 +147,11 @@ TEST_P(CudaRisk, Mean) {
 
 TEST_P(CudaRisk, Cvar) {
   FULCRUM_NEEDS_CUDA();
-  for (int64_t batch : kBatches)
+  for (int64_t batch : kFewBatches)
     for (int kind = 0; kind < kKinds; kind++)
       for (double level : {1e-4, 0.1, 0.5, 0.77, 1.0}) {
-        if (batch > 200 && kind != kTied && level != 0.1) continue;
+        if (batch > 1 && kind != kTied && level != 0.1) continue;
+        if (batch > 33 && (kind != kTied || level != 0.1)) continue;
         expect_same(batch, kind, {}, [&]<class K>(Tensors& r, const Tensor& l) {
           K::cvar_weights(r[0], r[1], l, level);
         });
@@ -168,10 +171,10 @@ TEST_P(CudaRisk, CvarOfZerosOfBothSigns) {
 
 TEST_P(CudaRisk, Chi2) {
   FULCRUM_NEEDS_CUDA();
-  for (int64_t batch : kBatches)
+  for (int64_t batch : kFewBatches)
     for (int kind = 0; kind < kKinds; kind++)
       for (double rho : {1e-3, 0.5, 3.0, 100.0}) {
-        if (batch > 200 && (kind != kTied || rho != 0.5)) continue;
+        if (batch > 33 || (batch > 2 && rho != 0.5 && kind != kPlain)) continue;
         expect_same(batch, kind, {}, [&]<class K>(Tensors& r, const Tensor& l) {
           K::chi2_weights(r[0], r[1], l, rho);
         });
@@ -189,9 +192,9 @@ TEST_P(CudaRisk, Rgd) {
 
 TEST_P(CudaRisk, Groups) {
   FULCRUM_NEEDS_CUDA();
-  for (const auto& [batch, number] : {std::pair<int64_t, int64_t>{1, 1}, {1, 10}, {33, 5}, {128, 100}, {700, 40}, {64, 1100}}) {
+  for (const auto& [batch, number] : {std::pair<int64_t, int64_t>{1, 1}, {1, 10}, {33, 5}, {300, 40}, {64, 1100}}) {
     const Tensor q = full({number}, -std::log(static_cast<double>(number)), {DType::kF64, {}});
-    for (int kind : {kPlain, kEqual, kFar})
+    for (int kind : {kPlain, kFar})
       expect_same(batch, kind, {q, groups(batch, number)}, [&]<class K>(Tensors& r, const Tensor& l) {
         K::group_weights(r[0], r[2], r[1], l, r[3], 0.2);
       });
@@ -221,11 +224,11 @@ TEST_P(CudaRisk, AGroupOutOfRangeStopsTheTraining) {
 TEST_P(CudaRisk, KlBall) {
   FULCRUM_NEEDS_CUDA();
   close.relative = dtype == DType::kF64 ? 1e-8 : 2e-6;  // where Newton's method ends
-  for (const auto& [batch, window] : {std::pair<int64_t, int64_t>{1, 1}, {1, 3}, {5, 5}, {33, 100}, {64, 200}, {700, 1500}})
+  for (const auto& [batch, window] : {std::pair<int64_t, int64_t>{1, 1}, {1, 3}, {5, 5}, {33, 80}, {400, 600}})
     for (bool positive : {true, false})
       for (bool by_fraction : {true, false})
         for (int kind : {kPlain, kEqual, kTied, kFar}) {
-          if (batch > 100 && kind != kPlain) continue;
+          if ((batch > 5 && kind != kPlain) || (batch > 33 && by_fraction)) continue;
           const KlBallOptions o{positive, by_fraction, by_fraction ? 0.5 : 0.4, 2};
           Tensor state = zeros({kKlBallStateSize}, {DType::kF64, {}});
           state.data<double>()[kLogU] = -kInfinity;

@@ -76,8 +76,9 @@ __global__ void __launch_bounds__(kBallThreads) ball_kernel(T* p, double* state,
 void Cuda::kl_ball_weights(Tensor& p, Tensor& state, Tensor& window, Tensor& statistics, const Tensor& losses,
                            const KlBallOptions& o) {
   const int64_t batch = losses.numel();
+  const Grid grid{1, std::min(one_block(window.numel()).threads, kBallThreads)};
   visit_master(p.dtype(), [&]<class T>() {
-    launch(ball_kernel<T>, Grid{1, kBallThreads}, p.data<T>(), state.data<double>(), window.data<double>(),
+    launch(ball_kernel<T>, grid, p.data<T>(), state.data<double>(), window.data<double>(),
            window.numel(), statistics.data<double>(), losses.data<T>(), batch, o);
   });
 }

@@ -180,8 +180,9 @@ void Cuda::group_weights(Tensor& p, Tensor& log_q, Tensor& statistics, const Ten
                          double eta) {
   const int64_t batch = losses.numel(), number = log_q.numel();
   Tensor count = empty({number}, {DType::kF64, losses.device()});
+  const Grid grid = one_block(std::max(batch, number * kWarp));
   visit_master(p.dtype(), [&]<class T>() {
-    launch(group_kernel<T>, Grid{1, kRiskThreads}, p.data<T>(), log_q.data<double>(), count.data<double>(), number,
+    launch(group_kernel<T>, grid, p.data<T>(), log_q.data<double>(), count.data<double>(), number,
            statistics.data<double>(), losses.data<T>(), groups.data<int64_t>(), batch, eta);
   });
 }
