@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <unordered_map>
 
 #include <cuda_runtime_api.h>
@@ -122,11 +123,12 @@ class ConvGraph : public fe::graph::Graph {
     return "";
   }
 
-  /// Indices of the plans that may be used, best first.
+  /// Indices of the plans that may be used, best first; where both heuristics name a plan, once.
   std::vector<int64_t> usable() {
     std::vector<int64_t> indices;
+    std::set<std::string> names;
     for (int64_t i = 0; i < get_execution_plan_count(); i++)
-      if (plans.check_support_at_index(i).is_good()) indices.push_back(i);
+      if (plans.check_support_at_index(i).is_good() && names.insert(name(i)).second) indices.push_back(i);
     return indices;
   }
 
