@@ -59,12 +59,12 @@ TEST(PlanStore, ServesThePublicFunctions) {
 
 class PlanCache : public ::testing::Test {
  protected:
-  PlanCache() { ::setenv("XDG_CACHE_HOME", folder_.path("cache").c_str(), 1); }
+  PlanCache() { ::setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1); }
   ~PlanCache() override { ::unsetenv("XDG_CACHE_HOME"); }
 
   std::filesystem::path only_file() const {
     std::vector<std::filesystem::path> files;
-    for (const auto& entry : std::filesystem::directory_iterator(folder_.path("cache/fulcrum")))
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "cache/fulcrum"))
       files.push_back(entry.path());
     EXPECT_EQ(files.size(), 1u);
     return files.at(0);
@@ -95,8 +95,8 @@ TEST_F(PlanCache, IgnoresAFileThatIsNoSuchText) {
 }
 
 TEST_F(PlanCache, DoesWithoutAFolderThatCannotBe) {
-  std::ofstream(folder_.path("file")) << "not a folder";
-  ::setenv("XDG_CACHE_HOME", folder_.path("file").c_str(), 1);
+  std::ofstream(folder_ / "file") << "not a folder";
+  ::setenv("XDG_CACHE_HOME", (folder_ / "file").c_str(), 1);
   cuda::cache_plan(kKey, "eng3");
   EXPECT_EQ(cuda::find_cached_plan(kKey), std::nullopt);
 }
