@@ -89,9 +89,6 @@ void ConvPlan::run(const ConvPointers& pointers) const {
   simt::enqueue([problem = built_->problem, pointers] { convolve(problem, pointers); });
 }
 
-const char* name_of(ConvPass) { return "conv2d"; }
-std::string describe(const ConvProblem&) { return "a convolution"; }
-
 // ---- matrix products ------------------------------------------------------------------------------------
 
 struct GemmPlan::Chosen {
