@@ -36,6 +36,7 @@ get_filename_component(toolkit ${CMAKE_CUDA_COMPILER} REALPATH)
 get_filename_component(toolkit ${toolkit}/../.. ABSOLUTE)
 if(toolkit IN_LIST FULCRUM_CUDA_WHEELS)
   set(CUDAToolkit_ROOT ${toolkit})
+  list(APPEND CMAKE_PREFIX_PATH ${FULCRUM_CUDA_WHEELS})  # before the system's cuDNN
   foreach(library cudart cublasLt)
     file(GLOB files ${toolkit}/lib/lib${library}.so.*)
     list(GET files 0 file)

@@ -8,7 +8,8 @@
 #   --debug       with AddressSanitizer and UBSan, in build/debug
 #
 # On Debian and Ubuntu missing packages come from apt, as root or through sudo. Elsewhere the script
-# says what to install, and goes on as soon as that is there. It may be run as often as you like.
+# says what to install, and goes on as soon as that is there. It may be run as often as you like. Where
+# there is an nvcc, the headers of cudnn-frontend come from PyPI into build/third-party.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -112,6 +113,40 @@ dependencies() {
   say "these are optional: going on without them"
 }
 
+# For the CUDA back-end: headers that no distribution has, from PyPI, where there is an nvcc to use them.
+frontend=build/third-party/cudnn-frontend
+frontend_pin="nvidia-cudnn-frontend==1.32.0 --hash=sha256:c6006556017a4d1c914c52a556c71b1267f2d6a0500f742e7b4edef539878df0"
+
+has_nvcc() {
+  [ -n "${CUDACXX:-}" ] || command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ] ||
+    [ -x "${CUDAToolkit_ROOT:-}/bin/nvcc" ] ||
+    python3 -c 'import glob, nvidia, sys
+sys.exit(not any(glob.glob(p + "/*/bin/nvcc") for p in nvidia.__path__))' 2>/dev/null
+}
+
+cudnn_frontend() {
+  has_nvcc || return 0
+  [ -n "${CUDNN_FRONTEND_ROOT:-}" ] || [ -e $frontend/include/cudnn_frontend.h ] ||
+    has_header cudnn_frontend_version.h || fetch_frontend ||
+    say "no headers of cudnn-frontend, which a build with FULCRUM_CUDA=ON needs: CUDNN_FRONTEND_ROOT may name them"
+}
+
+# The wheel is for one Python; its headers are for all.
+fetch_frontend() {
+  local folder status=0
+  say "fetching ${frontend_pin%% *} from PyPI"
+  folder=$(mktemp -d)
+  {
+    echo "$frontend_pin" >"$folder/requirements.txt" &&
+      python3 -m pip download -q --no-deps --only-binary=:all: --python-version 3.11 --implementation cp \
+        --abi cp311 --platform manylinux_2_28_x86_64 --require-hashes -r "$folder/requirements.txt" -d "$folder" &&
+      python3 -m zipfile -e "$folder"/*.whl "$folder/unpacked" &&
+      mkdir -p $frontend && cp -r "$folder/unpacked/include" $frontend/unpacked && mv $frontend/unpacked $frontend/include
+  } >&2 || status=$?
+  rm -rf "$folder"
+  return $status
+}
+
 # core/cpu/onednn.cpp speaks version 2 of oneDNN's interface.
 onednn_major() {
   local cxx
@@ -169,5 +204,5 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ $deps = 0 ] || dependencies
+[ $deps = 0 ] || { dependencies; cudnn_frontend; }
 [ $make = 0 ] || build "$@"

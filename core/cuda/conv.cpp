@@ -1,13 +1,14 @@
 // Convolution on CUDA: what cuDNN's plans ask of their arguments.
 //
 // Memory starts on a 16-byte boundary, which a slice may not; a weight gradient in bf16 comes out in
-// bf16; and where cuDNN has no plan for the channels as they are, they are padded with zeros, in
-// scratch memory, to what tensor cores take.
+// bf16; a bias is added in a pass of its own where no plan adds it; and where cuDNN has no plan for the
+// channels as they are, they are padded with zeros, in scratch memory, to what tensor cores take.
 #include <algorithm>
 
 #include <fulcrum/core/cuda/cudnn.h>
 #include <fulcrum/core/cuda/scratch.h>
 #include <fulcrum/core/cuda_options.h>
+#include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
@@ -22,8 +23,12 @@ using cuda::prepared;
 
 struct Arguments {
   Tensor x, w, y;
-  Tensor bias = {};
+  Tensor bias = {};  // where a plan adds it
 };
+
+ConvProblem problem_of(ConvPass pass, DType dtype, bool bias, const Conv2dGeometry& g) {
+  return {pass, dtype, bias, dtype == DType::kF32 && tf32(), g};
+}
 
 // ---- channels that cuDNN has a plan for -----------------------------------------------------------
 
@@ -39,7 +44,6 @@ Conv2dGeometry padded(Conv2dGeometry g, DType dtype) {
 // The arguments as arrays of which padding makes some sizes larger.
 Shape sizes_of_x(const Conv2dGeometry& g) { return {g.n * g.h * g.w, g.groups, g.c / g.groups}; }
 Shape sizes_of_y(const Conv2dGeometry& g) { return {g.n * g.out_h * g.out_w, g.groups, g.out_c / g.groups}; }
-Shape sizes_of_bias(const Conv2dGeometry& g) { return {g.groups, g.out_c / g.groups}; }
 Shape sizes_of_w(const Conv2dGeometry& g) {
   return {g.groups, g.out_c / g.groups, g.kernel_h * g.kernel_w, g.c / g.groups};
 }
@@ -89,7 +93,6 @@ void run_padded(const ConvPlan& plan, const ConvProblem& wide, Arguments& a, con
   b.x = pass == ConvPass::kDataGradient ? result(a.x, sizes_of_x) : argument(a.x, sizes_of_x);
   b.w = pass == ConvPass::kWeightGradient ? result(a.w, sizes_of_w) : argument(a.w, sizes_of_w);
   b.y = pass == ConvPass::kForward ? result(a.y, sizes_of_y) : argument(a.y, sizes_of_y);
-  if (a.bias) b.bias = argument(a.bias, sizes_of_bias);
   run(plan, b);
   switch (pass) {
     case ConvPass::kForward: return copy_corner(a.y, sizes_of_y(g), b.y, sizes_of_y(p));
@@ -101,7 +104,7 @@ void run_padded(const ConvPlan& plan, const ConvProblem& wide, Arguments& a, con
 /// All arguments in one dtype, on 16-byte boundaries.
 void convolve(ConvPass pass, Arguments a, const Conv2dGeometry& g) {
   const DType dtype = a.x.dtype();
-  ConvProblem problem{pass, dtype, a.bias.defined(), dtype == DType::kF32 && tf32(), g};
+  ConvProblem problem = problem_of(pass, dtype, a.bias.defined(), g);
   const ConvPlan& plan = cuda::conv_plan(problem);
   if (plan.exists()) return run(plan, a);
   const std::string what = describe(problem);
@@ -116,9 +119,12 @@ void convolve(ConvPass pass, Arguments a, const Conv2dGeometry& g) {
 
 void Cuda::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g) {
   const DType dtype = x.dtype();
+  const bool fused = bias && cuda::conv_plan(problem_of(ConvPass::kForward, dtype, true, g)).exists();
   compute_into(y, dtype, [&](Tensor& out) {
-    convolve(ConvPass::kForward,
-             {prepared(x, dtype), prepared(w, dtype), out, prepared(bias, cuda::sum_dtype(dtype))}, g);
+    Arguments a{prepared(x, dtype), prepared(w, dtype), out};
+    if (fused) a.bias = prepared(bias, cuda::sum_dtype(dtype));
+    convolve(ConvPass::kForward, a, g);
+    if (bias && !fused) binary<Add>(out, out, prepared(bias, dtype));
   });
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <unordered_map>
 
 #include <cuda_runtime_api.h>
@@ -122,11 +123,12 @@ class ConvGraph : public fe::graph::Graph {
     return "";
   }
 
-  /// Indices of the plans that may be used, best first.
+  /// Indices of the plans that may be used, best first; where both heuristics name a plan, once.
   std::vector<int64_t> usable() {
     std::vector<int64_t> indices;
+    std::set<std::string> names;
     for (int64_t i = 0; i < get_execution_plan_count(); i++)
-      if (plans.check_support_at_index(i).is_good()) indices.push_back(i);
+      if (plans.check_support_at_index(i).is_good() && names.insert(name(i)).second) indices.push_back(i);
     return indices;
   }
 
@@ -210,13 +212,8 @@ struct ConvPlan::Built {
 
 namespace {
 
-Device here() {
-  return {Device::Kind::kCuda, current_device()};
-}
-
-Tensor bytes(int64_t size) {
-  return empty({std::max<int64_t>(1, size)}, {DType::kU8, here()});
-}
+Device here() { return {Device::Kind::kCuda, current_device()}; }
+Tensor bytes(int64_t size) { return empty({std::max<int64_t>(1, size)}, {DType::kU8, here()}); }
 
 }  // namespace
 
@@ -390,27 +387,6 @@ std::vector<std::string> conv_plan_names(const ConvProblem& problem, const std::
   std::vector<std::string> names;
   for (int64_t i : graph.usable()) names.push_back(graph.name(i));
   return names;
-}
-
-// ---- names --------------------------------------------------------------------------------------
-
-const char* name_of(ConvPass pass) {
-  switch (pass) {
-    case ConvPass::kForward: return "conv2d";
-    case ConvPass::kDataGradient: return "conv2d_data_gradient";
-    case ConvPass::kWeightGradient: return "conv2d_weight_gradient";
-  }
-  return "conv2d";
-}
-
-std::string describe(const ConvProblem& problem) {
-  const Conv2dGeometry& g = problem.geometry;
-  return concat_text(name_of(problem.pass), " ", problem.dtype, problem.tf32 ? " as tf32" : "", ", x ",
-                     Shape{g.n, g.h, g.w, g.c}, ", weight ",
-                     Shape{g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups}, ", stride ",
-                     Shape{g.stride_h, g.stride_w}, ", padding ", Shape{g.padding_h, g.padding_w},
-                     ", dilation ", Shape{g.dilation_h, g.dilation_w}, ", groups ", g.groups,
-                     problem.bias ? ", bias" : "");
 }
 
 std::string cudnn_version() {

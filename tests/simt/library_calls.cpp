@@ -1,70 +1,126 @@
-// Convolutions and matrix products of the emulated device: the CPU's, at the level of the contract.
-// What cuDNN and cuBLASLt do is tested where there is a device.
+// cuDNN and cuBLASLt of the emulated device: the CPU's kernels behind cudnn.h and cublas.h, as choosy as
+// the libraries are at their worst, so that every way around them runs: no plan for channels that do not
+// fill 16 bytes, none with a bias for groups, no f64 product with a bias, no memory off a 16-byte boundary.
 #include <cstring>
-#include <utility>
+#include <list>
 #include <vector>
 
+#include <fulcrum/core/cuda/cublas.h>
+#include <fulcrum/core/cuda/cudnn.h>
 #include <fulcrum/core/kernels.h>
 
 #include "recorder.h"
 
-namespace fulcrum {
+namespace fulcrum::cuda {
 
 namespace {
 
-/// A tensor's memory and form, kept without keeping the tensor: a recorded step owns none.
-struct Memory {
-  void* data = nullptr;
-  Shape shape;
-  DType dtype = DType::kF32;
-
-  Memory(const Tensor& t) {  // NOLINT: implicit on purpose
-    if (t) data = const_cast<void*>(t.raw()), shape = t.shape(), dtype = t.dtype();
-  }
-  Tensor on_host() const {
-    if (!data) return {};
-    Tensor t = empty(shape, {dtype, {}});
-    std::memcpy(t.raw(), data, t.bytes());
-    return t;
-  }
-};
-
-/// Enqueues compute(result, inputs…) on copies in the host's memory.
-template <class Compute>
-void on_host(const Tensor& y, const std::vector<Memory>& inputs, Compute compute) {
-  simt::enqueue([result = Memory(y), inputs, compute] {
-    Tensor out = result.on_host();
-    std::vector<Tensor> in;
-    for (const Memory& m : inputs) in.push_back(m.on_host());
-    compute(out, in);
-    std::memcpy(result.data, out.raw(), out.bytes());
-  });
+void check_aligned(const void* memory) {
+  check(reinterpret_cast<uintptr_t>(memory) % 16 == 0, "[simt] expected memory on a 16-byte boundary, got ", memory);
 }
 
-using Inputs = std::vector<Tensor>;
+/// A copy of device memory in the host's.
+Tensor on_host(const void* memory, const Shape& shape, DType dtype) {
+  check_aligned(memory);
+  if (!memory) return {};
+  Tensor t = empty(shape, {dtype, {}});
+  std::memcpy(t.raw(), memory, t.bytes());
+  return t;
+}
+
+void to_device(const void* memory, const Tensor& result) {
+  check_aligned(memory);
+  std::memcpy(const_cast<void*>(memory), result.raw(), result.bytes());
+}
+
+DType sum_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
+
+void convolve(const ConvProblem& problem, const ConvPointers& p) {
+  const Conv2dGeometry& g = problem.geometry;
+  Tensor x = on_host(p.x, {g.n, g.h, g.w, g.c}, problem.dtype);
+  Tensor w = on_host(p.w, {g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups}, problem.dtype);
+  Tensor y = on_host(p.y, {g.n, g.out_h, g.out_w, g.out_c}, problem.dtype);
+  switch (problem.pass) {
+    case ConvPass::kForward: {
+      const Tensor bias = problem.bias ? on_host(p.bias, {g.out_c}, sum_dtype(problem.dtype)) : Tensor();
+      Cpu::conv2d(y, x, w, bias, g);
+      return to_device(p.y, y);
+    }
+    case ConvPass::kDataGradient:
+      Cpu::conv2d_data_gradient(x, y, w, g);
+      return to_device(p.x, x);
+    case ConvPass::kWeightGradient:
+      Cpu::conv2d_weight_gradient(w, y, x, g);
+      return to_device(p.w, w);
+  }
+}
+
+bool fills_16_bytes(int64_t channels, const ConvProblem& problem) {
+  return channels / problem.geometry.groups * static_cast<int64_t>(size_of(problem.dtype)) % 16 == 0;
+}
 
 }  // namespace
 
-void Cuda::gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias) {
-  on_host(c, {a, b, bias}, [=](Tensor& y, const Inputs& in) {
-    Cpu::gemm(y, in[0], transpose_a, in[1], transpose_b, in[2]);
+struct ConvPlan::Built {
+  ConvProblem problem;
+};
+
+class ConvPlanner {
+ public:
+  static ConvPlan plan(const ConvProblem& problem) {
+    const Conv2dGeometry& g = problem.geometry;
+    const bool has_plan = fills_16_bytes(g.c, problem) && fills_16_bytes(g.out_c, problem) &&
+                          (!problem.bias || g.groups == 1);
+    ConvPlan result;
+    if (has_plan) result.built_ = std::make_shared<ConvPlan::Built>(ConvPlan::Built{problem});
+    else result.reason_ = "the emulated device has none";
+    return result;
+  }
+};
+
+const ConvPlan& conv_plan(const ConvProblem& problem) {
+  static std::list<std::pair<ConvProblem, ConvPlan>> plans;  // references stay good
+  for (const auto& [known, plan] : plans)
+    if (known == problem) return plan;
+  return plans.emplace_back(problem, ConvPlanner::plan(problem)).second;
+}
+
+void ConvPlan::run(const ConvPointers& pointers) const {
+  simt::enqueue([problem = built_->problem, pointers] { convolve(problem, pointers); });
+}
+
+// ---- matrix products ------------------------------------------------------------------------------------
+
+struct GemmPlan::Chosen {
+  GemmProblem problem;
+};
+
+GemmPlan make_gemm_plan(const GemmProblem& problem) {
+  GemmPlan plan;
+  if (problem.in == DType::kF64 && problem.bias) plan.reason_ = "the emulated device has no epilogue for f64";
+  else plan.chosen_ = std::make_shared<GemmPlan::Chosen>(GemmPlan::Chosen{problem});
+  return plan;
+}
+
+const GemmPlan& gemm_plan(const GemmProblem& problem) {
+  static std::list<std::pair<GemmProblem, GemmPlan>> plans;
+  for (const auto& [known, plan] : plans)
+    if (known == problem) return plan;
+  return plans.emplace_back(problem, make_gemm_plan(problem)).second;
+}
+
+void GemmPlan::run(const GemmPointers& pointers) const {
+  simt::enqueue([p = chosen_->problem, pointers] {
+    const Tensor a = on_host(pointers.a, p.transpose_a ? Shape{p.k, p.m} : Shape{p.m, p.k}, p.in);
+    const Tensor b = on_host(pointers.b, p.transpose_b ? Shape{p.n, p.k} : Shape{p.k, p.n}, p.in);
+    const Tensor bias = p.bias ? on_host(pointers.bias, {p.n}, p.out) : Tensor();
+    Tensor product = empty({p.m, p.n}, {p.out, {}});
+    Cpu::gemm(product, a, p.transpose_a, b, p.transpose_b, bias);
+    if (p.accumulate) Cpu::add_into(product, on_host(pointers.c, {p.m, p.n}, p.out));
+    to_device(pointers.c, product);
   });
 }
 
-void Cuda::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g) {
-  on_host(y, {x, w, bias}, [g](Tensor& out, const Inputs& in) { Cpu::conv2d(out, in[0], in[1], in[2], g); });
-}
+std::string describe(const GemmProblem&) { return "a product"; }
 
-void Cuda::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, const Conv2dGeometry& g) {
-  on_host(dx, {dy, w}, [g](Tensor& out, const Inputs& in) { Cpu::conv2d_data_gradient(out, in[0], in[1], g); });
-}
-
-void Cuda::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g) {
-  on_host(dw, {dy, x}, [g](Tensor& out, const Inputs& in) {
-    Tensor wide = empty(out.shape(), {out.dtype() == DType::kBf16 ? DType::kF32 : out.dtype(), {}});
-    Cpu::conv2d_weight_gradient(wide, in[0], in[1], g);
-    Cpu::cast(out, wide);
-  });
-}
-
-}  // namespace fulcrum
+}  // namespace fulcrum::cuda
