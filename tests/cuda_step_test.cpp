@@ -20,7 +20,7 @@ struct StepSettings {
 class Training {
  public:
   Training(Device device, const StepSettings& s)
-      : settings_(s), device_(device), net_({.classes = 5, .channels = 3}), step_(device, [this] { step(); }) {
+      : settings_(s), device_(device), step_(device, [this] { step(); }) {
     net_.to(device, s.dtype);
     optimizer_ = std::make_unique<Absgd>(
         net_.parameters(),

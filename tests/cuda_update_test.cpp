@@ -185,7 +185,7 @@ TEST_P(CudaUpdate, Lerp) {
     const Tensor x = random_tensor({n}, 1, -1, 1, dtype), y = random_tensor({n}, 2, -1, 1, dtype);
     expect_same_on_both(close, [&]<class K>(Device device) {
       Tensor average = y.clone().to(device);
-      K::lerp(average, x.to(device), 0.3);
+      K::lerp(average, x.to(device), 0.3, {});
       return Tensors{average};
     });
   }
