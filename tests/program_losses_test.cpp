@@ -5,26 +5,14 @@
 namespace fulcrum::testing {
 namespace {
 
-class ProgramLosses : public ::testing::Test {
+class ProgramLosses : public ProgramSuite {
  protected:
-  static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
-  }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
-  static Outcome train(const std::string& run, const Flags& more = {}) {
-    return run_program(train_flags(dir(), run, more));
-  }
   // Two batches an epoch of a long tail.
   static Outcome smoke(const std::string& run, Flags more) {
     more.insert(more.end(), {"--imb-type", "exp", "--imb-factor", "0.1", "--set",
                              "train.limit_batches=2", "--set", "data.workers=0"});
     return train(run, more);
   }
-
- private:
-  static inline TempDir* dir_ = nullptr;
 };
 
 TEST_F(ProgramLosses, EveryLossTrains) {

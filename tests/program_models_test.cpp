@@ -124,24 +124,7 @@ TEST_F(Pretrained, NamesWhatDoesNotFitAndChangesNothing) {
 
 // ---- in a run ----
 
-class ProgramModels : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
-  }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
-  static Outcome train(const std::string& run, const Flags& more) {
-    return run_program(train_flags(*dir_, run, more));
-  }
-  static Tensor weight(const std::string& run, const std::string& name) {
-    return load_tensors(dir() / run / "last.safetensors").tensors.at(name);
-  }
-
- private:
-  static inline TempDir* dir_ = nullptr;
-};
+class ProgramModels : public ProgramSuite {};
 
 TEST_F(ProgramModels, TrainFromPretrainedWeightsAndResumeWithoutTheFile) {
   const auto file = dir() / "weights.safetensors";
@@ -153,7 +136,7 @@ TEST_F(ProgramModels, TrainFromPretrainedWeightsAndResumeWithoutTheFile) {
   for (const std::string& text : {got.err, read_text(dir() / "pretrained" / "log.txt")})
     EXPECT_NE(text.find("fc starts anew: it has 4 classes there, 10 here"), std::string::npos);
   for (const char* name : {"layer3.0.conv2.weight", "ema.layer3.0.conv2.weight"})
-    EXPECT_TRUE(same_bits(weight("pretrained", name), weights.at("layer3.0.conv2.weight"))) << name;
+    EXPECT_TRUE(same_bits(saved("pretrained", name), weights.at("layer3.0.conv2.weight"))) << name;
 
   std::filesystem::remove(file);
   const Outcome more = train("pretrained", merged(flags, {"--resume", "auto", "--epochs", "2"}));
@@ -166,14 +149,14 @@ TEST_F(ProgramModels, TrainAndEvaluateTheImagenetFamily) {
   const Flags one_batch = {"--model", "resnet10", "--set", "train.limit_batches=1"};
   const Outcome got = train("resnet10", one_batch);
   ASSERT_EQ(got.code, 0) << got.err;
-  EXPECT_EQ(weight("resnet10", "conv1.weight").shape(), (Shape{64, 1, 7, 7}));
-  EXPECT_EQ(weight("resnet10", "fc.weight").shape(), (Shape{10, 512}));
+  EXPECT_EQ(saved("resnet10", "conv1.weight").shape(), (Shape{64, 1, 7, 7}));
+  EXPECT_EQ(saved("resnet10", "fc.weight").shape(), (Shape{10, 512}));
   const Outcome eval = run_program({"eval", (dir() / "resnet10").string(), "--threads", "1"});
   ASSERT_EQ(eval.code, 0) << eval.err;
   EXPECT_EQ(json::parse(eval.out)["loss"], json::parse(got.out)["loss"]);
   const Outcome small = train("cifar-stem", merged(one_batch, {"--set", "model.stem=cifar"}));
   ASSERT_EQ(small.code, 0) << small.err;
-  EXPECT_EQ(weight("cifar-stem", "conv1.weight").shape(), (Shape{64, 1, 3, 3}));
+  EXPECT_EQ(saved("cifar-stem", "conv1.weight").shape(), (Shape{64, 1, 3, 3}));
 }
 
 TEST_F(ProgramModels, RefuseWhatNamesNoNetwork) {
