@@ -41,7 +41,7 @@ std::vector<Key> keys_of(Config& c) {
       {"data.pad", &c.data.pad, "zero pixels around before the random crop"},
       {"data.flip", &c.data.flip, "random left-right flip"},
       {"data.workers", &c.data.workers, "prefetch threads; 0: none"},
-      {"model.name", &c.model.name, "resnet8 to 110, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
+      {"model.name", &c.model.name, "resnet8 to 110 and sce_cnn, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
       {"model.stem", &c.model.stem, "imagenet or cifar (3x3 convolution, no pooling); empty: the model's own"},
       {"model.pretrained", &c.model.pretrained, "weights to start from, a safetensors file"},
       {"model.dropout", &c.model.dropout, "before the classifier"},

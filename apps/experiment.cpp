@@ -126,6 +126,7 @@ std::unique_ptr<Module> make_model(const Config& c, const Dataset& data) {
     return fulcrum::make_model(c.model.name, {.classes = data.classes(),
                                               .channels = data.image_shape()[2],
                                               .dropout = c.model.dropout,
+                                              .image = {data.image_shape()[0], data.image_shape()[1]},
                                               .normed_head = c.loss.name == "ldam",
                                               .stem = c.model.stem,
                                               .seed = static_cast<uint64_t>(c.train.seed)});

@@ -24,6 +24,20 @@ int64_t parameters(const char* name) {
   return make_model(name)->num_parameters();
 }
 
+// Summed by hand over its layers.
+TEST(ModelSizes, TheCnnOfSceHasEightLayersWithWeights) {
+  const auto net = make_model("sce_cnn");
+  EXPECT_EQ(net->num_parameters(), 1'639'794);
+  int64_t layers = 0;
+  for (const NamedTensor& p : net->named_parameters())
+    layers += p.name.ends_with("weight") && p.tensor.dim() > 1;
+  EXPECT_EQ(layers, 8);
+  EXPECT_EQ(net->state_dict().at("fc1.0.weight").shape(), (Shape{256, 3136}));
+  EXPECT_EQ(head_prefix(*net), "fc2.");
+  EXPECT_EQ(head_prefix(*make_model("resnet32")), "fc.");
+  EXPECT_ERROR((*net)(zeros({2, 28, 28, 3})), "expected x [N, 32, 32, 3], got [2, 28, 28, 3]");
+}
+
 TEST(ModelSizes, AreTorchvisions) {
   EXPECT_EQ(parameters("resnet10"), 5'418'792);
   EXPECT_EQ(parameters("resnet18"), 11'689'512);
