@@ -79,4 +79,9 @@ std::string head_prefix(const Module& network) {
   return network.children().back()->name() + ".";
 }
 
+void freeze_backbone(Module& network) {
+  for (const auto& child : network.children())
+    if (child != network.children().back() && child->num_parameters() > 0) child->freeze();
+}
+
 }  // namespace fulcrum
