@@ -36,14 +36,14 @@ std::string difference(const TensorMap& theirs, const TensorMap& ours, const std
 
 }  // namespace
 
-std::string load_pretrained(Module& model, const std::filesystem::path& file) {
+std::string load_pretrained(Module& model, const std::filesystem::path& file, bool reset_head) {
   TensorMap tensors = evaluated_tensors(load_tensors(file));
   const std::string prefix = head_prefix(model), head = prefix.substr(0, prefix.size() - 1);
   const TensorMap theirs = head_of(tensors, prefix), ours = head_of(model.state_dict(), prefix);
   const size_t in_file = tensors.size();
   std::string note;
-  if (!same_shapes(theirs, ours)) {
-    note = "; " + head + " starts anew: " + difference(theirs, ours, prefix);
+  if (reset_head || !same_shapes(theirs, ours)) {
+    note = "; " + head + " starts anew: " + (reset_head ? "model.reset_head" : difference(theirs, ours, prefix));
     for (const auto& [name, tensor] : theirs) tensors.erase(name);
     for (const auto& [name, tensor] : ours) tensors.emplace(name, tensor);
   }

@@ -17,6 +17,8 @@ namespace fulcrum::apps {
 /// keeps its initial numbers where the file has another one, or none. All else must be there, and
 /// nothing else: an Error lists every missing, unexpected and mis-shaped tensor and leaves the model
 /// as it was.
-std::string load_pretrained(Module& model, const std::filesystem::path& file);
+/// With `reset_head` the head keeps its numbers in any case.
+std::string load_pretrained(Module& model, const std::filesystem::path& file,
+                            bool reset_head = false);
 
 }  // namespace fulcrum::apps

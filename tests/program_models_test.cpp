@@ -159,6 +159,45 @@ TEST_F(ProgramModels, TrainFromPretrainedWeightsAndResumeWithoutTheFile) {
   EXPECT_FALSE(std::filesystem::exists(dir() / "none" / "config.toml"));
 }
 
+// Stage two of a training in two: all but the head keeps its bits, running statistics included.
+TEST_F(ProgramModels, TrainTheHeadOfAFrozenBackbone) {
+  ASSERT_EQ(train("stage1", {"--set", "train.limit_batches=2"}).code, 0);
+  const auto stage1 = dir() / "stage1/last.safetensors";
+  const TensorMap before = load_tensors(stage1).tensors;
+  for (const bool reset : {false, true}) {
+    const std::string run = reset ? "stage2-reset" : "stage2";
+    const Outcome got = train(run, {"--pretrained", stage1, "--epochs", "2", "--set", "model.freeze=backbone",
+                                    "--set", concat_text("model.reset_head=", reset ? "true" : "false"),
+                                    "--set", "model.dropout=0.3", "--set", "optim.weight_decay=0.1"});
+    ASSERT_EQ(got.code, 0) << got.err;
+    EXPECT_EQ(got.err.find("fc starts anew: model.reset_head") != std::string::npos, reset);
+    const TensorMap after = load_tensors(dir() / run / "last.safetensors").tensors;
+    for (const auto& [name, tensor] : before) {
+      if (name.starts_with("optim.") || name.starts_with("state.")) continue;
+      EXPECT_EQ(same_bits(tensor, after.at(name)), !name.starts_with("fc.")) << name;
+    }
+    for (const auto& [name, tensor] : after)
+      if (name.starts_with("optim.")) {
+        EXPECT_TRUE(name.starts_with("optim.momentum.fc.")) << name;
+      }
+  }
+}
+
+TEST_F(ProgramModels, AFrozenRunResumesBitForBit) {
+  const auto weights = dir() / "backbone.safetensors";
+  save_tensors(weights, {resnet8({.channels = 1, .seed = 99}).state_dict(), {}});
+  const Flags flags = {"--pretrained", weights, "--epochs", "3", "--set", "model.freeze=backbone"};
+  ASSERT_EQ(train("frozen-whole", flags).code, 0);
+  {
+    Program program(train_flags(dir(), "frozen-killed", flags));
+    ASSERT_TRUE(program.wait_for("epoch 2/3 step 3/")) << program.err();
+    program.signal(SIGTERM);
+    EXPECT_EQ(program.wait(), 143);
+  }
+  ASSERT_EQ(train("frozen-killed", merged(flags, {"--resume", "auto"})).code, 0);
+  expect_same_run(dir() / "frozen-whole", dir() / "frozen-killed");
+}
+
 TEST_F(ProgramModels, TrainAndEvaluateTheImagenetFamily) {
   const Flags one_batch = {"--model", "resnet10", "--set", "train.limit_batches=1"};
   const Outcome got = train("resnet10", one_batch);
@@ -177,6 +216,9 @@ TEST_F(ProgramModels, RefuseWhatNamesNoNetwork) {
   expect_refused(train("none", {"--model", "resnet33"}), 2, {"one of resnet8,", "got 'resnet33'"});
   expect_refused(train("none", {"--set", "model.stem=imagenet"}), 2, {"expected the stem cifar"});
   expect_refused(train("none", {"--set", "model.stem=vit"}), 2, {"model.stem", "imagenet, cifar"});
+  expect_refused(train("none", {"--set", "model.freeze=all"}), 2, {"model.freeze: expected one of none, backbone"});
+  for (const char* assignment : {"model.freeze=backbone", "model.reset_head=true"})
+    expect_refused(train("none", {"--set", assignment}), 2, {"expected a file in model.pretrained"});
 }
 
 }  // namespace
