@@ -134,7 +134,7 @@ TEST_F(ProgramLosses, RisksResumeBitForBit) {
 
 TEST_F(ProgramLosses, PruningResumesBitForBit) {
   const Flags flags = {"--loss", "tgce", "--epochs", "3", "--set", "loss.tgce_prune_epoch=1", "--set",
-                       "loss.tgce_prune_every=1", "--set", "loss.tgce_k=0.2"};
+                       "loss.tgce_prune_every=1", "--set", "loss.tgce_k=0.1"};
   const Outcome whole = train("pruned-whole", flags);
   ASSERT_EQ(whole.code, 0) << whole.err;
   EXPECT_EQ(whole.err.find("epoch 1: "), std::string::npos);
