@@ -40,7 +40,7 @@ struct BenchFlags {
 class BenchStep {
  public:
   explicit BenchStep(const BenchFlags& f)
-      : model_(fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels})) {
+      : model_(fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})) {
     const DType dtype = f.amp == "bf16" ? DType::kBf16 : DType::kF32;
     model_->to(Device(), dtype);
     const double lambda = f.optimizer == "absgd" ? 5 : std::numeric_limits<double>::infinity();

@@ -1,5 +1,6 @@
 #include "apps/checkpoint.h"
 
+#include <map>
 #include <set>
 
 #include <fulcrum/core/cuda_options.h>
@@ -18,11 +19,19 @@ struct Entry {
   bool convolution;
 };
 
+// An optimiser has its parameters in the order of its groups.
+std::vector<NamedTensor> names_of(const std::vector<Tensor>& parameters, const Module& model) {
+  std::map<const Node*, NamedTensor> by_node;
+  for (const NamedTensor& p : model.named_parameters())
+    if (p.tensor.node()) by_node.emplace(p.tensor.node().get(), p);
+  std::vector<NamedTensor> named;
+  for (const Tensor& p : parameters) named.push_back(by_node.at(p.node().get()));
+  return named;
+}
+
 std::vector<Entry> live_entries(RunState& state) {
   std::vector<Entry> entries;
-  std::vector<NamedTensor> trained;
-  for (const NamedTensor& p : state.model.named_parameters())
-    if (p.tensor.requires_grad()) trained.push_back(p);
+  const std::vector<NamedTensor> trained = names_of(state.optimizer.parameters(), state.model);
   for (const auto& [slot, views] : state.optimizer.slots())
     for (size_t i = 0; i < views.size(); i++)
       entries.push_back({"optim." + slot + "." + trained[i].name, views[i], trained[i].convolution});

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -11,6 +12,7 @@
 
 #include "apps/data_sets.h"
 #include "apps/losses.h"
+#include "apps/parameters.h"
 #include "apps/ranges.h"
 #include "apps/recipes.h"
 #include "apps/risks.h"
@@ -40,10 +42,13 @@ std::vector<Key> keys_of(Config& c) {
       {"data.sampler", &c.data.sampler, "shuffle or class-balanced"},
       {"data.pad", &c.data.pad, "zero pixels around before the random crop"},
       {"data.flip", &c.data.flip, "random left-right flip"},
+      {"data.rotation", &c.data.rotation, "random rotation by up to so many degrees either way, after crop and flip"},
       {"data.workers", &c.data.workers, "prefetch threads; 0: none"},
-      {"model.name", &c.model.name, "resnet8 to 110, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
+      {"model.name", &c.model.name, "resnet8 to 110 and sce_cnn, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
       {"model.stem", &c.model.stem, "imagenet or cifar (3x3 convolution, no pooling); empty: the model's own"},
       {"model.pretrained", &c.model.pretrained, "weights to start from, a safetensors file"},
+      {"model.reset_head", &c.model.reset_head, "do not take the head of model.pretrained, even where it fits"},
+      {"model.freeze", &c.model.freeze, "none, or backbone: train the head alone"},
       {"model.dropout", &c.model.dropout, "before the classifier"},
       {"loss.name", &c.loss.name,
        "ce, focal, gce, tgce, sce, mae, js, ldam, balanced-softmax, logit-adjustment or ldr-kl"},
@@ -55,6 +60,8 @@ std::vector<Key> keys_of(Config& c) {
       {"loss.focal_gamma", &c.loss.focal_gamma, "focal: exponent of 1-p"},
       {"loss.gce_q", &c.loss.gce_q, "gce, tgce: q"},
       {"loss.tgce_k", &c.loss.tgce_k, "tgce: probability below which a sample has no gradient"},
+      {"loss.tgce_prune_epoch", &c.loss.tgce_prune_epoch, "tgce: epoch from which samples with p <= k are left out; 0: never"},
+      {"loss.tgce_prune_every", &c.loss.tgce_prune_every, "tgce: epochs between two choices of what is left out"},
       {"loss.sce_a", &c.loss.sce_a, "sce: factor of the cross entropy"},
       {"loss.sce_b", &c.loss.sce_b, "sce: factor of the reverse cross entropy"},
       {"loss.js_pi", &c.loss.js_pi, "js: share of the label in the mixture"},
@@ -62,6 +69,7 @@ std::vector<Key> keys_of(Config& c) {
       {"loss.ldam_scale", &c.loss.ldam_scale, "ldam: factor of the cosines"},
       {"loss.tau", &c.loss.tau, "logit-adjustment: factor of the log prior"},
       {"loss.class_tau", &c.loss.class_tau, "exponent of the class temperatures max n/n; 0: none"},
+      {"loss.logit_norm", &c.loss.logit_norm, "logits are divided by their norm to this power; 0: are not"},
       {"loss.ldr_margin", &c.loss.ldr_margin, "ldr-kl: margin"},
       {"loss.ldr_lambda", &c.loss.ldr_lambda, "ldr-kl: lambda"},
       {"risk.name", &c.risk.name, "mean, kl, tilted, cvar, chi2, rgd, group or kl_ball"},
@@ -79,6 +87,7 @@ std::vector<Key> keys_of(Config& c) {
       {"risk.rho", &c.risk.rho, "chi2, kl_ball: radius of the ball around equal weights"},
       {"risk.tau", &c.risk.tau, "rgd: losses are clipped here"},
       {"risk.eta", &c.risk.eta, "group: step of the class weights"},
+      {"risk.group_adjustment", &c.risk.group_adjustment, "group: C in mean loss + C/sqrt(n)"},
       {"risk.target_fraction", &c.risk.target_fraction, "kl_ball: effective sample fraction, instead of rho; 0: rho"},
       {"risk.sign", &c.risk.sign, "kl_ball: sign of lambda, positive or negative"},
       {"risk.window", &c.risk.window, "kl_ball: recent losses that lambda is solved on"},
@@ -89,6 +98,8 @@ std::vector<Key> keys_of(Config& c) {
       {"optim.momentum", &c.optim.momentum, "of SGD"},
       {"optim.nesterov", &c.optim.nesterov, "Nesterov momentum"},
       {"optim.weight_decay", &c.optim.weight_decay, "on every parameter"},
+      {"optim.weight_decay_of", &c.optim.weight_decay_of,
+       "list of PATTERN=VALUE: another one for the parameters of these names, as in \"fc1.*=0.01\""},
       {"optim.beta1", &c.optim.beta1, "of Adam"},
       {"optim.beta2", &c.optim.beta2, "of Adam"},
       {"optim.eps", &c.optim.eps, "of Adam"},
@@ -96,6 +107,7 @@ std::vector<Key> keys_of(Config& c) {
       {"schedule.kind", &c.schedule.kind, "constant, multistep, step or cosine"},
       {"schedule.milestones", &c.schedule.milestones, "multistep: epochs at which lr is multiplied"},
       {"schedule.gamma", &c.schedule.gamma, "multistep, step: the multiplier"},
+      {"schedule.factors", &c.schedule.factors, "multistep: a multiplier for each milestone, instead of gamma"},
       {"schedule.step_size", &c.schedule.step_size, "step: epochs between multiplications"},
       {"schedule.min_factor", &c.schedule.min_factor, "cosine: lr factor at the end"},
       {"schedule.warmup", &c.schedule.warmup, "epochs of linear warm-up"},
@@ -159,18 +171,21 @@ struct Assign {
     *field = need(node.value_exact<std::string>(), "a string");
   }
   void operator()(std::vector<int64_t>* field) const {
-    const toml::array* array = node.as_array();
-    if (!array) usage(where, " takes a list of integers");
-    field->clear();
-    for (const toml::node& element : *array)
-      field->push_back(need(element.value_exact<int64_t>(), "a list of integers"));
+    fill(*field, "a list of integers", [](const toml::node& n) { return n.value_exact<int64_t>(); });
   }
   void operator()(std::vector<double>* field) const {
+    fill(*field, "a list of numbers", [](const toml::node& n) { return n.value<double>(); });
+  }
+  void operator()(std::vector<std::string>* field) const {
+    fill(*field, "a list of strings", [](const toml::node& n) { return n.value_exact<std::string>(); });
+  }
+
+  template <class T, class Value>
+  void fill(std::vector<T>& field, const char* what, Value value) const {
     const toml::array* array = node.as_array();
-    if (!array) usage(where, " takes a list of numbers");
-    field->clear();
-    for (const toml::node& element : *array)
-      field->push_back(need(element.value<double>(), "a list of numbers"));
+    if (!array) usage(where, " takes ", what);
+    field.clear();
+    for (const toml::node& element : *array) field.push_back(need(value(element), what));
   }
 
   template <class T>
@@ -212,14 +227,10 @@ struct Print {
     out << toml::value<std::string>(*v);
     return out.str();
   }
-  std::string operator()(const std::vector<int64_t>* v) const {
+  template <class T>
+  std::string operator()(const std::vector<T>* v) const {
     std::string s = "[";
-    for (int64_t x : *v) s += (s.size() > 1 ? ", " : "") + std::to_string(x);
-    return s + "]";
-  }
-  std::string operator()(const std::vector<double>* v) const {
-    std::string s = "[";
-    for (double x : *v) s += (s.size() > 1 ? ", " : "") + number(x);
+    for (const T& x : *v) s += (s.size() > 1 ? ", " : "") + (*this)(&x);
     return s + "]";
   }
 };
@@ -267,6 +278,40 @@ std::string to_toml(const Config& config) {
   return text;
 }
 
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+void check_optim(const OptimSettings& o) {
+  in_range("optim.lr", o.lr, 0, kInfinity, "[0, inf)");
+  in_range("optim.momentum", o.momentum, 0, 1, "[0, 1)");
+  in_range("optim.weight_decay", o.weight_decay, 0, kInfinity, "[0, inf)");
+  in_range("optim.beta1", o.beta1, 0, 1, "[0, 1)");
+  in_range("optim.beta2", o.beta2, 0, 1, "[0, 1)");
+  in_range("optim.eps", o.eps, 0, kInfinity, "[0, inf)");
+  in_range("optim.max_norm", o.max_norm, 0, kInfinity, "[0, inf)");
+  if (o.nesterov && o.name == "sgd" && o.momentum == 0)
+    usage("optim.nesterov: expected optim.momentum above 0 beside it, got 0");
+  check_weight_decays(o);
+}
+
+void check_schedule(const ScheduleSettings& s) {
+  one_of("schedule.kind", s.kind, {"constant", "multistep", "step", "cosine"});
+  in_range("schedule.gamma", s.gamma, 0, kInfinity, "(0, inf)");
+  at_least("schedule.step_size", static_cast<double>(s.step_size), 1);
+  in_range("schedule.min_factor", s.min_factor, 0, kInfinity, "[0, inf)");
+  at_least("schedule.warmup", static_cast<double>(s.warmup), 0);
+  for (const int64_t m : s.milestones) at_least("schedule.milestones", static_cast<double>(m), 0);
+  if (!std::ranges::is_sorted(s.milestones))
+    usage("schedule.milestones: expected epochs in growing order, got ", Print()(&s.milestones));
+  for (const double f : s.factors) in_range("schedule.factors", f, 0, kInfinity, "(0, inf)");
+  if (!s.factors.empty() && s.factors.size() != s.milestones.size())
+    usage("schedule.factors: expected one for each of the ", s.milestones.size(), " milestones, got ",
+          s.factors.size());
+}
+
+}  // namespace
+
 void finish(Config& c) {
   one_of("optim.name", c.optim.name, {"sgd", "absgd", "adam", "adamw", "abadam", "abadamw"});
   if (c.optim.name.starts_with("ab")) {
@@ -274,9 +319,16 @@ void finish(Config& c) {
     c.risk.name = "kl";
   }
   finish_risk(c);
+  check_optim(c.optim);
+  check_schedule(c.schedule);
   check_data(c.data);
   check_loss(c.loss);
+  in_range("model.dropout", c.model.dropout, 0, 1, "[0, 1)");
   if (!c.model.stem.empty()) one_of("model.stem", c.model.stem, {"imagenet", "cifar"});
+  one_of("model.freeze", c.model.freeze, {"none", "backbone"});
+  if (c.model.pretrained.empty() && (c.model.freeze != "none" || c.model.reset_head))
+    usage(c.model.reset_head ? "model.reset_head" : "model.freeze",
+          ": expected a file in model.pretrained beside it, got none");
   one_of("train.amp", c.train.amp, {"off", "bf16"});
   at_least("train.epochs", static_cast<double>(c.train.epochs), 1);
   at_least("train.batch_size", static_cast<double>(c.train.batch_size), 1);

@@ -44,6 +44,7 @@ struct DataSettings {
   std::string sampler = "shuffle";
   int64_t pad = 0;
   bool flip = false;
+  double rotation = 0;
   int64_t workers = 1;
 };
 
@@ -51,6 +52,8 @@ struct ModelSettings {
   std::string name = "resnet32";
   std::string stem;
   std::string pretrained;
+  bool reset_head = false;
+  std::string freeze = "none";
   double dropout = 0;
 };
 
@@ -71,6 +74,9 @@ struct LossSettings {
   double ldam_scale = 30;
   double tau = 1;
   double class_tau = 0;
+  double logit_norm = 0;
+  int64_t tgce_prune_epoch = 0;
+  int64_t tgce_prune_every = 10;
   double ldr_margin = 2;
   double ldr_lambda = 1;
 };
@@ -91,6 +97,7 @@ struct RiskSettings {
   double rho = 0.5;
   double tau = 1;
   double eta = 0.01;
+  double group_adjustment = 0;
   double target_fraction = 0;
   std::string sign = "positive";
   int64_t window = 4096;
@@ -104,6 +111,7 @@ struct OptimSettings {
   double momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 2e-4;
+  std::vector<std::string> weight_decay_of = {};
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
@@ -114,6 +122,7 @@ struct ScheduleSettings {
   std::string kind = "multistep";
   std::vector<int64_t> milestones;
   double gamma = 0.1;
+  std::vector<double> factors = {};
   int64_t step_size = 30;
   double min_factor = 0;
   int64_t warmup = 0;
@@ -150,7 +159,7 @@ struct Config {
 };
 
 using Field = std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*,
-                           std::vector<double>*>;
+                           std::vector<double>*, std::vector<std::string>*>;
 
 struct Key {
   const char* name;  // "section.key"

@@ -118,10 +118,12 @@ void check_data(const DataSettings& d) {
   one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
   if (!(d.imb_factor > 0 && d.imb_factor <= 1))
     usage("data.imb_factor: expected a number in (0, 1], got ", d.imb_factor);
+  in_range("data.noise_rate", d.noise_rate, 0, 1, "[0, 1)");
   if (!(d.val_fraction >= 0 && d.val_fraction < 1))
     usage("data.val_fraction: expected a number in [0, 1), got ", d.val_fraction);
   at_least("data.n_max", static_cast<double>(d.n_max), 0);
   at_least("data.pad", static_cast<double>(d.pad), 0);
+  in_range("data.rotation", d.rotation, 0, 180, "[0, 180]");
   at_least("data.workers", static_cast<double>(d.workers), 0);
   at_least("data.image_size", static_cast<double>(d.image_size), 0);
   if (d.channels != 1 && d.channels != 3) usage("data.channels: expected 1 or 3, got ", d.channels);

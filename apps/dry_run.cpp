@@ -40,8 +40,8 @@ struct Cost {
 
 // The third step: the first two make plans and fill the pool.
 Cost measure(const Config& config, const ExperimentData& data, Module& model) {
-  const auto optimizer = make_optimizer(config, model.parameters(), data.train->classes());
-  LossFunction loss(config.loss, data.class_counts, Device(config.train.device));
+  const auto optimizer = make_optimizer(config, model, data.class_counts);
+  LossFunction loss(config.loss, data.class_counts, data.train->size(), Device(config.train.device));
   loss.begin_epoch(0);
   const Loader loader = make_train_loader(config, data);
   const Device device(config.train.device);
@@ -52,7 +52,7 @@ Cost measure(const Config& config, const ExperimentData& data, Module& model) {
   for (const Batch& batch : loader.epoch(0)) {
     if (step == 3) break;
     start = Clock::now();
-    const Tensor losses = loss(model(batch.images), batch.labels);
+    const Tensor losses = loss(model(batch.images), batch.labels, batch.indices);
     optimizer->zero_grad();
     optimizer->weigh(losses, {batch.indices, batch.groups}).backward();
     optimizer->step();
@@ -72,7 +72,7 @@ int dry_run(const Config& config) {
   const std::unique_ptr<Module> model = make_model(config, *data.train);
   std::string pretrained;
   if (!config.model.pretrained.empty())
-    pretrained = load_pretrained(*model, config.model.pretrained);
+    pretrained = load_pretrained(*model, config.model.pretrained, config.model.reset_head);
   model->to(Device(config.train.device), activation_dtype(config));
   const Shape& image = data.train->image_shape();
   int64_t multiply_adds = 0;

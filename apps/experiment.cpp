@@ -8,6 +8,7 @@
 #include <fulcrum/data/noise.h>
 
 #include "apps/data_sets.h"
+#include "apps/parameters.h"
 #include "apps/risks.h"
 
 namespace fulcrum::apps {
@@ -98,9 +99,14 @@ ExperimentData load_data(const DataSettings& s) {
   // Without imbalance a limit on the class size is a step of ratio 1.
   const Imbalance type = s.imb_type == "none" && s.n_max > 0 ? Imbalance::kStep : parse_imbalance(s.imb_type);
   const double ratio = s.imb_type == "none" ? 1 : s.imb_factor;
-  d.train_indices = type == Imbalance::kNone
-                        ? all_indices(sets.train->size())
-                        : imbalanced_subset(sets.train->labels(), classes, {type, ratio, s.n_max, seed});
+  try {
+    d.train_indices = type == Imbalance::kNone
+                          ? all_indices(sets.train->size())
+                          : imbalanced_subset(sets.train->labels(), classes, {type, ratio, s.n_max, seed});
+  } catch (const Error& e) {  // a class with fewer samples than the settings ask for
+    throw UsageError(concat_text("data.imb_type = ", s.imb_type, ", data.imb_factor = ", s.imb_factor,
+                                 ", data.n_max = ", s.n_max, ": ", e.what()));
+  }
   // Before the split: statistics do not depend on what is held out.
   d.statistics = choose_statistics(s, sets, d.train_indices);
   d.train = std::move(sets.train);
@@ -122,31 +128,36 @@ ExperimentData load_data(const DataSettings& s) {
 DType activation_dtype(const Config& c) { return c.train.amp == "bf16" ? DType::kBf16 : DType::kF32; }
 
 std::unique_ptr<Module> make_model(const Config& c, const Dataset& data) {
+  std::unique_ptr<Module> model;
   try {
-    return fulcrum::make_model(c.model.name, {.classes = data.classes(),
+    model = fulcrum::make_model(c.model.name, {.classes = data.classes(),
                                               .channels = data.image_shape()[2],
                                               .dropout = c.model.dropout,
+                                              .image = {data.image_shape()[0], data.image_shape()[1]},
                                               .normed_head = c.loss.name == "ldam",
                                               .stem = c.model.stem,
                                               .seed = static_cast<uint64_t>(c.train.seed)});
   } catch (const Error& e) {  // of settings that name or describe no network
     throw UsageError(e.what());
   }
+  if (c.model.freeze == "backbone") freeze_backbone(*model);
+  return model;
 }
 
-std::unique_ptr<Optimizer> make_optimizer(const Config& c, std::vector<Tensor> parameters,
-                                          int64_t classes) {
+std::unique_ptr<Optimizer> make_optimizer(const Config& c, const Module& model,
+                                          const std::vector<int64_t>& class_counts) {
   const OptimSettings& o = c.optim;
+  std::vector<ParamGroup> groups = parameter_groups(model, o);
   std::unique_ptr<Optimizer> optimizer;
   if (o.name == "sgd") {
     optimizer = std::make_unique<Sgd>(
-        std::move(parameters), SgdOptions{o.lr, o.momentum, o.weight_decay, o.nesterov, o.max_norm});
+        std::move(groups), SgdOptions{o.lr, o.momentum, o.weight_decay, o.nesterov, o.max_norm});
   } else {
     optimizer = std::make_unique<Adam>(
-        std::move(parameters),
+        std::move(groups),
         AdamOptions{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.name == "adamw", o.max_norm});
   }
-  optimizer->set_risk(make_risk(c, classes));
+  optimizer->set_risk(make_risk(c, class_counts));
   return optimizer;
 }
 
@@ -157,6 +168,7 @@ Schedule make_schedule(const Config& c) {
                    .milestones = {s.milestones.begin(), s.milestones.end()},
                    .step_size = static_cast<int>(s.step_size),
                    .gamma = s.gamma,
+                   .factors = s.factors,
                    .min_factor = s.min_factor,
                    .warmup = static_cast<int>(s.warmup)});
 }
@@ -173,7 +185,7 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   }
   // Batch normalisation cannot train on a last batch of one sample.
   o.drop_last = static_cast<int64_t>(d.train_indices.size()) % c.train.batch_size == 1;
-  o.augment = {.pad = static_cast<int>(c.data.pad), .flip = c.data.flip, .seed = seed};
+  o.augment = {.pad = static_cast<int>(c.data.pad), .flip = c.data.flip, .rotation = c.data.rotation, .seed = seed};
   o.mean = d.statistics.mean;
   o.stddev = d.statistics.stddev;
   o.seed = seed;

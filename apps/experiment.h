@@ -30,8 +30,9 @@ ExperimentData load_data(const DataSettings& settings);
 
 /// With its initial numbers; load_pretrained puts others there.
 std::unique_ptr<Module> make_model(const Config& config, const Dataset& data);
-std::unique_ptr<Optimizer> make_optimizer(const Config& config, std::vector<Tensor> parameters,
-                                          int64_t classes);
+/// Of what the model trains.
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Module& model,
+                                          const std::vector<int64_t>& class_counts);
 Schedule make_schedule(const Config& config);
 Loader make_train_loader(const Config& config, const ExperimentData& data);
 /// Images in a batch of an evaluation.

@@ -46,7 +46,8 @@ void show_build() {
 }
 
 void show_model(const InfoFlags& f) {
-  const std::unique_ptr<Module> model = fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels});
+  const std::unique_ptr<Module> model =
+      fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size});
   const auto rows = layer_table(*model, {1, f.size, f.size, f.channels});
   fmt::print("{:<24} {:>18} {:>12} {:>14}\n", f.model, "output", "parameters", "multiply-adds");
   int64_t parameters = 0, multiply_adds = 0;

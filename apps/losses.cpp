@@ -1,8 +1,10 @@
 #include "apps/losses.h"
 
+#include <cmath>
 #include <limits>
 
 #include <fulcrum/core/class_vectors.h>
+#include <fulcrum/core/kernels.h>
 
 #include "apps/ranges.h"
 
@@ -12,11 +14,49 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+bool prunes(const LossSettings& s) {
+  return s.name == "tgce" && s.tgce_prune_epoch > 0;
+}
+
+// The classes without samples: "3, 7"; empty where every class has some.
+std::string empty_classes(const std::vector<int64_t>& counts) {
+  std::string list;
+  for (size_t c = 0; c < counts.size(); c++)
+    if (counts[c] == 0) list += (list.empty() ? "" : ", ") + std::to_string(c);
+  return list;
+}
+
+void check_every_class(const char* key, const std::string& value, const std::vector<int64_t>& counts) {
+  const std::string missing = empty_classes(counts);
+  if (!missing.empty())
+    usage(key, ": ", value, " expected at least 1 training image of every class, got 0 of class ", missing);
+}
+
+// values[indices] of a table u8 [N, 1, 1, 1], as f32 [B], 255 as 1.
+Tensor look_up(const Tensor& table, const Tensor& indices) {
+  const int64_t batch = indices.numel();
+  const Device device = table.device();
+  Tensor y = empty({batch, 1, 1, 1}, {DType::kF32, device});
+  const Tensor counters = zeros({batch}, {DType::kI64, device});
+  dispatch(device, [&]<class K>() {  // as images of one pixel
+    K::augment(y, table, indices, counters, zeros({1}, {DType::kF32, device}), ones({1}, {DType::kF32, device}), {});
+  });
+  return y.reshape({batch});
+}
+
+// z/max(‖z‖₂, 1e-12)^power of every row.
+Tensor normed(const Tensor& logits, double power) {
+  const Tensor z = logits.to(DType::kF32);
+  const Tensor squares = sum(square(z), {-1}, /*keepdim=*/true);
+  return z / exp(log(maximum(squares, full({1}, 1e-24, options_of(z)))) * (power / 2));
+}
+
 Phi phi_of(const LossSettings& s) {
   Phi phi;
   if (s.name == "focal") phi = Phi::focal(s.focal_gamma);
   if (s.name == "gce") phi = Phi::gce(s.gce_q);
-  if (s.name == "tgce") phi = Phi::truncated_gce(s.gce_q, s.tgce_k);
+  // What is pruned is not truncated, and before it is, nothing is.
+  if (s.name == "tgce") phi = prunes(s) ? Phi::gce(s.gce_q) : Phi::truncated_gce(s.gce_q, s.tgce_k);
   if (s.name == "sce") phi = Phi::sce(s.sce_a, s.sce_b);
   if (s.name == "mae") phi = Phi::mae();
   if (s.name == "js") phi = Phi::js(s.js_pi);
@@ -44,6 +84,11 @@ void check_loss(const LossSettings& s) {
   in_range("loss.ldam_scale", s.ldam_scale, 0, kInfinity, "(0, inf)");
   in_range("loss.tau", s.tau, 0, kInfinity, "[0, inf)");
   in_range("loss.class_tau", s.class_tau, 0, kInfinity, "[0, inf)");
+  in_range("loss.logit_norm", s.logit_norm, 0, kInfinity, "[0, inf)");
+  at_least("loss.tgce_prune_epoch", static_cast<double>(s.tgce_prune_epoch), 0);
+  at_least("loss.tgce_prune_every", static_cast<double>(s.tgce_prune_every), 1);
+  if (s.tgce_prune_epoch > 0 && s.name != "tgce")
+    usage("loss.tgce_prune_epoch: goes with loss.name = tgce, not with ", s.name);
   in_range("loss.ldr_margin", s.ldr_margin, 0, kInfinity, "[0, inf)");
   in_range("loss.ldr_lambda", s.ldr_lambda, 0, kInfinity, "(0, inf)");
   const bool has_phi = phi_of(s).kind != Phi::kIdentity;
@@ -59,8 +104,19 @@ void check_loss(const LossSettings& s) {
         "ldr-kl");
 }
 
-LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& counts, Device device)
+std::vector<std::string> loss_warnings(const LossSettings& s, const std::vector<int64_t>& counts) {
+  const std::string missing = empty_classes(counts);
+  if (s.class_weights == "none" || missing.empty()) return {};
+  return {"loss.class_weights = " + s.class_weights + ": no training image of class " + missing +
+          ", whose weight is 0"};
+}
+
+LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& counts, int64_t samples,
+                           Device device)
     : settings_(s), class_counts_(counts), device_(device) {
+  if (s.name == "ldam") check_every_class("loss.name", s.name, counts);
+  if (s.class_tau > 0) check_every_class("loss.class_tau", concat_text(s.class_tau), counts);
+  if (prunes(s)) kept_ = full({samples, 1, 1, 1}, 255, {DType::kU8, device});
   args_.smoothing = s.smoothing;
   args_.phi = phi_of(s);
   if (s.name == "ldam") {
@@ -77,11 +133,38 @@ void LossFunction::begin_epoch(int64_t epoch) {
     args_.class_weight = class_balanced_weights(class_counts_, settings_.cb_beta).to(device_);
 }
 
-Tensor LossFunction::operator()(const Tensor& logits, const Tensor& labels) const {
+Tensor LossFunction::operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices) const {
+  const Tensor z = settings_.logit_norm > 0 ? normed(logits, settings_.logit_norm) : logits;
   if (settings_.name == "ldr-kl")
-    return ldr_kl_loss(logits, labels,
-                       {settings_.ldr_margin, settings_.ldr_lambda, args_.class_weight});
-  return cross_entropy(logits, labels, args_);
+    return ldr_kl_loss(z, labels, {settings_.ldr_margin, settings_.ldr_lambda, args_.class_weight});
+  const Tensor losses = cross_entropy(z, labels, args_);
+  return kept_ ? losses * look_up(kept_, indices) : losses;
+}
+
+bool LossFunction::prunes_before(int64_t epoch) const {
+  const int64_t since = epoch - settings_.tgce_prune_epoch;
+  return kept_ && since >= 0 && since % settings_.tgce_prune_every == 0;
+}
+
+double LossFunction::prune(const std::vector<int64_t>& indices, const Tensor& logits,
+                           const std::vector<int64_t>& labels) {
+  const Tensor log_p = log_softmax(logits);
+  const int64_t classes = logits.size(1);
+  Tensor kept = kept_.to(Device());
+  int64_t out = 0;
+  for (size_t i = 0; i < indices.size(); i++) {
+    const float l = log_p.data<float>()[static_cast<int64_t>(i) * classes + labels[i]];
+    const bool keep = l > std::log(settings_.tgce_k);
+    kept.data<uint8_t>()[indices[i]] = keep ? 255 : 0;
+    out += !keep;
+  }
+  kept_.copy_from(kept);
+  return static_cast<double>(out) / static_cast<double>(indices.size());
+}
+
+std::vector<std::pair<std::string, Tensor>> LossFunction::state() const {
+  if (!kept_) return {};
+  return {{"loss.kept", kept_}};
 }
 
 }  // namespace fulcrum::apps

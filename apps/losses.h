@@ -1,11 +1,14 @@
 // The loss of a run: what [loss] of the settings describes, on the class counts that training sees.
 //
-//   LossFunction loss(config.loss, data.class_counts, device);
+//   LossFunction loss(config.loss, data.class_counts, data.train->size(), device);
 //   loss.begin_epoch(epoch);                              // deferred class weights
-//   Tensor losses = loss(model(batch.images), batch.labels);   // [B]
+//   if (loss.prunes_before(epoch)) loss.prune(indices, predict(model, …), labels);
+//   Tensor losses = loss(model(batch.images), batch.labels, batch.indices);   // [B]
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <fulcrum/core/ops.h>
@@ -17,12 +20,25 @@ namespace fulcrum::apps {
 /// Refuses names that do not exist and parameters out of range.
 void check_loss(const LossSettings& settings);
 
+/// What is allowed and most likely a mistake: a class whose weight is 0.
+std::vector<std::string> loss_warnings(const LossSettings& settings,
+                                       const std::vector<int64_t>& class_counts);
+
 class LossFunction {
  public:
+  /// `samples` is the size of the data set that the batches' indices count in. A UsageError where
+  /// the loss needs samples of every class and one has none.
   LossFunction(const LossSettings& settings, const std::vector<int64_t>& class_counts,
-               Device device);
+               int64_t samples, Device device);
   void begin_epoch(int64_t epoch);
-  Tensor operator()(const Tensor& logits, const Tensor& labels) const;
+  Tensor operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices) const;
+  /// Whether samples are chosen anew before this epoch (pruning of the truncated GCE).
+  bool prunes_before(int64_t epoch) const;
+  /// Keeps, of the samples with these indices, those whose label has a probability above k. Logits
+  /// [N, C] on the host. The share that is left out.
+  double prune(const std::vector<int64_t>& indices, const Tensor& logits, const std::vector<int64_t>& labels);
+  /// Live tensors that a checkpoint must hold.
+  std::vector<std::pair<std::string, Tensor>> state() const;
   /// The class weights that the losses carry now, f32 [C]; undefined without.
   const Tensor& class_weight() const { return args_.class_weight; }
 
@@ -30,6 +46,7 @@ class LossFunction {
   LossSettings settings_;
   std::vector<int64_t> class_counts_;
   Device device_;
+  Tensor kept_;  // u8 [samples, 1, 1, 1], 255 or 0; undefined without pruning
   CrossEntropyArgs args_;
 };
 

@@ -2,16 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <fulcrum/layers/models.h>
+
 #include "apps/checkpoint.h"
 
 namespace fulcrum::apps {
 
 namespace {
 
-TensorMap head_of(const TensorMap& tensors) {
+TensorMap head_of(const TensorMap& tensors, const std::string& prefix) {
   TensorMap head;
   for (const auto& [name, tensor] : tensors)
-    if (name.starts_with("fc.")) head.emplace(name, tensor);
+    if (name.starts_with(prefix)) head.emplace(name, tensor);
   return head;
 }
 
@@ -22,9 +24,9 @@ bool same_shapes(const TensorMap& a, const TensorMap& b) {
 }
 
 // What keeps the file's head from being used.
-std::string difference(const TensorMap& theirs, const TensorMap& ours) {
+std::string difference(const TensorMap& theirs, const TensorMap& ours, const std::string& prefix) {
   if (theirs.empty()) return "the file has none";
-  const auto there = theirs.find("fc.weight"), here = ours.find("fc.weight");
+  const auto there = theirs.find(prefix + "weight"), here = ours.find(prefix + "weight");
   if (there == theirs.end() || here == ours.end() || there->second.dim() != 2 ||
       there->second.size(0) == here->second.size(0))
     return "the file has one of another kind";
@@ -34,13 +36,14 @@ std::string difference(const TensorMap& theirs, const TensorMap& ours) {
 
 }  // namespace
 
-std::string load_pretrained(Module& model, const std::filesystem::path& file) {
+std::string load_pretrained(Module& model, const std::filesystem::path& file, bool reset_head) {
   TensorMap tensors = evaluated_tensors(load_tensors(file));
-  const TensorMap theirs = head_of(tensors), ours = head_of(model.state_dict());
+  const std::string prefix = head_prefix(model), head = prefix.substr(0, prefix.size() - 1);
+  const TensorMap theirs = head_of(tensors, prefix), ours = head_of(model.state_dict(), prefix);
   const size_t in_file = tensors.size();
   std::string note;
-  if (!same_shapes(theirs, ours)) {
-    note = "; fc starts anew: " + difference(theirs, ours);
+  if (reset_head || !same_shapes(theirs, ours)) {
+    note = "; " + head + " starts anew: " + (reset_head ? "model.reset_head" : difference(theirs, ours, prefix));
     for (const auto& [name, tensor] : theirs) tensors.erase(name);
     for (const auto& [name, tensor] : ours) tensors.emplace(name, tensor);
   }

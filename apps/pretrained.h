@@ -13,9 +13,12 @@
 
 namespace fulcrum::apps {
 
-/// Fills the model with the file's numbers and says what was done. The head fc keeps its initial
-/// numbers where the file has another one, or none. All else must be there, and nothing else: an
-/// Error lists every missing, unexpected and mis-shaped tensor and leaves the model as it was.
-std::string load_pretrained(Module& model, const std::filesystem::path& file);
+/// Fills the model with the file's numbers and says what was done. The head (head_prefix of models.h)
+/// keeps its initial numbers where the file has another one, or none. All else must be there, and
+/// nothing else: an Error lists every missing, unexpected and mis-shaped tensor and leaves the model
+/// as it was.
+/// With `reset_head` the head keeps its numbers in any case.
+std::string load_pretrained(Module& model, const std::filesystem::path& file,
+                            bool reset_head = false);
 
 }  // namespace fulcrum::apps

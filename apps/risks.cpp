@@ -39,6 +39,7 @@ void check_ranges(const RiskSettings& r) {
   in_range("risk.rho", r.rho, 0, kInfinity, "(0, inf)");
   in_range("risk.tau", r.tau, 0, kInfinity, "[0, inf)");
   in_range("risk.eta", r.eta, 0, kInfinity, "[0, inf)");
+  in_range("risk.group_adjustment", r.group_adjustment, 0, kInfinity, "[0, inf)");
   in_range("risk.target_fraction", r.target_fraction, 0, 1, "[0, 1)");
   at_least("risk.window", static_cast<double>(r.window), 1);
   at_least("risk.solve_every", static_cast<double>(r.solve_every), 1);
@@ -64,12 +65,13 @@ KlBallRiskOptions ball_options(const RiskSettings& r) {
           .every = r.solve_every};
 }
 
-std::unique_ptr<Risk> risk_of(const RiskSettings& r, int64_t classes, Device device) {
+std::unique_ptr<Risk> risk_of(const RiskSettings& r, const std::vector<int64_t>& counts,
+                              Device device) {
   if (r.name == "cvar") return std::make_unique<CvarRisk>(r.cvar_level, device);
   if (r.name == "chi2") return std::make_unique<Chi2Risk>(r.rho, device);
   if (r.name == "rgd") return std::make_unique<RgdRisk>(r.tau, device);
   if (r.name == "group")
-    return std::make_unique<GroupRisk>(GroupRiskOptions{classes, r.eta}, device);
+    return std::make_unique<GroupRisk>(GroupRiskOptions{std::ssize(counts), r.eta, r.group_adjustment, counts}, device);
   if (r.name == "kl_ball") return std::make_unique<KlBallRisk>(ball_options(r), device);
   return std::make_unique<MeanRisk>(MeanOptions{}, device);
 }
@@ -118,11 +120,11 @@ std::vector<std::string> risk_warnings(const Config& c) {
   return {};
 }
 
-std::unique_ptr<Risk> make_risk(const Config& c, int64_t classes) {
+std::unique_ptr<Risk> make_risk(const Config& c, const std::vector<int64_t>& counts) {
   const RiskSettings& r = c.risk;
   const Device device(c.train.device);
   if (r.name == "kl") return std::make_unique<KlRisk>(kl_options(r), device);
-  std::unique_ptr<Risk> risk = risk_of(r, classes, device);
+  std::unique_ptr<Risk> risk = risk_of(r, counts, device);
   if (r.from_epoch > 0 && r.name != "mean") return std::make_unique<DeferredRisk>(std::move(risk));
   return risk;
 }

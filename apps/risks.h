@@ -1,6 +1,6 @@
 // The risk of a run: what [risk] of the settings describes.
 //
-//   optimizer.set_risk(make_risk(config, classes));
+//   optimizer.set_risk(make_risk(config, data.class_counts));
 //   begin_risk_epoch(optimizer.risk(), config, epoch, loss.class_weight());
 //   row.update(risk_readings(optimizer.risk()));          // lambda, log u, … for metrics.jsonl
 #pragma once
@@ -25,8 +25,8 @@ void finish_risk(Config& config);
 /// What is allowed and most likely a mistake, in words: a λ whose sign contradicts the data.
 std::vector<std::string> risk_warnings(const Config& config);
 
-/// The groups of `group` are the classes.
-std::unique_ptr<Risk> make_risk(const Config& config, int64_t classes);
+/// The groups of `group` are the classes; `class_counts` are those of what is trained on.
+std::unique_ptr<Risk> make_risk(const Config& config, const std::vector<int64_t>& class_counts);
 
 /// λ or the risk itself from risk.from_epoch on, annealed γ, and for the mean the class weights
 /// that the losses carry.

@@ -42,7 +42,7 @@ Trainer::Trainer(Config config, Start start)
       data_(load_data(config_.data)),
       model_(make_model(config_, *data_.train)),
       optimizer_((model_->to(Device(config_.train.device), activation_dtype(config_)),
-                  make_optimizer(config_, model_->parameters(), data_.train->classes()))),
+                  make_optimizer(config_, *model_, data_.class_counts))),
       schedule_(make_schedule(config_)),
       train_loader_(make_train_loader(config_, data_)),
       test_loader_(make_eval_loader(
@@ -52,15 +52,16 @@ Trainer::Trainer(Config config, Start start)
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
       samples_(data_.train->size(), Device(config_.train.device)),
       state_{*model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
-      loss_(config_.loss, data_.class_counts, Device(config_.train.device)),
+      loss_(config_.loss, data_.class_counts, data_.train->size(), Device(config_.train.device)),
       progress_(config_.train.log_interval, run_ / "log.txt") {
   if (!data_.val_indices.empty())
     val_loader_ = std::make_unique<Loader>(make_eval_loader(
         config_, *data_.train,
         first_of(data_.val_indices, *data_.train, config_.train.limit_batches), data_.statistics));
+  for (auto& tensor : loss_.state()) state_.tensors.push_back(std::move(tensor));
   std::string pretrained;  // what was loaded; before the averages begin with it
   if (start == Start::kFresh && !config_.model.pretrained.empty())
-    pretrained = load_pretrained(*model_, config_.model.pretrained);
+    pretrained = load_pretrained(*model_, config_.model.pretrained, config_.model.reset_head);
   if (config_.train.ema_decay > 0) {
     ema_ = std::make_unique<Ema>(*model_, config_.train.ema_decay);
     state_.ema = ema_.get();
@@ -71,6 +72,8 @@ Trainer::Trainer(Config config, Start start)
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
     for (const std::string& warning : risk_warnings(config_)) progress_.print("warning: " + warning);
+    for (const std::string& warning : loss_warnings(config_.loss, data_.class_counts))
+      progress_.print("warning: " + warning);
     if (!pretrained.empty()) progress_.print(pretrained);
     return;
   }
@@ -83,8 +86,7 @@ Trainer::Trainer(Config config, Start start)
 
 TrainOutcome Trainer::run() {
   while (!finished()) {
-    begin_epoch(state_.progress.epoch);
-    if (!train_epoch() || !finish_epoch()) return stopped();
+    if (!begin_epoch(state_.progress.epoch) || !train_epoch() || !finish_epoch()) return stopped();
   }
   const nlohmann::json done = result();
   run_.finish(done);
@@ -127,12 +129,23 @@ nlohmann::json Trainer::result() const {
   return r;
 }
 
-void Trainer::begin_epoch(int64_t epoch) {
+bool Trainer::begin_epoch(int64_t epoch) {
   optimizer_->set_lr(config_.optim.lr * schedule_.factor(static_cast<int>(epoch)));
   loss_.begin_epoch(epoch);
   begin_risk_epoch(optimizer_->risk(), config_, epoch, loss_.class_weight());
   if (recorded_ && step_changes(config_, epoch)) recorded_->replay.restart();
   progress_.begin_epoch();
+  return state_.progress.batch > 0 || !loss_.prunes_before(epoch) || prune(epoch);
+}
+
+bool Trainer::prune(int64_t epoch) {
+  const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
+  const Tensor logits =
+      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics));
+  if (!logits) return false;
+  const double share = loss_.prune(indices, logits, gather(data_.train->labels(), indices));
+  progress_.print(fmt::format("epoch {}: {:.2f} % of the training images are left out", epoch + 1, 100 * share));
+  return true;
 }
 
 bool Trainer::records() const {
@@ -183,7 +196,7 @@ bool Trainer::train_epoch() {
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
   const Tensor logits = (*model_)(batch.images);
-  const Tensor losses = loss_(logits, batch.labels);
+  const Tensor losses = loss_(logits, batch.labels, batch.indices);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
   const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
   (size == 1 ? objective : objective / static_cast<double>(size)).backward();
@@ -223,7 +236,7 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
     });
     logits = (*model_)(batch.images);
   }
-  if (first.empty() && !all_finite(loss_(logits, batch.labels))) first = "the loss";
+  if (first.empty() && !all_finite(loss_(logits, batch.labels, batch.indices))) first = "the loss";
   return first;
 }
 

@@ -54,7 +54,9 @@ class Trainer {
  private:
   /// All epochs done, or none better for train.patience of them.
   bool finished() const;
-  void begin_epoch(int64_t epoch);
+  /// False when a signal came while samples were chosen, which a resumed run then does again.
+  bool begin_epoch(int64_t epoch);
+  bool prune(int64_t epoch);
   /// False when a signal or a non-finite number ended the epoch early.
   bool train_epoch();
   /// The same on a GPU, where the step is replayed.

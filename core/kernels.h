@@ -112,8 +112,9 @@ enum SampleColumns : int {
 };
 
 struct AugmentOptions {
-  int pad = 0;        // zero pixels on each side before the random crop back to h×w
-  bool flip = false;  // left-right with probability ½
+  int pad = 0;          // zero pixels on each side before the random crop back to h×w
+  bool flip = false;    // left-right with probability ½
+  double rotation = 0;  // degrees either way, uniform; after crop and flip
   uint64_t seed = 0;
 };
 

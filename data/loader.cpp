@@ -40,6 +40,8 @@ void check_options(const LoaderOptions& o) {
   check(o.prefetch >= 1 && o.prefetch <= 1024, "[loader] expected a prefetch of 1 to 1024, got ",
         o.prefetch);
   check(o.augment.pad >= 0, "[loader] expected an augment.pad of 0 or more, got ", o.augment.pad);
+  check(o.augment.rotation >= 0 && o.augment.rotation <= 180,
+        "[loader] expected an augment.rotation in [0, 180] degrees, got ", o.augment.rotation);
   check(is_floating(o.dtype), "[loader] expected images of a floating dtype, got ", o.dtype);
   check(!o.sampler || (!o.indices && !o.shuffle),
         "[loader] expected either a sampler or indices and shuffle, got both");

@@ -45,7 +45,7 @@ struct LoaderOptions {
   bool shuffle = false;
   /// Leaves out the last batch of an epoch where it is smaller than the others.
   bool drop_last = false;
-  /// Random crop of the padded image and flip; the default is neither. Drawn from (augment.seed,
+  /// Random crop of the padded image, flip and rotation; the default is none. Drawn from (augment.seed,
   /// epoch, position in the epoch).
   AugmentOptions augment = {};
   /// For each channel, in units of pixel / 255. Empty: 0 and 1.

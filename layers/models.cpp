@@ -2,6 +2,7 @@
 
 #include <fulcrum/layers/imagenet_resnet.h>
 #include <fulcrum/layers/resnet.h>
+#include <fulcrum/layers/sce_cnn.h>
 
 namespace fulcrum {
 
@@ -26,6 +27,17 @@ std::unique_ptr<Module> of_imagenet(const ModelOptions& o) {
   return std::unique_ptr<Module>(new ImagenetResnet(make(own)));
 }
 
+std::unique_ptr<Module> sce_cnn(const ModelOptions& o) {
+  check(o.stem.empty(), "[model] sce_cnn has no choice of a stem, got '", o.stem, "'");
+  SceCnnOptions own{.channels = o.channels,
+                    .image = o.image,
+                    .dropout = o.dropout,
+                    .normed_head = o.normed_head,
+                    .seed = o.seed};
+  own.classes = o.classes.value_or(own.classes);
+  return std::make_unique<SceCnn>(own);
+}
+
 struct NamedModel {
   const char* name;
   std::unique_ptr<Module> (*make)(const ModelOptions&);
@@ -43,7 +55,8 @@ constexpr NamedModel kModels[] = {{"resnet8", of_cifar<resnet8>},
                                   {"resnet50", of_imagenet<resnet50>},
                                   {"resnet101", of_imagenet<resnet101>},
                                   {"resnet152", of_imagenet<resnet152>},
-                                  {"resnext50_32x4d", of_imagenet<resnext50_32x4d>}};
+                                  {"resnext50_32x4d", of_imagenet<resnext50_32x4d>},
+                                  {"sce_cnn", sce_cnn}};
 
 }  // namespace
 
@@ -60,6 +73,15 @@ std::vector<std::string> model_names() {
   std::vector<std::string> names;
   for (const NamedModel& m : kModels) names.emplace_back(m.name);
   return names;
+}
+
+std::string head_prefix(const Module& network) {
+  return network.children().back()->name() + ".";
+}
+
+void freeze_backbone(Module& network) {
+  for (const auto& child : network.children())
+    if (child != network.children().back() && child->num_parameters() > 0) child->freeze();
 }
 
 }  // namespace fulcrum

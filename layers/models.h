@@ -4,7 +4,7 @@
 //   Tensor logits = (*net)(images);
 //
 // Who knows the network calls its own function, which has options that are not common to all:
-// resnet32(…) of resnet.h, resnet50(…) of imagenet_resnet.h.
+// resnet32(…) of resnet.h, resnet50(…) of imagenet_resnet.h, SceCnn of sce_cnn.h.
 #pragma once
 
 #include <memory>
@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include <fulcrum/core/ops.h>
 #include <fulcrum/layers/module.h>
 
 namespace fulcrum {
@@ -20,9 +21,11 @@ namespace fulcrum {
 struct ModelOptions {
   std::optional<int64_t> classes = {};  // default: the network's own, 10 or 1000
   int64_t channels = 3;                 // of the images
-  double dropout = 0;                   // before fc
-  bool normed_head = false;             // fc is a NormedLinear (LDAM)
-  /// imagenet or cifar; empty: the network's own. Those of resnet.h have no other than cifar.
+  double dropout = 0;                   // before the head
+  Size2 image = 32;                     // their height and width; only sce_cnn is made for one size
+  bool normed_head = false;             // the head is a NormedLinear (LDAM)
+  /// imagenet or cifar; empty: the network's own. Those of resnet.h have no other than cifar, and
+  /// sce_cnn has none.
   std::string stem = {};
   uint64_t seed = 0;  // of the initial weights and the dropout
 };
@@ -30,5 +33,10 @@ struct ModelOptions {
 /// The network of this name. An unknown one is an Error that lists model_names().
 std::unique_ptr<Module> make_model(std::string_view name, const ModelOptions& options = {});
 std::vector<std::string> model_names();
+/// What comes before the names of the head's parameters: "fc.", or "fc2." in sce_cnn. The head is
+/// the last child of every network here.
+std::string head_prefix(const Module& network);
+/// Freezes all but the head, and the dropout before it.
+void freeze_backbone(Module& network);
 
 }  // namespace fulcrum

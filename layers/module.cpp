@@ -234,8 +234,17 @@ int64_t Module::num_parameters() const {
 }
 
 void Module::train(bool on) {
-  auto visit = [&](Module& m, const std::string&) { m.training_ = on; };
+  auto visit = [&](Module& m, const std::string&) { m.training_ = on && !m.frozen_; };
   walk(*this, "", visit);
+}
+
+void Module::freeze() {
+  auto visit = [](Module& m, const std::string&) {
+    m.frozen_ = true;
+    for (NamedTensor& p : m.parameters_) p.tensor.set_requires_grad(false);
+  };
+  walk(*this, "", visit);
+  train(false);
 }
 
 // ---- device and dtype ----

@@ -103,6 +103,9 @@ class Module {
   void train(bool on = true);
   void eval() { train(false); }
   bool training() const { return training_; }
+  /// Takes this module and what is below it out of the training for good: no gradients, and always in
+  /// evaluation mode, so that running statistics stay. Call it before to() and the optimiser.
+  void freeze();
 
   /// Parameters that require a gradient: what an optimiser takes. Order of registration, a module's
   /// own before its children's, which is the order of PyTorch's named_parameters().
@@ -177,7 +180,7 @@ class Module {
   std::string name_;
   Module* parent_ = nullptr;
   std::optional<uint64_t> seed_;
-  bool training_ = true;
+  bool training_ = true, frozen_ = false;
   std::vector<NamedTensor> parameters_, buffers_;  // under their local names
   std::vector<std::pair<std::string, std::unique_ptr<Generator>>> generators_;
   std::vector<std::unique_ptr<Module>> children_;

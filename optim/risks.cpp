@@ -38,6 +38,15 @@ GroupRisk::GroupRisk(const GroupRiskOptions& o, Device device) : Risk(device), e
   check(o.groups > 0, "[risk] expected at least one group, got ", o.groups);
   check(o.eta >= 0 && std::isfinite(o.eta), "[risk] expected eta >= 0 of group, got ", o.eta);
   log_q_ = full({o.groups}, -std::log(static_cast<double>(o.groups)), {DType::kF64, device});
+  check(o.adjustment >= 0 && std::isfinite(o.adjustment),
+        "[risk] expected an adjustment >= 0 of group, got ", o.adjustment);
+  if (o.adjustment == 0) return;
+  check(std::ssize(o.counts) == o.groups, "[risk] expected the counts of ", o.groups,
+        " groups for the adjustment, got ", o.counts.size());
+  std::vector<double> shift;
+  for (const int64_t n : o.counts)
+    shift.push_back(n > 0 ? o.eta * o.adjustment / std::sqrt(static_cast<double>(n)) : 0);
+  shift_ = from_vector({o.groups}, shift, {DType::kF64, device});
 }
 
 Tensor GroupRisk::weights(const Tensor& losses, const BatchContext& context) {
@@ -45,6 +54,7 @@ Tensor GroupRisk::weights(const Tensor& losses, const BatchContext& context) {
         "[risk] expected a group for each of the ", losses.numel(), " losses");
   Tensor p = like_losses(losses);
   dispatch(losses.device(), [&]<class K>() {
+    if (shift_) K::add_into(log_q_, shift_);
     K::group_weights(p, log_q_, statistics_, losses, context.groups, eta_);
   });
   return p;

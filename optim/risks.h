@@ -54,10 +54,15 @@ class RgdRisk : public Risk {
 struct GroupRiskOptions {
   int64_t groups;     // by default a sample's group is its class
   double eta = 0.01;  // step of the exponentiated gradient
+  /// C of the adjusted loss L_g + C/√n_g, with the numbers n_g of training samples in `counts`, one
+  /// for each group; a group without samples is not adjusted.
+  double adjustment = 0;
+  std::vector<int64_t> counts = {};
 };
 
-/// Group DRO: q_g ← q_g·exp(η·mean loss of g), normalised; p = q_g/n_g. Sagawa et al. 2020. Groups
-/// that a batch lacks keep their share, which the batch then does without: Σp ≤ 1.
+/// Group DRO: q_g ← q_g·exp(η·(mean loss of g + adjustment)), normalised; p = q_g/n_g. Sagawa et al.
+/// 2020. Groups that a batch lacks have a loss of 0 there and keep the rest of their share, which the
+/// batch then does without: Σp ≤ 1.
 class GroupRisk : public Risk {
  public:
   explicit GroupRisk(const GroupRiskOptions& options, Device device = {});
@@ -71,6 +76,7 @@ class GroupRisk : public Risk {
  private:
   double eta_;
   Tensor log_q_;  // f64 [groups]
+  Tensor shift_;  // f64 [groups], η C/√n; undefined without adjustment
 };
 
 struct KlBallRiskOptions {

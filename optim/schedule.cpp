@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numbers>
+#include <numeric>
 
 #include <fulcrum/core/check.h>
 
@@ -17,6 +19,9 @@ Schedule::Schedule(ScheduleOptions options) : options_(std::move(options)) {
   check(o.step_size > 0, "[schedule] expected step_size > 0, got ", o.step_size);
   check(o.warmup >= 0, "[schedule] expected warmup >= 0, got ", o.warmup);
   check(o.gamma > 0, "[schedule] expected gamma > 0, got ", o.gamma);
+  check(o.factors.empty() || o.factors.size() == o.milestones.size(), "[schedule] expected a factor for each of the ",
+        o.milestones.size(), " milestones, got ", o.factors.size());
+  for (const double f : o.factors) check(f > 0, "[schedule] expected factors > 0, got ", f);
   check(std::ranges::is_sorted(o.milestones), "[schedule] expected milestones in growing order");
 }
 
@@ -25,7 +30,8 @@ double Schedule::factor(int epoch) const {
   if (epoch < o.warmup) return static_cast<double>(epoch + 1) / o.warmup;
   if (o.kind == "multistep") {
     const auto passed = std::ranges::count_if(o.milestones, [&](int m) { return epoch >= m; });
-    return std::pow(o.gamma, static_cast<double>(passed));
+    if (o.factors.empty()) return std::pow(o.gamma, static_cast<double>(passed));
+    return std::accumulate(o.factors.begin(), o.factors.begin() + passed, 1.0, std::multiplies<>());
   }
   if (o.kind == "step") return std::pow(o.gamma, epoch / o.step_size);
   if (o.kind == "cosine") {

@@ -1,6 +1,6 @@
-// The augmentation kernel against its definition, pixel by pixel.
-#include <fulcrum/core/kernels.h>
-#include <fulcrum/core/random.h>
+// The augmentation kernel against its definition, pixel by pixel; rotations against torchvision's.
+#include <fulcrum/core/augment_rules.h>
+#include <fulcrum/core/serialize.h>
 
 #include "testing.h"
 
@@ -29,10 +29,13 @@ struct Inputs {
     stddev.data<float>()[0] = 2;
   }
 
+  Words4 words(const AugmentOptions& o, int64_t b) const {
+    return Philox(o.seed, streams::kAugment).block(static_cast<uint64_t>(counters.data<int64_t>()[b]));
+  }
+
   /// The image shifted by (dy, dx) with zeros around, then flipped where the draw says so.
   double expected(const AugmentOptions& o, int64_t b, int64_t y, int64_t x, int64_t c) const {
-    const Words4 draw =
-        Philox(o.seed, streams::kAugment).block(static_cast<uint64_t>(counters.data<int64_t>()[b]));
+    const Words4 draw = words(o, b);
     const auto shifts = static_cast<uint32_t>(2 * o.pad + 1);
     const int64_t row = y + static_cast<int64_t>(Philox::scale(draw.w[0], shifts)) - o.pad;
     const bool flip = o.flip && (draw.w[2] & 1u);
@@ -66,6 +69,73 @@ TEST(Augment, IsTheCropOfThePaddedImageFlipped) {
           << channels << " channels, pad " << o.pad << ", flip " << o.flip;
     }
   }
+}
+
+// The pixels of `image` u8 [H, W, C] seen through a rotation.
+Tensor rotated(const Tensor& image, double degrees) {
+  const int64_t h = image.size(0), w = image.size(1), c = image.size(2);
+  AugmentDraw draw({}, {}, h, w);
+  draw.rotates = true;
+  draw.rotation = Rotation(degrees, h, w);
+  Tensor y = zeros(image.shape(), {DType::kU8, {}});
+  for (int64_t i = 0; i < h; i++)
+    for (int64_t j = 0; j < w; j++) {
+      int64_t row = i, column = j;
+      if (!draw.to_source(row, column, h, w)) continue;
+      for (int64_t k = 0; k < c; k++)
+        y.data<uint8_t>()[(i * w + j) * c + k] = image.data<uint8_t>()[(row * w + column) * c + k];
+    }
+  return y;
+}
+
+TEST(Augment, RotatesAsTorchvision) {
+  const TensorMap golden = load_tensors(FULCRUM_SOURCE_DIR "/tests/golden/images.safetensors").tensors;
+  int seen = 0;
+  for (const auto& [name, expected] : golden) {
+    if (!name.starts_with("rotate.") || name.starts_with("rotate.input")) continue;
+    const Tensor& image = golden.at("rotate.input." + name.substr(7, 1));
+    EXPECT_TRUE(same_bits(rotated(image, std::stod(name.substr(9))), expected)) << name;
+    seen++;
+  }
+  EXPECT_EQ(seen, 22);
+}
+
+// What the kernel makes of crop and flip, turned: the rotation comes last.
+TEST(Augment, RotatesWhatIsCroppedAndFlipped) {
+  const Inputs in(2);
+  const AugmentOptions flat{.pad = 1, .flip = true, .seed = 6};
+  AugmentOptions turning = flat;
+  turning.rotation = 40;
+  const Shape shape{kBatch, kHeight, kWidth, 2};
+  Tensor before = empty(shape), after = empty(shape);
+  Cpu::augment(before, in.images, in.indices, in.counters, in.mean, in.stddev, flat);
+  Cpu::augment(after, in.images, in.indices, in.counters, in.mean, in.stddev, turning);
+  int64_t outside = 0;
+  double least = 90, most = -90;
+  for (int64_t b = 0; b < kBatch; b++) {
+    const double angle = AugmentDraw::angle(turning, in.words(turning, b));
+    least = std::min(least, angle), most = std::max(most, angle);
+    AugmentDraw draw({}, {}, kHeight, kWidth);
+    draw.rotates = true;
+    draw.rotation = Rotation(angle, kHeight, kWidth);
+    for (int64_t i = 0; i < kHeight; i++)
+      for (int64_t j = 0; j < kWidth; j++)
+        for (int64_t c = 0; c < 2; c++) {
+          int64_t y = i, x = j;
+          const bool inside = draw.to_source(y, x, kHeight, kWidth);
+          outside += !inside;
+          const float zero = c == 0 ? -0.125f : -0.5f;
+          const auto at = [&](const Tensor& t, int64_t row, int64_t column) {
+            return t.data<float>()[((b * kHeight + row) * kWidth + column) * 2 + c];
+          };
+          EXPECT_EQ(at(after, i, j), inside ? at(before, y, x) : zero);
+        }
+  }
+  EXPECT_GT(outside, 0);
+  EXPECT_LT(least, -30);
+  EXPECT_GT(most, 30);
+  EXPECT_GE(least, -40);
+  EXPECT_LT(most, 40);
 }
 
 }  // namespace

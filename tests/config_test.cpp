@@ -52,6 +52,7 @@ struct Change {
   void operator()(std::string* v) const { *v += "-\"quoted\" 'and' \\ \t ünïcode\n#"; }
   void operator()(std::vector<int64_t>* v) const { v->push_back(-7), v->push_back(1'000'000); }
   void operator()(std::vector<double>* v) const { v->push_back(0.1), v->push_back(1e-300); }
+  void operator()(std::vector<std::string>* v) const { v->push_back("a, \"b\""), v->push_back(""); }
 };
 
 TEST(Config, SurvivesTheWayThroughToml) {
@@ -235,6 +236,11 @@ TEST(Config, FinishRefusesLossesAndRisksOutOfRange) {
       {"loss.ldr_margin=-1", "loss.ldr_margin"},
       {"loss.ldr_lambda=0", "loss.ldr_lambda"},
       {"loss.on_weighted=true", "loss.on_weighted: goes with focal"},
+      {"loss.logit_norm=-1", "loss.logit_norm: expected a number in [0, inf), got -1"},
+      {"loss.tgce_prune_epoch=-1", "loss.tgce_prune_epoch: expected at least 0, got -1"},
+      {"loss.tgce_prune_epoch=3", "loss.tgce_prune_epoch: goes with loss.name = tgce, not with ce"},
+      {"loss.tgce_prune_every=0", "loss.tgce_prune_every: expected at least 1, got 0"},
+      {"risk.group_adjustment=-1", "risk.group_adjustment: expected a number in [0, inf), got -1"},
       {"risk.gamma=0", "risk.gamma: expected a number in (0, 1], got 0"},
       {"risk.alpha=0", "risk.alpha"},
       {"risk.additive=-1", "risk.additive"},
@@ -253,6 +259,37 @@ TEST(Config, FinishRefusesLossesAndRisksOutOfRange) {
     expect_usage([&] { finished(assignment); }, {message});
 }
 
+TEST(Config, FinishRefusesProtocolsOutOfRange) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"data.imb_factor=0", "data.imb_factor: expected a number in (0, 1], got 0"},
+      {"data.imb_factor=1.5", "data.imb_factor: expected a number in (0, 1], got 1.5"},
+      {"data.noise_rate=1", "data.noise_rate: expected a number in [0, 1), got 1"},
+      {"data.noise_rate=-0.1", "data.noise_rate: expected a number in [0, 1), got -0.1"},
+      {"data.noise_rate=nan", "data.noise_rate"},
+      {"data.rotation=181", "data.rotation: expected a number in [0, 180], got 181"},
+      {"risk.alpha=-0.5", "risk.alpha: expected a number in (0, inf), got -0.5"},
+      {"risk.gamma=1.5", "risk.gamma: expected a number in (0, 1], got 1.5"},
+      {"risk.lambda=0", "risk.lambda: expected a non-zero number"},
+      {"model.dropout=1", "model.dropout: expected a number in [0, 1), got 1"},
+      {"optim.lr=-1", "optim.lr: expected a number in [0, inf), got -1"},
+      {"optim.momentum=1", "optim.momentum: expected a number in [0, 1), got 1"},
+      {"optim.weight_decay=-1", "optim.weight_decay: expected a number in [0, inf), got -1"},
+      {"optim.beta1=1", "optim.beta1"},
+      {"optim.beta2=-1", "optim.beta2"},
+      {"optim.eps=-1", "optim.eps"},
+      {"optim.max_norm=nan", "optim.max_norm"},
+      {"schedule.kind=poly", "schedule.kind: expected one of constant, multistep, step, cosine; got 'poly'"},
+      {"schedule.gamma=0", "schedule.gamma: expected a number in (0, inf), got 0"},
+      {"schedule.step_size=0", "schedule.step_size: expected at least 1, got 0"},
+      {"schedule.min_factor=-1", "schedule.min_factor"},
+      {"schedule.warmup=-1", "schedule.warmup: expected at least 0, got -1"},
+      {"schedule.milestones=[-1]", "schedule.milestones: expected at least 0, got -1"},
+      {"schedule.milestones=[80, 40]", "schedule.milestones: expected epochs in growing order, got [80, 40]"},
+      {"schedule.factors=[0.1]", "schedule.factors: expected one for each of the 0 milestones, got 1"}};
+  for (const auto& [assignment, message] : cases)
+    expect_usage([&] { finished(assignment); }, {message});
+}
+
 TEST(Config, FinishRefusesWhatDoesNotGoTogether) {
   const auto refused = [](const std::vector<std::string>& assignments, const std::string& message) {
     Config config;
@@ -265,6 +302,8 @@ TEST(Config, FinishRefusesWhatDoesNotGoTogether) {
   refused({"risk.name=kl", "risk.u_update=scent", "risk.lambda=-1"}, "risk.lambda: expected a positive");
   refused({"risk.name=kl", "risk.u_update=scent", "risk.u_init=zero"}, "risk.u_init: expected first_batch");
   refused({"risk.name=kl_ball", "risk.window=100"}, "risk.window: expected at least train.batch_size = 128, got 100");
+  refused({"schedule.milestones=[4]", "schedule.factors=[0]"}, "schedule.factors: expected a number in (0, inf), got 0");
+  refused({"optim.nesterov=true", "optim.momentum=0"}, "optim.nesterov: expected optim.momentum above 0");
   const Config tilted = finished("risk.name=tilted");
   EXPECT_EQ(tilted.risk.name, "kl");
   EXPECT_EQ(tilted.risk.gamma, 1);

@@ -1,30 +1,70 @@
 // Every loss and every risk by its name: it trains, the run says what it was, and bad values are
 // refused.
+#include "apps/losses.h"
 #include "program_testing.h"
 
 namespace fulcrum::testing {
 namespace {
 
-class ProgramLosses : public ::testing::Test {
+using apps::LossFunction;
+
+// Logits that give the label 0 of two classes the probability p.
+Tensor logits_of(const std::vector<double>& probabilities) {
+  std::vector<double> z;
+  for (const double p : probabilities) z.insert(z.end(), {std::log(p / (1 - p)), 0.0});
+  return from_vector({std::ssize(probabilities), 2}, z);
+}
+
+// Zhang & Sabuncu 2018, algorithm 1: GCE, and nothing of the samples with p ≤ k at the last look.
+TEST(PrunedGce, LeavesOutWhatWasNotLearned) {
+  const std::vector<int64_t> counts = {6, 2};
+  LossFunction loss({.name = "tgce", .tgce_k = 0.5, .tgce_prune_epoch = 4, .tgce_prune_every = 3}, counts, 8, {});
+  std::vector<int64_t> looks;
+  for (int64_t epoch = 0; epoch < 12; epoch++)
+    if (loss.prunes_before(epoch)) looks.push_back(epoch);
+  EXPECT_EQ(looks, (std::vector<int64_t>{4, 7, 10}));
+  const auto gce = [](double p) { return (1 - std::pow(p, 0.7)) / 0.7; };
+  const std::vector<double> p = {0.9, 0.3, 0.6, 0.05};
+  const Tensor labels = labels_of({0, 0, 0, 0}), indices = labels_of({7, 1, 3, 1});
+  const auto values = [&] { return loss(logits_of(p), labels, indices).to_vector(); };
+  for (size_t i = 0; i < 4; i++) EXPECT_NEAR(values()[i], gce(p[i]), 1e-6) << i;
+  EXPECT_EQ(loss.prune({1, 3, 7, 0}, logits_of({0.49, 0.51, 0.8, 0.2}), {0, 0, 0, 1}), 0.25);
+  const bool kept[] = {true, false, true, false};
+  for (size_t i = 0; i < 4; i++) EXPECT_NEAR(values()[i], kept[i] ? gce(p[i]) : 0, 1e-6) << i;
+  EXPECT_EQ(loss.prune({1}, logits_of({0.9}), {0}), 0);
+  EXPECT_NEAR(values()[1], gce(0.3), 1e-6);
+  ASSERT_EQ(loss.state().size(), 1u);
+  EXPECT_TRUE(LossFunction({.name = "tgce"}, counts, 8, {}).state().empty());
+}
+
+TEST(LogitNorm, DividesByAPowerOfTheNorm) {
+  const Tensor z = from_vector({2, 3}, std::vector<double>{3, 0, 4, -1, 2, 2}).set_requires_grad();
+  const Tensor labels = labels_of({2, 0}), indices = labels_of({0, 1});
+  for (const double power : {1.0, 0.5}) {
+    LossFunction loss({.logit_norm = power}, {1, 1, 1}, 2, {});
+    std::vector<double> scaled;
+    for (const double v : {3, 0, 4}) scaled.push_back(v / std::pow(5, power));
+    for (const double v : {-1, 2, 2}) scaled.push_back(v / std::pow(3, power));
+    EXPECT_TRUE(all_close(loss(z, labels, indices), cross_entropy(from_vector({2, 3}, scaled), labels), {1e-5, 1e-6}));
+  }
+  // What is divided by its norm does not change with its length.
+  LossFunction loss({.logit_norm = 1}, {1, 1, 1}, 2, {});
+  sum(loss(z, labels, indices)).backward();
+  const auto g = z.grad().to_vector();
+  EXPECT_NEAR(3 * g[0] + 4 * g[2], 0, 1e-5);
+  EXPECT_GT(std::abs(g[0]), 0.01);
+  const Tensor zero = zeros({1, 3});
+  EXPECT_NEAR(loss(zero, labels_of({0}), labels_of({0})).item(), std::log(3.0), 1e-6);
+}
+
+class ProgramLosses : public ProgramSuite {
  protected:
-  static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
-  }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
-  static Outcome train(const std::string& run, const Flags& more = {}) {
-    return run_program(train_flags(dir(), run, more));
-  }
   // Two batches an epoch of a long tail.
   static Outcome smoke(const std::string& run, Flags more) {
     more.insert(more.end(), {"--imb-type", "exp", "--imb-factor", "0.1", "--set",
                              "train.limit_batches=2", "--set", "data.workers=0"});
     return train(run, more);
   }
-
- private:
-  static inline TempDir* dir_ = nullptr;
 };
 
 TEST_F(ProgramLosses, EveryLossTrains) {
@@ -90,6 +130,57 @@ TEST_F(ProgramLosses, RisksResumeBitForBit) {
     ASSERT_EQ(train(name + "-killed", merged(flags, {"--resume", "auto"})).code, 0);
     expect_same_run(dir() / (name + "-whole"), dir() / (name + "-killed"));
   }
+}
+
+TEST_F(ProgramLosses, PruningResumesBitForBit) {
+  const Flags flags = {"--loss", "tgce", "--epochs", "3", "--set", "loss.tgce_prune_epoch=1", "--set",
+                       "loss.tgce_prune_every=1", "--set", "loss.tgce_k=0.1"};
+  const Outcome whole = train("pruned-whole", flags);
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  EXPECT_EQ(whole.err.find("epoch 1: "), std::string::npos);
+  for (const char* part : {"epoch 2: ", "epoch 3: ", " % of the training images are left out"})
+    EXPECT_NE(whole.err.find(part), std::string::npos) << part;
+  const auto kept = saved("pruned-whole", "state.loss.kept").to_vector();
+  ASSERT_EQ(std::ssize(kept), kTrainImages);
+  const auto out = std::count(kept.begin(), kept.end(), 0.0);
+  EXPECT_GT(out, 0);
+  EXPECT_EQ(std::count(kept.begin(), kept.end(), 255.0), kTrainImages - out);
+  {
+    Program program(train_flags(dir(), "pruned-killed", flags));
+    ASSERT_TRUE(program.wait_for("epoch 2/3 step 3/")) << program.err();
+    program.signal(SIGTERM);
+    EXPECT_EQ(program.wait(), 143);
+  }
+  ASSERT_EQ(train("pruned-killed", merged(flags, {"--resume", "auto"})).code, 0);
+  expect_same_run(dir() / "pruned-whole", dir() / "pruned-killed");
+}
+
+// Labels of class 3 all become 4: what training sees has a class without samples.
+TEST_F(ProgramLosses, AClassWithoutSamplesIsRefusedOrAWarning) {
+  std::string matrix;
+  for (int a = 0; a < 10; a++)
+    for (int b = 0; b < 10; b++) matrix += std::string(b == (a == 3 ? 4 : a) ? "1" : "0") + (b == 9 ? "\n" : " ");
+  write_text(dir() / "matrix.txt", matrix);
+  const Flags noise = {"--noise-type", "matrix", "--set", concat_text("data.noise_matrix=", (dir() / "matrix.txt").string()),
+                       "--set", "train.limit_batches=1"};
+  expect_refused(train("empty", merged(noise, {"--loss", "ldam"})), 2,
+                 {"loss.name: ldam expected at least 1 training image of every class, got 0 of class 3"});
+  expect_refused(train("empty", merged(noise, {"--set", "loss.class_tau=0.5"})), 2,
+                 {"loss.class_tau: 0.5 expected at least 1 training image of every class, got 0 of class 3"});
+  EXPECT_FALSE(std::filesystem::exists(dir() / "empty" / "config.toml"));
+  const Outcome got = train("empty-weight", merged(noise, {"--set", "loss.class_weights=balanced"}));
+  EXPECT_EQ(got.code, 0) << got.err;
+  EXPECT_NE(got.err.find("warning: loss.class_weights = balanced: no training image of class 3, whose weight is 0"),
+            std::string::npos)
+      << got.err;
+  EXPECT_EQ(train("empty-plain", noise).err.find("warning"), std::string::npos);
+}
+
+TEST_F(ProgramLosses, CountsThatTheDataDoNotHaveAreRefused) {
+  expect_refused(train("counts", {"--imb-type", "exp", "--imb-factor", "0.5", "--set", "data.n_max=40"}), 2,
+                 {"data.imb_type = exp, data.imb_factor = 0.5, data.n_max = 40", "expected a count of at most 32",
+                  "got 40"});
+  EXPECT_FALSE(std::filesystem::exists(dir() / "counts" / "config.toml"));
 }
 
 TEST_F(ProgramLosses, ALambdaOfTheWrongSignIsAWarning) {

@@ -24,6 +24,20 @@ int64_t parameters(const char* name) {
   return make_model(name)->num_parameters();
 }
 
+// Summed by hand over its layers.
+TEST(ModelSizes, TheCnnOfSceHasEightLayersWithWeights) {
+  const auto net = make_model("sce_cnn");
+  EXPECT_EQ(net->num_parameters(), 1'639'794);
+  int64_t layers = 0;
+  for (const NamedTensor& p : net->named_parameters())
+    layers += p.name.ends_with("weight") && p.tensor.dim() > 1;
+  EXPECT_EQ(layers, 8);
+  EXPECT_EQ(net->state_dict().at("fc1.0.weight").shape(), (Shape{256, 3136}));
+  EXPECT_EQ(head_prefix(*net), "fc2.");
+  EXPECT_EQ(head_prefix(*make_model("resnet32")), "fc.");
+  EXPECT_ERROR((*net)(zeros({2, 28, 28, 3})), "expected x [N, 32, 32, 3], got [2, 28, 28, 3]");
+}
+
 TEST(ModelSizes, AreTorchvisions) {
   EXPECT_EQ(parameters("resnet10"), 5'418'792);
   EXPECT_EQ(parameters("resnet18"), 11'689'512);
@@ -124,24 +138,7 @@ TEST_F(Pretrained, NamesWhatDoesNotFitAndChangesNothing) {
 
 // ---- in a run ----
 
-class ProgramModels : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
-  }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
-  static Outcome train(const std::string& run, const Flags& more) {
-    return run_program(train_flags(*dir_, run, more));
-  }
-  static Tensor weight(const std::string& run, const std::string& name) {
-    return load_tensors(dir() / run / "last.safetensors").tensors.at(name);
-  }
-
- private:
-  static inline TempDir* dir_ = nullptr;
-};
+class ProgramModels : public ProgramSuite {};
 
 TEST_F(ProgramModels, TrainFromPretrainedWeightsAndResumeWithoutTheFile) {
   const auto file = dir() / "weights.safetensors";
@@ -153,7 +150,7 @@ TEST_F(ProgramModels, TrainFromPretrainedWeightsAndResumeWithoutTheFile) {
   for (const std::string& text : {got.err, read_text(dir() / "pretrained" / "log.txt")})
     EXPECT_NE(text.find("fc starts anew: it has 4 classes there, 10 here"), std::string::npos);
   for (const char* name : {"layer3.0.conv2.weight", "ema.layer3.0.conv2.weight"})
-    EXPECT_TRUE(same_bits(weight("pretrained", name), weights.at("layer3.0.conv2.weight"))) << name;
+    EXPECT_TRUE(same_bits(saved("pretrained", name), weights.at("layer3.0.conv2.weight"))) << name;
 
   std::filesystem::remove(file);
   const Outcome more = train("pretrained", merged(flags, {"--resume", "auto", "--epochs", "2"}));
@@ -162,24 +159,66 @@ TEST_F(ProgramModels, TrainFromPretrainedWeightsAndResumeWithoutTheFile) {
   EXPECT_FALSE(std::filesystem::exists(dir() / "none" / "config.toml"));
 }
 
+// Stage two of a training in two: all but the head keeps its bits, running statistics included.
+TEST_F(ProgramModels, TrainTheHeadOfAFrozenBackbone) {
+  ASSERT_EQ(train("stage1", {"--set", "train.limit_batches=2"}).code, 0);
+  const auto stage1 = dir() / "stage1/last.safetensors";
+  const TensorMap before = load_tensors(stage1).tensors;
+  for (const bool reset : {false, true}) {
+    const std::string run = reset ? "stage2-reset" : "stage2";
+    const Outcome got = train(run, {"--pretrained", stage1, "--epochs", "2", "--set", "model.freeze=backbone",
+                                    "--set", concat_text("model.reset_head=", reset ? "true" : "false"),
+                                    "--set", "model.dropout=0.3", "--set", "optim.weight_decay=0.1"});
+    ASSERT_EQ(got.code, 0) << got.err;
+    EXPECT_EQ(got.err.find("fc starts anew: model.reset_head") != std::string::npos, reset);
+    const TensorMap after = load_tensors(dir() / run / "last.safetensors").tensors;
+    for (const auto& [name, tensor] : before) {
+      if (name.starts_with("optim.") || name.starts_with("state.")) continue;
+      EXPECT_EQ(same_bits(tensor, after.at(name)), !name.starts_with("fc.")) << name;
+    }
+    for (const auto& [name, tensor] : after)
+      if (name.starts_with("optim.")) {
+        EXPECT_TRUE(name.starts_with("optim.momentum.fc.")) << name;
+      }
+  }
+}
+
+TEST_F(ProgramModels, AFrozenRunResumesBitForBit) {
+  const auto weights = dir() / "backbone.safetensors";
+  save_tensors(weights, {resnet8({.channels = 1, .seed = 99}).state_dict(), {}});
+  const Flags flags = {"--pretrained", weights, "--epochs", "3", "--set", "model.freeze=backbone"};
+  ASSERT_EQ(train("frozen-whole", flags).code, 0);
+  {
+    Program program(train_flags(dir(), "frozen-killed", flags));
+    ASSERT_TRUE(program.wait_for("epoch 2/3 step 3/")) << program.err();
+    program.signal(SIGTERM);
+    EXPECT_EQ(program.wait(), 143);
+  }
+  ASSERT_EQ(train("frozen-killed", merged(flags, {"--resume", "auto"})).code, 0);
+  expect_same_run(dir() / "frozen-whole", dir() / "frozen-killed");
+}
+
 TEST_F(ProgramModels, TrainAndEvaluateTheImagenetFamily) {
   const Flags one_batch = {"--model", "resnet10", "--set", "train.limit_batches=1"};
   const Outcome got = train("resnet10", one_batch);
   ASSERT_EQ(got.code, 0) << got.err;
-  EXPECT_EQ(weight("resnet10", "conv1.weight").shape(), (Shape{64, 1, 7, 7}));
-  EXPECT_EQ(weight("resnet10", "fc.weight").shape(), (Shape{10, 512}));
+  EXPECT_EQ(saved("resnet10", "conv1.weight").shape(), (Shape{64, 1, 7, 7}));
+  EXPECT_EQ(saved("resnet10", "fc.weight").shape(), (Shape{10, 512}));
   const Outcome eval = run_program({"eval", (dir() / "resnet10").string(), "--threads", "1"});
   ASSERT_EQ(eval.code, 0) << eval.err;
   EXPECT_EQ(json::parse(eval.out)["loss"], json::parse(got.out)["loss"]);
   const Outcome small = train("cifar-stem", merged(one_batch, {"--set", "model.stem=cifar"}));
   ASSERT_EQ(small.code, 0) << small.err;
-  EXPECT_EQ(weight("cifar-stem", "conv1.weight").shape(), (Shape{64, 1, 3, 3}));
+  EXPECT_EQ(saved("cifar-stem", "conv1.weight").shape(), (Shape{64, 1, 3, 3}));
 }
 
 TEST_F(ProgramModels, RefuseWhatNamesNoNetwork) {
   expect_refused(train("none", {"--model", "resnet33"}), 2, {"one of resnet8,", "got 'resnet33'"});
   expect_refused(train("none", {"--set", "model.stem=imagenet"}), 2, {"expected the stem cifar"});
   expect_refused(train("none", {"--set", "model.stem=vit"}), 2, {"model.stem", "imagenet, cifar"});
+  expect_refused(train("none", {"--set", "model.freeze=all"}), 2, {"model.freeze: expected one of none, backbone"});
+  for (const char* assignment : {"model.freeze=backbone", "model.reset_head=true"})
+    expect_refused(train("none", {"--set", assignment}), 2, {"expected a file in model.pretrained"});
 }
 
 }  // namespace

@@ -203,6 +203,27 @@ inline Flags train_flags(const TempDir& dir, const std::string& run, const Flags
   return flags;
 }
 
+/// A suite whose tests share the data in dir()/data and train to dir()/run.
+class ProgramSuite : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new TempDir;
+    write_data(*dir_ / "data");
+  }
+  static void TearDownTestSuite() { delete dir_; }
+  static const TempDir& dir() { return *dir_; }
+  static Outcome train(const std::string& run, const Flags& more = {}) {
+    return run_program(train_flags(dir(), run, more));
+  }
+  /// A tensor of the run's last checkpoint.
+  static Tensor saved(const std::string& run, const std::string& name) {
+    return load_tensors(dir() / run / "last.safetensors").tensors.at(name);
+  }
+
+ private:
+  static inline TempDir* dir_ = nullptr;
+};
+
 // ---- runs ----
 
 /// The lines of metrics.jsonl without what the clock decides.

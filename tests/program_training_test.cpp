@@ -9,33 +9,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class ProgramTraining : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
-  }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
-  static Outcome train(const std::string& run, const Flags& more = {}) {
-    return run_program(train_flags(*dir_, run, more));
-  }
-
- private:
-  static inline TempDir* dir_ = nullptr;
-};
+class ProgramTraining : public ProgramSuite {};
 
 TEST_F(ProgramTraining, AccumulationMakesOneUpdateOfSeveralBatches) {
   // 10 batches: groups of 4, 4 and 2.
   ASSERT_EQ(train("four", {"--accumulate", "4"}).code, 0);
-  const auto control = load_tensors(dir() / "four" / "last.safetensors").tensors.at("state.control");
+  const auto control = saved("four", "state.control");
   EXPECT_EQ(control.to_vector()[kStep], 3);
   // The first group on a network without batch statistics in play: one batch of 128 sees other
   // statistics, so the loss before the first update is what can be compared.
   ASSERT_EQ(train("whole", {"-b", "128", "--set", "train.limit_batches=1"}).code, 0);
   ASSERT_EQ(train("parts", {"--accumulate", "4", "--set", "train.limit_batches=4"}).code, 0);
   const auto weight = [&](const char* run) {
-    return load_tensors(dir() / run / "last.safetensors").tensors.at("fc.bias").to_vector();
+    return saved(run, "fc.bias").to_vector();
   };
   const auto whole = weight("whole"), parts = weight("parts");
   double difference = 0, size = 0;

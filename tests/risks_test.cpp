@@ -195,6 +195,25 @@ TEST(GroupRisk, FollowsTheExponentiatedGradient) {
   for (size_t g = 0; g < 4; g++) EXPECT_NEAR(weights[g], static_cast<double>(q[g]), 1e-12);
 }
 
+// The authors' code (loss.py) adds C/√n to the mean loss of every group, also of one that is absent.
+TEST(GroupRisk, AddsTheSizeAdjustment) {
+  const double eta = 0.3, c = 2;
+  GroupRisk risk({.groups = 3, .eta = eta, .adjustment = c, .counts = {100, 4, 0}});
+  const Tensor losses = from_vector({3}, {1, 2, 4}, {DType::kF32, {}}), groups = labels_of({0, 0, 2});
+  std::vector<double> q{1, 1, 1};
+  for (int step = 0; step < 2; step++) {
+    const auto p = risk.weights(losses, {.groups = groups}).to_vector();
+    q = {q[0] * std::exp(eta * (1.5 + c / 10)), q[1] * std::exp(eta * c / 2), q[2] * std::exp(eta * 4)};
+    const double total = q[0] + q[1] + q[2];
+    const auto got = risk.group_weights();
+    for (size_t g = 0; g < 3; g++) EXPECT_NEAR(got[g], q[g] / total, 1e-12) << g;
+    EXPECT_NEAR(p[0], q[0] / total / 2, 1e-6);
+    EXPECT_NEAR(p[2], q[2] / total, 1e-6);
+  }
+  EXPECT_ERROR(GroupRisk({.groups = 2, .adjustment = -1}), "[risk] expected an adjustment >= 0");
+  EXPECT_ERROR(GroupRisk({.groups = 2, .adjustment = 1, .counts = {1}}), "the counts of 2 groups for the adjustment, got 1");
+}
+
 TEST(GroupRisk, SurvivesHugeLosses) {
   for (DType dtype : kDTypes) {
     GroupRisk risk({.groups = 2, .eta = 1});

@@ -22,6 +22,8 @@ TEST(Schedule, EveryKind) {
   expect_near(factors({.milestones = {}}, 3), {1, 1, 1});
   expect_near(factors({.kind = "multistep", .milestones = {2, 4}, .gamma = 0.1}, 6),
               {1, 1, 0.1, 0.1, 0.01, 0.01});
+  expect_near(factors({.kind = "multistep", .milestones = {1, 2, 4}, .factors = {0.1, 0.5, 2}}, 5),
+              {1, 0.1, 0.05, 0.05, 0.1});
   expect_near(factors({.kind = "step", .milestones = {}, .step_size = 2, .gamma = 0.5}, 5),
               {1, 1, 0.5, 0.5, 0.25});
   expect_near(
@@ -43,6 +45,8 @@ TEST(Schedule, Errors) {
   EXPECT_ERROR(Schedule({.epochs = 0, .milestones = {}}), "epochs > 0");
   EXPECT_ERROR(Schedule({.milestones = {}, .step_size = 0}), "step_size > 0");
   EXPECT_ERROR(Schedule({.milestones = {}, .gamma = 0}), "gamma > 0");
+  EXPECT_ERROR(Schedule({.milestones = {2}, .factors = {0.1, 0.1}}), "a factor for each of the 1 milestones, got 2");
+  EXPECT_ERROR(Schedule({.milestones = {2}, .factors = {0}}), "factors > 0");
   EXPECT_ERROR(Schedule({.milestones = {}, .warmup = -1}), "warmup >= 0");
 }
 

@@ -1,10 +1,11 @@
-// Batches of images from the u8 data set: gather, random crop of the padded image, flip, normalise.
+// Batches of images from the u8 data set: gather, random crop of the padded image, flip, rotation,
+// normalise.
 #include <algorithm>
 #include <array>
 #include <vector>
 
+#include <fulcrum/core/augment_rules.h>
 #include <fulcrum/core/cpu/parallel.h>
-#include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
 
@@ -44,39 +45,62 @@ void write_row(T* out, const Row<T>& row, int64_t width, int64_t any_channels,
   pad(row.end, width);
 }
 
+struct Size {
+  int64_t h, w, channels;
+};
+
+// Row by row, which is what crops and flips allow.
+template <class T>
+void copy_rows(T* out, const uint8_t* image, const Size& size, const AugmentDraw& draw,
+               const std::vector<std::array<T, 256>>& table) {
+  const auto [h, w, channels] = size;
+  // Column j shows source column j + shift_x, or w − 1 − j + shift_x where it is flipped.
+  const int64_t step = draw.flip ? -1 : 1, origin = draw.flip ? w - 1 + draw.shift_x : draw.shift_x;
+  const int64_t first = std::clamp(draw.flip ? draw.shift_x : -draw.shift_x, int64_t{0}, w);
+  const int64_t end = std::clamp(draw.flip ? w + draw.shift_x : w - draw.shift_x, first, w);
+  for (int64_t i = 0; i < h; i++, out += w * channels) {
+    const int64_t source = i + draw.shift_y;
+    const bool inside = source >= 0 && source < h && first < end;
+    const Row<T> row = inside ? Row<T>{image + (source * w + origin + step * first) * channels, step, first, end}
+                              : Row<T>{image, step, 0, 0};
+    if (channels == 3) {
+      write_row<3>(out, row, w, channels, table);
+    } else if (channels == 1) {
+      write_row<1>(out, row, w, channels, table);
+    } else {
+      write_row<0>(out, row, w, channels, table);
+    }
+  }
+}
+
+template <class T>
+void copy_pixels(T* out, const uint8_t* image, const Size& size, const AugmentDraw& draw,
+                 const std::vector<std::array<T, 256>>& table) {
+  const auto [h, w, channels] = size;
+  for (int64_t i = 0; i < h; i++)
+    for (int64_t j = 0; j < w; j++, out += channels) {
+      int64_t y = i, x = j;
+      const bool inside = draw.to_source(y, x, h, w);
+      const uint8_t* pixel = image + (inside ? (y * w + x) * channels : 0);
+      for (int64_t c = 0; c < channels; c++) out[c] = table[static_cast<size_t>(c)][inside ? pixel[c] : 0];
+    }
+}
+
 }  // namespace
 
 void Cpu::augment(Tensor& y, const Tensor& images, const Tensor& indices, const Tensor& counters,
                   const Tensor& mean, const Tensor& stddev, const AugmentOptions& o) {
-  const int64_t h = images.size(1), w = images.size(2), channels = images.size(3);
+  const Size size{images.size(1), images.size(2), images.size(3)};
+  const int64_t pixels = size.h * size.w * size.channels;
   const Philox philox(o.seed, streams::kAugment);
-  const auto shifts = static_cast<uint32_t>(2 * o.pad + 1);
   visit_floating(y.dtype(), "augment", [&]<class T>() {
     const auto table = normalisation<T>(mean, stddev);
     const auto one = [&](int64_t b) {
-      const Words4 draw = philox.block(static_cast<uint64_t>(counters.data<int64_t>()[b]));
-      const int64_t shift_y = static_cast<int64_t>(Philox::scale(draw.w[0], shifts)) - o.pad;
-      const int64_t shift_x = static_cast<int64_t>(Philox::scale(draw.w[1], shifts)) - o.pad;
-      const bool flip = o.flip && (draw.w[2] & 1u);
-      const uint8_t* image = images.data<uint8_t>() + indices.data<int64_t>()[b] * h * w * channels;
-      T* out = y.data<T>() + b * h * w * channels;
-      // Column j shows source column j + shift_x, or w − 1 − j + shift_x where it is flipped.
-      const int64_t step = flip ? -1 : 1, origin = flip ? w - 1 + shift_x : shift_x;
-      const int64_t first = std::clamp(flip ? shift_x : -shift_x, int64_t{0}, w);
-      const int64_t end = std::clamp(flip ? w + shift_x : w - shift_x, first, w);
-      for (int64_t i = 0; i < h; i++, out += w * channels) {
-        const int64_t source = i + shift_y;
-        const bool inside = source >= 0 && source < h && first < end;
-        const Row<T> row = inside ? Row<T>{image + (source * w + origin + step * first) * channels, step, first, end}
-                                  : Row<T>{image, step, 0, 0};
-        if (channels == 3) {
-          write_row<3>(out, row, w, channels, table);
-        } else if (channels == 1) {
-          write_row<1>(out, row, w, channels, table);
-        } else {
-          write_row<0>(out, row, w, channels, table);
-        }
-      }
+      const Words4 words = philox.block(static_cast<uint64_t>(counters.data<int64_t>()[b]));
+      const AugmentDraw draw(o, words, size.h, size.w);
+      const uint8_t* image = images.data<uint8_t>() + indices.data<int64_t>()[b] * pixels;
+      T* out = y.data<T>() + b * pixels;
+      draw.rotates ? copy_pixels(out, image, size, draw, table) : copy_rows(out, image, size, draw, table);
     };
     cpu::parallel_for(y.size(0), 16, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; b++) one(b);

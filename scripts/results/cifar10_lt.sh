@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # ---- settings; λ was chosen on a held-out part of the training set (tune_cifar10_lt.sh) -------------
 seeds=${SEEDS:-0 1 2}
 switch=12 epochs=15
-common=(--recipe cifar10-lt --set 'schedule.milestones=[12,14]' --set schedule.gamma=0.1
+common=(--recipe cifar10-lt-ldam --set 'schedule.milestones=[12,14]' --set schedule.gamma=0.1
         --set schedule.warmup=1 --set train.eval_every=3 --amp bf16 --threads 1)
 absgd=(--opt absgd --lambda 2 --gamma 0.9 --set risk.from_epoch=$switch)
 absgd_drw=(--opt absgd --lambda 20 --gamma 0.9 --set risk.from_epoch=$switch)

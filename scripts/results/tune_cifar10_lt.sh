@@ -9,7 +9,7 @@ data=${1:?usage: scripts/results/tune_cifar10_lt.sh CIFAR_BINARY_FOLDER [OUTPUT]
 out=${2:-runs/results/tune-cifar10-lt}
 mkdir -p "$out"
 switch=12 epochs=15
-common="--recipe cifar10-lt --data-dir $data --seed 0 --set schedule.milestones=[12,14]
+common="--recipe cifar10-lt-ldam --data-dir $data --seed 0 --set schedule.milestones=[12,14]
   --set schedule.gamma=0.1 --set schedule.warmup=1 --set train.eval_every=100 --set data.val_fraction=0.2 --amp bf16"
 # shellcheck disable=SC2086
 build/fulcrum train $common --threads 1 --epochs $switch --exist-ok --output "$out/base" >/dev/null

@@ -6,6 +6,7 @@
     NAME.grey     u8 [H, W, 1]    the same, then convert("L"); for a file that PIL opens as L or I;16 directly convert("L")
     resize.input  u8 [H, W, 3],   resize.HxW: PIL's resize((W, H), BILINEAR)
     crop.input.I  u8 [H, W, 3],   crop.I.S: torchvision's Resize(S) and CenterCrop(S)
+    rotate.input.I  u8 [H, W, 3], rotate.I.ANGLE: torchvision's rotate by so many degrees, nearest, zeros around
 
     python images.py [--check]      needs numpy, Pillow, safetensors, torchvision
 
@@ -25,6 +26,7 @@ from safetensors.numpy import load_file, save_file
 from torchvision.transforms import v2
 
 PATH = Path(__file__).resolve().parent / "images.safetensors"
+ANGLES = (-179, -61.5, -20, -7.25, -0.5, 0, 3, 13.75, 20, 45, 118)
 ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 
 
@@ -130,6 +132,11 @@ def golden() -> dict:
         for size in (16, 25, 33):
             crop = v2.Compose([v2.Resize(size), v2.CenterCrop(size)])
             tensors[f"crop.{number}.{size}"] = np.asarray(crop(source))
+    for number, (height, width) in enumerate([(10, 10), (9, 14)]):
+        source = Image.fromarray(picture(height, width, 7 + number)[..., :3])
+        tensors[f"rotate.input.{number}"] = np.asarray(source)
+        for angle in ANGLES:
+            tensors[f"rotate.{number}.{angle}"] = np.asarray(v2.functional.rotate(source, angle))
     return {name: np.ascontiguousarray(t) for name, t in tensors.items()}
 
 

@@ -1,14 +1,15 @@
 """Golden data of whole networks: one training forward and backward, an evaluation, then some steps of SGD.
 
-Tensors of resnet32 and resnet8 (the CIFAR ResNets of scripts/peers), resnet18, resnet50 and resnext50_32x4d
-(torchvision's, with 10 classes):
+Tensors of resnet32, resnet8 and sce_cnn (the CIFAR networks of scripts/peers), resnet18, resnet50 and
+resnext50_32x4d (torchvision's, with 10 classes):
     logits [N,10], losses [N]         training-mode forward (batch statistics), per-sample cross-entropy
-    act.<module>                      summary of the output of conv1, bn1 (before its ReLU), every block; NCHW order
+    act.<module>                      summary of the output of conv1, bn1 (before its ReLU), every block, fc1 of
+                                      sce_cnn; NCHW order
     grad.<name>                       summary of the gradient of mean(losses); conv weights in OIHW order
     buffer.<name>                     summary of running_mean / running_var after that forward (momentum 0.1);
-                                      not of torchvision's networks, where eval.logits has to do
+                                      of the CIFAR ResNets only; elsewhere eval.logits has to do
     eval.logits [N,10]                evaluation-mode forward with those buffers, parameters unchanged
-    sgd.losses [5]                    torchvision's networks: mean(losses) in training mode before each of five updates
+    sgd.losses [5]                    all but the CIFAR ResNets: mean(losses) in training mode before each of five updates
                                       of SGD with momentum on the same batch
 A summary is f64[18]: sum, L2 norm, 16 samples at flat index (j * numel) // 16.
 """
@@ -26,6 +27,7 @@ import philox
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "peers"))
 from cifar_resnet import BLOCKS_PER_STAGE, cifar_resnet  # noqa: E402
+from sce_cnn import SceCnn  # noqa: E402
 
 IMAGE_STREAM = 1000
 IMAGE_BOUND = 2.0
@@ -33,6 +35,7 @@ BATCH = 4
 CLASSES = 10
 SGD = {"lr": 3e-4, "momentum": 0.9}
 SGD_STEPS = 5
+SEEN = ("conv1", "bn1", "block1", "block2", "block3", "fc1")  # beside the residual blocks
 
 
 def summary(t) -> np.ndarray:
@@ -58,6 +61,8 @@ def fill_parameters(model: torch.nn.Module) -> None:
 def build(name: str, in_channels: int) -> torch.nn.Module:
     if name in BLOCKS_PER_STAGE:
         model = cifar_resnet(name, in_channels)
+    elif name == "sce_cnn":
+        model = SceCnn(in_channels, CLASSES)
     else:
         model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES)
     model = model.double().train()
@@ -86,7 +91,7 @@ def network(name: str, in_channels: int, size: int, batch: int = BATCH) -> tuple
 
     out, hooks = {}, []
     for path, module in model.named_modules():
-        if path in ("conv1", "bn1") or type(module).__name__ in ("BasicBlock", "Bottleneck"):
+        if path in SEEN or type(module).__name__ in ("BasicBlock", "Bottleneck"):
             def keep(_module, _inputs, y, path=path):
                 out[f"act.{path}"] = summary(y)
             hooks.append(module.register_forward_hook(keep))

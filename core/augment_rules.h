@@ -1,0 +1,76 @@
+// Where a pixel of an augmented image comes from: the geometry that the CPU and CUDA kernels share.
+//
+//   const AugmentDraw draw(o, philox.block(counter), h, w);      // once for an image
+//   int64_t y = i, x = j;                                        // of the output
+//   const bool inside = draw.to_source(y, x, h, w);              // else the pixel is 0
+//
+// The order is that of torchvision's RandomCrop(padding), RandomHorizontalFlip, RandomRotation.
+#pragma once
+
+#include <cmath>
+
+#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/random.h>
+
+namespace fulcrum {
+
+/// The rotation of an image about its centre, counter-clockwise for a positive angle, by the nearest
+/// pixel: x' = (x·xx + y·xy + x0) >> 16, y' likewise, are where the output pixel (x, y) comes from.
+/// 16.16 fixed point as in Pillow's Image.rotate, so that the pixels are Pillow's, and the same on
+/// every device.
+struct Rotation {
+  int64_t xx = 0, xy = 0, x0 = 0, yx = 0, yy = 0, y0 = 0;
+
+  FULCRUM_HD Rotation() = default;
+  FULCRUM_HD Rotation(double degrees, int64_t h, int64_t w) {
+    const double radians = degrees * (3.14159265358979323846 / 180);
+    const double c = std::cos(radians), s = std::sin(radians);
+    const double middle_x = static_cast<double>(w) / 2, middle_y = static_cast<double>(h) / 2;
+    xx = yy = fixed(c);
+    xy = fixed(-s);
+    yx = fixed(s);
+    // Of the centre of the pixel (0, 0).
+    x0 = fixed(middle_x - c * middle_x + s * middle_y + (c - s) * 0.5);
+    y0 = fixed(middle_y - s * middle_x - c * middle_y + (s + c) * 0.5);
+  }
+
+  FULCRUM_HD static int64_t fixed(double v) {
+    return static_cast<int64_t>(std::floor(v * 65536 + 0.5));
+  }
+};
+
+/// What one Philox block says of one image.
+struct AugmentDraw {
+  int64_t shift_y, shift_x;  // of the crop, in [−pad, pad]
+  bool flip, rotates;
+  Rotation rotation;
+
+  FULCRUM_HD AugmentDraw(const AugmentOptions& o, const Words4& words, int64_t h, int64_t w) {
+    const auto shifts = static_cast<uint32_t>(2 * o.pad + 1);
+    shift_y = static_cast<int64_t>(Philox::scale(words.w[0], shifts)) - o.pad;
+    shift_x = static_cast<int64_t>(Philox::scale(words.w[1], shifts)) - o.pad;
+    flip = o.flip && (words.w[2] & 1u);
+    rotates = o.rotation > 0;
+    if (rotates) rotation = Rotation(angle(o, words), h, w);
+  }
+
+  /// Uniform in [−rotation, rotation), degrees.
+  FULCRUM_HD static double angle(const AugmentOptions& o, const Words4& words) {
+    return (2 * static_cast<double>(Philox::to_uniform(words.w[3])) - 1) * o.rotation;
+  }
+
+  /// Turns the output's row and column into the source's; false where that is not in the image.
+  FULCRUM_HD bool to_source(int64_t& y, int64_t& x, int64_t h, int64_t w) const {
+    if (rotates) {
+      const int64_t column = x, row = y;
+      x = (column * rotation.xx + row * rotation.xy + rotation.x0) >> 16;
+      y = (column * rotation.yx + row * rotation.yy + rotation.y0) >> 16;
+      if (x < 0 || x >= w || y < 0 || y >= h) return false;
+    }
+    y += shift_y;
+    x = (flip ? w - 1 - x : x) + shift_x;
+    return x >= 0 && x < w && y >= 0 && y < h;
+  }
+};
+
+}  // namespace fulcrum

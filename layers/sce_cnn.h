@@ -1,0 +1,46 @@
+// The eight-layer CNN with which papers on wrong labels train on CIFAR-10: Wang et al., "Symmetric
+// Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
+//
+//   SceCnn net({.classes = 10});
+//   Tensor logits = net(images);             // [N, 32, 32, 3] → [N, 10]
+//
+// Three blocks of two 3×3 convolutions to 64, 128 and 196 channels, each with batch norm and ReLU,
+// and a 2×2 max-pool; fc1 to 256 with batch norm and ReLU; dropout; fc2. Convolutions start Kaiming
+// uniform and the linear layers Xavier uniform; parameter names are those of
+// https://github.com/HanxunH/SCELoss-Reproduce ("block1.0.out_conv.0.weight", "fc1.0.weight").
+#pragma once
+
+#include <fulcrum/layers/layers.h>
+
+namespace fulcrum {
+
+struct SceCnnOptions {
+  int64_t classes = 10;
+  int64_t channels = 3;      // of the images
+  Size2 image = 32;          // height and width of the images, at least 8
+  double dropout = 0;        // before fc2
+  bool normed_head = false;  // fc2 is a NormedLinear (LDAM)
+  uint64_t seed = 0;         // of the initial weights and the dropout
+};
+
+class SceCnn : public Module {
+ public:
+  explicit SceCnn(const SceCnnOptions& options);
+  /// x [N, H, W, channels] of the size in the options → logits [N, classes].
+  Tensor forward(const Tensor& x) override;
+  /// x → [N, 256], what fc2 sees before dropout.
+  Tensor features(const Tensor& x);
+
+ private:
+  Sequential& add_block(const std::string& name, int64_t in, int64_t out);
+
+  SceCnnOptions options_;
+  Sequential& block1_;
+  Sequential& block2_;
+  Sequential& block3_;
+  Module& fc1_;
+  Dropout* dropout_;  // null without dropout
+  Module& fc2_;
+};
+
+}  // namespace fulcrum
