@@ -1,4 +1,6 @@
-// Batches of images from the u8 data set: gather, random crop of the padded image, flip, normalise.
+// Batches of images from the u8 data set: gather, random crop of the padded image, flip, rotation,
+// normalise.
+#include <fulcrum/core/augment_rules.h>
 #include <fulcrum/core/cuda/device.cuh>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/random.h>
@@ -8,26 +10,6 @@ namespace fulcrum {
 using namespace cuda;
 
 namespace {
-
-/// What one Philox block says of one image.
-struct AugmentDraw {
-  int64_t shift_y, shift_x;  // of the crop, in [−pad, pad]
-  bool flip;
-
-  __device__ AugmentDraw(const AugmentOptions& o, const Words4& words, int64_t, int64_t) {
-    const auto shifts = static_cast<uint32_t>(2 * o.pad + 1);
-    shift_y = static_cast<int64_t>(Philox::scale(words.w[0], shifts)) - o.pad;
-    shift_x = static_cast<int64_t>(Philox::scale(words.w[1], shifts)) - o.pad;
-    flip = o.flip && (words.w[2] & 1u);
-  }
-
-  /// Turns the output's row and column into the source's; false where that is not in the image.
-  __device__ bool to_source(int64_t& y, int64_t& x, int64_t h, int64_t w) const {
-    y += shift_y;
-    x = (flip ? w - 1 - x : x) + shift_x;
-    return x >= 0 && x < w && y >= 0 && y < h;
-  }
-};
 
 struct AugmentInputs {
   const uint8_t* images;
