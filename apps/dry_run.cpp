@@ -58,6 +58,7 @@ RunCost measure_cost(const Config& config, const ExperimentData& data, Module& m
     optimizer->zero_grad();
     optimizer->weigh(losses, {batch.indices, batch.groups}).backward();
     optimizer->step();
+    if (!device.is_cpu()) cuda::synchronize(cuda::compute_stream());
     cost.step_seconds = seconds_since(start);
     step++;
   }

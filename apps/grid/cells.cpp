@@ -90,8 +90,8 @@ void build(const Cell& cell, const ExperimentData& data) {
   try {
     const auto model = make_model(cell.config, *data.train);
     model->to(Device(cell.config.train.device), activation_dtype(cell.config));
-    make_optimizer(cell.config, model->parameters(), data.train->classes());
-    LossFunction(cell.config.loss, data.class_counts, Device()).begin_epoch(cell.config.train.epochs);
+    make_optimizer(cell.config, *model, data.class_counts);
+    LossFunction(cell.config.loss, data.class_counts, data.train->size(), Device()).begin_epoch(cell.config.train.epochs);
     make_schedule(cell.config);
   } catch (const Error& e) {
     throw UsageError("cell " + cell.name() + ": " + e.what());
