@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -11,9 +12,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/memory.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/profile.h>
+#include <fulcrum/core/replay.h>
 #include <fulcrum/layers/models.h>
 #include <fulcrum/optim/absgd.h>
 
@@ -29,85 +32,128 @@ using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct BenchFlags {
-  std::string model = "resnet32", amp = "off", optimizer = "absgd";
-  int64_t batch_size = 128, channels = 3, size = 32, classes = 10;
-  int threads = 0;
+  std::string model = "resnet32", optimizer = "absgd";
+  int64_t channels = 3, size = 32, classes = 10;
+  int64_t steps = 0, steps_per_graph = 1;
   double seconds = 5;
   bool interleave = false, profile = true;
+  TrainSettings train;  // batch size, amp, threads and the device with its options
 };
 
 // One training step on fixed random data: forward, per-sample losses, weights, backward, update.
 class BenchStep {
  public:
   explicit BenchStep(const BenchFlags& f)
-      : model_(fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})) {
-    const DType dtype = f.amp == "bf16" ? DType::kBf16 : DType::kF32;
-    model_->to(Device(), dtype);
-    const double lambda = f.optimizer == "absgd" ? 5 : std::numeric_limits<double>::infinity();
-    if (f.optimizer == "sgd") {
-      optimizer_ = std::make_unique<Sgd>(model_->parameters(),
-                                         SgdOptions{.lr = 0.01, .momentum = 0.9, .weight_decay = 2e-4});
-    } else {
-      optimizer_ = std::make_unique<Absgd>(
-          model_->parameters(),
-          AbsgdOptions{.lr = 0.01, .momentum = 0.9, .weight_decay = 2e-4, .lambda = lambda});
-    }
-    Tensor images = empty({f.batch_size, f.size, f.size, f.channels});
+      : device_(f.train.device),
+        model_(fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})),
+        graph_(f.train.graph && !device_.is_cpu()),
+        replay_(device_, [this, n = f.steps_per_graph] {
+          for (int64_t i = 0; i < n; i++) train();
+        }) {
+    const DType dtype = f.train.amp == "bf16" ? DType::kBf16 : DType::kF32;
+    model_->to(device_, dtype);
+    optimizer_ = make_optimizer(f.optimizer, model_->parameters());
+    Tensor images = empty({f.train.batch_size, f.size, f.size, f.channels});
     fill_normal(images, 0, 1, /*seed=*/1, /*stream=*/1);
-    images_ = images.to(dtype);
+    images_ = images.to(dtype).to(device_);
     std::vector<int64_t> labels;
-    for (int64_t i = 0; i < f.batch_size; i++) labels.push_back(i % f.classes);
-    labels_ = from_vector({f.batch_size}, labels);
+    for (int64_t i = 0; i < f.train.batch_size; i++) labels.push_back(i % f.classes);
+    labels_ = from_vector({f.train.batch_size}, labels).to(device_);
   }
 
-  void run() {
+  /// A step, or all those of a graph; does not wait for a GPU.
+  void run() { graph_ ? replay_() : train(); }
+  void train() {
     const Tensor losses = cross_entropy((*model_)(images_), labels_);
     optimizer_->zero_grad();
     optimizer_->weigh(losses).backward();
     optimizer_->step();
+    losses_ = losses.detach();
   }
+  void wait() const {
+    if (!device_.is_cpu()) cuda::synchronize(cuda::compute_stream());
+  }
+  /// What comes after the first run(): on a GPU the third records, and is made without a graph too, so that
+  /// both have done as many steps.
+  void warm_up() {
+    for (int i = 0; i < (device_.is_cpu() ? 1 : 2); i++) run();
+    wait();
+  }
+  Device device() const { return device_; }
+  bool graph() const { return graph_; }
+  /// The mean loss of the last step. Waits for the device.
+  double loss() const { return mean(losses_).item(); }
 
  private:
+  static std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<Tensor> parameters) {
+    const SgdOptions sgd{.lr = 0.01, .momentum = 0.9, .weight_decay = 2e-4};
+    if (name == "sgd") return std::make_unique<Sgd>(std::move(parameters), sgd);
+    return std::make_unique<Absgd>(std::move(parameters), AbsgdOptions{.lr = sgd.lr, .momentum = sgd.momentum,
+                                                                       .weight_decay = sgd.weight_decay, .lambda = 5});
+  }
+
+  Device device_;
   std::unique_ptr<Module> model_;
   std::unique_ptr<Optimizer> optimizer_;
-  Tensor images_, labels_;
+  Tensor images_, labels_, losses_;
+  bool graph_;
+  Replay replay_;
 };
 
-double peak_mb() {
+double mb(size_t bytes) { return static_cast<double>(bytes) / 1048576; }
+
+double host_peak_mb() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-// Median images/s over chunks of about half a second.
-nlohmann::json measure(BenchStep& step, const BenchFlags& f, double seconds) {
-  std::vector<double> rates;
-  const auto start = Clock::now();
-  int64_t steps = 0;
-  const auto before = memory_stats(Device());
-  while (since(start) < seconds || rates.empty()) {
-    const auto chunk = Clock::now();
-    int64_t n = 0;
-    do {
-      step.run();
-      n++;
-    } while (since(chunk) < 0.5);
-    rates.push_back(static_cast<double>(n * f.batch_size) / since(chunk));
-    steps += n;
+// Calls of run() that take about half a second, so that a device is waited for twice a second.
+int64_t chunk_of(BenchStep& step, const BenchFlags& f) {
+  if (f.steps > 0) return f.steps / f.steps_per_graph;
+  for (int64_t n = 1;; n *= 2) {
+    const auto start = Clock::now();
+    for (int64_t i = 0; i < n; i++) step.run();
+    step.wait();
+    const double seconds = since(start);
+    if (seconds > 0.1) return std::max<int64_t>(1, std::llround(static_cast<double>(n) * 0.5 / seconds));
   }
+}
+
+// Median images/s over chunks of `calls` calls of run().
+nlohmann::json measure(BenchStep& step, const BenchFlags& f, int64_t calls, double seconds) {
+  std::vector<double> rates;
+  const int64_t steps_per_call = step.graph() ? f.steps_per_graph : 1;
+  const auto before = memory_stats(step.device());
+  const auto start = Clock::now();
+  while (rates.empty() || (f.steps == 0 && since(start) < seconds)) {
+    const auto chunk = Clock::now();
+    for (int64_t i = 0; i < calls; i++) step.run();
+    step.wait();
+    rates.push_back(static_cast<double>(calls * steps_per_call * f.train.batch_size) / since(chunk));
+  }
+  const auto chunks = static_cast<int64_t>(rates.size());
   std::ranges::sort(rates);
-  return {{"images_per_s", rates[rates.size() / 2]},
+  const double rate = rates[rates.size() / 2];
+  return {{"images_per_s", rate},
           {"images_per_s_max", rates.back()},
-          {"steps", steps},
-          {"system_requests", memory_stats(Device()).system_requests - before.system_requests}};
+          {"step_ms", 1e3 * static_cast<double>(f.train.batch_size) / rate},
+          {"steps", chunks * calls * steps_per_call},
+          {"system_requests", memory_stats(step.device()).system_requests - before.system_requests},
+          {"loss", step.loss()}};
 }
 
 void print_profile(BenchStep& step) {
   constexpr int kSteps = 5;
   Profile profile;
+  if (!step.device().is_cpu()) {
+    fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
+    profile.settle = [&] { step.wait(); };
+  }
+  step.train();
   {
     const Profiling on(profile);
-    for (int i = 0; i < kSteps; i++) step.run();
+    for (int i = 0; i < kSteps; i++) step.train();
   }
   double total = 0;
   std::vector<std::pair<std::string, ProfileRow>> rows(profile.rows.begin(), profile.rows.end());
@@ -119,19 +165,55 @@ void print_profile(BenchStep& step) {
                100 * row.seconds / total);
 }
 
+void check_flags(const BenchFlags& f) {
+  const TrainSettings& t = f.train;
+  if (Device(t.device).is_cpu() && (t.tf32 || t.cudnn_benchmark || !t.graph || f.steps_per_graph > 1))
+    throw UsageError("--tf32, --cudnn-benchmark, --no-graph and --steps-per-graph go with --device cuda");
+  if (!t.graph && f.steps_per_graph > 1)
+    throw UsageError("--steps-per-graph: expected 1 with --no-graph, got " + std::to_string(f.steps_per_graph));
+  if (f.steps % f.steps_per_graph != 0)
+    throw UsageError(fmt::format("--steps: expected a multiple of --steps-per-graph ({}), got {}", f.steps_per_graph,
+                                 f.steps));
+}
+
+// What does not change from one measurement to the next.
+nlohmann::json about(const BenchStep& step, const BenchFlags& f, int threads) {
+  nlohmann::json row = {{"model", f.model}, {"batch_size", f.train.batch_size}, {"image_size", f.size},
+                        {"threads", threads}, {"amp", f.train.amp}, {"optimizer", f.optimizer},
+                        {"device", concat_text(step.device())}};
+  if (!step.device().is_cpu())
+    row.update({{"graph", step.graph()}, {"steps_per_graph", f.steps_per_graph}, {"tf32", f.train.tf32},
+                {"cudnn_benchmark", f.train.cudnn_benchmark},
+                {"device_name", cuda::describe_device(step.device().index)}});
+  return row;
+}
+
+void add_memory(nlohmann::json& row, Device device) {
+  row["peak_mb"] = host_peak_mb();
+  if (device.is_cpu()) return;
+  const MemoryStats stats = memory_stats(device);
+  row.update({{"device_peak_mb", mb(stats.peak)}, {"device_reserved_mb", mb(stats.reserved)}});
+}
+
 int bench(const BenchFlags& f) {
   Config config;
-  config.train.threads = f.threads;
+  config.train = f.train;
   const int threads = use_threads(config);
   const auto start = Clock::now();
+  use_device(f.train);
+  check_flags(f);
   BenchStep step(f);
   step.run();
+  step.wait();
   const double first_step = since(start);
-  step.run();
+  step.warm_up();
+  const double warm = since(start);
+  const int64_t calls = chunk_of(step, f);
   const auto report = [&](double seconds) {
-    nlohmann::json row = measure(step, f, seconds);
-    row.update({{"model", f.model}, {"batch_size", f.batch_size}, {"threads", threads}, {"amp", f.amp},
-                {"optimizer", f.optimizer}, {"time_to_first_step_s", first_step}, {"peak_mb", peak_mb()}});
+    nlohmann::json row = measure(step, f, calls, seconds);
+    row.update(about(step, f, threads));
+    row.update({{"time_to_first_step_s", first_step}, {"time_to_warm_s", warm}});
+    add_memory(row, step.device());
     return row;
   };
   if (f.interleave) {
@@ -142,9 +224,9 @@ int bench(const BenchFlags& f) {
     return kExitDone;
   }
   const nlohmann::json row = report(f.seconds);
-  fmt::print("{} batch {} {} {}: {}\n", f.model, f.batch_size, f.amp == "bf16" ? "bf16" : "f32", f.optimizer,
-             backend_text(Device(), threads));
-  fmt::print("{:.0f} images/s\n\n", row["images_per_s"].get<double>());
+  fmt::print("{} batch {} {} {}: {}\n", f.model, f.train.batch_size, f.train.amp == "bf16" ? "bf16" : "f32",
+             f.optimizer, backend_text(step.device(), threads));
+  fmt::print("{:.0f} images/s, {:.3f} ms a step\n\n", row["images_per_s"].get<double>(), row["step_ms"].get<double>());
   if (f.profile) print_profile(step);
   fmt::print("{}\n", row.dump());
   return kExitDone;
@@ -156,14 +238,22 @@ void add_bench_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("bench", "Time the training step: forward, losses, weights, backward, update");
   auto f = std::make_shared<BenchFlags>();
   sub->add_option("--model", f->model, "one of those that fulcrum info lists")->capture_default_str();
-  sub->add_option("-b,--batch-size", f->batch_size, "images a step")->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--image-size,--size", f->size, "height and width of the images")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--channels", f->channels, "of the images")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--classes", f->classes)->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--threads", f->threads, "CPU threads; 0: all cores")->check(CLI::NonNegativeNumber);
-  sub->add_option("--amp", f->amp, "off or bf16")->check(CLI::IsMember({"off", "bf16"}))->capture_default_str();
+  sub->add_option("--threads", f->train.threads, "CPU threads; 0: all cores")->check(CLI::NonNegativeNumber);
+  sub->add_option("--device", f->train.device, "cpu or cuda[:N]")->capture_default_str();
+  sub->add_flag("!--no-graph", f->train.graph, "GPU: run each step anew instead of recording it as a CUDA graph");
+  sub->add_option("--steps-per-graph", f->steps_per_graph, "GPU: steps recorded in one graph")
+      ->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_flag("--tf32", f->train.tf32, "GPU: f32 convolutions and matrix products on tensor cores");
+  sub->add_flag("--cudnn-benchmark", f->train.cudnn_benchmark, "GPU: time cuDNN's plans and keep the fastest");
+  sub->add_option("--amp", f->train.amp, "off or bf16")->check(CLI::IsMember({"off", "bf16"}))->capture_default_str();
   sub->add_option("--opt", f->optimizer, "sgd or absgd")->check(CLI::IsMember({"sgd", "absgd"}))->capture_default_str();
   sub->add_option("--seconds", f->seconds, "how long to measure")->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_option("--steps", f->steps, "measure this many steps, whatever time they take; 0: by --seconds")
+      ->check(CLI::NonNegativeNumber);
   sub->add_flag("--interleave", f->interleave, "read 'run SECONDS' lines from stdin, answer each with JSON");
   sub->add_flag("!--no-profile", f->profile, "leave out the table of ops");
   sub->callback([f, &command] { command = [f] { return bench(*f); }; });

@@ -10,7 +10,10 @@ foreach(folder core layers optim data)
 endforeach()
 
 function(fulcrum_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Werror)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion)
+  if(FULCRUM_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # False alarms: GCC bug 105651 in std::string's operator+, 105593 in its own AVX-512 headers.
     target_compile_options(${target} PRIVATE -Wno-restrict -Wno-maybe-uninitialized)

@@ -5,11 +5,13 @@
 //   for (auto& [name, row] : profile.rows) …   // row.calls, row.seconds
 //
 // Ops mark themselves when they record (forward) and after their gradient ran ("… gradient"). While
-// nobody profiles, a mark is one test of a thread-local pointer.
+// nobody profiles, a mark is one test of a thread-local pointer. On a GPU an op has only been enqueued when
+// it marks itself: `profile.settle` waits for it, and the time is the op's own.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -24,8 +26,10 @@ struct Profile {
   using Clock = std::chrono::steady_clock;
   std::map<std::string, ProfileRow> rows;
   Clock::time_point last = Clock::now();
+  std::function<void()> settle;  // called before the clock is read; may be empty
 
   void mark(const std::string& name) {
+    if (settle) settle();
     const Clock::time_point now = Clock::now();
     ProfileRow& row = rows[name];
     row.calls++;

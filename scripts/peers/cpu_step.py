@@ -17,52 +17,10 @@ import argparse
 import json
 import os
 import re
-import statistics
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-KEEP_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
-
-
-class Server:
-    """A warm process, pinned to the cores, that answers "run SECONDS" on stdin with a JSON line."""
-
-    def __init__(self, name: str, command: list, args: argparse.Namespace, env: dict):
-        self.name = name
-        self.process = subprocess.Popen(
-            [str(word) for word in command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**{k: v for k, v in os.environ.items() if k not in KEEP_PAGES}, **env},
-            preexec_fn=lambda: os.sched_setaffinity(0, args.core_set),
-        )
-
-    def read(self) -> dict:
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name} ended with status {self.process.wait()}: {' '.join(self.process.args)}")
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            raise SystemExit(f"{self.name}: expected a JSON line, got {line!r}") from None
-        if "error" in answer:
-            raise SystemExit(f"{self.name}: {answer['error']}")
-        return answer
-
-    def run(self, seconds: float) -> dict:
-        self.process.stdin.write(f"run {seconds}\n")
-        self.process.stdin.flush()
-        return self.read()
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            self.process.wait()
+from turns import HERE, KEEP_PAGES, ROOT, Server, ratio, spread, take_turns
 
 
 def torch_server(name: str, args: argparse.Namespace, options: list, env: dict = KEEP_PAGES) -> Server:
@@ -72,7 +30,7 @@ def torch_server(name: str, args: argparse.Namespace, options: list, env: dict =
         "--image-size", args.image_size,
         "--chunk", 1, "--warmup", args.warmup, *options,
     ]
-    server = Server(name, command, args, env)
+    server = Server(name, command, args.core_set, env)
     server.read()  # ready: compiled and warm
     return server
 
@@ -83,7 +41,7 @@ def fulcrum_server(args: argparse.Namespace) -> Server:
         "--batch-size", args.batch_size, "--threads", args.threads, "--opt", args.optimizer,
         "--image-size", args.image_size, *args.fulcrum_args,
     ]
-    server = Server("fulcrum", command, args, {})
+    server = Server("fulcrum", command, args.core_set)
     server.run(1.0)  # warm
     return server
 
@@ -116,11 +74,11 @@ def report(results: dict) -> dict:
     summary = {}
     print(f"\n{'':36} {'median':>8} {'min':>8} {'max':>8} {'fulcrum / it':>13}   images/s")
     for name, rates in results.items():
-        row = {"median": statistics.median(rates), "min": min(rates), "max": max(rates), "rounds": rates}
+        row = spread(rates)
         if "fulcrum" in results and name != "fulcrum":
-            row["fulcrum_ratio"] = statistics.median(f / t for f, t in zip(results["fulcrum"], rates))
-        ratio = f"{row['fulcrum_ratio']:13.3f}" if "fulcrum_ratio" in row else " " * 13
-        print(f"{name:36} {row['median']:8.1f} {row['min']:8.1f} {row['max']:8.1f} {ratio}")
+            row["fulcrum_ratio"] = ratio(results["fulcrum"], rates)
+        column = f"{row['fulcrum_ratio']:13.3f}" if "fulcrum_ratio" in row else " " * 13
+        print(f"{name:36} {row['median']:8.1f} {row['min']:8.1f} {row['max']:8.1f} {column}")
         summary[name] = row
     return summary
 
@@ -156,16 +114,8 @@ def main() -> int:
     args = parse_args()
     about = machine()
     rows = contestants(args)
-    results = {row.name: [] for row in rows}
-    last = {}
     try:
-        for i in range(args.rounds):
-            for row in rows if i % 2 == 0 else reversed(rows):
-                time.sleep(0.3)  # the previous contestant's threads go to sleep
-                last[row.name] = row.run(args.seconds)
-                results[row.name].append(last[row.name]["images_per_s"])
-            line = "  ".join(f"{name} {rates[-1]:.1f}" for name, rates in results.items())
-            print(f"round {i + 1}/{args.rounds}: {line}", file=sys.stderr, flush=True)
+        results, last = take_turns(rows, args.rounds, args.seconds)
     finally:
         for row in rows:
             row.close()

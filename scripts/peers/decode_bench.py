@@ -17,10 +17,10 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from cpu_step import HERE, ROOT, Server, machine, report
+from cpu_step import machine, report
+from turns import HERE, ROOT, Server, take_turns
 
 
 def fulcrum_flags(args: argparse.Namespace) -> list:
@@ -36,18 +36,18 @@ def contestants(args: argparse.Namespace, scratch: Path) -> list:
     subprocess.run([os.environ.get("CXX", "c++"), "-O2", "-std=c++20", "-pthread", HERE / "bare_decode.cpp", "-o", bare,
                     "-ljpeg"], check=True)
     rows = [
-        Server("fulcrum", [args.fulcrum, "data", "bench", *folder, *fulcrum_flags(args)], args, {}),
-        Server("bare libjpeg", [bare, args.folder / "train", args.workers], args, {}),
+        Server("fulcrum", [args.fulcrum, "data", "bench", *folder, *fulcrum_flags(args)], args.core_set),
+        Server("bare libjpeg", [bare, args.folder / "train", args.workers], args.core_set),
         Server("torch DataLoader", [
             args.python, HERE / "torch_loader.py", args.folder / "train", "--workers", args.workers, "--batch-size",
             args.batch_size, "--pad", args.pad, "--image-size", args.image_size,
-        ], args, {}),
+        ], args.core_set),
     ]
     if args.pack:
         subprocess.run([str(w) for w in [args.fulcrum, "data", "pack", *folder, scratch / "packs"]], check=True,
                        stdout=subprocess.DEVNULL)
         pack = ["--dataset", "pack", "--data-dir", scratch / "packs"]
-        rows.append(Server("fulcrum, packed", [args.fulcrum, "data", "bench", *pack, *fulcrum_flags(args)], args, {}))
+        rows.append(Server("fulcrum, packed", [args.fulcrum, "data", "bench", *pack, *fulcrum_flags(args)], args.core_set))
     return rows
 
 
@@ -74,15 +74,9 @@ def main() -> None:
     about = machine()
     with tempfile.TemporaryDirectory() as scratch:
         rows = contestants(args, Path(scratch))
-        results = {row.name: [] for row in rows}
         for row in rows:
             row.run(1.0)  # warm: files are in the page cache, worker processes have started
-        for i in range(args.rounds):
-            for row in rows if i % 2 == 0 else reversed(rows):
-                time.sleep(0.3)
-                results[row.name].append(row.run(args.seconds)["images_per_s"])
-            print(f"round {i + 1}/{args.rounds}: " + "  ".join(f"{n} {r[-1]:.0f}" for n, r in results.items()),
-                  file=sys.stderr, flush=True)
+        results, _ = take_turns(rows, args.rounds, args.seconds)
         for row in rows:
             row.close()
     print(f"{args.folder}, {args.workers} workers, batch {args.batch_size}, {about['cpu']}")

@@ -7,6 +7,7 @@ backward, momentum SGD with weight decay, on one random batch that is already in
 on stdout: `images_per_s` is the median over chunks of `--chunk` steps.
 
     torch_step.py --model resnet32 --batch-size 128 --threads 2 --layout channels_last --seconds 10
+    torch_step.py --device cuda --amp bf16 --cudnn-benchmark --chunk 50
     torch_step.py --interleave        # a server: every line "run SECONDS" on stdin is answered by a JSON line,
                                       # "quit" or the end of input ends it; a driver alternates rounds with Fulcrum
 
@@ -76,8 +77,13 @@ class Step:
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=args.lr, momentum=0.9, weight_decay=2e-4, fused=not args.no_fused or None
         )
-        self.objective = torch.compile(self._objective) if args.compile else self._objective
+        self.objective = self._objective
+        if args.compile:
+            if self.weights is not None:  # else a step that writes it could not be a CUDA graph
+                torch._dynamo.mark_static_address(self.weights.log_u)
+            self.objective = torch.compile(self._objective, mode=args.compile_mode)
         self.last = None
+        self.graph = None
 
     def _objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
@@ -87,7 +93,27 @@ class Step:
             return losses.mean()
         return (self.weights(losses) * losses).sum()
 
+    def record(self, warmup: int) -> None:
+        """Makes the whole step, update included, one CUDA graph."""
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(max(warmup, 3)):
+                self.train()
+        torch.cuda.current_stream().wait_stream(side)
+        self.optimizer.zero_grad(set_to_none=True)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self.train()
+        self.graph = graph
+
     def __call__(self) -> None:
+        if self.graph is None:
+            self.train()
+        else:
+            self.graph.replay()
+
+    def train(self) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         self.last = self.objective(self.images, self.labels)
         self.last.backward()
@@ -118,10 +144,19 @@ def measure(step: Step, chunk: int, seconds: float, steps: int = HUGE_STEPS) -> 
     }
 
 
-def peak_mb(device: torch.device) -> float:
+def memory(device: torch.device) -> dict:
+    peaks = {"peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)}
     if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated() / 2**20, 1)
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+        peaks["device_peak_mb"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        peaks["device_reserved_mb"] = round(torch.cuda.max_memory_reserved() / 2**20, 1)
+    return peaks
+
+
+def set_device_options(args: argparse.Namespace) -> None:
+    if args.device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = args.tf32
+        torch.backends.cudnn.allow_tf32 = args.tf32  # PyTorch's own default is on
+        torch.backends.cudnn.benchmark = args.cudnn_benchmark
 
 
 def parse_args() -> argparse.Namespace:
@@ -132,6 +167,11 @@ def parse_args() -> argparse.Namespace:
     p.add_argument("--amp", default="off", choices=["off", "bf16"])
     p.add_argument("--layout", default="channels_last", choices=["channels_last", "nchw"])
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--compile-mode", default="default",
+                   choices=["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"])
+    p.add_argument("--cuda-graph", action="store_true", help="GPU: record the whole step, update included, as one graph")
+    p.add_argument("--tf32", action="store_true", help="GPU: f32 convolutions and matrix products in TF32")
+    p.add_argument("--cudnn-benchmark", action="store_true", help="GPU: time cuDNN's algorithms, keep the fastest")
     p.add_argument("--optimizer", default="sgd", choices=["sgd", "absgd"])
     p.add_argument("--lambda", dest="risk_lambda", type=float, default=5.0)
     p.add_argument("--gamma", type=float, default=0.9)
@@ -150,25 +190,32 @@ def parse_args() -> argparse.Namespace:
     args = p.parse_args()
     if args.model in TORCHVISION and args.channels != 3:
         p.error(f"--channels: expected 3 for {args.model}, got {args.channels}")
+    if args.device == "cpu" and (args.cuda_graph or args.tf32 or args.cudnn_benchmark):
+        p.error("--cuda-graph, --tf32 and --cudnn-benchmark go with --device cuda")
     return args
 
 
 def main() -> int:
     args = parse_args()
     torch.set_num_threads(args.threads)
+    set_device_options(args)
     step = Step(args)
     step()
     step.synchronize()
     first_step_s = time.perf_counter() - START
     for _ in range(args.warmup - 1):
         step()
+    if args.cuda_graph:
+        step.record(args.warmup)
     about = {
         "model": args.model,
         "batch_size": args.batch_size,
         "threads": args.threads,
         "amp": args.amp,
         "layout": args.layout,
-        "compile": args.compile,
+        "compile": args.compile_mode if args.compile else False,
+        "cuda_graph": args.cuda_graph,
+        "tf32": args.tf32,
         "optimizer": args.optimizer,
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "torch": torch.__version__,
@@ -179,7 +226,7 @@ def main() -> int:
     def answer(seconds: float) -> None:
         result = measure(step, args.chunk, seconds, args.steps)
         loss = round(float(step.last.detach()), 6)
-        print(json.dumps({**result, "loss": loss, **about, "peak_mb": peak_mb(step.device)}), flush=True)
+        print(json.dumps({**result, "loss": loss, **about, **memory(step.device)}), flush=True)
 
     if not args.interleave:
         answer(args.seconds)

@@ -1,5 +1,5 @@
-// `fulcrum train --device cuda` on the emulated device: recorded steps against eager ones, stopping and
-// going on, and what is not finite.
+// `fulcrum train --device cuda` and `bench`, on the emulated device or on a GPU: recorded steps against eager
+// ones, stopping and going on, and what is not finite.
 #include "program_testing.h"
 
 namespace fulcrum::testing {
@@ -13,7 +13,11 @@ Flags cuda_flags(const TempDir& dir, const std::string& run, const Flags& more =
 
 class SimtProgram : public ::testing::Test {
  protected:
-  void SetUp() override { write_data(dir / "data"); }
+  void SetUp() override {
+    const Outcome info = run_program({"info"});
+    if (info.out.find("cuda:0") == std::string::npos) GTEST_SKIP() << info.out;
+    write_data(dir / "data");
+  }
   TempDir dir;
 };
 
@@ -56,6 +60,34 @@ TEST_F(SimtProgram, WhatIsNotFiniteStopsTheRunWithTheLastGoodWeights) {
     if (name.ends_with("weight")) {
       for (double v : tensor.to_vector()) ASSERT_TRUE(std::isfinite(v)) << name;
     }
+}
+
+// After as many steps the loss is the same to the last bit, however they were launched.
+TEST_F(SimtProgram, BenchRunsTheSameStepsRecordedAndEager) {
+  const auto bench = [](const Flags& more) {
+    Flags flags{"bench", "--device", "cuda", "--model", "resnet8", "-b", "2", "--size", "8", "--steps", "2",
+                "--no-profile"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    const Outcome got = run_program(flags);
+    EXPECT_EQ(got.code, 0) << got.err;
+    return got.code == 0 ? json::parse(got.out.substr(got.out.find('{'))) : json::object();
+  };
+  const json recorded = bench({}), eager = bench({"--no-graph"});
+  EXPECT_EQ(recorded["graph"], true);
+  EXPECT_EQ(eager["graph"], false);
+  EXPECT_EQ(recorded["loss"], eager["loss"]);
+  EXPECT_EQ(recorded["steps"], 2);
+  EXPECT_EQ(recorded["system_requests"], 0);
+  EXPECT_GT(recorded["device_peak_mb"], 0);
+  EXPECT_EQ(recorded["device"], "cuda:0");
+}
+
+TEST_F(SimtProgram, BenchTellsFlagsThatDoNotGoTogether) {
+  expect_refused(run_program({"bench", "--tf32"}), 2, {"--tf32", "--device cuda"});
+  expect_refused(run_program({"bench", "--device", "cuda", "--no-graph", "--steps-per-graph", "2"}), 2,
+                 {"--steps-per-graph", "got 2"});
+  expect_refused(run_program({"bench", "--device", "cuda", "--steps", "3", "--steps-per-graph", "2"}), 2,
+                 {"--steps", "multiple", "got 3"});
 }
 
 TEST_F(SimtProgram, ADeviceThatIsNotThere) {

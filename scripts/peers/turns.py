@@ -1,0 +1,94 @@
+"""Contestants that measure in turns: servers that answer "run SECONDS" on stdin with a JSON line, warm, and idle
+between their turns, so that a slow minute of the machine hits all of them.
+
+    rows = [Server("fulcrum", [program, "bench", "--interleave"]), …]
+    results, last = take_turns(rows, rounds=5, seconds=4)    # {name: [images/s of each round]}, {name: its last answer}
+"""
+
+import json
+import os
+import select
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+KEEP_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
+
+
+class ServerError(SystemExit):
+    """Ends the program with its message where nobody catches it."""
+
+
+class Server:
+    def __init__(self, name: str, command: list, cores: set | None = None, env: dict | None = None,
+                 patience: float | None = None):
+        """Runs on `cores` (all), with `env` added, and is given up after `patience` seconds without an answer."""
+        self.name = name
+        self.patience = patience
+        self.process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**{k: v for k, v in os.environ.items() if k not in KEEP_PAGES}, **(env or {})},
+            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
+        )
+
+    def read(self) -> dict:
+        if self.patience and not select.select([self.process.stdout], [], [], self.patience)[0]:
+            raise ServerError(f"{self.name}: no answer within {self.patience:.0f} s")
+        line = self.process.stdout.readline()
+        if not line:
+            raise ServerError(f"{self.name} ended with status {self.process.wait()}: {' '.join(self.process.args)}")
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise ServerError(f"{self.name}: expected a JSON line, got {line!r}") from None
+        if "error" in answer:
+            raise ServerError(f"{self.name}: {answer['error']}")
+        return answer
+
+    def run(self, seconds: float) -> dict:
+        try:
+            self.process.stdin.write(f"run {seconds}\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # read() says how it ended
+        return self.read()
+
+    def close(self) -> None:
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass
+        try:
+            self.process.wait(timeout=self.patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def take_turns(rows: list, rounds: int, seconds: float, pause: float = 0.3) -> tuple:
+    """Every round measures each in turn, in alternating order."""
+    results, last = {row.name: [] for row in rows}, {}
+    for i in range(rounds):
+        for row in rows if i % 2 == 0 else reversed(rows):
+            time.sleep(pause)  # the previous contestant's threads go to sleep
+            last[row.name] = row.run(seconds)
+            results[row.name].append(last[row.name]["images_per_s"])
+        line = "  ".join(f"{name} {rates[-1]:.1f}" for name, rates in results.items())
+        print(f"round {i + 1}/{rounds}: {line}", file=sys.stderr, flush=True)
+    return results, last
+
+
+def spread(rates: list) -> dict:
+    return {"median": statistics.median(rates), "min": min(rates), "max": max(rates), "rounds": rates}
+
+
+def ratio(rates: list, others: list) -> float:
+    """The median over rounds of the one / the other within the round."""
+    return statistics.median(a / b for a, b in zip(rates, others))
