@@ -10,17 +10,20 @@ foreach(folder core layers optim data)
 endforeach()
 
 function(fulcrum_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion)
+  set(options -Wall -Wextra -Wconversion)
   if(FULCRUM_WERROR)
-    target_compile_options(${target} PRIVATE -Werror)
+    list(APPEND options -Werror)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # False alarms: GCC bug 105651 in std::string's operator+, 105593 in its own AVX-512 headers.
-    target_compile_options(${target} PRIVATE -Wno-restrict -Wno-maybe-uninitialized)
+    list(APPEND options -Wno-restrict -Wno-maybe-uninitialized)
   endif()
   if(FULCRUM_CPU_ARCH)
-    target_compile_options(${target} PRIVATE -march=${FULCRUM_CPU_ARCH})
+    list(APPEND options -march=${FULCRUM_CPU_ARCH})
   endif()
+  # nvcc has its own words; device code calls constexpr functions of the standard library.
+  target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${options}>"
+                                           "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>")
   if(FULCRUM_SANITIZE)
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=undefined
                                              -fno-omit-frame-pointer)
