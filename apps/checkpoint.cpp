@@ -90,11 +90,12 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
   for (const Entry& e : live_entries(state))
     file.tensors[e.name] = e.convolution ? to_oihw(e.tensor) : e.tensor;
   const RunProgress& p = state.progress;
+  nlohmann::json progress = {{"epoch", p.epoch}, {"batch", p.batch}, {"best", p.best}, {"latest", p.latest}};
+  if (p.non_finite) progress["non_finite"] = true;
   file.metadata = {{"format", "fulcrum-run-1"},
                    {"config", config},
                    {"data", std::to_string(data_checksum)},
-                   {"progress", nlohmann::json{{"epoch", p.epoch}, {"batch", p.batch},
-                                               {"best", p.best}, {"latest", p.latest}}.dump()}};
+                   {"progress", progress.dump()}};
   if (!state.optimizer.control().device().is_cpu()) file.metadata["cudnn_plans"] = cudnn_plans();
   save_tensors(path, file);
 }

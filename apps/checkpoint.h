@@ -21,6 +21,9 @@ struct RunProgress {
   int64_t batch = 0;
   nlohmann::json best;    // metrics of the best epoch so far; null before the first
   nlohmann::json latest;  // metrics of the last finished epoch
+  /// The run ended here because a number was not finite. Saved to be read by people and by grids; a
+  /// resumed run tries again.
+  bool non_finite = false;
 };
 
 struct RunState {

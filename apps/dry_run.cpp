@@ -1,5 +1,6 @@
 #include "apps/dry_run.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include <fmt/format.h>
@@ -33,19 +34,20 @@ void show_data(const ExperimentData& d) {
   if (counts.size() > kShown) fmt::print("#   … and {} more\n", counts.size() - kShown);
 }
 
-struct Cost {
-  double step_seconds, eval_seconds_an_image;
-  size_t peak_bytes;
-};
+int64_t evaluations(const Config& config) {
+  return (config.train.epochs + config.train.eval_every - 1) / config.train.eval_every;
+}
+
+}  // namespace
 
 // The third step: the first two make plans and fill the pool.
-Cost measure(const Config& config, const ExperimentData& data, Module& model) {
+RunCost measure_cost(const Config& config, const ExperimentData& data, Module& model) {
   const auto optimizer = make_optimizer(config, model.parameters(), data.train->classes());
   LossFunction loss(config.loss, data.class_counts, Device(config.train.device));
   loss.begin_epoch(0);
   const Loader loader = make_train_loader(config, data);
   const Device device(config.train.device);
-  Cost cost{};
+  RunCost cost{};
   reset_peak_memory(device);
   int step = 0;
   auto start = Clock::now();
@@ -65,7 +67,22 @@ Cost measure(const Config& config, const ExperimentData& data, Module& model) {
   return cost;
 }
 
-}  // namespace
+int64_t epoch_steps(const Config& config, const ExperimentData& data) {
+  const int64_t all = make_train_loader(config, data).batches(), limit = config.train.limit_batches;
+  return limit > 0 ? std::min(limit, all) : all;
+}
+
+int64_t evaluated_images(const Config& config, const ExperimentData& data) {
+  const int64_t limit = config.train.limit_batches * eval_batch(*data.test);
+  const auto of = [&](int64_t all) { return limit > 0 ? std::min(limit, all) : all; };
+  return of(data.test->size()) + of(std::ssize(data.val_indices));
+}
+
+double estimated_seconds(const Config& config, const ExperimentData& data, const RunCost& cost) {
+  return static_cast<double>(config.train.epochs * epoch_steps(config, data)) * cost.step_seconds +
+         static_cast<double>(evaluations(config) * evaluated_images(config, data)) *
+             cost.eval_seconds_an_image;
+}
 
 int dry_run(const Config& config) {
   const ExperimentData data = load_data(config.data);
@@ -81,12 +98,7 @@ int dry_run(const Config& config) {
     for (const LayerRow& row : layer_table(*plain, {1, image[0], image[1], image[2]}))
       multiply_adds += row.multiply_adds;
   }
-  const Cost cost = measure(config, data, *model);
-  const int64_t steps = make_train_loader(config, data).batches();
-  const int64_t evaluations = (config.train.epochs + config.train.eval_every - 1) / config.train.eval_every;
-  const auto eval_images = static_cast<double>(data.test->size() + std::ssize(data.val_indices));
-  const double seconds = static_cast<double>(config.train.epochs * steps) * cost.step_seconds +
-                         static_cast<double>(evaluations) * eval_images * cost.eval_seconds_an_image;
+  const RunCost cost = measure_cost(config, data, *model);
   fmt::print("{}\n", to_toml(config));
   show_data(data);
   if (!pretrained.empty()) fmt::print("# {}\n", pretrained);
@@ -95,8 +107,9 @@ int dry_run(const Config& config) {
   fmt::print("# a step: {:.2f} GFLOP, {:.0f} ms measured; peak memory {:.0f} MiB beside the data\n",
              6e-9 * static_cast<double>(multiply_adds * config.train.batch_size), 1e3 * cost.step_seconds,
              static_cast<double>(cost.peak_bytes) / 1048576);
-  fmt::print("# the run: {} epochs of {} steps, about {} with {} evaluations\n", config.train.epochs, steps,
-             duration_text(seconds), evaluations);
+  fmt::print("# the run: {} epochs of {} steps, about {} with {} evaluations\n", config.train.epochs,
+             epoch_steps(config, data), duration_text(estimated_seconds(config, data, cost)),
+             evaluations(config));
   return 0;
 }
 

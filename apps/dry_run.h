@@ -2,8 +2,24 @@
 #pragma once
 
 #include "apps/config.h"
+#include "apps/experiment.h"
 
 namespace fulcrum::apps {
+
+/// What training costs, from three steps that are done and thrown away.
+struct RunCost {
+  double step_seconds, eval_seconds_an_image;
+  size_t peak_bytes;  // beside the data
+};
+/// The model is on its device; its weights move.
+RunCost measure_cost(const Config& config, const ExperimentData& data, Module& model);
+
+/// Of the whole run, evaluations included.
+double estimated_seconds(const Config& config, const ExperimentData& data, const RunCost& cost);
+
+/// Steps of an epoch, and images of an evaluation, as train.limit_batches leaves them.
+int64_t epoch_steps(const Config& config, const ExperimentData& data);
+int64_t evaluated_images(const Config& config, const ExperimentData& data);
 
 /// Prints the complete configuration as TOML to stdout, with data, model, memory and time as
 /// comments, so that the output is a recipe. Three training steps are done and thrown away to

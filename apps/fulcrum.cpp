@@ -40,6 +40,8 @@ int main(int argc, char** argv) {
   Command command;
   add_train_command(app, command);
   add_eval_command(app, command);
+  add_reproduce_command(app, command);
+  add_sweep_command(app, command);
   add_bench_command(app, command);
   add_info_command(app, command);
   add_report_command(app, command);

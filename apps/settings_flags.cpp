@@ -1,5 +1,6 @@
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <CLI/CLI.hpp>
@@ -88,8 +89,17 @@ std::string first_name(const std::string& names) {
 
 void SettingsFlags::add_to(CLI::App& app) {
   app.add_option("--recipe", recipe_, "a built-in recipe, or a TOML file");
+  add_flags(app, [](const std::string&) { return true; });
+}
+
+void SettingsFlags::add_some_to(CLI::App& app, const std::vector<std::string>& keys) {
+  add_flags(app, [&](const std::string& key) { return std::ranges::find(keys, key) != keys.end(); });
+}
+
+void SettingsFlags::add_flags(CLI::App& app, const std::function<bool(const std::string& key)>& wanted) {
   for (const Flag& f : kFlags) {
     const std::string name = first_name(f.names), key = f.key;
+    if (!wanted(key)) continue;
     app.add_option_function<std::string>(
            f.names,
            [this, name, key](const std::string& value) { assignments_.push_back({name, key + "=" + value}); },
@@ -112,6 +122,19 @@ void SettingsFlags::add_to(CLI::App& app) {
          "any setting, also those without a flag: section.key=value")
       ->type_name("VALUE")
       ->group("Settings");
+}
+
+bool SettingsFlags::has(const std::string& key) const {
+  return std::ranges::any_of(assignments_, [&](const Assignment& a) { return a.text.starts_with(key + "="); });
+}
+
+std::vector<std::string> SettingsFlags::words(const std::vector<std::string>& without) const {
+  std::vector<std::string> words;
+  if (!recipe_.empty()) words = {"--recipe", recipe_};
+  for (const Assignment& a : assignments_)
+    if (std::ranges::find(without, a.text.substr(0, a.text.find('='))) == without.end())
+      words.insert(words.end(), {"--set", a.text});
+  return words;
 }
 
 Config SettingsFlags::resolve(const Config& base) const {

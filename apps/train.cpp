@@ -1,7 +1,6 @@
 // fulcrum train
 #include <omp.h>
 
-#include <cmath>
 #include <cstdio>
 #include <memory>
 
@@ -12,6 +11,7 @@
 
 #include "apps/commands.h"
 #include "apps/dry_run.h"
+#include "apps/spread.h"
 #include "apps/stop.h"
 #include "apps/trainer.h"
 
@@ -115,14 +115,12 @@ TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
 nlohmann::json summary_of(const std::vector<nlohmann::json>& results) {
   nlohmann::json summary = nlohmann::json::object();
   for (const auto& [key, first] : results.front().items()) {
-    double sum = 0, squares = 0;
-    bool numbers = key != "seed" && key != "epochs";
-    for (const auto& r : results) numbers = numbers && r.contains(key) && r[key].is_number();
-    if (!numbers) continue;
-    const auto n = static_cast<double>(results.size());
-    for (const auto& r : results) sum += r[key].get<double>();
-    for (const auto& r : results) squares += std::pow(r[key].get<double>() - sum / n, 2);
-    summary[key] = {{"mean", sum / n}, {"sd", std::sqrt(squares / (n - 1))}};
+    std::vector<double> values;
+    for (const auto& r : results)
+      if (key != "seed" && key != "epochs" && r.contains(key) && r[key].is_number()) values.push_back(r[key]);
+    if (values.size() != results.size()) continue;
+    const Spread s = spread_of(values);
+    summary[key] = {{"mean", s.mean}, {"sd", s.sd}};
   }
   return summary;
 }

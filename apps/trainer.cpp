@@ -203,6 +203,7 @@ bool Trainer::stopped_by_non_finite(const Batch& batch) {
   // The update did not happen: these are the last good weights, and the batch is to be tried again.
   optimizer_->clear_non_finite();
   state_.progress.batch -= state_.progress.batch % config_.train.accumulate;
+  state_.progress.non_finite = true;
   save();
   const std::string layer = first_non_finite_layer(batch);
   non_finite_ = fmt::format(

@@ -124,6 +124,8 @@ class Program {
     ended(0);
     return code_;
   }
+  /// Whether it has ended.
+  bool over() { return ended(WNOHANG); }
   std::string out() const { return read_text(dir_ / "out"); }
   std::string err() const { return read_text(dir_ / "err"); }
 

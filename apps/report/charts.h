@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "apps/report/svg.h"
@@ -69,6 +70,47 @@ struct RowChart {
   std::vector<Row> rows = {};
 };
 std::string row_chart(const RowChart& chart);
+
+/// A row per name: dots with whiskers, such as mean ± sd, rings and crosses.
+struct IntervalChart {
+  struct Mark {
+    double value;
+    double half = 0;           // of the whisker; NaN or 0: none
+    std::string kind = "dot";  // dot, ring or cross
+    std::string colour = "var(--s1)";
+    std::string title = {};
+  };
+  struct Row {
+    std::string name;
+    std::vector<Mark> marks;
+  };
+  std::string description = {}, x_name = {};
+  AxisOptions x = {};
+  std::vector<Row> rows = {};
+};
+std::string interval_chart(const IntervalChart& chart);
+
+/// Values over two settings, a cell each: the darker, the higher; NaN stays empty.
+struct ValueMap {
+  std::string description = {}, x_name = {}, y_name = {};
+  std::vector<std::string> columns = {}, rows = {};
+  std::vector<std::vector<double>> values = {};  // [row][column]
+  std::vector<std::vector<std::string>> titles = {};
+  int decimals = 1;
+  std::optional<std::pair<size_t, size_t>> outlined = {};  // row, column
+};
+std::string value_map(const ValueMap& map);
+
+/// How a distribution moves: a column for each x, in which bins are the darker the more they hold.
+struct StripChart {
+  std::string description = {}, x_name = {}, y_name = {};
+  std::vector<double> x = {};                    // of the columns, equally far apart
+  std::vector<double> edges = {};                // of the bins, growing, on a logarithmic axis
+  std::vector<std::vector<double>> shares = {};  // [column][bin]
+  std::optional<double> reference = {};          // a dotted line across
+  std::string colour = "var(--s1)";
+};
+std::string strip_chart(const StripChart& chart);
 
 /// counts [n][n]: true class by predicted class; rows are shown as shares of their sum.
 struct HeatMap {

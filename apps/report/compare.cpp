@@ -9,6 +9,7 @@
 #include "apps/report/page.h"
 #include "apps/report/sections.h"
 #include "apps/report/text.h"
+#include "apps/spread.h"
 
 namespace fulcrum::apps {
 
@@ -89,11 +90,7 @@ std::vector<Group> groups_of(const std::vector<RunData>& runs, const SettingsTab
 }
 
 std::string mean_sd(const std::vector<double>& values, const Metric& m) {
-  double mean = 0, squares = 0;
-  const auto n = static_cast<double>(values.size());
-  for (const double v : values) mean += v / n;
-  for (const double v : values) squares += (v - mean) * (v - mean);
-  const double sd = std::sqrt(squares / (n - 1));
+  const auto [mean, sd, count] = spread_of(values);
   return m.is_share ? percent(mean) + " ± " + percent(sd)
                     : decimal(mean, 4) + " ± " + decimal(sd, 4);
 }

@@ -86,6 +86,14 @@ svg text { font-size: 12px; fill: var(--ink); font-family: inherit; }
 .rows .join { stroke: var(--s8); stroke-width: 2; }
 .rows .from { fill: var(--paper); stroke: var(--s8); stroke-width: 2; }
 .rows .to { fill: var(--s1); }
+.whisker { stroke: var(--c); stroke-width: 2; fill: none; }
+.ring { fill: var(--paper); stroke: var(--c); stroke-width: 2; }
+.plain { fill: var(--c); }
+.mark-cross { stroke: var(--c); stroke-width: 2; fill: none; }
+.map rect { fill: var(--s1); }
+.map .on { fill: var(--paper); }
+.map .outline { fill: none; stroke: var(--s2); stroke-width: 2.5; }
+.strip path { fill: var(--c); }
 .ground { fill: none; stroke: var(--rule); }
 .cells .right { fill: var(--s1); }
 .cells .wrong { fill: var(--s2); }

@@ -1,0 +1,197 @@
+#include "apps/grid/cells.h"
+
+#include <fstream>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include <fulcrum/core/serialize.h>
+
+#include "apps/commands.h"
+#include "apps/dry_run.h"
+#include "apps/losses.h"
+#include "apps/progress.h"
+#include "apps/trainer.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Settings that do not change a cell's numbers; train.epochs does.
+const std::vector<std::string> kFree = {"data.dir",      "data.workers", "train.output",
+                                        "train.threads", "train.device", "train.log_interval"};
+
+std::string read_file(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// What the cell has in common with others; the seed draws other numbers, no other experiment.
+std::string data_key(const Config& c) {
+  Config data;
+  data.data = c.data;
+  return to_toml(data);
+}
+
+std::string experiment_key(const Config& c) {
+  Config same = c;
+  same.train.seed = 0;
+  same.train.output.clear();
+  return to_toml(same);
+}
+
+std::string model_key(const Config& c) {
+  return fmt::format("{} {} {} {} {}", data_key(c), c.model.name, c.model.stem, c.train.batch_size,
+                     c.train.amp);
+}
+
+void refuse_other_settings(const Cell& cell) {
+  const fs::path file = cell.directory() / "config.toml";
+  if (cell_state(cell).kind == CellState::kWaiting || !fs::exists(file)) return;
+  Config stored;
+  load_toml(stored, read_file(file), file.string());
+  const auto changed = differences(stored, cell.config, kFree);
+  if (changed.empty()) return;
+  std::string list;
+  for (const auto& line : changed) list += "\n  " + line;
+  throw UsageError("cell " + cell.name() + ": " + cell.directory().string() +
+                   " holds a run of other settings; give the same ones, or another --output:" + list);
+}
+
+// Calls use(data, cells with them) for each data set of cells that are not done, one in memory at a
+// time.
+void for_each_data_set(
+    const std::vector<Cell>& cells,
+    const std::function<void(const ExperimentData&, const std::vector<const Cell*>&)>& use) {
+  std::vector<std::string> order;
+  std::map<std::string, std::vector<const Cell*>> by_data;
+  for (const Cell& cell : cells) {
+    if (cell_state(cell).kind == CellState::kDone) continue;
+    auto& members = by_data[data_key(cell.config)];
+    if (members.empty()) order.push_back(data_key(cell.config));
+    members.push_back(&cell);
+  }
+  for (const std::string& key : order) {
+    const auto& members = by_data[key];
+    try {
+      use(load_data(members.front()->config.data), members);
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& e) {
+      throw UsageError("cell " + members.front()->name() + ": " + e.what());
+    }
+  }
+}
+
+void build(const Cell& cell, const ExperimentData& data) {
+  try {
+    const auto model = make_model(cell.config, *data.train);
+    model->to(Device(cell.config.train.device), activation_dtype(cell.config));
+    make_optimizer(cell.config, model->parameters(), data.train->classes());
+    LossFunction(cell.config.loss, data.class_counts, Device()).begin_epoch(cell.config.train.epochs);
+    make_schedule(cell.config);
+  } catch (const Error& e) {
+    throw UsageError("cell " + cell.name() + ": " + e.what());
+  }
+}
+
+}  // namespace
+
+std::string Cell::name() const {
+  return fmt::format("{}{}{} seed {}", variant, variant.empty() ? "" : " ", method, seed);
+}
+
+std::string CellState::text(const Cell& cell) const {
+  switch (kind) {
+    case kWaiting: return "not begun";
+    case kStarted: return fmt::format("{} of {} epochs", epochs, cell.config.train.epochs);
+    case kNonFinite: return fmt::format("non-finite numbers in epoch {}", epochs + 1);
+    case kDone: break;
+  }
+  return "done";
+}
+
+CellState cell_state(const Cell& cell) {
+  const fs::path directory = cell.directory(), last = directory / "last.safetensors";
+  if (fs::exists(directory / "result.json")) return {CellState::kDone, cell.config.train.epochs};
+  // A run that was killed before its first checkpoint begins anew.
+  if (!fs::exists(last)) return {};
+  const TensorIndex index = read_tensor_index(last);
+  const auto text = index.metadata.find("progress");
+  check(text != index.metadata.end(), "[grid] ", last.string(), ": expected metadata 'progress'");
+  const auto progress = nlohmann::json::parse(text->second, nullptr, false);
+  check(progress.is_object() && progress.contains("epoch"), "[grid] ", last.string(),
+        ": expected JSON with an epoch in metadata 'progress'");
+  const auto kind = progress.value("non_finite", false) ? CellState::kNonFinite : CellState::kStarted;
+  return {kind, progress["epoch"].get<int64_t>()};
+}
+
+std::optional<nlohmann::json> cell_result(const Cell& cell) {
+  const fs::path file = cell.directory() / "result.json";
+  if (!fs::exists(file)) return std::nullopt;
+  const auto result = nlohmann::json::parse(read_file(file), nullptr, false);
+  check(result.is_object() && result.contains("top1") && result.contains("best"), "[grid] ",
+        file.string(), ": expected the result of a run");
+  return result;
+}
+
+void check_cells(const std::vector<Cell>& cells) {
+  for (const Cell& cell : cells) refuse_other_settings(cell);
+  for_each_data_set(cells, [&](const ExperimentData& data, const std::vector<const Cell*>& members) {
+    std::set<std::string> built;
+    for (const Cell* cell : members)
+      if (built.insert(experiment_key(cell->config)).second) build(*cell, data);
+  });
+}
+
+int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after_each) {
+  int code = kExitDone;
+  for (size_t i = 0; i < cells.size(); i++) {
+    const Cell& cell = cells[i];
+    if (cell_state(cell).kind == CellState::kDone) continue;
+    const bool begun = fs::exists(cell.directory() / "last.safetensors");
+    fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(),
+               cell.directory().string());
+    Trainer trainer(cell.config, begun ? Trainer::Start::kResume : Trainer::Start::kFresh);
+    const TrainOutcome outcome = trainer.run();
+    after_each();
+    if (outcome.exit_code == kExitNonFinite)
+      code = kExitNonFinite;
+    else if (outcome.exit_code != kExitDone)
+      return outcome.exit_code;
+  }
+  return code;
+}
+
+void show_work(const std::vector<Cell>& cells) {
+  std::map<std::string, RunCost> costs;
+  double total = 0;
+  int64_t waiting = 0;
+  for (const Cell& cell : cells)
+    if (cell_state(cell).kind == CellState::kDone) fmt::print("{:<40} done\n", cell.name());
+  for_each_data_set(cells, [&](const ExperimentData& data, const std::vector<const Cell*>& members) {
+    for (const Cell* cell : members) {
+      const Config& c = cell->config;
+      const auto [cost, is_new] = costs.try_emplace(model_key(c));
+      if (is_new) {
+        const auto model = make_model(c, *data.train);
+        model->to(Device(c.train.device), activation_dtype(c));
+        cost->second = measure_cost(c, data, *model);
+      }
+      const CellState state = cell_state(*cell);
+      const double share = 1 - static_cast<double>(state.epochs) / static_cast<double>(c.train.epochs);
+      const double seconds = share * estimated_seconds(c, data, cost->second);
+      total += seconds;
+      waiting++;
+      fmt::print("{:<40} {}; {} epochs of {} steps, {} training images: about {}\n", cell->name(),
+                 state.text(*cell), c.train.epochs, epoch_steps(c, data), data.train_indices.size(),
+                 duration_text(seconds));
+    }
+  });
+  fmt::print("{} cells, {} to train: about {}\n", cells.size(), waiting, duration_text(total));
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,94 @@
+// fulcrum reproduce NAME
+#include <memory>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "apps/commands.h"
+#include "apps/grid/table.h"
+#include "apps/ranges.h"
+#include "apps/stop.h"
+#include "apps/trainer.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+struct ReproduceFlags {
+  SettingsFlags settings;
+  std::string grid;
+  GridOptions options;
+  std::string methods, variants;
+  bool dry_run = false;
+};
+
+// "a,b" → {a, b}; an empty element is refused.
+std::vector<std::string> split(const std::string& list, const char* flag) {
+  std::vector<std::string> names;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find(',', begin), list.size());
+    if (end == begin) usage(flag, ": expected names with commas between them, got '", list, "'");
+    names.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return names;
+}
+
+int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
+  GridOptions options = flags.options;
+  if (given.count("--methods")) options.methods = split(flags.methods, "--methods");
+  if (given.count("--ratios")) options.variants = split(flags.variants, "--ratios");
+  for (const char* key : {"train.epochs", "train.seed"})
+    if (flags.settings.has(key))
+      usage("--set: ", key, " is the grid's; --epochs scales the schedule, --seeds counts the seeds");
+  const Config common = flags.settings.resolve();
+  options.output = common.train.output.empty()
+                       ? "runs/" + std::filesystem::path(flags.grid).stem().string() + (options.smoke ? "-smoke" : "-grid")
+                       : common.train.output;
+  const Grid grid = selected(load_grid(flags.grid), options);
+  const std::vector<Cell> cells = cells_of(grid, options, flags.settings);
+  check_device(common.train.device);
+  const int threads = use_threads(common);
+  check_cells(cells);
+  if (flags.dry_run) {
+    show_work(cells);
+    return kExitDone;
+  }
+  fmt::print(stderr, "fulcrum: {}, grid {} in {}\n", backend_text(threads), grid.name, options.output.string());
+  install_stop_handlers();
+  const auto write = [&] { write_results(grid, collect(grid, cells), options.output); };
+  const int code = run_cells(cells, write);
+  write();
+  const GridResults results = collect(grid, cells);
+  fmt::print(stderr, "\n{}\n{}\n", to_markdown(grid, results), (options.output / "report.html").string());
+  if (code >= 128) fmt::print(stderr, "stopped; the same command goes on\n");
+  if (code == kExitDone) fmt::print("{}\n", to_json(grid, results).dump());
+  return code;
+}
+
+}  // namespace
+
+void add_reproduce_command(CLI::App& app, Command& command) {
+  CLI::App* sub = app.add_subcommand("reproduce", "Run the grid of a benchmark: methods × ratios × seeds");
+  std::string names;
+  for (const std::string& name : grid_names()) names += (names.empty() ? "" : ", ") + name;
+  sub->footer("Grids: " + names +
+              "\nExample: fulcrum reproduce fashion-mnist-lt --methods ce,absgd-drw --seeds 2 -o runs/grid"
+              "\nThe same command goes on with a grid that was stopped: docs/reproducing.md");
+  auto flags = std::make_shared<ReproduceFlags>();
+  sub->add_option("grid", flags->grid, "the name of a grid, or a TOML file")->required();
+  flags->settings.add_some_to(*sub, {"data.dir", "data.workers", "train.amp", "train.device", "train.threads",
+                                     "train.output", "train.log_interval"});
+  sub->add_option("--methods", flags->methods, "only these, with commas between them");
+  sub->add_option("--ratios,--variants", flags->variants, "only these ratios, or kinds and rates of noise");
+  sub->add_option("--seeds", flags->options.seeds, "seeds 0, 1, … of each; by default what the grid says")
+      ->check(CLI::PositiveNumber);
+  sub->add_option("--epochs", flags->options.epochs,
+                  "epochs of each run; milestones, warm-up and late starts move in proportion")
+      ->check(CLI::PositiveNumber);
+  sub->add_flag("--smoke", flags->options.smoke, "two epochs of two batches of every cell");
+  sub->add_flag("--dry-run", flags->dry_run, "list the cells and what they will take; train nothing");
+  sub->callback([flags, sub, &command] { command = [flags, sub] { return reproduce(*flags, *sub); }; });
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,259 @@
+#include "apps/grid/sweep.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstring>
+#include <set>
+
+#include <fmt/format.h>
+
+#include <fulcrum/core/serialize.h>
+
+#include "apps/grid/table.h"
+#include "apps/ranges.h"
+#include "apps/report/text.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+// Keys whose values would give each cell another held-out part, another measure, or the same run.
+const std::pair<const char*, const char*> kRefused[] = {
+    {"data.name", "changes the held-out part, so that the cells could not be compared"},
+    {"data.dir", "changes the held-out part, so that the cells could not be compared"},
+    {"data.train_list", "changes the held-out part, so that the cells could not be compared"},
+    {"data.imb_type", "changes the held-out part, so that the cells could not be compared"},
+    {"data.imb_factor", "changes the held-out part, so that the cells could not be compared"},
+    {"data.n_max", "changes the held-out part, so that the cells could not be compared"},
+    {"data.noise_type", "changes the held-out part, so that the cells could not be compared"},
+    {"data.noise_rate", "changes the held-out part, so that the cells could not be compared"},
+    {"data.noise_matrix", "changes the held-out part, so that the cells could not be compared"},
+    {"data.val_fraction", "changes the held-out part, so that the cells could not be compared"},
+    {"data.subset_seed", "changes the held-out part, so that the cells could not be compared"},
+    {"train.eval_metric", "is the measure by which the sweep selects"},
+    {"train.seed", "is no setting to choose; --seeds N trains every cell with N seeds"},
+    {"train.output", "is the sweep's: --output"},
+    {"train.device", "does not change a result"},
+    {"train.threads", "does not change a result"},
+    {"train.log_interval", "does not change a result"},
+    {"data.workers", "does not change a result"}};
+
+// At commas outside of brackets and quotes.
+std::vector<std::string> split_values(const std::string& text) {
+  std::vector<std::string> values(1);
+  int depth = 0;
+  char quote = 0;
+  for (const char c : text) {
+    if (quote)
+      quote = c == quote ? '\0' : quote;
+    else if (c == '"' || c == '\'')
+      quote = c;
+    depth += !quote && c == '[' ? 1 : !quote && c == ']' ? -1 : 0;
+    if (c == ',' && depth == 0 && !quote)
+      values.emplace_back();
+    else
+      values.back() += c;
+  }
+  return values;
+}
+
+SweptKey swept_key(const std::string& assignment) {
+  const size_t equals = assignment.find('=');
+  if (equals == std::string::npos)
+    usage("--grid: expected section.key=value,value,…, got '", assignment, "'");
+  SweptKey swept{assignment.substr(0, equals), split_values(assignment.substr(equals + 1))};
+  for (const auto& [key, why] : kRefused)
+    if (swept.key == key) usage("--grid: ", key, " ", why);
+  std::set<std::string> seen;
+  for (const std::string& value : swept.values) {
+    if (value.empty()) usage("--grid: ", swept.key, ": expected values with commas between them, got '",
+                             assignment.substr(equals + 1), "'");
+    if (!seen.insert(value).second) usage("--grid: ", swept.key, ": '", value, "' stands twice");
+  }
+  return swept;
+}
+
+// A name for a folder, which another combination cannot have.
+std::string folder_name(const std::vector<SweptKey>& keys, const std::vector<std::string>& values) {
+  std::string name;
+  for (size_t k = 0; k < keys.size(); k++) {
+    if (k > 0) name += ",";
+    for (const char c : keys[k].key + "=" + values[k])
+      name += std::isalnum(static_cast<unsigned char>(c)) || std::strchr("._+-=", c)
+                  ? std::string(1, c)
+                  : fmt::format("%{:02x}", static_cast<unsigned char>(c));
+  }
+  return name;
+}
+
+std::string combination_text(const std::vector<SweptKey>& keys, const std::vector<std::string>& values) {
+  std::string text;
+  for (size_t k = 0; k < keys.size(); k++) text += (k ? " " : "") + keys[k].key + "=" + values[k];
+  return text;
+}
+
+// Every combination, the last key fastest.
+std::vector<std::vector<std::string>> combinations(const std::vector<SweptKey>& keys) {
+  std::vector<std::vector<std::string>> all = {{}};
+  for (const SweptKey& key : keys) {
+    std::vector<std::vector<std::string>> longer;
+    for (const auto& begun : all)
+      for (const std::string& value : key.values) {
+        longer.push_back(begun);
+        longer.back().push_back(value);
+      }
+    all = std::move(longer);
+  }
+  return all;
+}
+
+// A parameter of a risk that no cell has would give the same run in every cell.
+void refuse_without_effect(const Sweep& sweep) {
+  if (std::ranges::any_of(sweep.cells, [](const Cell& c) { return c.config.risk.name != "mean"; })) return;
+  for (const SweptKey& key : sweep.keys)
+    if (key.key.starts_with("risk.") && key.key != "risk.name" && key.key != "risk.normalize")
+      usage("--grid: ", key.key, " has no effect with risk.name = mean; give --risk or --opt absgd");
+}
+
+bool better(const Sweep& sweep, double a, double b) { return sweep.metric == "loss" ? a < b : a > b; }
+
+std::string missing_text(const SweepResults& results) {
+  if (results.missing.empty()) return {};
+  std::string text = fmt::format("\nPartial: {} cells are missing.\n\n", results.missing.size());
+  for (const Cell* cell : results.missing)
+    text += fmt::format("- {}: {}\n", cell->name(), cell_state(*cell).text(*cell));
+  return text;
+}
+
+std::vector<double> test_values(const SweepPoint& point, const char* metric) {
+  std::vector<double> values;
+  for (const Cell* cell : point.cells) values.push_back(cell_result(*cell)->at(metric).get<double>());
+  return values;
+}
+
+nlohmann::json spread_json(const Spread& s) {
+  return {{"mean", s.mean}, {"sd", s.count > 1 ? nlohmann::json(s.sd) : nlohmann::json()}, {"seeds", s.count}};
+}
+
+}  // namespace
+
+Sweep make_sweep(const std::vector<std::string>& grid, const Config& base, const std::filesystem::path& output,
+                 int64_t seeds) {
+  Sweep sweep{.title = base.data.name, .metric = base.train.eval_metric, .val_fraction = base.data.val_fraction,
+              .output = output, .seeds = seeds};
+  if (grid.empty()) usage("--grid: expected at least one section.key=value,value,…");
+  for (const std::string& assignment : grid) {
+    sweep.keys.push_back(swept_key(assignment));
+    const std::string& key = sweep.keys.back().key;
+    if (std::ranges::count(sweep.keys, key, &SweptKey::key) > 1) usage("--grid: ", key, " stands twice");
+  }
+  for (const auto& values : combinations(sweep.keys))
+    for (int64_t i = 0; i < seeds; i++) {
+      Config config = base;
+      for (size_t k = 0; k < values.size(); k++) set_key(config, sweep.keys[k].key + "=" + values[k], "--grid");
+      finish(config);
+      config.train.seed += i;
+      config.train.output =
+          (output / folder_name(sweep.keys, values) / fmt::format("seed{}", config.train.seed)).string();
+      sweep.cells.push_back({"", combination_text(sweep.keys, values), config.train.seed, std::move(config)});
+    }
+  refuse_without_effect(sweep);
+  return sweep;
+}
+
+SweepResults collect(const Sweep& sweep) {
+  SweepResults results;
+  const auto all = combinations(sweep.keys);
+  for (size_t p = 0; p < all.size(); p++) {
+    SweepPoint point{all[p], {}, {}};
+    std::vector<double> values;
+    for (int64_t s = 0; s < sweep.seeds; s++) {
+      const Cell& cell = sweep.cells[p * static_cast<size_t>(sweep.seeds) + static_cast<size_t>(s)];
+      if (const auto result = cell_result(cell)) {
+        point.cells.push_back(&cell);
+        const auto& value = result->at("val").at(sweep.metric);
+        values.push_back(value.is_number() ? value.get<double>() : std::nan(""));
+      } else {
+        results.missing.push_back(&cell);
+      }
+    }
+    point.val = spread_of(values);
+    results.points.push_back(std::move(point));
+    const double mean = results.points.back().val.mean;
+    if (!std::isnan(mean) && (!results.best || better(sweep, mean, results.points[*results.best].val.mean)))
+      results.best = p;
+  }
+  return results;
+}
+
+std::vector<std::string> settings_words(const Sweep& sweep, const SweepPoint& point) {
+  std::vector<std::string> words;
+  for (size_t k = 0; k < sweep.keys.size(); k++)
+    words.insert(words.end(), {"--set", sweep.keys[k].key + "=" + point.values[k]});
+  return words;
+}
+
+std::string metric_text(const Sweep& sweep, const Spread& s) {
+  if (s.count == 0) return kUndefined;
+  if (sweep.metric != "loss") return spread_text(s);
+  return s.count > 1 ? decimal(s.mean, 4) + " ± " + decimal(s.sd, 4) : decimal(s.mean, 4);
+}
+
+nlohmann::json to_json(const Sweep& sweep, const SweepResults& results, const std::string& command) {
+  nlohmann::json points = nlohmann::json::array(), missing = nlohmann::json::array(), best;
+  const auto named = [&](const SweepPoint& p) {
+    nlohmann::json values = nlohmann::json::object();
+    for (size_t k = 0; k < sweep.keys.size(); k++) values[sweep.keys[k].key] = p.values[k];
+    return values;
+  };
+  for (const SweepPoint& p : results.points)
+    if (p.val.count > 0) points.push_back({{"settings", named(p)}, {"val", spread_json(p.val)}});
+  if (results.best) {
+    const SweepPoint& p = results.points[*results.best];
+    best = {{"settings", named(p)},
+            {"val", spread_json(p.val)},
+            {"test", {{"top1", spread_json(spread_of(test_values(p, "top1")))},
+                      {"balanced", spread_json(spread_of(test_values(p, "balanced")))}}},
+            {"command", command}};
+  }
+  for (const Cell* cell : results.missing) missing.push_back(cell->name());
+  return {{"metric", sweep.metric}, {"val_fraction", sweep.val_fraction}, {"points", points},
+          {"best", best},           {"missing", missing},                 {"commits", commits_of(sweep.cells)}};
+}
+
+std::string to_markdown(const Sweep& sweep, const SweepResults& results, const std::string& command) {
+  std::vector<std::string> head;
+  for (const SweptKey& key : sweep.keys) head.push_back(key.key);
+  head.insert(head.end(), {"seeds", sweep.metric + " on the held-out part", ""});
+  std::vector<std::vector<std::string>> rows;
+  for (size_t p = 0; p < results.points.size(); p++) {
+    const SweepPoint& point = results.points[p];
+    rows.push_back(point.values);
+    rows.back().insert(rows.back().end(), {std::to_string(point.val.count), metric_text(sweep, point.val),
+                                           results.best == p ? "best" : ""});
+  }
+  std::string text = fmt::format("# Sweep on {}\n\nAfter the last epoch, on the {} % of the training set that are held "
+                                 "out.\n\n",
+                                 sweep.title, percent(sweep.val_fraction, 0)) +
+                     markdown_table(head, rows) + missing_text(results);
+  if (results.best) {
+    const SweepPoint& p = results.points[*results.best];
+    text += fmt::format("\nThe best{}: {}. Its test top-1 is {}.\n\n    {}\n",
+                        results.missing.empty() ? "" : " so far", combination_text(sweep.keys, p.values),
+                        spread_text(spread_of(test_values(p, "top1"))), command);
+  }
+  return text;
+}
+
+void write_sweep(const Sweep& sweep, const SweepResults& results, const std::string& command) {
+  std::filesystem::create_directories(sweep.output);
+  const std::string json = to_json(sweep, results, command).dump(2) + "\n";
+  const std::string markdown = to_markdown(sweep, results, command);
+  const std::string page = sweep_page(sweep, results, command);
+  write_file_atomically(sweep.output / "sweep.json", {json});
+  write_file_atomically(sweep.output / "sweep.md", {markdown});
+  write_file_atomically(sweep.output / "report.html", {page});
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,68 @@
+// A sweep: a run for each combination of the values of some keys, one of which is chosen on a
+// held-out part of the training set.
+//
+//   Sweep sweep = make_sweep({"risk.lambda=0.5,1,2", "risk.gamma=0.5,0.9"}, base, "runs/sweep", 1);
+//   run_cells(sweep.cells, [] {});
+//   write_sweep(sweep, collect(sweep), "fulcrum train …");   // sweep.json, sweep.md, report.html
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "apps/grid/cells.h"
+#include "apps/spread.h"
+
+namespace fulcrum::apps {
+
+struct SweptKey {
+  std::string key;
+  std::vector<std::string> values;  // as they were given
+};
+
+struct Sweep {
+  std::vector<SweptKey> keys = {};
+  std::string title;      // of its recipe or data set
+  std::string metric;     // train.eval_metric: top1, balanced, macro_f1 or loss
+  double val_fraction = 0;
+  std::filesystem::path output;
+  int64_t seeds = 1;
+  std::vector<Cell> cells = {};  // combinations, the last key fastest; seeds innermost
+};
+
+/// `grid` holds "section.key=value,value,…"; commas in brackets and quotes are part of a value.
+/// UsageErrors for keys that do not exist, stand twice, or would change what is selected on.
+Sweep make_sweep(const std::vector<std::string>& grid, const Config& base,
+                 const std::filesystem::path& output, int64_t seeds);
+
+struct SweepPoint {
+  std::vector<std::string> values;  // of the keys
+  std::vector<const Cell*> cells;   // that are done
+  Spread val;                       // of the metric after the last epoch, on the held-out part
+};
+
+struct SweepResults {
+  std::vector<SweepPoint> points;  // every combination, also those without a finished run
+  std::optional<size_t> best;      // of those with one
+  std::vector<const Cell*> missing;
+};
+SweepResults collect(const Sweep& sweep);
+
+/// "--set risk.lambda=2 --set risk.gamma=0.9".
+std::vector<std::string> settings_words(const Sweep& sweep, const SweepPoint& point);
+
+/// Test metrics are given for the chosen combination alone.
+nlohmann::json to_json(const Sweep& sweep, const SweepResults& results, const std::string& command);
+std::string to_markdown(const Sweep& sweep, const SweepResults& results, const std::string& command);
+std::string sweep_page(const Sweep& sweep, const SweepResults& results, const std::string& command);
+
+/// All three files, atomically.
+void write_sweep(const Sweep& sweep, const SweepResults& results, const std::string& command);
+
+/// "71.23 ± 0.31" of a share, four decimals of a loss.
+std::string metric_text(const Sweep& sweep, const Spread& spread);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,108 @@
+// fulcrum sweep
+#include <algorithm>
+#include <cctype>
+#include <cstring>
+#include <memory>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include "apps/commands.h"
+#include "apps/grid/grid.h"
+#include "apps/grid/sweep.h"
+#include "apps/stop.h"
+#include "apps/trainer.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+struct SweepFlags {
+  SettingsFlags settings;
+  std::vector<std::string> grid;
+  int64_t seeds = 1;
+  bool smoke = false, dry_run = false;
+};
+
+// For a shell.
+std::string quoted(const std::string& word) {
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("._+-=,/:@%", c); };
+  if (!word.empty() && std::ranges::all_of(word, plain)) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? "'\\''" : std::string(1, c);
+  return text + "'";
+}
+
+// What trains with the best values; on all of the training set where the sweep held a part out.
+std::string best_command(const SweepFlags& flags, const Sweep& sweep, const SweepResults& results) {
+  if (!results.best) return {};
+  std::string text = "fulcrum train";
+  for (const auto& words : {flags.settings.words({"train.output"}), settings_words(sweep, results.points[*results.best])})
+    for (const std::string& word : words) text += " " + quoted(word);
+  return text;
+}
+
+Config base_config(const SweepFlags& flags) {
+  Config config = flags.settings.resolve();
+  if (flags.smoke) {
+    scale_epochs(config, std::min<int64_t>(config.train.epochs, 2));
+    config.train.limit_batches = 2;
+    config.train.eval_every = 1;
+  }
+  if (config.data.val_fraction == 0) {
+    config.data.val_fraction = 0.1;
+    fmt::print(stderr, "data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
+  }
+  return config;
+}
+
+int sweep(const SweepFlags& flags) {
+  const Config base = base_config(flags);
+  const std::string& recipe = flags.settings.recipe();
+  const std::string name = recipe.empty() ? base.data.name : std::filesystem::path(recipe).stem().string();
+  const std::string output = base.train.output.empty()
+                                 ? fmt::format("runs/{}-sweep{}", name, flags.smoke ? "-smoke" : "")
+                                 : base.train.output;
+  Sweep sweep = make_sweep(flags.grid, base, output, flags.seeds);
+  sweep.title = name;
+  check_device(base.train.device);
+  const int threads = use_threads(base);
+  check_cells(sweep.cells);
+  if (flags.dry_run) {
+    show_work(sweep.cells);
+    return kExitDone;
+  }
+  fmt::print(stderr, "fulcrum: {}, sweep in {}\n", backend_text(threads), output);
+  install_stop_handlers();
+  const auto write = [&] {
+    const SweepResults results = collect(sweep);
+    write_sweep(sweep, results, best_command(flags, sweep, results));
+  };
+  const int code = run_cells(sweep.cells, write);
+  write();
+  const SweepResults results = collect(sweep);
+  const std::string command = best_command(flags, sweep, results);
+  fmt::print(stderr, "\n{}\n{}\n", to_markdown(sweep, results, command), (sweep.output / "report.html").string());
+  if (code >= 128) fmt::print(stderr, "stopped; the same command goes on\n");
+  if (code == kExitDone) fmt::print("{}\n", to_json(sweep, results, command).dump());
+  return code;
+}
+
+}  // namespace
+
+void add_sweep_command(CLI::App& app, Command& command) {
+  CLI::App* sub = app.add_subcommand("sweep", "Train every combination of some settings; choose on a held-out part");
+  sub->footer("Example: fulcrum sweep --recipe fashion-mnist-lt --opt absgd --grid risk.lambda=1,2,5,10 "
+              "--grid risk.gamma=0.5,0.9 -o runs/sweep"
+              "\nThe same command goes on with a sweep that was stopped: docs/reproducing.md");
+  auto flags = std::make_shared<SweepFlags>();
+  flags->settings.add_to(*sub);
+  sub->add_option("--grid", flags->grid, "section.key=value,value,…; once for each key")->required();
+  sub->add_option("--seeds", flags->seeds, "seeds of each combination, from --seed on; their mean is compared")
+      ->check(CLI::PositiveNumber);
+  sub->add_flag("--smoke", flags->smoke, "two epochs of two batches of every cell");
+  sub->add_flag("--dry-run", flags->dry_run, "list the cells and what they will take; train nothing");
+  sub->callback([flags, &command] { command = [flags] { return sweep(*flags); }; });
+}
+
+}  // namespace fulcrum::apps

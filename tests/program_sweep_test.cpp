@@ -1,0 +1,126 @@
+// fulcrum sweep: selection on the held-out part, continuation, the command that it ends with.
+#include "grid_testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+const Flags kSweep = {"sweep",  "--epochs",         "2",      "--opt",          "absgd",
+                      "--grid", "risk.lambda=0.5,5", "--grid", "risk.gamma=0.5,1"};
+
+class ProgramSweep : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new TempDir;
+    write_data(*dir_ / "data");
+    whole_ = new Outcome(run_program(flags("whole")));
+    ASSERT_EQ(whole_->code, 0) << whole_->err;
+  }
+  static void TearDownTestSuite() {
+    delete dir_;
+    delete whole_;
+  }
+  static const TempDir& dir() { return *dir_; }
+  static const Outcome& whole() { return *whole_; }
+  static Flags flags(const std::string& output, const Flags& more = {}) {
+    return grid_flags(*dir_, output, kSweep, more);
+  }
+
+ private:
+  static inline TempDir* dir_ = nullptr;
+  static inline Outcome* whole_ = nullptr;
+};
+
+TEST_F(ProgramSweep, ChoosesByTheHeldOutPartAlone) {
+  EXPECT_NE(whole().err.find("data.val_fraction = 0.1"), std::string::npos) << whole().err;
+  const json table = json::parse(read_text(dir() / "whole/sweep.json"));
+  EXPECT_EQ(json::parse(whole().out), table);
+  ASSERT_EQ(table["points"].size(), 4u);
+  double best = -1;
+  json chosen;
+  for (const json& point : table["points"]) {
+    const std::string folder = "risk.lambda=" + point["settings"]["risk.lambda"].get<std::string>() +
+                               ",risk.gamma=" + point["settings"]["risk.gamma"].get<std::string>();
+    const json result = json::parse(read_text(dir() / "whole" / folder / "seed0/result.json"));
+    EXPECT_EQ(point["val"]["mean"], result["val"]["top1"]) << folder;
+    EXPECT_FALSE(point.contains("test"));
+    if (result["val"]["top1"] <= best) continue;
+    best = result["val"]["top1"];
+    chosen = point["settings"];
+    EXPECT_TRUE(fs::exists(dir() / "whole" / folder / "seed0/val_indices.txt"));
+  }
+  EXPECT_EQ(table["best"]["settings"], chosen);
+  const std::string page = read_text(dir() / "whole/report.html");
+  EXPECT_NE(page.find("class=\"map\""), std::string::npos);
+  EXPECT_NE(page.find("class=\"outline\""), std::string::npos);
+}
+
+TEST_F(ProgramSweep, EndsWithACommandThatTrainsTheBest) {
+  const json table = json::parse(read_text(dir() / "whole/sweep.json"));
+  const std::string command = table["best"]["command"];
+  EXPECT_NE(whole().err.find(command), std::string::npos);
+  ASSERT_TRUE(command.starts_with("fulcrum "));
+  const std::string line = FULCRUM_PROGRAM + command.substr(7) + " -o " + (dir() / "best").string() +
+                           " >/dev/null 2>" + (dir() / "best.log").string();
+  ASSERT_EQ(std::system(line.c_str()), 0) << command << read_text(dir() / "best.log");
+  const std::string config = read_text(dir() / "best/config.toml");
+  const std::string lambda = table["best"]["settings"]["risk.lambda"];
+  EXPECT_NE(config.find("\nlambda = " + lambda), std::string::npos) << config;
+  EXPECT_NE(config.find("\nval_fraction = 0.0"), std::string::npos) << config;
+}
+
+TEST_F(ProgramSweep, KilledAndContinuedGivesTheSameBytes) {
+  Program program(flags("killed"));
+  ASSERT_TRUE(wait_for_file(program, dir() / "killed/risk.lambda=0.5,risk.gamma=1/seed0/last.safetensors"))
+      << program.err();
+  program.signal(SIGKILL);
+  ASSERT_EQ(program.wait(), 137);
+  const json partial = json::parse(read_text(dir() / "killed/sweep.json"));
+  EXPECT_EQ(partial["points"].size(), 1u);
+  EXPECT_EQ(partial["missing"].size(), 3u);
+  const Outcome rest = run_program(flags("killed"));
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  for (const char* file : {"sweep.json", "sweep.md"})
+    EXPECT_EQ(read_text(dir() / "killed" / file), read_text(dir() / "whole" / file)) << file;
+}
+
+TEST_F(ProgramSweep, OneKeyIsACurveAndALossIsBestWhenSmall) {
+  const Outcome got =
+      run_program(grid_flags(dir(), "one", {"sweep", "--smoke", "--grid", "optim.lr=0.001,0.1", "--seeds", "2",
+                                            "--eval-metric", "loss", "--val-fraction", "0.25"}));
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_EQ(got.err.find("data.val_fraction = 0.1"), std::string::npos);
+  const json table = json::parse(got.out);
+  EXPECT_EQ(table["val_fraction"], 0.25);
+  const json &a = table["points"][0], &b = table["points"][1];
+  EXPECT_EQ(a["val"]["seeds"], 2);
+  EXPECT_EQ(table["best"]["settings"], a["val"]["mean"] < b["val"]["mean"] ? a["settings"] : b["settings"]);
+  EXPECT_NE(read_text(dir() / "one/report.html").find("<polyline"), std::string::npos);
+  // Who holds a part out on purpose gets a command that does so, too.
+  EXPECT_NE(table["best"]["command"].get<std::string>().find("data.val_fraction=0.25"), std::string::npos);
+}
+
+TEST_F(ProgramSweep, RefusesNonsense) {
+  const auto refused = [&](const Flags& grid, const Flags& parts, const Flags& more = {"--opt", "absgd"}) {
+    Flags words = {"sweep"};
+    for (const std::string& g : grid) words.insert(words.end(), {"--grid", g});
+    words.insert(words.end(), more.begin(), more.end());
+    expect_refused(run_program(grid_flags(dir(), "refused", words)), 2, parts);
+  };
+  refused({}, {"--grid"});
+  refused({"risk.lambda"}, {"--grid: expected section.key=value,value"});
+  refused({"risk.lambda="}, {"risk.lambda: expected values"});
+  refused({"risk.lambda=1,,2"}, {"risk.lambda: expected values"});
+  refused({"risk.lambda=1,1"}, {"'1' stands twice"});
+  refused({"risk.lambda=1", "risk.lambda=2"}, {"risk.lambda stands twice"});
+  refused({"risk.lamda=1"}, {"unknown key 'risk.lamda'; did you mean 'risk.lambda'?"});
+  refused({"risk.lambda=1,0"}, {"risk.lambda: expected a non-zero number"});
+  refused({"data.imb_factor=0.1,0.01"}, {"data.imb_factor changes the held-out part"});
+  refused({"train.seed=1,2"}, {"--seeds N"});
+  refused({"risk.lambda=1,2"}, {"risk.lambda has no effect with risk.name = mean"}, {});
+  EXPECT_FALSE(fs::exists(dir() / "refused"));
+}
+
+}  // namespace
+}  // namespace fulcrum::testing
