@@ -118,6 +118,8 @@ std::vector<std::string> risk_warnings(const Config& c) {
   return {};
 }
 
+bool hears_small_losses(const RiskSettings& risk) { return emphasis(risk) < 0; }
+
 std::unique_ptr<Risk> make_risk(const Config& c, int64_t classes) {
   const RiskSettings& r = c.risk;
   const Device device(c.train.device);

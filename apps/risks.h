@@ -25,6 +25,9 @@ void finish_risk(Config& config);
 /// What is allowed and most likely a mistake, in words: a λ whose sign contradicts the data.
 std::vector<std::string> risk_warnings(const Config& config);
 
+/// Whether the risk lowers the weight of samples with a large loss: the sign for wrong labels.
+bool hears_small_losses(const RiskSettings& risk);
+
 /// The groups of `group` are the classes.
 std::unique_ptr<Risk> make_risk(const Config& config, int64_t classes);
 

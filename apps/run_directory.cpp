@@ -80,7 +80,7 @@ void RunDirectory::begin(const Config& config, const ExperimentData& data) {
   check(!error, "[run] cannot make the directory ", path_.string(), ": ", error.message());
   for (const char* stale :
        {"last.safetensors", "best.safetensors", "predictions.safetensors", "samples.safetensors",
-        "val_indices.txt", "noisy_labels.txt", "skipped_images.txt", "result.json", "report.html", "log.txt"})
+        "val_indices.txt", "noisy_labels.txt", "skipped_images.txt", "suspects.csv", "result.json", "report.html", "log.txt"})
     fs::remove(path_ / stale);
   for (const auto& entry : fs::directory_iterator(path_))
     if (entry.path().filename().string().starts_with("events.out.tfevents.")) fs::remove(entry);

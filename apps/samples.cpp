@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include <fmt/format.h>
+
 #include <fulcrum/core/serialize.h>
 
 namespace fulcrum::apps {
@@ -43,32 +45,72 @@ void SampleRecords::add(const Tensor& indices, const Tensor& weights, const Tens
   dispatch(table_.device(), [&]<class K>() { K::record_samples(table_, indices, weights, losses); });
 }
 
-std::vector<double> SampleRecords::class_share(std::span<const int64_t> labels,
-                                               std::span<const int64_t> indices,
-                                               int64_t classes) const {
-  const Tensor host = table_.to(Device());
+float SampleTable::mean_weight(int64_t index) const {
+  const float visits = row(index)[kSampleVisits];
+  return visits > 0 ? row(index)[kSampleWeightSum] / visits : 0;
+}
+
+bool SampleTable::weights_differ(std::span<const int64_t> indices) const {
+  std::vector<double> weights;
+  for (int64_t i : indices)
+    if (visited(i)) weights.push_back(static_cast<double>(mean_weight(i)));
+  return apps::weights_differ(weights);
+}
+
+std::vector<double> SampleTable::class_share(std::span<const int64_t> labels,
+                                             std::span<const int64_t> indices,
+                                             int64_t classes) const {
   std::vector<double> share(static_cast<size_t>(classes), 0);
   for (int64_t i : indices)
     share[static_cast<size_t>(labels[static_cast<size_t>(i)])] +=
-        static_cast<double>(host.data<float>()[i * kSampleColumns + kSampleWeight]);
+        static_cast<double>(row(i)[kSampleWeight]);
   const double total = std::accumulate(share.begin(), share.end(), 0.0);
   for (double& s : share) s = total > 0 ? s / total : 0;
   return share;
 }
 
-void SampleRecords::save(const std::filesystem::path& path, const Dataset& data,
-                         const std::vector<int64_t>& indices) const {
-  const Tensor host = table_.to(Device());
+std::vector<int64_t> SampleTable::histogram(std::span<const int64_t> indices, const LogBins& bins,
+                                            int64_t column) const {
+  std::vector<int64_t> counts(bins.count());
+  for (int64_t i : indices)
+    if (visited(i)) counts[bins.bin(static_cast<double>(row(i)[column]))]++;
+  return counts;
+}
+
+std::vector<int64_t> SampleTable::weight_histogram(std::span<const int64_t> indices,
+                                                   const LogBins& bins) const {
+  return histogram(indices, bins, kSampleWeight);
+}
+
+std::vector<int64_t> SampleTable::loss_histogram(std::span<const int64_t> indices,
+                                                 const LogBins& bins) const {
+  return histogram(indices, bins, kSampleLoss);
+}
+
+std::optional<FoundLabels> SampleTable::found_labels(const Dataset& data,
+                                                     std::span<const int64_t> indices) const {
+  if (!data.has_noise()) return std::nullopt;
+  std::vector<double> weights;
+  std::vector<bool> wrong;
+  for (int64_t i : indices) {
+    if (!visited(i)) continue;
+    weights.push_back(static_cast<double>(mean_weight(i)));
+    wrong.push_back(data.labels()[static_cast<size_t>(i)] != data.clean_labels()[static_cast<size_t>(i)]);
+  }
+  return apps::found_labels(weights, wrong);
+}
+
+void SampleTable::save(const std::filesystem::path& path, const Dataset& data,
+                       const std::vector<int64_t>& indices) const {
   const auto n = std::ssize(indices);
   Tensor mean = empty({n}), last = empty({n}), loss = empty({n});
   std::vector<int64_t> seen;  // positions in `indices`
   for (int64_t i = 0; i < n; i++) {
-    const float* row = host.data<float>() + indices[static_cast<size_t>(i)] * kSampleColumns;
-    const float visits = row[kSampleVisits];
-    mean.data<float>()[i] = visits > 0 ? row[kSampleWeightSum] / visits : 0;
-    last.data<float>()[i] = row[kSampleWeight];
-    loss.data<float>()[i] = row[kSampleLoss];
-    if (visits > 0) seen.push_back(i);
+    const int64_t index = indices[static_cast<size_t>(i)];
+    mean.data<float>()[i] = mean_weight(index);
+    last.data<float>()[i] = row(index)[kSampleWeight];
+    loss.data<float>()[i] = row(index)[kSampleLoss];
+    if (visited(index)) seen.push_back(i);
   }
   std::ranges::stable_sort(seen, std::greater(), [&](int64_t i) { return mean.data<float>()[i]; });
   const size_t k = std::min<size_t>(kImages, seen.size());
@@ -91,6 +133,25 @@ void SampleRecords::save(const std::filesystem::path& path, const Dataset& data,
     file.tensors["smallest.images"] = thumbnails(data, smallest);
   }
   save_tensors(path, file);
+}
+
+void save_suspects(const std::filesystem::path& path, const Dataset& data, const SampleTable& seen,
+                   std::span<const int64_t> indices, std::span<const int64_t> predictions) {
+  check(indices.size() == predictions.size(), "[suspects] expected a prediction for each of ",
+        indices.size(), " samples, got ", predictions.size());
+  std::vector<size_t> order;
+  for (size_t i = 0; i < indices.size(); i++)
+    if (seen.visited(indices[i])) order.push_back(i);
+  std::ranges::stable_sort(order, {}, [&](size_t i) { return seen.mean_weight(indices[i]); });
+  std::string text = "index,given_label,predicted,mean_weight";
+  text += data.has_noise() ? ",clean_label\n" : "\n";
+  for (const size_t i : order) {
+    const auto at = static_cast<size_t>(indices[i]);
+    text += fmt::format("{},{},{},{}", indices[i], data.labels()[at], predictions[i],
+                        seen.mean_weight(indices[i]));
+    text += data.has_noise() ? fmt::format(",{}\n", data.clean_labels()[at]) : "\n";
+  }
+  write_file_atomically(path, {text});
 }
 
 }  // namespace fulcrum::apps

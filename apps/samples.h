@@ -3,19 +3,53 @@
 //
 //   SampleRecords records(dataset.size(), device);
 //   records.add(batch.indices, opt.weights(), losses);          // every step
-//   records.class_share(dataset.labels(), indices, classes);    // share of the weight, by class
-//   records.save(run / "samples.safetensors", dataset, indices);
+//   const SampleTable seen = records.read();                    // once an epoch
+//   seen.class_share(dataset.labels(), indices, classes);       // share of the weight, by class
+//   seen.save(run / "samples.safetensors", dataset, indices);
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/data/dataset.h>
 
+#include "apps/histogram.h"
+#include "apps/report/ranking.h"
+
 namespace fulcrum::apps {
+
+/// The numbers of one moment, on the host.
+class SampleTable {
+ public:
+  explicit SampleTable(Tensor host) : host_(std::move(host)) {}
+  bool visited(int64_t index) const { return row(index)[kSampleVisits] > 0; }
+  /// Mean over the visits of B·p, 1 in the plain mean; 0 before the first.
+  float mean_weight(int64_t index) const;
+  /// False where all mean weights are those of the plain mean, or alike.
+  bool weights_differ(std::span<const int64_t> indices) const;
+  /// The share of each class in the sum of the samples' last weights, [classes].
+  std::vector<double> class_share(std::span<const int64_t> labels, std::span<const int64_t> indices,
+                                  int64_t classes) const;
+  /// How many of the visited samples lie in each bin of `bins`, by their last weight or loss.
+  std::vector<int64_t> weight_histogram(std::span<const int64_t> indices, const LogBins& bins) const;
+  std::vector<int64_t> loss_histogram(std::span<const int64_t> indices, const LogBins& bins) const;
+  /// How well low mean weights tell wrong labels from right ones; nothing where no label is wrong
+  /// or all weights are alike.
+  std::optional<FoundLabels> found_labels(const Dataset& data, std::span<const int64_t> indices) const;
+  /// docs/recipes.md, "The run's directory", says what the file holds.
+  void save(const std::filesystem::path& path, const Dataset& data,
+            const std::vector<int64_t>& indices) const;
+
+ private:
+  const float* row(int64_t index) const { return host_.data<float>() + index * kSampleColumns; }
+  std::vector<int64_t> histogram(std::span<const int64_t> indices, const LogBins& bins,
+                                 int64_t column) const;
+  Tensor host_;
+};
 
 class SampleRecords {
  public:
@@ -24,15 +58,17 @@ class SampleRecords {
   void add(const Tensor& indices, const Tensor& weights, const Tensor& losses);
   /// f32 [samples, kSampleColumns], live: part of a checkpoint.
   const Tensor& table() const { return table_; }
-  /// The share of each class in the sum of the samples' last weights, [classes].
-  std::vector<double> class_share(std::span<const int64_t> labels, std::span<const int64_t> indices,
-                                  int64_t classes) const;
-  /// docs/recipes.md, "The run's directory", says what the file holds.
-  void save(const std::filesystem::path& path, const Dataset& data,
-            const std::vector<int64_t>& indices) const;
+  /// A copy on the host; where the table is there already, that table, which goes on changing.
+  SampleTable read() const { return SampleTable(table_.to(Device())); }
 
  private:
   Tensor table_;
 };
+
+/// suspects.csv: the samples that training has visited and that have a prediction, the smallest
+/// mean weight first: index, given_label, predicted, mean_weight, and clean_label where the data
+/// have one. predictions[i] is the class that the model gives sample indices[i].
+void save_suspects(const std::filesystem::path& path, const Dataset& data, const SampleTable& seen,
+                   std::span<const int64_t> indices, std::span<const int64_t> predictions);
 
 }  // namespace fulcrum::apps

@@ -86,6 +86,7 @@ TrainOutcome Trainer::run() {
     begin_epoch(state_.progress.epoch);
     if (!train_epoch() || !finish_epoch()) return stopped();
   }
+  if (!save_suspects()) return stopped();
   const nlohmann::json done = result();
   run_.finish(done);
   write_page();
@@ -120,6 +121,8 @@ nlohmann::json Trainer::result() const {
     r["val"] = p.latest.value("val", nlohmann::json::object());
     r["val"].erase("per_class");
   }
+  if (const auto found = p.latest.find("wrong_labels"); found != p.latest.end())
+    for (const auto& [key, value] : found->items()) r["wrong_label_" + key] = value;
   r["epochs"] = p.epoch;
   r["seed"] = config_.train.seed;
   r["best"] = p.best;
@@ -228,7 +231,7 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
   return first;
 }
 
-nlohmann::json Trainer::training_metrics() {
+nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
   const auto t = totals_.to_vector();
   const RiskSummary risk = optimizer_->risk().summary();
   nlohmann::json row = {{"epoch", state_.progress.epoch},
@@ -240,22 +243,28 @@ nlohmann::json Trainer::training_metrics() {
                         {"weight_sum", risk.weight_sum},
                         {"effective_fraction", risk.effective_fraction},
                         {"class_weight_share",
-                         samples_.class_share(data_.train->labels(), data_.train_indices,
-                                              data_.train->classes())}};
+                         seen.class_share(data_.train->labels(), data_.train_indices,
+                                          data_.train->classes())},
+                        {"weight_histogram", seen.weight_histogram(data_.train_indices, kWeightBins)},
+                        {"loss_histogram", seen.loss_histogram(data_.train_indices, kLossBins)}};
+  if (const auto found = seen.found_labels(*data_.train, data_.train_indices))
+    row["wrong_labels"] = {
+        {"auroc", found->auroc}, {"precision", found->precision}, {"recall", found->recall}};
   row.update(risk_readings(optimizer_->risk()));
   return row;
 }
 
 bool Trainer::finish_epoch() {
   RunProgress& p = state_.progress;
-  nlohmann::json row = training_metrics();
+  const SampleTable seen = samples_.read();
+  nlohmann::json row = training_metrics(seen);
   row["images_per_s"] = progress_.images_per_second(
       std::min(steps() * config_.train.batch_size, train_loader_.size()));
   std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1,
                                  config_.train.epochs, row["train"]["loss"].get<double>(),
                                  100 * row["train"]["top1"].get<double>());
   if ((p.epoch + 1) % config_.train.eval_every == 0 || p.epoch + 1 == config_.train.epochs) {
-    if (!evaluate_epoch(row)) return false;
+    if (!evaluate_epoch(row, seen)) return false;
     const auto percent = [&](const char* data, const char* key) {
       return 100 * row[data][key].get<double>();
     };
@@ -277,7 +286,7 @@ bool Trainer::finish_epoch() {
   return true;
 }
 
-bool Trainer::evaluate_epoch(nlohmann::json& row) {
+bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
   const std::unique_ptr<Ema::Applied> averaged =
       ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
   const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts);
@@ -289,8 +298,24 @@ bool Trainer::evaluate_epoch(nlohmann::json& row) {
     row["val"] = to_json(val.metrics);
   }
   test.save(run_ / "predictions.safetensors", state_.progress.epoch);
-  samples_.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
+  seen.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
   keep_if_best(row[val_loader_ ? "val" : "test"], row["test"]);
+  return true;
+}
+
+bool Trainer::save_suspects() {
+  const SampleTable seen = samples_.read();
+  const bool asked = data_.train->has_noise() || hears_small_losses(config_.risk);
+  if (!asked || !seen.weights_differ(data_.train_indices)) return true;
+  const std::unique_ptr<Ema::Applied> averaged =
+      ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
+  const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
+  const Tensor logits =
+      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics));
+  if (!logits) return false;
+  const Tensor predicted = argmax(logits);
+  apps::save_suspects(run_ / "suspects.csv", *data_.train, seen, indices,
+                      {predicted.data<int64_t>(), indices.size()});
   return true;
 }
 

@@ -73,11 +73,13 @@ class Trainer {
   bool finish_epoch();
   /// Adds the test and validation metrics to the epoch's row and keeps the best model; nothing
   /// when a signal came.
-  bool evaluate_epoch(nlohmann::json& row);
+  bool evaluate_epoch(nlohmann::json& row, const SampleTable& seen);
   void keep_if_best(const nlohmann::json& chosen, const nlohmann::json& test);
   bool stopped_by_non_finite(const Batch& batch);
   std::string first_non_finite_layer(const Batch& batch);
-  nlohmann::json training_metrics();
+  nlohmann::json training_metrics(const SampleTable& seen);
+  /// suspects.csv, where labels may be wrong and weights say which; false when a signal came.
+  bool save_suspects();
   nlohmann::json result() const;
   TrainOutcome stopped();
   void save();

@@ -108,7 +108,7 @@ std::string curves(const std::vector<const GridRow*>& rows) {
     chart.series.push_back(curve_of(*rows[i], i));
     legend.push_back({rows[i]->title, colour_of(i), i >= 8 ? "dashed" : "line"});
   }
-  return figure({"Test top-1 by epoch", line_chart(chart), "The mean over the seeds.", legend, true});
+  return figure({"Test top-1 by epoch", line_chart(chart), "The mean over the seeds.", legend});
 }
 
 struct Column {
@@ -117,7 +117,8 @@ struct Column {
 };
 constexpr Column kColumns[] = {{"balanced", "balanced"}, {"worst_class", "worst class"}, {"many", "many"},
                                {"medium", "medium"},     {"few", "few"},                 {"macro_f1", "macro F1"},
-                               {"ece", "ECE"}};
+                               {"ece", "ECE"},
+                               {"wrong_label_auroc", "AUROC of wrong labels"}};
 
 std::string further(const std::vector<const GridRow*>& rows) {
   Table t{.head = {"Last epoch"}};
@@ -130,7 +131,7 @@ std::string further(const std::vector<const GridRow*>& rows) {
     for (const Column& c : present)
       t.rows.back().push_back(row->last.contains(c.key) ? spread_text(row->last.at(c.key)) : kUndefined);
   }
-  return details("Balanced accuracy, classes by size, macro F1, calibration", table(t));
+  return details("Balanced accuracy, classes by size, macro F1, calibration, wrong labels found", table(t));
 }
 
 std::string link(const std::filesystem::path& to, const std::filesystem::path& from, const std::string& text) {

@@ -53,6 +53,9 @@ Config base_config(const SweepFlags& flags) {
     config.data.val_fraction = 0.1;
     fmt::print(stderr, "data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
   }
+  if (config.data.imb_type != "none" && config.train.eval_metric == "top1")
+    fmt::print(stderr, "warning: the held-out part is as imbalanced as the training set, and its top1 is that of the "
+                       "large classes; --eval-metric balanced hears all classes alike\n");
   return config;
 }
 
@@ -92,8 +95,8 @@ int sweep(const SweepFlags& flags) {
 
 void add_sweep_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("sweep", "Train every combination of some settings; choose on a held-out part");
-  sub->footer("Example: fulcrum sweep --recipe fashion-mnist-lt --opt absgd --grid risk.lambda=1,2,5,10 "
-              "--grid risk.gamma=0.5,0.9 -o runs/sweep"
+  sub->footer("Example: fulcrum sweep --recipe fashion-mnist-lt --opt absgd --eval-metric balanced "
+              "--grid risk.lambda=1,2,5,10 --grid risk.gamma=0.5,0.9 -o runs/sweep"
               "\nThe same command goes on with a sweep that was stopped: docs/reproducing.md");
   auto flags = std::make_shared<SweepFlags>();
   flags->settings.add_to(*sub);

@@ -144,7 +144,7 @@ std::string sweep_page(const Sweep& sweep, const SweepResults& results, const st
     body += section(results.missing.empty() ? "The best" : "The best so far", "best",
                     paragraph(point_title(sweep, p) + ". Its test top-1, which chose nothing: " +
                               spread_text(spread_of(top1)) + " %.") +
-                        "<pre>" + escape(command) + "</pre>\n");
+                        "<pre style=\"white-space: pre-wrap\">" + escape(command) + "</pre>\n");
   }
   return page("Sweep on " + sweep.title + " – Fulcrum", body + "<footer>Written by fulcrum sweep.</footer>\n");
 }

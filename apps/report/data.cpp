@@ -4,6 +4,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "apps/histogram.h"
 #include "apps/report/json.h"
 
 namespace fulcrum::apps {
@@ -54,6 +55,13 @@ EpochMetrics read_evaluation(const JsonObject& json) {
   return e;
 }
 
+std::vector<int64_t> histogram(const JsonObject& json, const char* key, const LogBins& bins) {
+  std::vector<int64_t> counts = json.integers(key);
+  check(counts.empty() || counts.size() == bins.count(), json.where(), ": expected ", bins.count(),
+        " numbers in '", key, "', got ", counts.size());
+  return counts;
+}
+
 EpochRow read_row(const JsonObject& json) {
   EpochRow row;
   row.epoch = json.integer("epoch");
@@ -70,6 +78,13 @@ EpochRow read_row(const JsonObject& json) {
   row.log_u = json.number("log_u");
   row.kl_objective = json.number("kl_objective");
   row.class_weight_share = json.shares("class_weight_share");
+  row.weight_histogram = histogram(json, "weight_histogram", kWeightBins);
+  row.loss_histogram = histogram(json, "loss_histogram", kLossBins);
+  if (const auto wrong = json.child("wrong_labels")) {
+    row.wrong_auroc = wrong->share("auroc");
+    row.wrong_precision = wrong->share("precision");
+    row.wrong_recall = wrong->share("recall");
+  }
   if (const auto test = json.child("test")) row.test = read_evaluation(*test);
   if (const auto val = json.child("val")) row.val = read_evaluation(*val);
   return row;

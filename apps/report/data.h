@@ -63,6 +63,9 @@ struct EpochRow {
   double weight_sum = kAbsent, effective_fraction = kAbsent;
   double inv_lambda = kAbsent, log_u = kAbsent, kl_objective = kAbsent;
   std::vector<double> class_weight_share;  // [C]
+  std::vector<int64_t> weight_histogram;   // [kWeightBins.count()]
+  std::vector<int64_t> loss_histogram;     // [kLossBins.count()]
+  double wrong_auroc = kAbsent, wrong_precision = kAbsent, wrong_recall = kAbsent;
   std::optional<EpochMetrics> test, val;
 };
 

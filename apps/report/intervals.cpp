@@ -29,7 +29,7 @@ std::string mark_svg(const IntervalChart::Mark& m, const Frame& f, double y) {
 
 std::string interval_chart(const IntervalChart& chart) {
   constexpr double kRow = 24;
-  constexpr size_t kColumns = 26;
+  constexpr size_t kColumns = 32;
   Range x;
   double name_width = 0;
   for (const auto& row : chart.rows) {

@@ -54,7 +54,7 @@ std::string value_map(const ValueMap& map) {
   const auto columns = static_cast<double>(map.columns.size()), rows = static_cast<double>(map.rows.size());
   const MapLayout l{names + 14, 26, std::clamp((760 - names - 24) / columns, 44.0, 90.0)};
   const double width = l.left + l.cell * columns + 4, height = l.top + kRowHeight * rows + 42;
-  std::string out = open_svg(std::max(width, 440.0), height, map.description) + "<g class=\"names\">";
+  std::string out = open_svg(std::max(width, 760.0), height, map.description) + "<g class=\"names\">";
   out += text_svg(l.left - 8, l.top - 9, "end", map.y_name);
   for (size_t r = 0; r < map.rows.size(); r++)
     out += text_svg(l.left - 8, l.top + kRowHeight * (static_cast<double>(r) + 0.5) + 4, "end", map.rows[r]);

@@ -30,4 +30,28 @@ Ranking rank_quality(const std::vector<double>& scores, const std::vector<bool>&
   return r;
 }
 
+const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged) {
+  const auto cut = std::ranges::find_if(ranking.curve, [&](const auto& c) { return c.flagged >= flagged; });
+  return cut == ranking.curve.end() ? ranking.curve.back() : *cut;
+}
+
+bool weights_differ(const std::vector<double>& weights) {
+  constexpr double kRounding = 1e-5;
+  if (weights.empty()) return false;
+  const auto [least, most] = std::ranges::minmax(weights);
+  return most - least > kRounding * most;
+}
+
+std::optional<FoundLabels> found_labels(const std::vector<double>& weights,
+                                        const std::vector<bool>& wrong) {
+  if (!weights_differ(weights)) return std::nullopt;
+  std::vector<double> scores;
+  for (const double w : weights) scores.push_back(-w);
+  const Ranking r = rank_quality(scores, wrong);
+  if (r.curve.empty()) return std::nullopt;
+  const auto total = static_cast<size_t>(std::ranges::count(wrong, true));
+  const Ranking::Cut& cut = cut_at(r, total);
+  return FoundLabels{r.auroc, cut.precision, cut.recall, cut.flagged};
+}
+
 }  // namespace fulcrum::apps

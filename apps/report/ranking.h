@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <vector>
 
 namespace fulcrum::apps {
@@ -22,5 +23,20 @@ struct Ranking {
 /// Samples with a NaN score are left out. There must be members and others among the rest; else
 /// the curve is empty.
 Ranking rank_quality(const std::vector<double>& scores, const std::vector<bool>& members);
+
+/// By more than rounding: 1/B times B is not always 1.
+bool weights_differ(const std::vector<double>& weights);
+
+/// How well low weights find wrong labels.
+struct FoundLabels {
+  double auroc;
+  double precision, recall;  // among as many of the lightest samples as there are wrong labels
+  size_t flagged;            // that many, and those of equal weight
+};
+/// Nothing where no label is wrong or all are, or where all weights are alike.
+std::optional<FoundLabels> found_labels(const std::vector<double>& weights,
+                                        const std::vector<bool>& wrong);
+/// The first cut of the curve, which is not empty, that flags so many samples; the last where none does.
+const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged);
 
 }  // namespace fulcrum::apps

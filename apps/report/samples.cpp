@@ -146,16 +146,14 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
       {"Low weights as a sign of wrong labels", line_chart(chart),
        "From the lightest sample (left) to all of them; the dotted line is what chance gives."}));
   // As many as there are wrong labels, and those of equal weight.
-  auto cut =
-      std::ranges::find_if(r.curve, [&](const Ranking::Cut& c) { return c.flagged >= total; });
-  if (cut == r.curve.end()) --cut;  // samples that were never visited are not ranked
+  const Ranking::Cut& cut = cut_at(r, total);
   return table({.head = {"“A low mean weight says: wrong label”", ""},
                 .rows = {{"AUROC (0.5: chance)", decimal(r.auroc, 4)},
                          {"Average precision", decimal(r.average_precision, 4)},
                          {fmt::format("Precision among the {} lightest samples, %",
-                                      grouped(static_cast<int64_t>(cut->flagged))),
-                          percent(cut->precision, 1)},
-                         {"Recall there, %", percent(cut->recall, 1)},
+                                      grouped(static_cast<int64_t>(cut.flagged))),
+                          percent(cut.precision, 1)},
+                         {"Recall there, %", percent(cut.recall, 1)},
                          {"Wrong labels", grouped(static_cast<int64_t>(total))},
                          {"Their share, %", percent(share, 1)}}});
 }

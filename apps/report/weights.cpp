@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/histogram.h"
 #include "apps/report/page.h"
 #include "apps/report/sections.h"
 #include "apps/report/text.h"
@@ -152,6 +153,42 @@ std::string curve_of(const RunData& run, const std::string& title, const std::st
   return figure({title, line_chart(chart), caption});
 }
 
+// How weights or losses are spread, epoch by epoch.
+std::string strip_of(const RunData& run, const std::string& title, const std::string& y_name,
+                     const std::string& caption, std::vector<int64_t> EpochRow::*counts,
+                     const LogBins& bins, const std::string& colour, std::optional<double> reference) {
+  StripChart chart{.description = title + " of the training samples by epoch",
+                   .x_name = "epoch",
+                   .y_name = y_name,
+                   .edges = bins.edges(),
+                   .reference = reference,
+                   .colour = colour};
+  for (const EpochRow& row : run.epochs) {
+    const auto& histogram = row.*counts;
+    const auto total = static_cast<double>(std::accumulate(histogram.begin(), histogram.end(), int64_t{0}));
+    if (total == 0) continue;
+    chart.x.push_back(static_cast<double>(row.epoch + 1));
+    chart.shares.emplace_back();
+    for (const int64_t n : histogram) chart.shares.back().push_back(static_cast<double>(n) / total);
+  }
+  return figure({title, strip_chart(chart), caption});
+}
+
+std::string wrong_labels_figure(const RunData& run) {
+  LineChart chart{.description = "How well low weights find wrong labels, by epoch",
+                  .x_name = "epoch",
+                  .y_name = "%",
+                  .y = {.least = 0, .most = 100}};
+  chart.reference = 50;
+  chart.series = {
+      epoch_series(run, "AUROC", "var(--s1)", true, [](const EpochRow& r) { return r.wrong_auroc; }),
+      epoch_series(run, "precision", "var(--s2)", true, [](const EpochRow& r) { return r.wrong_precision; })};
+  if (chart.series[0].points.empty()) return {};
+  return figure({"Wrong labels found", line_chart(chart),
+                 "“A low mean weight says: wrong label”. AUROC: the dotted line is chance. Precision, which is the "
+                 "recall too: among as many of the lightest samples as there are wrong labels."});
+}
+
 }  // namespace
 
 std::string weights_section(const RunData& run) {
@@ -175,7 +212,14 @@ std::string weights_section(const RunData& run) {
            run, "Moving average", "log u",
            "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
            "> 0.",
-           [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt)});
+           [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt),
+       strip_of(run, "Weights", "weight B·p",
+                "How the last weights of the samples are spread after each epoch, the darker the more samples; "
+                "the dotted line is the plain mean.",
+                &EpochRow::weight_histogram, kWeightBins, "var(--s1)", 1),
+       strip_of(run, "Losses", "loss", "The same of the losses at the last visit, class weights included.",
+                &EpochRow::loss_histogram, kLossBins, "var(--s5)", std::nullopt),
+       wrong_labels_figure(run)});
   return section("Weights", "weights", html + class_figures(run));
 }
 
