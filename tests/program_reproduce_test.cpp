@@ -100,6 +100,7 @@ TEST_F(ProgramReproduce, KilledInTheMiddleAndContinuedGivesTheSameBytes) {
   ASSERT_EQ(rest.code, 0) << rest.err;
   EXPECT_EQ(fs::last_write_time(dir() / "killed/0.1/ce/seed0/result.json"), first);
   EXPECT_EQ(rest.err.find("cell 1 of 4"), std::string::npos) << rest.err;
+  EXPECT_NE(rest.err.find("resuming at epoch"), std::string::npos) << rest.err;
   for (const char* file : {"grid.json", "grid.md"})
     EXPECT_EQ(read_text(dir() / "killed" / file), read_text(dir() / "whole" / file)) << file;
   for (const char* cell : {"ce/seed1", "absgd-ldam-drw/seed0", "absgd-ldam-drw/seed1"})

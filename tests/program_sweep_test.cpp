@@ -6,7 +6,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Flags kSweep = {"sweep",  "--epochs",         "2",      "--opt",          "absgd",
+const Flags kSweep = {"sweep",  "--epochs",         "2",      "--opt",          "absgd",  "--eval-metric", "loss",
                       "--grid", "risk.lambda=0.5,5", "--grid", "risk.gamma=0.5,1"};
 
 class ProgramSweep : public ::testing::Test {
@@ -37,16 +37,17 @@ TEST_F(ProgramSweep, ChoosesByTheHeldOutPartAlone) {
   const json table = json::parse(read_text(dir() / "whole/sweep.json"));
   EXPECT_EQ(json::parse(whole().out), table);
   ASSERT_EQ(table["points"].size(), 4u);
-  double best = -1;
+  double best = INFINITY;
   json chosen;
   for (const json& point : table["points"]) {
     const std::string folder = "risk.lambda=" + point["settings"]["risk.lambda"].get<std::string>() +
                                ",risk.gamma=" + point["settings"]["risk.gamma"].get<std::string>();
     const json result = json::parse(read_text(dir() / "whole" / folder / "seed0/result.json"));
-    EXPECT_EQ(point["val"]["mean"], result["val"]["top1"]) << folder;
+    EXPECT_EQ(point["val"]["mean"], result["val"]["loss"]) << folder;
+    EXPECT_NE(result["val"]["loss"], result["loss"]);
     EXPECT_FALSE(point.contains("test"));
-    if (result["val"]["top1"] <= best) continue;
-    best = result["val"]["top1"];
+    if (result["val"]["loss"] >= best) continue;
+    best = result["val"]["loss"];
     chosen = point["settings"];
     EXPECT_TRUE(fs::exists(dir() / "whole" / folder / "seed0/val_indices.txt"));
   }
@@ -85,20 +86,31 @@ TEST_F(ProgramSweep, KilledAndContinuedGivesTheSameBytes) {
     EXPECT_EQ(read_text(dir() / "killed" / file), read_text(dir() / "whole" / file)) << file;
 }
 
-TEST_F(ProgramSweep, OneKeyIsACurveAndALossIsBestWhenSmall) {
+TEST_F(ProgramSweep, OneKeyIsACurveOfMeansOverSeeds) {
   const Outcome got =
       run_program(grid_flags(dir(), "one", {"sweep", "--smoke", "--grid", "optim.lr=0.001,0.1", "--seeds", "2",
-                                            "--eval-metric", "loss", "--val-fraction", "0.25"}));
+                                            "--eval-metric", "balanced", "--imb-type", "exp", "--imb-factor",
+                                            "0.5", "--val-fraction", "0.25"}));
   ASSERT_EQ(got.code, 0) << got.err;
   EXPECT_EQ(got.err.find("data.val_fraction = 0.1"), std::string::npos);
+  EXPECT_EQ(got.err.find("warning: the held-out part"), std::string::npos);
   const json table = json::parse(got.out);
   EXPECT_EQ(table["val_fraction"], 0.25);
   const json &a = table["points"][0], &b = table["points"][1];
   EXPECT_EQ(a["val"]["seeds"], 2);
-  EXPECT_EQ(table["best"]["settings"], a["val"]["mean"] < b["val"]["mean"] ? a["settings"] : b["settings"]);
+  EXPECT_EQ(table["best"]["settings"], a["val"]["mean"] >= b["val"]["mean"] ? a["settings"] : b["settings"]);
   EXPECT_NE(read_text(dir() / "one/report.html").find("<polyline"), std::string::npos);
   // Who holds a part out on purpose gets a command that does so, too.
   EXPECT_NE(table["best"]["command"].get<std::string>().find("data.val_fraction=0.25"), std::string::npos);
+}
+
+TEST_F(ProgramSweep, Top1OfAnImbalancedPartIsWarnedOf) {
+  const Outcome got = run_program(grid_flags(dir(), "dry", {"sweep", "--dry-run", "--imb-type", "exp", "--imb-factor",
+                                                            "0.5", "--epochs", "1", "--grid", "optim.lr=0.1,0.2"}));
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_NE(got.err.find("--eval-metric balanced hears all classes alike"), std::string::npos) << got.err;
+  EXPECT_NE(got.out.find("2 cells, 2 to train"), std::string::npos) << got.out;
+  EXPECT_FALSE(fs::exists(dir() / "dry"));
 }
 
 TEST_F(ProgramSweep, RefusesNonsense) {
@@ -117,6 +129,7 @@ TEST_F(ProgramSweep, RefusesNonsense) {
   refused({"risk.lamda=1"}, {"unknown key 'risk.lamda'; did you mean 'risk.lambda'?"});
   refused({"risk.lambda=1,0"}, {"risk.lambda: expected a non-zero number"});
   refused({"data.imb_factor=0.1,0.01"}, {"data.imb_factor changes the held-out part"});
+  refused({"risk.lambda=1"}, {"train.eval_metric"}, {"--opt", "absgd", "--eval-metric", "top2"});
   refused({"train.seed=1,2"}, {"--seeds N"});
   refused({"risk.lambda=1,2"}, {"risk.lambda has no effect with risk.name = mean"}, {});
   EXPECT_FALSE(fs::exists(dir() / "refused"));

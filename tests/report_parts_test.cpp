@@ -45,6 +45,8 @@ TEST(ReportData, BadLinesOfMetricsAreNamed) {
              {"line 2", "expected 3 classes in 'per_class', got 1"});
   expect_bad(file, with(row, "/class_weight_share", {0.5, 0.5}),
              {"line 2", "'class_weight_share', got 2"});
+  expect_bad(file, with(row, "/weight_histogram", {1, 2}),
+             {"line 2", "expected 48 numbers in 'weight_histogram', got 2"});
   expect_bad(file, with(row, "/train", 3), {"line 2 'train'", "expected an object, got 3"});
 }
 
