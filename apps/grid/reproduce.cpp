@@ -47,14 +47,14 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
                        : common.train.output;
   const Grid grid = selected(load_grid(flags.grid), options);
   const std::vector<Cell> cells = cells_of(grid, options, flags.settings);
-  check_device(common.train.device);
+  use_device(common.train);
   const int threads = use_threads(common);
   check_cells(cells);
   if (flags.dry_run) {
     show_work(cells);
     return kExitDone;
   }
-  fmt::print(stderr, "fulcrum: {}, grid {} in {}\n", backend_text(threads), grid.name, options.output.string());
+  fmt::print(stderr, "fulcrum: {}, grid {} in {}\n", backend_text(Device(common.train.device), threads), grid.name, options.output.string());
   install_stop_handlers();
   const auto write = [&] { write_results(grid, collect(grid, cells), options.output); };
   const int code = run_cells(cells, write);

@@ -68,14 +68,14 @@ int sweep(const SweepFlags& flags) {
                                  : base.train.output;
   Sweep sweep = make_sweep(flags.grid, base, output, flags.seeds);
   sweep.title = name;
-  check_device(base.train.device);
+  use_device(base.train);
   const int threads = use_threads(base);
   check_cells(sweep.cells);
   if (flags.dry_run) {
     show_work(sweep.cells);
     return kExitDone;
   }
-  fmt::print(stderr, "fulcrum: {}, sweep in {}\n", backend_text(threads), output);
+  fmt::print(stderr, "fulcrum: {}, sweep in {}\n", backend_text(Device(base.train.device), threads), output);
   install_stop_handlers();
   const auto write = [&] {
     const SweepResults results = collect(sweep);
