@@ -89,7 +89,7 @@ TEST(Dependencies, EachLibraryHasItsPlace) {
       EXPECT_EQ(i.file, "core/cpu/onednn.cpp");
     }
     if (i.header.starts_with("cudnn_frontend")) {
-      EXPECT_EQ(i.file, "core/cuda/conv.cpp");
+      EXPECT_EQ(i.file, "core/cuda/cudnn.cpp");
     }
     if (i.header.starts_with("Eigen/")) {
       EXPECT_TRUE(i.file.starts_with("core/cpu/")) << i.file;
