@@ -12,19 +12,23 @@
 
 namespace fulcrum::cuda {
 
-/// All threads must call it; true for those of the last block, which then see what every block has
-/// written before. A kernel that uses it must not run twice at a time: there is one compute stream.
-__device__ inline bool last_block(unsigned* arrived) {
+/// All threads of `count` blocks must call it; true for those of the last block, which then see what
+/// each of these blocks has written before. A kernel that uses it must not run twice at a time: there
+/// is one compute stream.
+__device__ inline bool last_of(unsigned* arrived, unsigned count) {
   __shared__ bool last;
-  __syncthreads();  // the whole block has written
+  __threadfence();  // what this thread wrote, before its block arrives
+  __syncthreads();
   if (threadIdx.x == 0) {
-    __threadfence();  // … before it arrives
-    last = atomicAdd(arrived, 1u) == gridDim.x - 1;
-    if (last) *arrived = 0;  // for the next launch, or the next replay of this one
-    __threadfence();  // and nothing is read before the last one has arrived
+    last = count == 1 || atomicAdd(arrived, 1u) == count - 1;
+    if (last && count > 1) *arrived = 0;  // for the next launch, or the next replay of this one
   }
   __syncthreads();
+  __threadfence();  // and nothing that follows is read from an older cache line
   return last;
 }
+
+/// The last of the whole grid.
+__device__ inline bool last_block(unsigned* arrived) { return last_of(arrived, gridDim.x); }
 
 }  // namespace fulcrum::cuda

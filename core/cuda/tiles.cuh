@@ -28,6 +28,7 @@
 #pragma once
 
 #include <fulcrum/core/cuda/packs.cuh>
+#include <fulcrum/core/cuda/ticket.cuh>
 #include <fulcrum/core/tensor.h>
 
 namespace fulcrum::cuda {
@@ -110,20 +111,6 @@ __device__ void join_rows(A (&value)[N], int row, int rows, int lane, int lanes)
 /// next kernel and for every replay. One set is enough: kernels of a device follow one another.
 static __device__ unsigned tickets[kMaxSumBlocks];
 
-/// Whether this block is the last of `count` that come here; it sees what all others wrote before.
-__device__ inline bool last_to_come(unsigned* ticket, int64_t count) {
-  __shared__ bool last;
-  __threadfence();  // what this thread wrote, before the ticket
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    last = count == 1 || atomicAdd(ticket, 1u) == static_cast<unsigned>(count - 1);
-    if (last && count > 1) *ticket = 0;
-  }
-  __syncthreads();
-  __threadfence();  // no read that follows is served by an older cache line
-  return last;
-}
-
 /// Joins the partial sums of a group's slabs, in their order, and finishes its channels.
 template <class Worker>
 __device__ void finish_tiles(const Tiles& t, const Place& p, const typename Worker::Arguments& arguments,
@@ -169,7 +156,8 @@ sum_tiles_kernel(Tiles t, typename Worker::Arguments arguments, double* partial)
         partial[(((p.group * t.slabs + p.slab) * kSums + s) * t.lanes + p.lane) * kWidth + k] = total[s];
     }
   }
-  if (last_to_come(&tickets[t.slabs > 1 ? p.group : 0], t.slabs)) finish_tiles<Worker>(t, p, arguments, partial);
+  const bool last = last_of(&tickets[t.slabs > 1 ? p.group : 0], static_cast<unsigned>(t.slabs));
+  if (last) finish_tiles<Worker>(t, p, arguments, partial);
 }
 
 template <class Worker>
