@@ -146,69 +146,72 @@ Tensor BatchSource::read_pixels(std::span<const int64_t> samples) const {
   return pixels;
 }
 
-/// Heap-allocated, so that threads may hold on to it while its range moves.
-struct BatchRange::Work {
-  struct Item {
-    StagedBatch staged;
-    Batch batch;
-  };
+namespace {
+
+/// What a range makes ahead on the loader's workers, from the staged batches of an epoch. Heap-allocated,
+/// so that threads may hold on to it while its range moves.
+template <class T>
+struct RangeWork {
+  using Make = T (*)(const BatchSource&, StagedBatch);
   std::shared_ptr<const BatchSource> source;
   std::vector<int64_t> order;
-  Prefetcher<Item> items;
+  Prefetcher<T> items;
 
-  // A kernel on a device runs in the stream of its calling thread: that is the consumer's job. The
-  // CPU's kernels run ahead, on the worker.
-  Work(std::shared_ptr<const BatchSource> s, int64_t epoch, int64_t first)
-      : source(std::move(s)),
+  RangeWork(std::shared_ptr<const BatchSource> s, int64_t epoch, int64_t first, Make make)
+      : source(checked(std::move(s), first)),
         order(source->order(epoch)),
         items(first, source->batches(), source->options().workers,
-              source->options().workers * source->options().prefetch, [this, epoch](int64_t k) {
-                StagedBatch staged = source->stage(order, epoch, k);
-                if (!source->options().device.is_cpu()) return Item{std::move(staged), {}};
-                return Item{{}, source->finish(staged)};
-              }) {}
+              source->options().workers * source->options().prefetch,
+              [this, epoch, make](int64_t k) { return make(*source, source->stage(order, epoch, k)); }) {}
+
+ private:
+  static std::shared_ptr<const BatchSource> checked(std::shared_ptr<const BatchSource> s, int64_t first) {
+    check(first >= 0 && first <= s->batches(), "[loader] expected a first_batch in [0, ", s->batches(), "], got ",
+          first);
+    return s;
+  }
+};
+
+struct StagedOrMade {
+  StagedBatch staged;
+  Batch batch;
+};
+
+// A kernel on a device runs in the stream of its calling thread: that is the consumer's job. The CPU's
+// kernels run ahead, on the worker.
+StagedOrMade make_ahead(const BatchSource& source, StagedBatch staged) {
+  if (!source.options().device.is_cpu()) return {std::move(staged), {}};
+  return {{}, source.finish(staged)};
+}
+
+}  // namespace
+
+struct BatchRange::Work : RangeWork<StagedOrMade> {
+  Work(std::shared_ptr<const BatchSource> s, int64_t epoch, int64_t first)
+      : RangeWork(std::move(s), epoch, first, make_ahead) {}
 
   Batch next() {
-    std::optional<Item> item = items.next();
+    std::optional<StagedOrMade> item = items.next();
     if (!item) return {};
     return item->batch.images ? std::move(item->batch) : source->finish(item->staged);
   }
 };
 
-struct StagedRange::Work {
-  std::shared_ptr<const BatchSource> source;
-  std::vector<int64_t> order;
-  Prefetcher<StagedBatch> items;
-
+struct StagedRange::Work : RangeWork<StagedBatch> {
   Work(std::shared_ptr<const BatchSource> s, int64_t epoch, int64_t first)
-      : source(std::move(s)),
-        order(source->order(epoch)),
-        items(first, source->batches(), source->options().workers,
-              source->options().workers * source->options().prefetch,
-              [this, epoch](int64_t k) { return source->stage(order, epoch, k); }) {}
+      : RangeWork(std::move(s), epoch, first, [](const BatchSource&, StagedBatch staged) { return staged; }) {}
 };
 
-namespace {
-void check_first(const BatchSource& source, int64_t first_batch) {
-  check(first_batch >= 0 && first_batch <= source.batches(), "[loader] expected a first_batch in [0, ",
-        source.batches(), "], got ", first_batch);
-}
-}  // namespace
-
-StagedRange::StagedRange(std::shared_ptr<const BatchSource> source, int64_t epoch, int64_t first_batch) {
-  check_first(*source, first_batch);
-  work_ = std::make_unique<Work>(std::move(source), epoch, first_batch);
-}
+StagedRange::StagedRange(std::shared_ptr<const BatchSource> source, int64_t epoch, int64_t first_batch)
+    : work_(std::make_unique<Work>(std::move(source), epoch, first_batch)) {}
 StagedRange::StagedRange(StagedRange&&) noexcept = default;
 StagedRange& StagedRange::operator=(StagedRange&&) noexcept = default;
 StagedRange::~StagedRange() = default;
 std::optional<StagedBatch> StagedRange::next() { return work_->items.next(); }
 
 BatchRange::BatchRange(std::shared_ptr<const BatchSource> source, int64_t epoch,
-                       int64_t first_batch) {
-  check_first(*source, first_batch);
-  work_ = std::make_unique<Work>(std::move(source), epoch, first_batch);
-}
+                       int64_t first_batch)
+    : work_(std::make_unique<Work>(std::move(source), epoch, first_batch)) {}
 BatchRange::BatchRange(BatchRange&&) noexcept = default;
 BatchRange& BatchRange::operator=(BatchRange&&) noexcept = default;
 BatchRange::~BatchRange() = default;
