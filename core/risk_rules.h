@@ -52,4 +52,20 @@ struct KlAverage {
   }
 };
 
+/// The eta < 0 at which ½·mean((Bp−1)²) is rho, for p ∝ relu(d − eta) of d = losses less the largest:
+/// d's least number, mean and variance, and that divergence as a function of eta, which grows with it.
+template <class Divergence>
+FULCRUM_HD double solve_chi2_eta(double least, double mean, double variance, double rho, Divergence&& divergence) {
+  // As long as every sample has weight, the divergence is ½·variance/(mean − eta)².
+  const double all = mean - std::sqrt(variance / (2 * rho));
+  if (all <= least) return all;
+  double low = least, high = 0;
+  for (int i = 0; i < 100; i++) {
+    const double middle = low + (high - low) / 2;
+    if (middle <= low || middle >= high) break;
+    (divergence(middle) < rho ? low : high) = middle;
+  }
+  return low;
+}
+
 }  // namespace fulcrum

@@ -6,6 +6,7 @@
 
 #include <fulcrum/core/cpu/risk_sums.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/risk_rules.h>
 
 namespace fulcrum {
 
@@ -54,7 +55,7 @@ double divergence(const Tensor& d, double eta) {
   return 0.5 * (static_cast<double>(d.numel()) * squares / (sum * sum) - 1);
 }
 
-// The eta < 0 at which the divergence is rho; d has its maximum 0 and smaller values.
+// d has its maximum 0 and smaller values.
 double solve_eta(const Tensor& d, double rho) {
   const double* v = d.data<double>();
   const auto size = static_cast<double>(d.numel());
@@ -62,16 +63,7 @@ double solve_eta(const Tensor& d, double rho) {
   double mean = 0, variance = 0;
   for (int64_t i = 0; i < d.numel(); i++) mean += v[i] / size;
   for (int64_t i = 0; i < d.numel(); i++) variance += (v[i] - mean) * (v[i] - mean) / size;
-  // As long as every sample has weight, the divergence is ½·variance/(mean − eta)².
-  const double all = mean - std::sqrt(variance / (2 * rho));
-  if (all <= least) return all;
-  double low = least, high = 0;
-  for (int i = 0; i < 100; i++) {
-    const double middle = low + (high - low) / 2;
-    if (middle <= low || middle >= high) break;
-    (divergence(d, middle) < rho ? low : high) = middle;
-  }
-  return low;
+  return solve_chi2_eta(least, mean, variance, rho, [&](double eta) { return divergence(d, eta); });
 }
 
 }  // namespace

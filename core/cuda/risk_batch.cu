@@ -5,6 +5,7 @@
 
 #include <fulcrum/core/cuda/risk.cuh>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/risk_rules.h>
 
 namespace fulcrum {
 
@@ -76,7 +77,7 @@ __device__ double divergence(const Below<T>& d, double eta) {
   return 0.5 * (static_cast<double>(d.batch) * squares / (sum * sum) - 1);
 }
 
-// The eta < 0 at which the divergence is rho; d has its maximum 0 and smaller values.
+// d has its maximum 0 and smaller values.
 template <class T>
 __device__ double solve_eta(const Below<T>& d, double rho) {
   const auto size = static_cast<double>(d.batch);
@@ -84,16 +85,7 @@ __device__ double solve_eta(const Below<T>& d, double rho) {
   const double mean = block_join<SumOf>(d.batch, [&](int64_t i) { return d[i] / size; });
   const double variance =
       block_join<SumOf>(d.batch, [&](int64_t i) { return (d[i] - mean) * (d[i] - mean) / size; });
-  // As long as every sample has weight, the divergence is ½·variance/(mean − eta)².
-  const double all = mean - std::sqrt(variance / (2 * rho));
-  if (all <= least) return all;
-  double low = least, high = 0;
-  for (int i = 0; i < 100; i++) {
-    const double middle = low + (high - low) / 2;
-    if (middle <= low || middle >= high) break;
-    (divergence(d, middle) < rho ? low : high) = middle;
-  }
-  return low;
+  return solve_chi2_eta(least, mean, variance, rho, [&](double eta) { return divergence(d, eta); });
 }
 
 template <class T>
