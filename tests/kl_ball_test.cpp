@@ -6,27 +6,10 @@
 
 #include <fulcrum/optim/risks.h>
 
-#include "testing.h"
+#include "risk_testing.h"
 
 namespace fulcrum::testing {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr DType kDTypes[] = {DType::kF64, DType::kF32};
-
-using Values = std::vector<double>;
-
-Tensor losses_of(int64_t batch, uint64_t stream, double scale, DType dtype = DType::kF64) {
-  return random_tensor({batch}, stream, 0, scale, dtype);
-}
-
-Tensor vector_of(const Values& v) {
-  return from_vector({static_cast<int64_t>(v.size())}, v, {DType::kF64, {}});
-}
-
-double total(const Values& p) {
-  return std::accumulate(p.begin(), p.end(), 0.0);
-}
 
 // ---- KL ball ----
 
