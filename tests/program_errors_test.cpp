@@ -6,16 +6,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class ProgramErrors : public ::testing::Test {
+class ProgramErrors : public ProgramSuite {
  protected:
   static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
-    const Outcome run = run_program(train_flags(*dir_, "run", {"-b", "160"}));
+    ProgramSuite::SetUpTestSuite();
+    const Outcome run = run_program(train_flags(dir(), "run", {"-b", "160"}));
     ASSERT_EQ(run.code, 0) << run.err;
   }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
   /// A run of its own that has finished one epoch.
   static fs::path copy_of_run(const std::string& name) {
     fs::copy(dir() / "run", dir() / name);
@@ -31,9 +28,6 @@ class ProgramErrors : public ::testing::Test {
     write_text(broken / "data" / file, content);
     return run_program(train_flags(broken, "run"));
   }
-
- private:
-  static inline TempDir* dir_ = nullptr;
 };
 
 // ---- data ----

@@ -11,19 +11,16 @@ namespace fs = std::filesystem;
 const Flags kGrid = {"reproduce", "fashion-mnist-lt", "--ratios",           "0.1", "--methods",
                      "ce,absgd-ldam-drw", "--seeds",   "2",         "--epochs", "3"};
 
-class ProgramReproduce : public ::testing::Test {
+class ProgramReproduce : public ProgramSuite {
  protected:
   static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
+    ProgramSuite::SetUpTestSuite();
     const Outcome whole = run_program(flags("whole"));
     ASSERT_EQ(whole.code, 0) << whole.err;
     out_ = whole.out, err_ = whole.err;
   }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
   static Flags flags(const std::string& output, const Flags& more = {}) {
-    return grid_flags(*dir_, output, kGrid, more);
+    return grid_flags(dir(), output, kGrid, more);
   }
   /// A grid of the file's text, on the data and its seed 0 alone.
   static Outcome run_file(const std::string& output, const std::string& text, const Flags& more = {}) {
@@ -34,9 +31,6 @@ class ProgramReproduce : public ::testing::Test {
   }
   static json table_of(const std::string& output) { return json::parse(read_text(dir() / output / "grid.json")); }
   static inline std::string out_, err_;
-
- private:
-  static inline TempDir* dir_ = nullptr;
 };
 
 const std::string kHead =

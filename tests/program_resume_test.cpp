@@ -22,19 +22,16 @@ const Flags kAll = {"--epochs",     "3",
                     "--set",        "loss.class_weights=balanced",
                     "--set",        "schedule.kind=cosine"};
 
-class ProgramResume : public ::testing::Test {
+class ProgramResume : public ProgramSuite {
  protected:
   static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
+    ProgramSuite::SetUpTestSuite();
     const Outcome whole = run_program(flags("whole"));
     ASSERT_EQ(whole.code, 0) << whole.err;
   }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
-  static fs::path whole() { return *dir_ / "whole"; }
+  static fs::path whole() { return dir() / "whole"; }
   static Flags flags(const std::string& run, const Flags& more = {}) {
-    return train_flags(*dir_, run, merged(kAll, more));
+    return train_flags(dir(), run, merged(kAll, more));
   }
   /// Runs until stderr has the text, then sends the signal; the exit code.
   static int stop(const Flags& flags, const std::string& text, int signal, int after_us = 0) {
@@ -49,9 +46,6 @@ class ProgramResume : public ::testing::Test {
     }
     return code;
   }
-
- private:
-  static inline TempDir* dir_ = nullptr;
 };
 
 TEST_F(ProgramResume, TheRunTestsWhatItShould) {

@@ -9,26 +9,23 @@ namespace fs = std::filesystem;
 const Flags kSweep = {"sweep",  "--epochs",         "2",      "--opt",          "absgd",  "--eval-metric", "loss",
                       "--grid", "risk.lambda=0.5,5", "--grid", "risk.gamma=0.5,1"};
 
-class ProgramSweep : public ::testing::Test {
+class ProgramSweep : public ProgramSuite {
  protected:
   static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
+    ProgramSuite::SetUpTestSuite();
     whole_ = new Outcome(run_program(flags("whole")));
     ASSERT_EQ(whole_->code, 0) << whole_->err;
   }
   static void TearDownTestSuite() {
-    delete dir_;
+    ProgramSuite::TearDownTestSuite();
     delete whole_;
   }
-  static const TempDir& dir() { return *dir_; }
   static const Outcome& whole() { return *whole_; }
   static Flags flags(const std::string& output, const Flags& more = {}) {
-    return grid_flags(*dir_, output, kSweep, more);
+    return grid_flags(dir(), output, kSweep, more);
   }
 
  private:
-  static inline TempDir* dir_ = nullptr;
   static inline Outcome* whole_ = nullptr;
 };
 

@@ -13,19 +13,13 @@ namespace fs = std::filesystem;
 const Flags kNoisy = {"--epochs", "2",    "--noise-type", "symmetric", "--noise-rate", "0.25",
                       "--opt",    "absgd", "--lambda",    "-0.5"};
 
-class ProgramWeights : public ::testing::Test {
+class ProgramWeights : public ProgramSuite {
  protected:
   static void SetUpTestSuite() {
-    dir_ = new TempDir;
-    write_data(*dir_ / "data");
+    ProgramSuite::SetUpTestSuite();
     const Outcome got = train("noisy", kNoisy);
     ASSERT_EQ(got.code, 0) << got.err;
     result_ = json::parse(got.out);
-  }
-  static void TearDownTestSuite() { delete dir_; }
-  static const TempDir& dir() { return *dir_; }
-  static Outcome train(const std::string& run, const Flags& flags) {
-    return run_program(train_flags(*dir_, run, flags));
   }
   static std::vector<std::vector<double>> rows_of(const std::string& run, std::string& head) {
     std::ifstream in(dir() / run / "suspects.csv");
@@ -39,9 +33,6 @@ class ProgramWeights : public ::testing::Test {
     return rows;
   }
   static inline json result_;
-
- private:
-  static inline TempDir* dir_ = nullptr;
 };
 
 TEST_F(ProgramWeights, SuspectsAreTheLightestSamplesFirst) {
