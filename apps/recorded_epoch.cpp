@@ -41,8 +41,8 @@ bool Trainer::train_recorded_epoch() {
     if (reading->control[kBad] != 0) {
       // The device has not updated since: what it has done tells which batch it was.
       p.batch = first + static_cast<int64_t>(reading->control[kStep]) - updates_before;
-      const BatchRange again = train_loader_.epoch(p.epoch, p.batch);
-      return !stopped_by_non_finite(*const_cast<BatchRange&>(again).begin());
+      BatchRange again = train_loader_.epoch(p.epoch, p.batch);
+      return !stopped_by_non_finite(*again.begin());
     }
     show_progress(reading->step, last, reading->totals, first);
     if (stop_signal != 0) return false;

@@ -1,4 +1,6 @@
 // Element-wise kernels, casts, strided copies, dropout.
+#include <tuple>
+
 #include <fulcrum/core/cuda/map.cuh>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
