@@ -38,7 +38,9 @@ if(FULCRUM_TESTS)
 endif()
 
 if(FULCRUM_CUDA)
-  include(${CMAKE_CURRENT_LIST_DIR}/cuda.cmake)
-  # The installed libraries link to what the toolkit holds; cuDNN is loaded when it is needed.
+  include(${CMAKE_CURRENT_LIST_DIR}/cuda.cmake)  # with AUTO it says ON or OFF from here on
+endif()
+if(FULCRUM_CUDA)
+  # The installed libraries link to CUDA's runtime; cuDNN and cuBLAS are loaded when they are needed.
   string(APPEND FULCRUM_DEPENDENCIES "find_dependency(CUDAToolkit)\n")
 endif()

@@ -11,9 +11,36 @@ namespace fulcrum {
 namespace {
 thread_local bool recording = true;
 
+// Sums into the gradients of leaves that are put off, since a launch for each of a hundred small tensors
+// takes longer than the sums themselves.
+class PendingSums {
+ public:
+  void add(const Tensor& sum, const Tensor& term) {
+    const bool elsewhere = !sums_.empty() && sums_.front().y.device() != sum.device();
+    if (elsewhere || bytes_ >= kMostBytes || targets_.contains(sum.raw())) flush();
+    targets_.insert(sum.raw());
+    bytes_ += term.bytes();
+    sums_.push_back({sum, term});
+  }
+
+  void flush() {
+    if (sums_.empty()) return;
+    dispatch(sums_.front().y.device(), [&]<class K>() { K::add_all(sums_); });
+    sums_.clear();
+    targets_.clear();
+    bytes_ = 0;
+  }
+
+ private:
+  static constexpr size_t kMostBytes = size_t{16} << 20;  // held back from the pool
+  std::vector<TensorPair> sums_;
+  std::unordered_set<const void*> targets_;
+  size_t bytes_ = 0;
+};
+
 // Adds g to the gradient that `node` holds. In place only where nobody else can see the numbers:
 // the gradient of add(a, b) is one tensor given to both.
-void accumulate(Node& node, const Tensor& g, const char* from) {
+void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pending) {
   check(g.shape() == node.shape, "[autograd] expected the gradient from ", from, " to ", node.name,
         " to have shape ", node.shape, ", got ", g.shape());
   const bool leaf = node.is_leaf();
@@ -21,7 +48,9 @@ void accumulate(Node& node, const Tensor& g, const char* from) {
     const bool keep = g.dtype() == node.dtype && (!leaf || g.is_unique());
     node.grad = keep ? g : g.to(node.dtype);
     if (leaf && !node.grad.is_unique()) node.grad = node.grad.clone();
-  } else if (leaf || node.grad.is_unique()) {
+  } else if (leaf) {
+    pending.add(node.grad, g);
+  } else if (node.grad.is_unique()) {
     dispatch(g.device(), [&]<class K>() { K::add_into(node.grad, g); });
   } else {
     Tensor sum = node.grad.clone();
@@ -82,7 +111,8 @@ void Tensor::backward(const Tensor& seed) const {
         "; give a seed of that shape");
   const NoGrad no_grad;
   auto order = topological_order(root);
-  accumulate(*root, seed.defined() ? seed : ones(shape(), options_of(*this)), "backward");
+  PendingSums pending;
+  accumulate(*root, seed.defined() ? seed : ones(shape(), options_of(*this)), "backward", pending);
   while (!order.empty()) {
     const std::shared_ptr<Node> node = std::move(order.back());
     order.pop_back();
@@ -98,7 +128,7 @@ void Tensor::backward(const Tensor& seed) const {
         if (!node->inputs[i] || !grads[i].defined()) continue;
         // Moved out, so that a gradient seen by nobody else can be accumulated into.
         const Tensor g = std::move(grads[i]);
-        accumulate(*node->inputs[i], g, node->name);
+        accumulate(*node->inputs[i], g, node->name, pending);
       }
       profile_mark(node->name, " gradient");
     }
@@ -107,6 +137,7 @@ void Tensor::backward(const Tensor& seed) const {
     node->inputs.clear();
     node->released = true;
   }
+  pending.flush();
 }
 
 // A long chain would be destroyed recursively, one stack frame a node; this unties it in a loop.

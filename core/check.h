@@ -18,6 +18,12 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The system or a device has no memory left. With less in use the same may succeed.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Concatenates anything that can be streamed.
 template <class... Parts>
 std::string concat_text(const Parts&... parts) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/phi.h>
@@ -20,6 +21,11 @@ struct StridedCopy {
   int64_t x_offset = 0, y_offset = 0;
   int64_t x_strides[Shape::kMaxDims] = {};
   int64_t y_strides[Shape::kMaxDims] = {};
+};
+
+/// Two tensors of one size, of which y is written.
+struct TensorPair {
+  Tensor y, x;
 };
 
 /// All sizes of a convolution: the key under which back-ends cache their plans.

@@ -110,10 +110,13 @@ void* MemoryPool::try_system(size_t bytes) {
 
 void* MemoryPool::from_system(size_t bytes) {
   void* block = try_system(bytes);
-  check(block != nullptr, "[memory] ", device_.is_cpu() ? "the system" : device_.str(), " has no ", bytes,
-        " bytes left (in use: ", account_.stats.allocated, ", cached: ", account_.stats.reserved - account_.stats.allocated, ")",
+  if (!block)
+    throw OutOfMemory(concat_text(
+        "[memory] ", device_.is_cpu() ? "the system" : device_.str(), " has no ", bytes,
+        " bytes left (in use: ", account_.stats.allocated,
+        ", cached: ", account_.stats.reserved - account_.stats.allocated, ")",
         device_.is_cpu() ? "; a smaller batch needs less"
-                         : cuda::memory_report(device_) + "; a smaller batch or --amp bf16 needs less");
+                         : cuda::memory_report(device_) + "; a smaller batch or --amp bf16 needs less"));
   account_.stats.reserved += bytes;
   account_.stats.system_requests++;
   return block;

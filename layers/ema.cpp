@@ -1,7 +1,6 @@
 #include <fulcrum/layers/ema.h>
 
 #include <fulcrum/core/arena.h>
-#include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
 
@@ -22,6 +21,7 @@ Ema::Ema(Module& model, double decay) : decay_(decay) {
       if (!is_floating(t.tensor.dtype())) continue;  // counters
       live_.push_back(t);
       averages_.push_back({t.name, copy_of(t.tensor.detach()), t.convolution});
+      pairs_.push_back({averages_.back().tensor, t.tensor.detach()});
     }
   };
   take(model.named_parameters());
@@ -29,10 +29,8 @@ Ema::Ema(Module& model, double decay) : decay_(decay) {
 }
 
 void Ema::update(const Tensor& control) {
-  for (size_t i = 0; i < live_.size(); i++) {
-    Tensor& average = averages_[i].tensor;
-    dispatch(average.device(), [&]<class K>() { K::lerp(average, live_[i].tensor, 1 - decay_, control); });
-  }
+  if (pairs_.empty()) return;
+  dispatch(pairs_.front().y.device(), [&]<class K>() { K::lerp_all(pairs_, 1 - decay_, control); });
 }
 
 void Ema::exchange() {

@@ -14,6 +14,7 @@
 
 #include <vector>
 
+#include <fulcrum/core/kernels.h>
 #include <fulcrum/layers/module.h>
 
 namespace fulcrum {
@@ -43,6 +44,7 @@ class Ema {
  private:
   void exchange();
   std::vector<NamedTensor> live_, averages_;
+  std::vector<TensorPair> pairs_;  // the same tensors
   double decay_;
 };
 

@@ -9,7 +9,8 @@
 #
 # On Debian and Ubuntu missing packages come from apt, as root or through sudo. Elsewhere the script
 # says what to install, and goes on as soon as that is there. It may be run as often as you like. Where
-# there is an nvcc, the headers of cudnn-frontend come from PyPI into build/third-party.
+# there is an nvcc, the headers of cudnn-frontend come from PyPI into build/third-party; where there is a
+# GPU, too, the program is built for it. Without one -- -DFULCRUM_CUDA=ON does that.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -128,7 +129,7 @@ cudnn_frontend() {
   has_nvcc || return 0
   [ -n "${CUDNN_FRONTEND_ROOT:-}" ] || [ -e $frontend/include/cudnn_frontend.h ] ||
     has_header cudnn_frontend_version.h || fetch_frontend ||
-    say "no headers of cudnn-frontend, which a build with FULCRUM_CUDA=ON needs: CUDNN_FRONTEND_ROOT may name them"
+    say "no headers of cudnn-frontend, which a build for GPUs needs: CUDNN_FRONTEND_ROOT may name them"
 }
 
 # The wheel is for one Python; its headers are for all.
@@ -175,6 +176,10 @@ build() {
       say "oneDNN 2 is not here${onednn:+ (version $onednn is)}: building without it; wide networks are slower"
       options+=(-DFULCRUM_ONEDNN=OFF)
     fi
+  fi
+  if [ -e /dev/nvidiactl ] && has_nvcc && [[ " ${options[*]} " != *" -DFULCRUM_CUDA="* ]]; then
+    options+=(-DFULCRUM_CUDA=AUTO)
+    [[ " ${options[*]} " == *" -DCMAKE_CUDA_ARCHITECTURES="* ]] || options+=(-DCMAKE_CUDA_ARCHITECTURES=native)
   fi
   # A cache of another generator, or of a tree that has moved, cannot be configured again.
   if [ -e "$binary/CMakeCache.txt" ] &&

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds, and runs every test. The exit status is that of the tests; the last line counts them.
-# Where there is an nvcc with cuDNN, the CUDA back-end is built, too, in build/cuda; without a GPU its
-# tests skip themselves.
+# Where there is an nvcc with cuDNN and no GPU, the CUDA back-end is built, too, in build/cuda, and the
+# tests that need a GPU skip themselves. Where there is one, setup.sh has built it in build.
 #
 #   scripts/test.sh [--debug] [-- ctest options]      e.g. scripts/test.sh -- -R KlRisk
 set -euo pipefail
@@ -33,7 +33,7 @@ cuda_tests() {
   cmake --build build/cuda --parallel "$(nproc)" --target "${targets[@]}" || return
   ctest --test-dir build/cuda --output-on-failure --no-tests=error -R '^(Cuda|Cudnn)' 2>&1 | tee -a "$log"
 }
-if [ $# = 0 ] && [ "$binary" = build ] && { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null; then
+if [ $# = 0 ] && [ "$binary" = build ] && ! grep -q '^CMAKE_CUDA_COMPILER:' build/CMakeCache.txt && { command -v nvcc || [ -x /usr/local/cuda/bin/nvcc ]; } >/dev/null; then
   if [ -e build/third-party/cudnn-frontend/include/cudnn_frontend.h ] || [ -n "${CUDNN_FRONTEND_ROOT:-}" ]; then
     cuda_tests || status=$?
   else

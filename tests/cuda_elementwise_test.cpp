@@ -49,6 +49,26 @@ TEST_P(CudaElementwise, CastsAndFills) {
     });
 }
 
+// More pairs than one launch takes, of sizes around a block's piece, each from its own offset.
+TEST_P(CudaElementwise, SumsOfManyPairs) {
+  FULCRUM_NEEDS_CUDA();
+  for (const DType of_term : {GetParam(), DType::kBf16, DType::kF32})
+    expect_same_on_both({}, [&]<class K>(Device device) {
+      Tensors all;
+      std::vector<TensorPair> pairs;
+      const int64_t sizes[] = {1, 3, 16, 257, 4095, 4096, 4097, 9000};
+      for (int64_t i = 0; i < 103; i++) {
+        const int64_t n = sizes[i % 8], offset = i % 5 == 0 ? i % 3 : 0;
+        const auto seed = static_cast<uint64_t>(i);
+        all.push_back(random_tensor({offset + n}, 2 * seed, -1, 1, GetParam()).to(device));
+        const Tensor term = random_tensor({offset + n}, 2 * seed + 1, -1, 1, of_term).to(device);
+        pairs.push_back({all.back().slice(offset, offset + n), term.slice(offset, offset + n)});
+      }
+      K::add_all(pairs);
+      return all;
+    });
+}
+
 INSTANTIATE_TEST_SUITE_P(Dtypes, CudaElementwise, ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
                          [](const auto& dtype) { return name_of(dtype.param); });
 

@@ -181,14 +181,20 @@ TEST_P(CudaUpdate, TheNormIsTheSameInEveryRun) {
 
 TEST_P(CudaUpdate, Lerp) {
   FULCRUM_NEEDS_CUDA();
-  for (int64_t n : {1, 3, 4, 1021}) {
-    const Tensor x = random_tensor({n}, 1, -1, 1, dtype), y = random_tensor({n}, 2, -1, 1, dtype);
-    expect_same_on_both(close, [&]<class K>(Device device) {
-      Tensor average = y.clone().to(device);
-      K::lerp(average, x.to(device), 0.3, {});
-      return Tensors{average};
-    });
-  }
+  expect_same_on_both(close, [&]<class K>(Device device) {
+    Tensors averages;
+    std::vector<TensorPair> pairs;
+    for (int64_t n : {1, 3, 4, 1021, 9000}) {
+      averages.push_back(random_tensor({n}, 2, -1, 1, dtype).to(device));
+      pairs.push_back({averages.back(), random_tensor({n}, 1, -1, 1, dtype).to(device)});
+    }
+    Tensor control = zeros({kControlSize}, {DType::kF64, device});
+    K::lerp_all(pairs, 0.3, control);
+    K::lerp_all(pairs, 0.2, {});
+    Tensor bad = ones({kControlSize}, {DType::kF64, device});
+    K::lerp_all(pairs, 0.1, bad);
+    return averages;
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, CudaUpdate, ::testing::Values(DType::kF32, DType::kF64),

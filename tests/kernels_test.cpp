@@ -201,12 +201,12 @@ TEST_P(Kernels, LerpMovesBy) {
   Guarded y({1001}, master);
   Cpu::fill(y, 2);
   const Tensor x = vector(1001);
-  Cpu::lerp(y, x, 0.25, {});
+  Cpu::lerp_all({{y.tensor, x}}, 0.25, {});
   const auto got = y.tensor.to_vector(), from = x.to_vector();
   for (size_t i = 0; i < from.size(); i++) EXPECT_NEAR(got[i], 1.5 + 0.25 * from[i], 1e-6);
   Tensor bad = zeros({kControlSize}, {DType::kF64, {}});
   bad.data<double>()[kBad] = 1;
-  Cpu::lerp(y, x, 0.25, bad);
+  Cpu::lerp_all({{y.tensor, x}}, 0.25, bad);
   EXPECT_EQ(y.tensor.to_vector(), got);
 }
 

@@ -1,4 +1,6 @@
 // Bad input of every kind: the message and the exit code of the program.
+#include <fulcrum/core/cuda/runtime.h>
+
 #include "program_testing.h"
 
 namespace fulcrum::testing {
@@ -99,10 +101,14 @@ TEST_F(ProgramErrors, Recipes) {
 }
 
 TEST_F(ProgramErrors, DeviceThatIsNotThere) {
-  expect_refused(train({"--device", "cuda"}), 2, {"train.device: 'cuda' needs a build with"});
+  const std::string beyond = "cuda:" + std::to_string(cuda::device_count());
+  const int code = cuda::kBuilt ? 1 : 2;
+  const std::string reason = !cuda::kBuilt            ? "needs a build with the CUDA back-end"
+                             : cuda::device_count() > 0 ? beyond
+                                                        : cuda::why_no_device();
+  expect_refused(train({"--device", beyond}), code, {reason});
+  expect_refused(run_program({"eval", (dir() / "run").string(), "--device", beyond}), code, {reason});
   expect_refused(train({"--device", "gpu"}), 2, {"expected cpu, cuda or cuda:N, got 'gpu'"});
-  expect_refused(run_program({"eval", (dir() / "run").string(), "--device", "cuda:1"}), 2,
-                 {"cuda:1"});
 }
 
 // ---- runs and checkpoints ----

@@ -44,6 +44,10 @@ void Cpu::add_into(Tensor& y, const Tensor& x) {
   });
 }
 
+void Cpu::add_all(const std::vector<TensorPair>& pairs) {
+  for (auto [y, x] : pairs) add_into(y, x);
+}
+
 void Cpu::copy_strided(Tensor& y, const Tensor& x, const StridedCopy& c) {
   const int rank = c.extent.dim();
   const int64_t inner = rank ? c.extent[-1] : 1, rows = c.extent.numel() / inner;

@@ -94,16 +94,17 @@ void Cpu::adam_update(Tensor& param, Tensor& first, Tensor& second, Tensor& twin
   });
 }
 
-void Cpu::lerp(Tensor& y, const Tensor& x, double weight, const Tensor& control) {
+void Cpu::lerp_all(const std::vector<TensorPair>& pairs, double weight, const Tensor& control) {
   if (control && control.data<double>()[kBad] != 0) return;
-  visit_master(y.dtype(), [&]<class T>() {
-    T* to = y.data<T>();
-    const T* from = x.data<T>();
-    const T w = static_cast<T>(weight);
-    cpu::parallel_for(y.numel(), cpu::kGrain, [=](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; i++) to[i] += w * (from[i] - to[i]);
+  for (auto [y, x] : pairs)
+    visit_master(y.dtype(), [&, &y = y, &x = x]<class T>() {
+      T* to = y.data<T>();
+      const T* from = x.data<T>();
+      const T w = static_cast<T>(weight);
+      cpu::parallel_for(y.numel(), cpu::kGrain, [=](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; i++) to[i] += w * (from[i] - to[i]);
+      });
     });
-  });
 }
 
 }  // namespace fulcrum

@@ -1,7 +1,5 @@
 #include <fulcrum/core/cuda/cudnn.h>
 
-#include <dlfcn.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
@@ -15,6 +13,7 @@
 #include <cudnn_frontend.h>
 
 #include <fulcrum/core/cuda/check.h>
+#include <fulcrum/core/cuda/library.h>
 #include <fulcrum/core/plan_store.h>
 #include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/cuda_options.h>
@@ -36,22 +35,13 @@ constexpr int kMostTimed = 5;
 
 // ---- the library --------------------------------------------------------------------------------
 
-#define FULCRUM_TEXT_OF(x) #x
-#define FULCRUM_TEXT(x) FULCRUM_TEXT_OF(x)
-
 void load_library() {
   static std::once_flag once;
   std::call_once(once, [] {
     // The frontend looks for the runtime by name, too; it must not find another one than ours.
-    constexpr const char* kRuntime = "libcudart.so." FULCRUM_TEXT(FULCRUM_CUDA_MAJOR);
-    ::setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", kRuntime, /*overwrite=*/0);
-    constexpr const char* kName = "libcudnn.so." FULCRUM_TEXT(CUDNN_MAJOR);
-    void* library = ::dlopen(kName, RTLD_NOW | RTLD_LOCAL);
-    const char* error = library ? nullptr : ::dlerror();
-    const std::string reason = error ? error : "";
-    if (!library) library = ::dlopen((FULCRUM_CUDNN_FOLDER "/" + std::string(kName)).c_str(), RTLD_NOW);
-    check(library, "[cuda] expected cuDNN ", CUDNN_MAJOR, " (", kName, ") on the library path, got: ", reason);
-    fe::cudnn_dlhandle = library;
+    const std::string runtime = concat_text("libcudart.so.", FULCRUM_CUDA_MAJOR);
+    ::setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", runtime.c_str(), /*overwrite=*/0);
+    fe::cudnn_dlhandle = open_library("cuDNN", "libcudnn.so", CUDNN_MAJOR, FULCRUM_CUDNN_FOLDER);
   });
 }
 
@@ -293,22 +283,30 @@ class ConvPlanner {
       std::cerr << "fulcrum: warning: the run's plan " << *name << " cannot be built; results may differ in "
                 << "the last bits for " << key_.problem << std::endl;
     }
-    if (!cudnn_benchmark()) {
-      for (int64_t i : usable)
-        if (build(i)) return i;
-      return std::nullopt;
-    }
+    if (!cudnn_benchmark()) return first_built(usable);
     if (const auto name = find_cached_plan(key_))
       if (const auto index = build_by_name(usable, *name)) return index;
-    const auto index = fastest(usable);
-    if (index) cache_plan(key_, graph_->name(*index));
-    return index;
+    try {
+      const auto index = fastest(usable);
+      if (index) cache_plan(key_, graph_->name(*index));
+      return index;
+    } catch (const OutOfMemory& e) {  // the run itself may still fit
+      std::cerr << "fulcrum: warning: no memory to time plans for " << key_.problem
+                << "; taking the first: " << e.what() << std::endl;
+      return first_built(usable);
+    }
   }
 
   bool build(int64_t index) {
     fe::error_t e = graph_->build_plan_at_index(index);
     if (e.is_bad()) reason_ = concat_text("cuDNN: ", e.get_message());
     return e.is_good();
+  }
+
+  std::optional<int64_t> first_built(const std::vector<int64_t>& usable) {
+    for (int64_t i : usable)
+      if (build(i)) return i;
+    return std::nullopt;
   }
 
   std::optional<int64_t> build_by_name(const std::vector<int64_t>& usable, const std::string& name) {
@@ -337,7 +335,12 @@ class ConvPlanner {
       if (!build(i)) continue;
       timed++;
       const ConvPlan::Built candidate = built(i);
-      Tensor scratch = bytes(candidate.workspace);
+      Tensor scratch;
+      try {
+        scratch = bytes(candidate.workspace);
+      } catch (const OutOfMemory&) {
+        continue;  // another plan may need less
+      }
       const float time =
           watch.shortest([&] { candidate.run({x.raw(), w.raw(), y.raw(), bias.raw()}, scratch.raw()); });
       if (time < shortest) shortest = time, best = i;

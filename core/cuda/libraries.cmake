@@ -8,7 +8,9 @@ target_compile_features(fulcrum_cudnn PRIVATE cxx_std_20)
 fulcrum_options(fulcrum_cudnn)
 target_compile_options(fulcrum_cudnn PRIVATE -O1)
 
-target_sources(fulcrum_core PRIVATE cuda/conv.cpp cuda/conv_names.cpp cuda/gemm.cpp cuda/cublas.cpp cuda/runtime.cpp
-                                    $<TARGET_OBJECTS:fulcrum_cudnn>)
+target_sources(fulcrum_core PRIVATE cuda/conv.cpp cuda/conv_names.cpp cuda/gemm.cpp cuda/cublas.cpp cuda/cublas_library.cpp
+                                    cuda/library.cpp cuda/runtime.cpp $<TARGET_OBJECTS:fulcrum_cudnn>)
+get_filename_component(cublas_folder ${CUDA_cublasLt_LIBRARY} DIRECTORY)
+set_source_files_properties(cuda/cublas_library.cpp PROPERTIES COMPILE_DEFINITIONS FULCRUM_CUBLAS_FOLDER="${cublas_folder}")
 target_compile_definitions(fulcrum_core PUBLIC FULCRUM_WITH_CUDA)
-target_link_libraries(fulcrum_core PRIVATE CUDA::cudart CUDA::cublasLt ${CMAKE_DL_LIBS})
+target_link_libraries(fulcrum_core PRIVATE CUDA::cudart ${CMAKE_DL_LIBS})

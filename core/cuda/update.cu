@@ -1,7 +1,7 @@
 // Optimiser steps over arenas: one launch for every parameter of every group.
 #include <type_traits>
 
-#include <fulcrum/core/cuda/map.cuh>
+#include <fulcrum/core/cuda/device.cuh>
 #include <fulcrum/core/cuda/ticket.cuh>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/update_rules.h>
@@ -166,15 +166,6 @@ __global__ void adam_kernel(T* param, T* first, T* second, bf16* twin, const T* 
   });
 }
 
-template <class T>
-struct Approach {
-  T weight;
-  const double* control;
-  __device__ T operator()(T y, T x) const {
-    return control && control[kBad] != 0 ? y : y + weight * (x - y);
-  }
-};
-
 }  // namespace
 
 void Cuda::begin_update(Tensor& control, const Tensor& grad, const Segments& s, double max_norm) {
@@ -216,14 +207,6 @@ void Cuda::adam_update(Tensor& param, Tensor& first, Tensor& second, Tensor& twi
     visit_width<T>(param.numel(), [&]<int N>(Grid grid) {
       launch(adam_kernel<N, T>, grid, p, m, v, t, g, control.data<double>(), SegmentTable(s), param.numel(), rule);
     }, p, m, v, t, g);
-  });
-}
-
-void Cuda::lerp(Tensor& y, const Tensor& x, double weight, const Tensor& control) {
-  const double* c = control ? control.data<double>() : nullptr;
-  visit_master(y.dtype(), [&]<class T>() {
-    T* to = y.data<T>();
-    map(y.numel(), Approach<T>{static_cast<T>(weight), c}, to, static_cast<const T*>(to), x.data<T>());
   });
 }
 

@@ -50,6 +50,7 @@ T shuffle(unsigned mask, T value, unsigned from_lane) {
 #define __shared__ static  // one block at a time: its fibers share a static
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define __restrict__ __restrict
 
 #define threadIdx (simt::Dim3{simt::thread_number(), 0, 0})
