@@ -81,6 +81,8 @@ class BenchStep {
   }
   Device device() const { return device_; }
   bool graph() const { return graph_; }
+  /// Kernels, copies and fills of a recorded call of run().
+  int64_t launches() const { return replay_.launches(); }
   /// The mean loss of the last step. Waits for the device.
   double loss() const { return mean(losses_).item(); }
 
@@ -182,7 +184,8 @@ nlohmann::json about(const BenchStep& step, const BenchFlags& f, int threads) {
                         {"threads", threads}, {"amp", f.train.amp}, {"optimizer", f.optimizer},
                         {"device", concat_text(step.device())}};
   if (!step.device().is_cpu())
-    row.update({{"graph", step.graph()}, {"steps_per_graph", f.steps_per_graph}, {"tf32", f.train.tf32},
+    row.update({{"graph", step.graph()}, {"steps_per_graph", f.steps_per_graph},
+                {"launches_per_step", step.launches() / f.steps_per_graph}, {"tf32", f.train.tf32},
                 {"cudnn_benchmark", f.train.cudnn_benchmark},
                 {"device_name", cuda::describe_device(step.device().index)}});
   return row;

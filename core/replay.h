@@ -28,6 +28,8 @@ class Replay {
   /// Forgets the recording: the next calls run eagerly, then record again.
   void restart();
   bool recorded() const { return graph_ != nullptr; }
+  /// Kernels, copies and fills of the recording; 0 before there is one.
+  int64_t launches() const { return graph_ ? graph_->launches() : 0; }
 
  private:
   static constexpr int kEagerCalls = 2;

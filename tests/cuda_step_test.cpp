@@ -39,6 +39,7 @@ class Training {
   Optimizer& optimizer() { return *optimizer_; }
   Absgd& absgd() { return *optimizer_; }
   bool recorded() const { return step_.recorded(); }
+  int64_t launches() const { return step_.launches(); }
   Tensors state() {
     Tensors all;
     for (const auto& p : net_.named_parameters()) all.push_back(p.tensor.detach());
@@ -114,6 +115,16 @@ TEST(CudaStep, AsksTheSystemForNoMemoryOnceItIsWarm) {
   const size_t before = memory_stats(device).system_requests;
   for (uint64_t i = 3; i < 6; i++) training.run(i);
   EXPECT_EQ(memory_stats(device).system_requests, before);
+}
+
+// The sums of the gradients into their arena are few launches, not one for each of 29 parameters; so are the
+// averages.
+TEST(CudaStep, LaunchesFewKernels) {
+  FULCRUM_NEEDS_CUDA();
+  Training training(Device("cuda"), {DType::kBf16, true, 0});
+  for (uint64_t i = 0; i < 3; i++) training.run(i);
+  EXPECT_GT(training.launches(), 0);
+  EXPECT_LE(training.launches(), 95);
 }
 
 TEST(CudaStep, ABadBatchUpdatesNothing) {

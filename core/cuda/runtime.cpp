@@ -186,6 +186,7 @@ bool Event::reached() const {
 
 struct Graph::Impl {
   cudaGraphExec_t executable = nullptr;
+  size_t nodes = 0;
   ~Impl() {
     if (executable) cudaGraphExecDestroy(executable);
   }
@@ -205,7 +206,8 @@ Graph::Graph(const std::function<void()>& step) : impl_(std::make_unique<Impl>()
     throw;
   }
   FULCRUM_CUDA_CHECK(cudaStreamEndCapture(stream, &graph));
-  const cudaError_t status = cudaGraphInstantiate(&impl_->executable, graph, 0);
+  cudaError_t status = cudaGraphGetNodes(graph, nullptr, &impl_->nodes);
+  if (status == cudaSuccess) status = cudaGraphInstantiate(&impl_->executable, graph, 0);
   cudaGraphDestroy(graph);
   FULCRUM_CUDA_CHECK(status);
 }
@@ -213,5 +215,7 @@ Graph::Graph(const std::function<void()>& step) : impl_(std::make_unique<Impl>()
 Graph::~Graph() = default;
 
 void Graph::replay() { FULCRUM_CUDA_CHECK(cudaGraphLaunch(impl_->executable, compute_stream())); }
+
+int64_t Graph::launches() const { return static_cast<int64_t>(impl_->nodes); }
 
 }  // namespace fulcrum::cuda

@@ -90,6 +90,8 @@ class Graph {
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
   void replay();
+  /// Kernels, copies and fills in one replay.
+  int64_t launches() const;
 
  private:
   struct Impl;

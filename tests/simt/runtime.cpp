@@ -79,5 +79,6 @@ Graph::~Graph() = default;
 void Graph::replay() {
   for (const auto& work : impl_->work) work();
 }
+int64_t Graph::launches() const { return static_cast<int64_t>(impl_->work.size()); }
 
 }  // namespace fulcrum::cuda
