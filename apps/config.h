@@ -79,6 +79,7 @@ struct LossSettings {
   int64_t tgce_prune_every = 10;
   double ldr_margin = 2;
   double ldr_lambda = 1;
+  double aldr_alpha = 2;
 };
 
 struct RiskSettings {
