@@ -95,7 +95,7 @@ struct RiskSettings {
   double log_step = 10;
   bool anneal_gamma = false;
   double cvar_level = 0.5;
-  double rho = 0.5;
+  double rho = 0.2;
   double tau = 1;
   double eta = 0.01;
   double group_adjustment = 0;
