@@ -80,6 +80,7 @@ class Twin(unittest.TestCase):
         counts = torch.tensor([5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50])
         objective = torch_train.Objective(settings, counts)
         self.assertAlmostEqual(objective.margin[9].item(), 0.5)
+        self.assertAlmostEqual(objective.margin[0].item(), 0.5 * 0.01**0.25, 6)
         self.assertAlmostEqual(objective.class_weight.sum().item(), 10, 4)
         logits, labels = torch.randn(4, 10).double(), torch.tensor([0, 9, 9, 3])
         z = logits.float().clone()
