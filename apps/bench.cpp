@@ -18,9 +18,10 @@
 #include <fulcrum/core/profile.h>
 #include <fulcrum/core/replay.h>
 #include <fulcrum/layers/models.h>
-#include <fulcrum/optim/absgd.h>
+#include <fulcrum/optim/optimizer.h>
 
 #include "apps/commands.h"
+#include "apps/risks.h"
 #include "apps/trainer.h"
 
 namespace fulcrum::apps {
@@ -32,13 +33,23 @@ using Clock = std::chrono::steady_clock;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 struct BenchFlags {
-  std::string model = "resnet32", optimizer = "absgd";
+  std::string model = "resnet32", optimizer = "absgd", risk;
   int64_t channels = 3, size = 32, classes = 10;
   int64_t steps = 0, steps_per_graph = 1;
   double seconds = 5;
   bool interleave = false, profile = true;
   TrainSettings train;  // batch size, amp, threads and the device with its options
 };
+
+// The risk with the program's defaults, and λ = 5.
+Config risk_config(const BenchFlags& f) {
+  Config c;
+  c.train = f.train;
+  c.risk.name = !f.risk.empty() ? f.risk : f.optimizer == "absgd" ? "kl" : "mean";
+  if (c.risk.name == "kl" || c.risk.name == "tilted") c.risk.lambda = 5;
+  finish_risk(c);
+  return c;
+}
 
 // One training step on fixed random data: forward, per-sample losses, weights, backward, update.
 class BenchStep {
@@ -52,7 +63,7 @@ class BenchStep {
         }) {
     const DType dtype = f.train.amp == "bf16" ? DType::kBf16 : DType::kF32;
     model_->to(device_, dtype);
-    optimizer_ = make_optimizer(f.optimizer, model_->parameters());
+    optimizer_ = make_optimizer(f, model_->parameters());
     Tensor images = empty({f.train.batch_size, f.size, f.size, f.channels});
     fill_normal(images, 0, 1, /*seed=*/1, /*stream=*/1);
     images_ = images.to(dtype).to(device_);
@@ -66,7 +77,7 @@ class BenchStep {
   void train() {
     const Tensor losses = cross_entropy((*model_)(images_), labels_);
     optimizer_->zero_grad();
-    optimizer_->weigh(losses).backward();
+    optimizer_->weigh(losses, {.groups = labels_}).backward();
     optimizer_->step();
     losses_ = losses.detach();
   }
@@ -83,15 +94,25 @@ class BenchStep {
   bool graph() const { return graph_; }
   /// Kernels, copies and fills of a recorded call of run().
   int64_t launches() const { return replay_.launches(); }
+  /// Seconds that the risk takes for the weights of a batch.
+  double risk_seconds() {
+    constexpr int kCalls = 100;
+    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(losses_, {.groups = labels_});  // fills a window
+    wait();
+    const auto start = Clock::now();
+    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(losses_, {.groups = labels_});
+    wait();
+    return since(start) / kCalls;
+  }
   /// The mean loss of the last step. Waits for the device.
   double loss() const { return mean(losses_).item(); }
 
  private:
-  static std::unique_ptr<Optimizer> make_optimizer(const std::string& name, std::vector<Tensor> parameters) {
+  static std::unique_ptr<Optimizer> make_optimizer(const BenchFlags& f, std::vector<Tensor> parameters) {
     const SgdOptions sgd{.lr = 0.01, .momentum = 0.9, .weight_decay = 2e-4};
-    if (name == "sgd") return std::make_unique<Sgd>(std::move(parameters), sgd);
-    return std::make_unique<Absgd>(std::move(parameters), AbsgdOptions{.lr = sgd.lr, .momentum = sgd.momentum,
-                                                                       .weight_decay = sgd.weight_decay, .lambda = 5});
+    auto optimizer = std::make_unique<Sgd>(std::move(parameters), sgd);
+    optimizer->set_risk(make_risk(risk_config(f), std::vector<int64_t>(static_cast<size_t>(f.classes), 1)));
+    return optimizer;
   }
 
   Device device_;
@@ -141,6 +162,7 @@ nlohmann::json measure(BenchStep& step, const BenchFlags& f, int64_t calls, doub
           {"images_per_s_max", rates.back()},
           {"step_ms", 1e3 * static_cast<double>(f.train.batch_size) / rate},
           {"steps", chunks * calls * steps_per_call},
+          {"risk_ms", 1e3 * step.risk_seconds()},
           {"system_requests", memory_stats(step.device()).system_requests - before.system_requests},
           {"loss", step.loss()}};
 }
@@ -181,7 +203,8 @@ void check_flags(const BenchFlags& f) {
 // What does not change from one measurement to the next.
 nlohmann::json about(const BenchStep& step, const BenchFlags& f, int threads) {
   nlohmann::json row = {{"model", f.model}, {"batch_size", f.train.batch_size}, {"image_size", f.size},
-                        {"threads", threads}, {"amp", f.train.amp}, {"optimizer", f.optimizer},
+                        {"threads", threads}, {"amp", f.train.amp},
+                        {"optimizer", f.risk.empty() ? f.optimizer : "sgd"}, {"risk", risk_config(f).risk.name},
                         {"device", concat_text(step.device())}};
   if (!step.device().is_cpu())
     row.update({{"graph", step.graph()}, {"steps_per_graph", f.steps_per_graph},
@@ -228,7 +251,7 @@ int bench(const BenchFlags& f) {
   }
   const nlohmann::json row = report(f.seconds);
   fmt::print("{} batch {} {} {}: {}\n", f.model, f.train.batch_size, f.train.amp == "bf16" ? "bf16" : "f32",
-             f.optimizer, backend_text(step.device(), threads));
+             f.risk.empty() ? f.optimizer : f.risk, backend_text(step.device(), threads));
   fmt::print("{:.0f} images/s, {:.3f} ms a step\n\n", row["images_per_s"].get<double>(), row["step_ms"].get<double>());
   if (f.profile) print_profile(step);
   fmt::print("{}\n", row.dump());
@@ -254,6 +277,7 @@ void add_bench_command(CLI::App& app, Command& command) {
   sub->add_flag("--cudnn-benchmark", f->train.cudnn_benchmark, "GPU: time cuDNN's plans and keep the fastest");
   sub->add_option("--amp", f->train.amp, "off or bf16")->check(CLI::IsMember({"off", "bf16"}))->capture_default_str();
   sub->add_option("--opt", f->optimizer, "sgd or absgd")->check(CLI::IsMember({"sgd", "absgd"}))->capture_default_str();
+  sub->add_option("--risk", f->risk, "SGD with this risk and its defaults (λ = 5), in place of --opt")->excludes("--opt");
   sub->add_option("--seconds", f->seconds, "how long to measure")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--steps", f->steps, "measure this many steps, whatever time they take; 0: by --seconds")
       ->check(CLI::NonNegativeNumber);

@@ -79,6 +79,7 @@ struct LossSettings {
   int64_t tgce_prune_every = 10;
   double ldr_margin = 2;
   double ldr_lambda = 1;
+  double aldr_alpha = 2;
 };
 
 struct RiskSettings {
@@ -94,7 +95,7 @@ struct RiskSettings {
   double log_step = 10;
   bool anneal_gamma = false;
   double cvar_level = 0.5;
-  double rho = 0.5;
+  double rho = 0.2;
   double tau = 1;
   double eta = 0.01;
   double group_adjustment = 0;

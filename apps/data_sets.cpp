@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <fulcrum/data/cifar.h>
+#include <fulcrum/data/file.h>
 #include <fulcrum/data/idx.h>
 #include <fulcrum/data/image_folder.h>
 #include <fulcrum/data/image_list.h>
@@ -47,8 +48,17 @@ void note_skipped(const ImageDataset& data, const char* part, std::vector<std::s
   if (skipped.size() > kShown) fmt::print(stderr, "  and {} more\n", skipped.size() - kShown);
 }
 
+void check_class_names(const DataSettings& s, int64_t classes) {
+  if (s.class_names.empty()) return;
+  const int64_t names = std::ssize(read_lines(s.class_names, "list"));
+  if (names != classes)
+    usage("data.class_names: expected ", classes, " names, one a line, as many as the labels of data.train_list say; got ",
+          names, " in ", s.class_names);
+}
+
 DataSets image_files(const DataSettings& s) {
   auto [train_listing, test_listing] = list_images(s);
+  check_class_names(s, std::ssize(train_listing.class_names));
   const ImageOptions options = image_options(s);
   auto train = std::make_unique<ImageDataset>(std::move(train_listing), options);
   auto test = std::make_unique<ImageDataset>(std::move(test_listing), options);
@@ -143,6 +153,15 @@ void check_data(const DataSettings& d) {
     usage("data.mean, data.std: expected as many of each, got ", d.mean.size(), " and ", d.stddev.size());
   for (const double s : d.stddev)
     if (!(s > 0)) usage("data.std: expected numbers above 0, got ", s);
+}
+
+std::vector<std::string> data_warnings(const DataSettings& d) {
+  std::vector<std::string> warnings;
+  if (d.noise_type == "none" && d.noise_rate != 0)
+    warnings.push_back(concat_text("data.noise_rate = ", d.noise_rate, " has no effect with data.noise_type = none"));
+  if (d.imb_type == "none" && d.imb_factor != 1)
+    warnings.push_back(concat_text("data.imb_factor = ", d.imb_factor, " has no effect with data.imb_type = none"));
+  return warnings;
 }
 
 }  // namespace fulcrum::apps

@@ -37,6 +37,9 @@ bool is_image_files(const DataSettings& settings);
 std::pair<ImageListing, ImageListing> list_images(const DataSettings& settings);
 ImageOptions image_options(const DataSettings& settings);
 
+/// What is allowed and has no effect: a rate of noise or an imbalance without its kind.
+std::vector<std::string> data_warnings(const DataSettings& settings);
+
 /// Refuses settings that are out of range or do not go together.
 void check_data(const DataSettings& settings);
 

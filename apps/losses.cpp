@@ -18,6 +18,8 @@ bool prunes(const LossSettings& s) {
   return s.name == "tgce" && s.tgce_prune_epoch > 0;
 }
 
+bool is_ldr(const LossSettings& s) { return s.name == "ldr-kl" || s.name == "aldr-kl"; }
+
 // The classes without samples: "3, 7"; empty where every class has some.
 std::string empty_classes(const std::vector<int64_t>& counts) {
   std::string list;
@@ -69,7 +71,7 @@ Phi phi_of(const LossSettings& s) {
 void check_loss(const LossSettings& s) {
   one_of("loss.name", s.name,
          {"ce", "focal", "gce", "tgce", "sce", "mae", "js", "ldam", "balanced-softmax",
-          "logit-adjustment", "ldr-kl"});
+          "logit-adjustment", "ldr-kl", "aldr-kl"});
   one_of("loss.class_weights", s.class_weights, {"none", "balanced"});
   in_range("loss.smoothing", s.smoothing, 0, 1, "[0, 1)");
   in_range("loss.cb_beta", s.cb_beta, 0, 1, "[0, 1)");
@@ -91,17 +93,17 @@ void check_loss(const LossSettings& s) {
     usage("loss.tgce_prune_epoch: goes with loss.name = tgce, not with ", s.name);
   in_range("loss.ldr_margin", s.ldr_margin, 0, kInfinity, "[0, inf)");
   in_range("loss.ldr_lambda", s.ldr_lambda, 0, kInfinity, "(0, inf)");
+  if (!(s.aldr_alpha > 1 && std::isfinite(s.aldr_alpha)))
+    usage("loss.aldr_alpha: expected a number in (1, inf), got ", s.aldr_alpha);
   const bool has_phi = phi_of(s).kind != Phi::kIdentity;
-  if (s.smoothing > 0 && (has_phi || s.name == "ldr-kl"))
+  if (s.smoothing > 0 && (has_phi || is_ldr(s)))
     usage("loss.smoothing: label smoothing is defined for the cross entropy, not for loss.name = ",
           s.name);
   if (s.on_weighted && !has_phi)
     usage("loss.on_weighted: goes with focal, gce, tgce, sce, mae and js, not with loss.name = ",
           s.name);
-  if (s.class_tau > 0 && s.name == "ldr-kl")
-    usage(
-        "loss.class_tau: class temperatures are part of the cross entropy, not of loss.name = "
-        "ldr-kl");
+  if (s.class_tau > 0 && is_ldr(s))
+    usage("loss.class_tau: class temperatures are part of the cross entropy, not of loss.name = ", s.name);
 }
 
 std::vector<std::string> loss_warnings(const LossSettings& s, const std::vector<int64_t>& counts) {
@@ -117,6 +119,7 @@ LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& co
   if (s.name == "ldam") check_every_class("loss.name", s.name, counts);
   if (s.class_tau > 0) check_every_class("loss.class_tau", concat_text(s.class_tau), counts);
   if (prunes(s)) kept_ = full({samples, 1, 1, 1}, 255, {DType::kU8, device});
+  if (s.name == "aldr-kl") lambdas_ = full({samples}, s.ldr_lambda, {DType::kF32, device});
   args_.smoothing = s.smoothing;
   args_.phi = phi_of(s);
   if (s.name == "ldam") {
@@ -133,10 +136,14 @@ void LossFunction::begin_epoch(int64_t epoch) {
     args_.class_weight = class_balanced_weights(class_counts_, settings_.cb_beta).to(device_);
 }
 
-Tensor LossFunction::operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices) const {
+Tensor LossFunction::operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices) {
   const Tensor z = settings_.logit_norm > 0 ? normed(logits, settings_.logit_norm) : logits;
   if (settings_.name == "ldr-kl")
     return ldr_kl_loss(z, labels, {settings_.ldr_margin, settings_.ldr_lambda, args_.class_weight});
+  if (lambdas_) {
+    const AldrKlArgs args{settings_.ldr_margin, settings_.ldr_lambda, settings_.aldr_alpha, args_.class_weight};
+    return aldr_kl_loss(z, labels, adapt_lambdas(lambdas_, z, indices, args), args);
+  }
   const Tensor losses = cross_entropy(z, labels, args_);
   return kept_ ? losses * look_up(kept_, indices) : losses;
 }
@@ -163,8 +170,9 @@ double LossFunction::prune(const std::vector<int64_t>& indices, const Tensor& lo
 }
 
 std::vector<std::pair<std::string, Tensor>> LossFunction::state() const {
-  if (!kept_) return {};
-  return {{"loss.kept", kept_}};
+  if (kept_) return {{"loss.kept", kept_}};
+  if (lambdas_) return {{"loss.lambda", lambdas_}};
+  return {};
 }
 
 }  // namespace fulcrum::apps

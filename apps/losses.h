@@ -31,7 +31,8 @@ class LossFunction {
   LossFunction(const LossSettings& settings, const std::vector<int64_t>& class_counts,
                int64_t samples, Device device);
   void begin_epoch(int64_t epoch);
-  Tensor operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices) const;
+  /// Of a training batch: ALDR-KL adapts the λ of its samples.
+  Tensor operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices);
   /// Whether samples are chosen anew before this epoch (pruning of the truncated GCE).
   bool prunes_before(int64_t epoch) const;
   /// Keeps, of the samples with these indices, those whose label has a probability above k. Logits
@@ -47,6 +48,7 @@ class LossFunction {
   std::vector<int64_t> class_counts_;
   Device device_;
   Tensor kept_;  // u8 [samples, 1, 1, 1], 255 or 0; undefined without pruning
+  Tensor lambdas_;  // f32 [samples], of ALDR-KL; undefined for other losses
   CrossEntropyArgs args_;
 };
 

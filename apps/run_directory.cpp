@@ -74,10 +74,10 @@ void RunDirectory::write_settings(const Config& config) {
   write_file_atomically(path_ / "env.json", {text});
 }
 
+void RunDirectory::lock() { lock_ = DirectoryLock(path_); }
+
 void RunDirectory::begin(const Config& config, const ExperimentData& data) {
-  std::error_code error;
-  fs::create_directories(path_, error);
-  check(!error, "[run] cannot make the directory ", path_.string(), ": ", error.message());
+  lock();
   for (const char* stale :
        {"last.safetensors", "best.safetensors", "predictions.safetensors", "samples.safetensors",
         "val_indices.txt", "noisy_labels.txt", "skipped_images.txt", "suspects.csv", "result.json", "report.html", "log.txt"})

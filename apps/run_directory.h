@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/config.h"
+#include "apps/directory_lock.h"
 #include "apps/experiment.h"
 #include "apps/tensorboard.h"
 
@@ -25,6 +26,9 @@ class RunDirectory {
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const char* file) const { return path_ / file; }
 
+  /// Keeps other processes out, from now on; an Error where one is in. A run that is resumed needs this before it reads
+  /// its checkpoint; begin() does it.
+  void lock();
   /// Makes the directory, clears what an overwritten run left, and writes what stays the same for the whole run.
   void begin(const Config& config, const ExperimentData& data);
   /// Drops what an interrupted run wrote of the epochs from `epoch` on.
@@ -36,6 +40,7 @@ class RunDirectory {
  private:
   void write_settings(const Config& config);
   std::filesystem::path path_;
+  DirectoryLock lock_;
   std::unique_ptr<EventWriter> events_;
 };
 

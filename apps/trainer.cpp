@@ -6,6 +6,7 @@
 
 #include <fulcrum/core/autograd.h>
 
+#include "apps/data_sets.h"
 #include "apps/pretrained.h"
 #include "apps/report/report.h"
 #include "apps/risks.h"
@@ -71,6 +72,7 @@ Trainer::Trainer(Config config, Start start)
                                                [this](const Batch& batch) { train_batch(batch); });
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
+    for (const std::string& warning : data_warnings(config_.data)) progress_.print("warning: " + warning);
     for (const std::string& warning : risk_warnings(config_)) progress_.print("warning: " + warning);
     for (const std::string& warning : loss_warnings(config_.loss, data_.class_counts))
       progress_.print("warning: " + warning);
@@ -78,6 +80,7 @@ Trainer::Trainer(Config config, Start start)
     return;
   }
   const bool changed = start == Start::kResumeChanged;
+  run_.lock();
   load_checkpoint(run_ / "last.safetensors", state_, data_.checksum, /*other_risk=*/changed);
   run_.resume(config_, state_.progress.epoch);
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1,

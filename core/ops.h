@@ -140,6 +140,21 @@ struct LdrKlArgs {
   Tensor class_weight = {};  // [C]
 };
 Tensor ldr_kl_loss(const Tensor& logits, const Tensor& labels, const LdrKlArgs& args = {});
+/// ALDR-KL (Zhu et al. 2023): LDR-KL with a λ of its own for each sample, less (α log C/(2 λ0))·(λ − λ0)².
+///
+///   Tensor table = full({samples}, args.lambda0);                          // what every sample begins with
+///   losses = aldr_kl_loss(logits, labels, adapt_lambdas(table, logits, indices, args), args);
+struct AldrKlArgs {
+  double margin = 2;         // c
+  double lambda0 = 1;        // > 0, the largest λ
+  double alpha = 2;          // > 1; λ is never below λ0·(1 − 1/α)
+  Tensor class_weight = {};  // [C]
+};
+/// f32 [B] (f64 for f64 logits). No gradient flows into lambdas, f32 (f64) [B].
+Tensor aldr_kl_loss(const Tensor& logits, const Tensor& labels, const Tensor& lambdas, const AldrKlArgs& args = {});
+/// λ0·(1 − KL/(α log C)), small where the network is sure: KL is that of softmax(h/λ) to equal shares, with the λ that
+/// the table, f32 [N], has at the indices i64 [B]. The table then has the new ones. f32 [B] (f64 for f64 logits).
+Tensor adapt_lambdas(Tensor& table, const Tensor& logits, const Tensor& indices, const AldrKlArgs& args = {});
 /// Mean over all but the first dimension of (x − target)²; f32 [B].
 Tensor mse_loss(const Tensor& x, const Tensor& target);
 /// Mean over all but the first dimension of the logistic loss with targets in [0, 1]; f32 [B].

@@ -90,22 +90,74 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
                 });
 }
 
+namespace {
+DType master_of(const Tensor& logits) { return logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32; }
+
+// softplus(z)/mean_k softplus(z)
+Tensor positive_shares(const char* op, const Tensor& logits) {
+  check(logits.dim() == 2 && is_floating(logits.dtype()), "[", op, "] expected floating logits [B, C], got ",
+        logits.dtype(), " ", logits.shape());
+  const Tensor positive = softplus(logits.to(master_of(logits)));
+  return div(positive, mean(positive, {1}, /*keepdim=*/true));
+}
+
+// w_y·log C, without a gradient.
+Tensor loss_of_equal_logits(const Tensor& like, const Tensor& labels, const Tensor& class_weight) {
+  return cross_entropy(zeros_like(like.detach()), labels, {.class_weight = class_weight});
+}
+
+void check_aldr(const char* op, const AldrKlArgs& args, const Tensor& logits) {
+  check(args.lambda0 > 0 && std::isfinite(args.lambda0), "[", op, "] expected lambda0 > 0, got ", args.lambda0);
+  check(args.alpha > 1 && std::isfinite(args.alpha), "[", op, "] expected alpha > 1, got ", args.alpha);
+  check(args.margin >= 0 && std::isfinite(args.margin), "[", op, "] expected margin >= 0, got ", args.margin);
+  check(logits.dim() == 2 && logits.size(1) > 1, "[", op, "] expected logits [B, C] of two classes or more, got ",
+        logits.shape());
+}
+}  // namespace
+
 // log mean_k exp((c·[k≠y] + h_k − h_y)/λ) is the cross entropy of h/λ with the margin c on the label,
 // less log C: the cross entropy of equal logits, which also brings the class weight along.
 Tensor ldr_kl_loss(const Tensor& logits, const Tensor& labels, const LdrKlArgs& args) {
   check(args.lambda > 0 && std::isfinite(args.lambda), "[ldr_kl_loss] expected lambda > 0, got ", args.lambda);
   check(args.margin >= 0 && std::isfinite(args.margin), "[ldr_kl_loss] expected margin >= 0, got ", args.margin);
-  check(logits.dim() == 2 && is_floating(logits.dtype()), "[ldr_kl_loss] expected floating logits [B, C], got ",
-        logits.dtype(), " ", logits.shape());
-  const DType dtype = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-  const Tensor positive = softplus(logits.to(dtype));
-  const Tensor h = div(positive, mean(positive, {1}, /*keepdim=*/true));
+  const Tensor h = positive_shares("ldr_kl_loss", logits);
   CrossEntropyArgs ce;
-  ce.margin = full({logits.size(1)}, args.margin, {dtype, logits.device()});
+  ce.margin = full({logits.size(1)}, args.margin, {h.dtype(), h.device()});
   ce.scale = 1 / args.lambda;
   ce.class_weight = args.class_weight;
-  const Tensor equal = cross_entropy(zeros_like(h.detach()), labels, {.class_weight = args.class_weight});
-  return mul(sub(cross_entropy(h, labels, ce), equal), args.lambda);
+  return mul(sub(cross_entropy(h, labels, ce), loss_of_equal_logits(h, labels, args.class_weight)), args.lambda);
+}
+
+// The same with a λ for each row. The gradient of the cross entropy of equal logits, 1/C − [k=y], is 1 larger for every
+// k ≠ y than for y: c times it is the margin.
+Tensor aldr_kl_loss(const Tensor& logits, const Tensor& labels, const Tensor& lambdas, const AldrKlArgs& args) {
+  check_aldr("aldr_kl_loss", args, logits);
+  const Tensor h = positive_shares("aldr_kl_loss", logits);
+  const int64_t batch = h.size(0);
+  check(lambdas.shape() == Shape{batch} && lambdas.dtype() == h.dtype(), "[aldr_kl_loss] expected lambdas ", h.dtype(),
+        " [", batch, "], got ", lambdas.dtype(), " ", lambdas.shape());
+  check_one_device("aldr_kl_loss", {{"logits", logits}, {"labels", labels}, {"lambdas", lambdas}});
+  const Tensor equal = loss_of_equal_logits(h, labels, args.class_weight), lambda = lambdas.detach();
+  Tensor margin = empty_like(h);
+  dispatch(h.device(), [&]<class K>() {
+    K::cross_entropy_gradient(margin, full({batch}, args.margin, options_of(lambda)), zeros_like(h.detach()), labels, {}, {});
+  });
+  const Tensor ce = cross_entropy(div(add(h, margin), lambda.reshape({batch, 1})), labels, {.class_weight = args.class_weight});
+  const Tensor regular = mul(mul(square(add(lambda, -args.lambda0)), equal), args.alpha / (2 * args.lambda0));
+  return sub(mul(sub(ce, equal), lambda), regular);
+}
+
+Tensor adapt_lambdas(Tensor& table, const Tensor& logits, const Tensor& indices, const AldrKlArgs& args) {
+  check_aldr("adapt_lambdas", args, logits);
+  check(table.dim() == 1 && table.dtype() == DType::kF32, "[adapt_lambdas] expected a table f32 [N], got ", table.dtype(),
+        " ", table.shape());
+  check(indices.dtype() == DType::kI64 && indices.shape() == Shape{logits.size(0)},
+        "[adapt_lambdas] expected indices i64 [", logits.size(0), "], got ", indices.dtype(), " ", indices.shape());
+  check_one_device("adapt_lambdas", {{"logits", logits}, {"table", table}, {"indices", indices}});
+  const Tensor h = positive_shares("adapt_lambdas", logits.detach());
+  Tensor lambda = empty({logits.size(0)}, options_of(h));
+  dispatch(h.device(), [&]<class K>() { K::adapt_lambdas(lambda, table, h, indices, args.lambda0, args.alpha); });
+  return lambda;
 }
 
 Tensor mse_loss(const Tensor& x, const Tensor& target) {

@@ -235,6 +235,8 @@ TEST(Config, FinishRefusesLossesAndRisksOutOfRange) {
       {"loss.class_tau=-1", "loss.class_tau"},
       {"loss.ldr_margin=-1", "loss.ldr_margin"},
       {"loss.ldr_lambda=0", "loss.ldr_lambda"},
+      {"loss.aldr_alpha=1", "loss.aldr_alpha: expected a number in (1, inf), got 1"},
+      {"loss.aldr_alpha=nan", "loss.aldr_alpha"},
       {"loss.on_weighted=true", "loss.on_weighted: goes with focal"},
       {"loss.logit_norm=-1", "loss.logit_norm: expected a number in [0, inf), got -1"},
       {"loss.tgce_prune_epoch=-1", "loss.tgce_prune_epoch: expected at least 0, got -1"},
@@ -298,6 +300,8 @@ TEST(Config, FinishRefusesWhatDoesNotGoTogether) {
   };
   refused({"loss.name=focal", "loss.smoothing=0.1"}, "loss.smoothing: label smoothing is defined for");
   refused({"loss.name=ldr-kl", "loss.class_tau=0.1"}, "loss.class_tau");
+  refused({"loss.name=aldr-kl", "loss.class_tau=0.1"}, "not of loss.name = aldr-kl");
+  refused({"loss.name=aldr-kl", "loss.smoothing=0.1"}, "loss.smoothing");
   refused({"risk.name=tilted", "risk.gamma=0.5"}, "risk.gamma: tilted is kl with gamma = 1, got 0.5");
   refused({"risk.name=kl", "risk.u_update=scent", "risk.lambda=-1"}, "risk.lambda: expected a positive");
   refused({"risk.name=kl", "risk.u_update=scent", "risk.u_init=zero"}, "risk.u_init: expected first_batch");
@@ -331,6 +335,7 @@ TEST(Config, EveryRecipeLoads) {
     Config config;
     EXPECT_NO_THROW({
       load_toml(config, apps::recipe_text(name), "recipe " + name);
+      if (config.model.freeze != "none") config.model.pretrained = "first.safetensors";  // a second stage
       finish(config);
     }) << name;
     EXPECT_FALSE(differences(Config(), config, {}).empty()) << name;

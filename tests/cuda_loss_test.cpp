@@ -136,6 +136,27 @@ TEST_P(CudaLoss, MetricsOfSeveralBatchesAndReplays) {
 INSTANTIATE_TEST_SUITE_P(Dtypes, CudaLoss, ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
                          [](const auto& dtype) { return name_of(dtype.param); });
 
+TEST(CudaLambdas, AdaptOverSizesWithSamplesThatAreThereTwice) {
+  FULCRUM_NEEDS_CUDA();
+  for (DType dtype : {DType::kF32, DType::kF64})
+    for (const auto& [batch, classes] : {std::pair<int64_t, int64_t>{1, 2}, {5, 10}, {129, 101}, {300, 3}}) {
+      std::vector<int64_t> rows;
+      for (int64_t i = 0; i < batch; i++) rows.push_back(i % 3 == 0 ? 17 : i * 5 % 1000);
+      const Tensor indices = labels_of(rows), h = random_tensor({batch, classes}, 1, 0, 6, dtype);
+      const Tensor start = random_tensor({1000}, 2, 0.5, 1, DType::kF32);
+      std::vector<double> bad = h.to_vector();
+      bad.back() = kInfinity;
+      expect_same_on_both({dtype == DType::kF64 ? 1e-6 : 2e-6}, [&]<class K>(Device device) {
+        Tensor table = start.clone().to(device), lambda = empty({batch}, {dtype, device}), input = h.clone().to(device);
+        const Tensor index = indices.to(device);
+        run_steps<K>(
+            3, [&](int i) { input.copy_from(i == 1 ? from_vector({batch, classes}, bad, {dtype, {}}) : h); },
+            [&] { K::adapt_lambdas(lambda, table, input, index, 1, 2); });
+        return Tensors{table, lambda};
+      });
+    }
+}
+
 TEST(CudaSamples, RecordsEachVisitInOrder) {
   FULCRUM_NEEDS_CUDA();
   for (DType dtype : {DType::kF32, DType::kF64})

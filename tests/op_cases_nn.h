@@ -179,6 +179,25 @@ inline std::vector<OpCase> phi_cases() {
         [=](const Tensors& in) { return ldr_kl_loss(in[0], labels_of(labels).to(in[0].device()), args); },
         [=](const Tensors& in) { return ldr_kl_oracle(in[0], labels, args); }};
   };
+  const auto aldr = [](const char* name, OpInput z, AldrKlArgs args, bool weighted = false) {
+    const std::vector<int64_t> labels = labels_for(z.shape);
+    std::vector<double> lambdas;
+    for (size_t i = 0; i < labels.size(); i++) lambdas.push_back(args.lambda0 * (1 - 0.07 * static_cast<double>(i)));
+    const auto with = [=](const Tensor& like, DType dtype) {
+      AldrKlArgs a = args;
+      if (weighted) a.class_weight = random_tensor({like.size(1)}, 40, 0.5, 2).to(dtype).to(like.device());
+      return a;
+    };
+    return OpCase{name,
+                  {z},
+                  [=](const Tensors& in) {
+                    const DType dtype = in[0].dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+                    const Tensor lambda = from_vector({std::ssize(lambdas)}, lambdas, {dtype, {}});
+                    return aldr_kl_loss(in[0], labels_of(labels).to(in[0].device()), lambda.to(in[0].device()),
+                                        with(in[0], dtype));
+                  },
+                  [=](const Tensors& in) { return aldr_kl_oracle(in[0], labels, lambdas, with(in[0], DType::kF64)); }};
+  };
   return {
       row("focal", logits, Phi::focal(2)),
       row("focal_half", logits, Phi::focal(0.5)),
@@ -205,6 +224,9 @@ inline std::vector<OpCase> phi_cases() {
       ldr("ldr_kl", logits, {}),
       ldr("ldr_kl_sharp", logits, {.margin = 0.5, .lambda = 0.2}),
       ldr("ldr_kl_many", {{9, 101}, -3, 3}, {.margin = 1, .lambda = 3}),
+      aldr("aldr_kl", logits, {}),
+      aldr("aldr_kl_weight", logits, {.margin = 1, .lambda0 = 2, .alpha = 1.5}, /*weighted=*/true),
+      aldr("aldr_kl_many", {{9, 101}, -3, 3}, {.margin = 0.1, .lambda0 = 3, .alpha = 4}),
   };
 }
 

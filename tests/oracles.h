@@ -276,26 +276,48 @@ inline Tensor cross_entropy_oracle(const Tensor& logits, const std::vector<int64
   });
 }
 
+/// softplus(z)/mean softplus(z) of row i.
+inline std::vector<double> positive_shares_oracle(const View& x, int64_t i) {
+  std::vector<double> h;
+  double total = 0;
+  for (int64_t c = 0; c < x.size(1); c++) {
+    const double z = x(i, c);
+    h.push_back(std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))));
+    total += h.back();
+  }
+  for (double& v : h) v *= static_cast<double>(h.size()) / total;
+  return h;
+}
+
+/// log mean_k exp((c·[k≠y] + h_k − h_y)/λ)
+inline double ldr_log_mean(const std::vector<double>& h, size_t y, double margin, double lambda) {
+  double sum = 0;
+  for (size_t c = 0; c < h.size(); c++)
+    sum += std::exp((h[c] - h[y] + (c == y ? 0 : margin)) / lambda) / static_cast<double>(h.size());
+  return std::log(sum);
+}
+
+inline Tensor aldr_kl_oracle(const Tensor& logits, const std::vector<int64_t>& labels, const std::vector<double>& lambdas,
+                             const AldrKlArgs& args) {
+  const View x(logits);
+  const double log_classes = std::log(static_cast<double>(x.size(1)));
+  return generate({x.size(0)}, [&](const Index& i) {
+    const auto y = static_cast<size_t>(labels[static_cast<size_t>(i[0])]);
+    const double lambda = lambdas[static_cast<size_t>(i[0])], away = lambda - args.lambda0;
+    const double l = lambda * ldr_log_mean(positive_shares_oracle(x, i[0]), y, args.margin, lambda) -
+                     args.alpha * log_classes / (2 * args.lambda0) * away * away;
+    return (args.class_weight ? View(args.class_weight)(static_cast<int64_t>(y)) : 1) * l;
+  });
+}
+
 inline Tensor ldr_kl_oracle(const Tensor& logits, const std::vector<int64_t>& labels,
                             const LdrKlArgs& args) {
   const View x(logits);
-  const int64_t classes = x.size(1);
   return generate({x.size(0)}, [&](const Index& i) {
     const int64_t y = labels[static_cast<size_t>(i[0])];
-    std::vector<double> h;
-    double total = 0;
-    for (int64_t c = 0; c < classes; c++) {
-      const double z = x(i[0], c);
-      h.push_back(std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))));
-      total += h.back();
-    }
-    double sum = 0;
-    for (size_t c = 0; c < h.size(); c++) {
-      const double d = (h[c] - h[static_cast<size_t>(y)]) * static_cast<double>(classes) / total +
-                       (static_cast<int64_t>(c) == y ? 0 : args.margin);
-      sum += std::exp(d / args.lambda) / static_cast<double>(classes);
-    }
-    return (args.class_weight ? View(args.class_weight)(y) : 1) * args.lambda * std::log(sum);
+    const double l =
+        ldr_log_mean(positive_shares_oracle(x, i[0]), static_cast<size_t>(y), args.margin, args.lambda);
+    return (args.class_weight ? View(args.class_weight)(y) : 1) * args.lambda * l;
   });
 }
 

@@ -112,6 +112,10 @@ TEST_F(ProgramData, TrainsOnListsWithImbalanceNoiseAndBalancedSampling) {
   write_text(dir_ / "noise.txt", "0.75 0.25\n0.5 0.4\n");
   expect_refused(train("refused", noisy), 1, {"noise.txt: line 2: expected a sum of 1"});
   EXPECT_EQ(data("check", on_list).code, 0);
+  write_text(dir_ / "names.txt", "cat\ndog\neel\n");
+  expect_refused(train("refused", on_list), 2,
+                 {"data.class_names: expected 2 names, one a line", "got 3 in", "names.txt"});
+  EXPECT_FALSE(fs::exists(dir_ / "refused"));
 }
 
 TEST_F(ProgramData, StatsAreWhatTrainingUses) {

@@ -70,7 +70,7 @@ class ProgramLosses : public ProgramSuite {
 TEST_F(ProgramLosses, EveryLossTrains) {
   std::vector<double> losses;
   for (const std::string name : {"ce", "focal", "gce", "tgce", "sce", "mae", "js", "ldam",
-                                 "balanced-softmax", "logit-adjustment", "ldr-kl"}) {
+                                 "balanced-softmax", "logit-adjustment", "ldr-kl", "aldr-kl"}) {
     const Outcome got =
         smoke("loss-" + name, {"--loss", name, "--set", "loss.class_weights=balanced", "--set",
                                "loss.tau=2", "--set", "loss.tgce_k=0.1"});
@@ -117,9 +117,9 @@ TEST_F(ProgramLosses, ARiskMayStartLate) {
   EXPECT_NEAR(rows[1]["effective_fraction"].get<double>(), 0.25, 0.01);
 }
 
-TEST_F(ProgramLosses, RisksResumeBitForBit) {
-  for (const std::string name : {"group", "kl_ball"}) {
-    const Flags flags = {"--risk", name, "--epochs", "3"};
+TEST_F(ProgramLosses, RisksAndLambdasResumeBitForBit) {
+  for (const std::string name : {"group", "kl_ball", "aldr-kl"}) {
+    const Flags flags = {name == "aldr-kl" ? "--loss" : "--risk", name, "--epochs", "3"};
     ASSERT_EQ(train(name + "-whole", flags).code, 0);
     {
       Program program(train_flags(dir(), name + "-killed", flags));
@@ -198,6 +198,17 @@ TEST_F(ProgramLosses, ALambdaOfTheWrongSignIsAWarning) {
   EXPECT_TRUE(warned("w3", merged(tail, {"--risk", "kl", "--lambda", "-2"}), easy));
   EXPECT_FALSE(warned("w4", merged(tail, {"--risk", "kl", "--lambda", "2"}), "warning"));
   EXPECT_FALSE(warned("w5", noise, "warning"));
+}
+
+TEST_F(ProgramLosses, ProtocolsWithoutTheirKindAreAWarning) {
+  const Flags few = {"--set", "train.limit_batches=1"};
+  const Outcome noise = train("no-kind", merged(few, {"--noise-rate", "0.4", "--imb-factor", "0.1"}));
+  ASSERT_EQ(noise.code, 0) << noise.err;
+  for (const char* part : {"warning: data.noise_rate = 0.4 has no effect with data.noise_type = none",
+                           "warning: data.imb_factor = 0.1 has no effect with data.imb_type = none"})
+    EXPECT_NE(noise.err.find(part), std::string::npos) << noise.err;
+  const Outcome both = train("kind", merged(few, {"--noise-rate", "0.4", "--noise-type", "symmetric"}));
+  EXPECT_EQ(both.err.find("no effect"), std::string::npos) << both.err;
 }
 
 TEST_F(ProgramLosses, BadValuesAreRefused) {

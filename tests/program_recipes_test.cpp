@@ -115,5 +115,24 @@ TEST_F(ProgramRecipes, Train) {
   }
 }
 
+TEST(ProgramStages, TheSecondTrainsTheHeadOfTheFirst) {
+  const TempDir dir;
+  write_data(dir / "data");
+  const auto run = [&](const std::string& name, const Flags& more) {
+    Flags flags = {"train", "--data-dir", dir / "data", "-o", dir / name, "--threads", "1", "-b", "32",
+                   "--imb-factor", "0.1", "--epochs", "1"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    return run_program(flags);
+  };
+  ASSERT_EQ(run("first", {"--recipe", "fashion-mnist-lt"}).code, 0);
+  const Flags second = {"--recipe", "fashion-mnist-lt-stage2"};
+  expect_refused(run("second", second), 2, {"model.pretrained"});
+  const Outcome got = run("second", {"--recipe", "fashion-mnist-lt-stage2", "--pretrained", dir / "first/last.safetensors"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  const TensorMap a = load_tensors(dir / "first/last.safetensors").tensors, b = load_tensors(dir / "second/last.safetensors").tensors;
+  EXPECT_TRUE(same_bits(a.at("layer3.0.conv2.weight"), b.at("layer3.0.conv2.weight")));
+  EXPECT_FALSE(same_bits(a.at("fc.weight"), b.at("fc.weight")));
+}
+
 }  // namespace
 }  // namespace fulcrum::testing

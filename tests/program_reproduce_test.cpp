@@ -243,6 +243,24 @@ TEST(Grids, EveryCellOfEveryGridHasSettingsThatGoTogether) {
   }
 }
 
+TEST(Grids, AbsgdForNoisyLabelsHasTheSettingsOfItsRecipe) {
+  for (const std::string name : {"cifar10-noise", "cifar100-noise"}) {
+    apps::Config recipe;
+    apps::load_toml(recipe, apps::recipe_text(name), name);
+    for (const apps::Cell& cell : apps::cells_of(apps::load_grid(name), {.output = "x"}, apps::SettingsFlags())) {
+      if (!cell.method.starts_with("absgd")) continue;
+      const apps::RiskSettings &ours = cell.config.risk, &theirs = recipe.risk;
+      EXPECT_EQ(ours.name, "kl");
+      EXPECT_EQ(ours.lambda, theirs.lambda);
+      EXPECT_EQ(ours.gamma, theirs.gamma);
+      EXPECT_EQ(ours.alpha, theirs.alpha);
+      EXPECT_EQ(ours.additive, theirs.additive);
+      EXPECT_EQ(ours.u_init, theirs.u_init);
+      EXPECT_EQ(ours.from_epoch, theirs.from_epoch);
+    }
+  }
+}
+
 TEST(Grids, TheScheduleMovesWithTheEpochs) {
   apps::Config c;
   c.train.epochs = 200;

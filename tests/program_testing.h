@@ -124,6 +124,7 @@ class Program {
     ended(0);
     return code_;
   }
+  pid_t pid() const { return pid_; }
   /// Whether it has ended.
   bool over() { return ended(WNOHANG); }
   std::string out() const { return read_text(dir_ / "out"); }

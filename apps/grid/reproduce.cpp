@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
+#include "apps/directory_lock.h"
 #include "apps/grid/table.h"
 #include "apps/ranges.h"
 #include "apps/stop.h"
@@ -55,6 +56,7 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
     return kExitDone;
   }
   fmt::print(stderr, "fulcrum: {}, grid {} in {}\n", backend_text(Device(common.train.device), threads), grid.name, options.output.string());
+  const DirectoryLock lock(options.output);
   install_stop_handlers();
   const auto write = [&] { write_results(grid, collect(grid, cells), options.output); };
   const int code = run_cells(cells, write);

@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
+#include "apps/directory_lock.h"
 #include "apps/grid/grid.h"
 #include "apps/grid/sweep.h"
 #include "apps/stop.h"
@@ -76,6 +77,7 @@ int sweep(const SweepFlags& flags) {
     return kExitDone;
   }
   fmt::print(stderr, "fulcrum: {}, sweep in {}\n", backend_text(Device(base.train.device), threads), output);
+  const DirectoryLock lock(output);
   install_stop_handlers();
   const auto write = [&] {
     const SweepResults results = collect(sweep);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fulcrum/core/aldr_kl_rules.h>
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/cross_entropy_row.h>
 #include <fulcrum/core/kernels.h>
@@ -74,6 +75,22 @@ void Cpu::cross_entropy_gradient(Tensor& dlogits, const Tensor& dlosses, const T
         for (int64_t c = 0; c < classes; c++) d[c] = T(g[i] * row.gradient(c, factor, weight_sum));
       }
     });
+  });
+}
+
+void Cpu::adapt_lambdas(Tensor& lambda, Tensor& table, const Tensor& h, const Tensor& indices, double lambda0,
+                        double alpha) {
+  const int64_t batch = h.size(0), classes = h.size(1), *index = indices.data<int64_t>();
+  float* all = table.data<float>();
+  visit_master(h.dtype(), [&]<class T>() {
+    T* out = lambda.data<T>();
+    const T* rows = h.data<T>();
+    cpu::parallel_for(batch, row_grain(classes), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; i++)
+        out[i] = static_cast<T>(
+            adapted_lambda(rows + i * classes, classes, static_cast<double>(all[index[i]]), lambda0, alpha));
+    });
+    for (int64_t i = 0; i < batch; i++) all[index[i]] = static_cast<float>(out[i]);
   });
 }
 

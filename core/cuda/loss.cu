@@ -1,4 +1,5 @@
 // Softmax cross entropy with one loss per sample, and the training metrics of a batch.
+#include <fulcrum/core/aldr_kl_rules.h>
 #include <fulcrum/core/cross_entropy_row.h>
 #include <fulcrum/core/cuda/ticket.cuh>
 #include <fulcrum/core/kernels.h>
@@ -208,6 +209,39 @@ __global__ void record_kernel(float* table, const int64_t* indices, const T* wei
 }
 
 }  // namespace
+
+namespace {
+
+template <class T>
+__global__ void adapt_kernel(T* lambda, const float* table, const T* h, const int64_t* indices, int64_t batch,
+                             int64_t classes, double lambda0, double alpha) {
+  for (int64_t i = thread_index(); i < batch; i += thread_count())
+    lambda[i] = static_cast<T>(
+        adapted_lambda(h + i * classes, classes, static_cast<double>(table[indices[i]]), lambda0, alpha));
+}
+
+// After all of them were read. The last visit of a sample writes.
+template <class T>
+__global__ void remember_kernel(float* table, const int64_t* indices, const T* lambda, int64_t batch) {
+  for (int64_t i = thread_index(); i < batch; i += thread_count()) {
+    bool last = true;
+    for (int64_t j = i + 1; j < batch; j++) last = last && indices[j] != indices[i];
+    if (last) table[indices[i]] = static_cast<float>(lambda[i]);
+  }
+}
+
+}  // namespace
+
+void Cuda::adapt_lambdas(Tensor& lambda, Tensor& table, const Tensor& h, const Tensor& indices, double lambda0,
+                         double alpha) {
+  const int64_t batch = h.size(0);
+  visit_master(h.dtype(), [&]<class T>() {
+    launch(adapt_kernel<T>, grid_for(batch, kRowThreads), lambda.data<T>(), table.data<float>(), h.data<T>(),
+           indices.data<int64_t>(), batch, h.size(1), lambda0, alpha);
+    launch(remember_kernel<T>, grid_for(batch, kRowThreads), table.data<float>(), indices.data<int64_t>(),
+           lambda.data<T>(), batch);
+  });
+}
 
 void Cuda::record_samples(Tensor& table, const Tensor& indices, const Tensor& weights, const Tensor& losses) {
   const int64_t batch = indices.numel();

@@ -1,0 +1,41 @@
+// fulcrum bench: a step with each risk.
+#include "program_testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+Outcome bench(const Flags& more) {
+  Flags flags = {"bench", "--model", "resnet8", "--batch-size", "4", "--image-size", "8", "--threads", "1", "--steps", "1",
+                 "--no-profile"};
+  flags.insert(flags.end(), more.begin(), more.end());
+  return run_program(flags);
+}
+
+json last_line_of(const Outcome& got) {
+  const size_t end = got.out.find_last_not_of('\n');
+  return json::parse(got.out.substr(got.out.rfind('\n', end) + 1));
+}
+
+TEST(ProgramBench, TimesAStepWithEachRisk) {
+  for (const std::string risk : {"mean", "kl", "kl_ball", "cvar", "chi2", "rgd", "group"}) {
+    const Outcome got = bench({"--risk", risk});
+    ASSERT_EQ(got.code, 0) << risk << ": " << got.err;
+    const json row = last_line_of(got);
+    EXPECT_EQ(row["risk"], risk);
+    EXPECT_EQ(row["optimizer"], "sgd");
+    EXPECT_GT(row["risk_ms"], 0) << risk;
+    EXPECT_GT(row["step_ms"], row["risk_ms"]) << risk;
+  }
+  EXPECT_EQ(last_line_of(bench({"--opt", "sgd"}))["risk"], "mean");
+  const json absgd = last_line_of(bench({}));
+  EXPECT_EQ(absgd["risk"], "kl");
+  EXPECT_EQ(absgd["optimizer"], "absgd");
+}
+
+TEST(ProgramBench, RefusesRisksThatDoNotExistAndTwoAtOnce) {
+  expect_refused(bench({"--risk", "max"}), 2, {"risk.name: expected one of mean, kl", "got 'max'"});
+  expect_refused(bench({"--risk", "kl", "--opt", "sgd"}), 2, {"--risk", "excludes", "--opt"});
+}
+
+}  // namespace
+}  // namespace fulcrum::testing
