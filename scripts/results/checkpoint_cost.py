@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a checkpoint costs: trains twice as many steps, with and without one every N steps, in turns.
 
-    scripts/results/checkpoint_cost.py FULCRUM [--model resnet32] [--steps 40] [--interval 10] [--turns 3]
+    scripts/results/checkpoint_cost.py FULCRUM [--model resnet32] [--steps 40] [--interval 1] [--turns 3]
 
 Images are random, in CIFAR-10's binary version. Prints the seconds of each run, the median cost of a checkpoint in
 milliseconds, its share of a step's time, and from which interval on it is below one per cent of the run.
@@ -32,7 +32,7 @@ def main():
     parser.add_argument("program")
     parser.add_argument("--model", default="resnet32")
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--interval", type=int, default=10)
+    parser.add_argument("--interval", type=int, default=1)
     parser.add_argument("--turns", type=int, default=3)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
