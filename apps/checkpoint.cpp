@@ -4,7 +4,11 @@
 #include <set>
 
 #include <fulcrum/core/cuda_options.h>
+#include <fmt/format.h>
+
 #include <fulcrum/core/serialize.h>
+
+#include "apps/sealed_file.h"
 
 namespace fulcrum::apps {
 
@@ -77,7 +81,45 @@ std::vector<Tensor> match(const std::vector<Entry>& entries, const TensorFile& f
   return found;
 }
 
+namespace fs = std::filesystem;
+
+// A second name for the checkpoint that is about to be replaced; where the file system has no links, a copy.
+void keep_previous(const fs::path& path) {
+  const fs::path previous = path.parent_path() / "previous.safetensors", beside = previous.string() + ".tmp";
+  std::error_code error;
+  // Both names may be of one file: a run was killed right here.
+  if (!fs::exists(path) || fs::equivalent(path, previous, error)) return;
+  fs::remove(beside, error);
+  fs::create_hard_link(path, beside, error);
+  if (error) fs::copy_file(path, beside, error);
+  if (!error) fs::rename(beside, previous, error);
+  check(!error, "[checkpoint] cannot keep ", path.string(), " as ", previous.string(), ": ", error.message());
+}
+
+// What is wrong with the file; nothing when it is whole.
+std::string damage_of(const fs::path& path) {
+  try {
+    load_sealed(path);
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
 }  // namespace
+
+bool recover_checkpoint(const fs::path& run) {
+  const fs::path last = run / "last.safetensors", previous = run / "previous.safetensors";
+  if (!fs::exists(last) && !fs::exists(previous)) return false;
+  const std::string damage = damage_of(last);
+  if (damage.empty()) return true;
+  check(fs::exists(previous), damage);
+  const std::string other = damage_of(previous);
+  check(other.empty(), damage, "\n", other);
+  fs::rename(previous, last);  // at once: a second interruption finds a whole checkpoint, too
+  fmt::print(stderr, "warning: {}\nwarning: going on from the checkpoint before it\n", damage);
+  return true;
+}
 
 TensorMap model_tensors(const TensorFile& file) {
   TensorMap model;
@@ -106,12 +148,13 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
                    {"data", std::to_string(data_checksum)},
                    {"progress", progress.dump()}};
   if (!state.optimizer.control().device().is_cpu()) file.metadata["cudnn_plans"] = cudnn_plans();
-  save_tensors(path, file);
+  keep_previous(path);
+  save_sealed(path, std::move(file));
 }
 
 void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum,
                      bool other_risk) {
-  const TensorFile file = load_tensors(path);
+  const TensorFile file = load_sealed(path);
   const auto text = [&](const char* key) {
     const auto it = file.metadata.find(key);
     check(it != file.metadata.end(), "[resume] ", path.string(), ": expected metadata '", key,

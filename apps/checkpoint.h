@@ -1,8 +1,12 @@
-// The full state of a run in one safetensors file: last.safetensors.
+// The full state of a run in one safetensors file: last.safetensors, and the one before it.
+//
+//   if (recover_checkpoint("runs/first")) load_checkpoint("runs/first/last.safetensors", state, checksum);
+//   save_checkpoint("runs/first/last.safetensors", state, to_toml(config), checksum);
 //
 // Tensors: the model under torchvision's names; optim.<slot>.<parameter>; ema.<name>, the moving
 // average of the model where there is one; state.<name>. Metadata:
-// config (TOML), progress (JSON), data (checksum), cudnn_plans (cuda_options.h; of a run on a GPU). PyTorch reads the model's part as it is.
+// config (TOML), progress (JSON), data (checksum of the training data), checksum (sealed_file.h),
+// cudnn_plans (cuda_options.h; of a run on a GPU). PyTorch reads the model's part as it is.
 #pragma once
 
 #include <filesystem>
@@ -34,8 +38,15 @@ struct RunState {
   Ema* ema = nullptr;
 };
 
+/// Replaces the file at once: whenever the process or the machine stops, there is a whole one. What it
+/// replaces stays beside it as previous.safetensors.
 void save_checkpoint(const std::filesystem::path& path, RunState& state, const std::string& config,
                      uint64_t data_checksum);
+
+/// Whether the run has a last.safetensors to go on from. Where that is damaged or gone, and
+/// previous.safetensors is whole, the previous one takes its place, with a warning on stderr. An Error
+/// where there are checkpoints and none is whole.
+bool recover_checkpoint(const std::filesystem::path& run);
 
 /// Restores everything in place. An Error lists what is missing, unexpected or mis-shaped (a
 /// checkpoint of another model), or says that the data differ; nothing is changed then. With

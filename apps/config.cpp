@@ -124,6 +124,8 @@ std::vector<Key> keys_of(Config& c) {
       {"train.output", &c.train.output, "run directory"},
       {"train.eval_every", &c.train.eval_every, "epochs between evaluations; the last is always evaluated"},
       {"train.log_interval", &c.train.log_interval, "steps between plain progress lines"},
+      {"train.recovery_interval", &c.train.recovery_interval,
+       "steps between checkpoints within an epoch; 0: at its end alone"},
       {"train.accumulate", &c.train.accumulate, "batches whose gradients make one update"},
       {"train.ema_decay", &c.train.ema_decay, "moving average of the weights, evaluated in their place; 0: none"},
       {"train.eval_metric", &c.train.eval_metric, "chooses the best epoch: top1, balanced, macro_f1 or loss"},
@@ -337,6 +339,7 @@ void finish(Config& c) {
   at_least("train.seed", static_cast<double>(c.train.seed), 0);
   at_least("train.eval_every", static_cast<double>(c.train.eval_every), 1);
   at_least("train.log_interval", static_cast<double>(c.train.log_interval), 1);
+  at_least("train.recovery_interval", static_cast<double>(c.train.recovery_interval), 0);
   one_of("train.eval_metric", c.train.eval_metric, {"top1", "balanced", "macro_f1", "loss"});
   if (!(c.train.ema_decay >= 0 && c.train.ema_decay < 1))
     usage("train.ema_decay: expected a number in [0, 1), got ", c.train.ema_decay);

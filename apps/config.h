@@ -142,6 +142,7 @@ struct TrainSettings {
   std::string output;
   int64_t eval_every = 1;
   int64_t log_interval = 100;
+  int64_t recovery_interval = 0;
   int64_t accumulate = 1;
   double ema_decay = 0;
   std::string eval_metric = "top1";

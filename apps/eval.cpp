@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
+#include "apps/sealed_file.h"
 #include "apps/trainer.h"
 
 namespace fulcrum::apps {
@@ -21,7 +22,7 @@ struct EvalFlags {
 int run_eval(const EvalFlags& flags) {
   std::filesystem::path file = flags.path;
   if (std::filesystem::is_directory(file)) file /= "last.safetensors";
-  const TensorFile tensors = load_tensors(file);
+  const TensorFile tensors = load_sealed(file);
   Config stored;
   if (const auto text = tensors.metadata.find("config"); text != tensors.metadata.end())
     load_toml(stored, text->second, file.string());

@@ -1,42 +1,19 @@
 #include "apps/experiment.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include <fulcrum/data/cifar.h>
 #include <fulcrum/data/imbalance.h>
 #include <fulcrum/data/noise.h>
 
 #include "apps/data_sets.h"
+#include "apps/hash.h"
 #include "apps/parameters.h"
 #include "apps/risks.h"
 
 namespace fulcrum::apps {
 
 namespace {
-
-// A fast hash of 64-bit words (the mixing step of MurmurHash2), to tell data apart, not to protect.
-class Hash {
- public:
-  void add(const void* data, size_t bytes) {
-    const auto* p = static_cast<const unsigned char*>(data);
-    for (; bytes >= 8; p += 8, bytes -= 8) {
-      uint64_t word;
-      std::memcpy(&word, p, 8);
-      mix(word);
-    }
-    for (; bytes; bytes--) mix(*p++);
-  }
-  uint64_t value() const { return state_; }
-
- private:
-  void mix(uint64_t word) {
-    constexpr uint64_t kMultiplier = 0xc6a4a7935bd1e995u;
-    word *= kMultiplier;
-    state_ = (state_ ^ (word ^ (word >> 47)) * kMultiplier) * kMultiplier;
-  }
-  uint64_t state_ = 0x66756c6372756dU;
-};
 
 uint64_t checksum_of(const Dataset& data, const std::vector<int64_t>& indices) {
   Hash hash;

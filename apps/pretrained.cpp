@@ -5,6 +5,7 @@
 #include <fulcrum/layers/models.h>
 
 #include "apps/checkpoint.h"
+#include "apps/sealed_file.h"
 
 namespace fulcrum::apps {
 
@@ -37,7 +38,7 @@ std::string difference(const TensorMap& theirs, const TensorMap& ours, const std
 }  // namespace
 
 std::string load_pretrained(Module& model, const std::filesystem::path& file, bool reset_head) {
-  TensorMap tensors = evaluated_tensors(load_tensors(file));
+  TensorMap tensors = evaluated_tensors(load_sealed(file));
   const std::string prefix = head_prefix(model), head = prefix.substr(0, prefix.size() - 1);
   const TensorMap theirs = head_of(tensors, prefix), ours = head_of(model.state_dict(), prefix);
   const size_t in_file = tensors.size();

@@ -34,7 +34,7 @@ bool Trainer::train_recorded_epoch() {
     progress_.add_data_wait(std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
     run_staged(std::move(*next));
     p.batch++;
-    const bool end = p.batch == last || stop_signal != 0;
+    const bool saves = save_due(p.batch), end = p.batch == last || stop_signal != 0 || saves;
     if (end || p.batch % kPostEvery == 0) recorded_->readings.post(p.batch);
     const std::optional<Reading> reading = end ? recorded_->readings.wait() : recorded_->readings.newest();
     if (!reading) continue;
@@ -46,6 +46,7 @@ bool Trainer::train_recorded_epoch() {
     }
     show_progress(reading->step, last, reading->totals, first);
     if (stop_signal != 0) return false;
+    if (saves) save();
   }
   return true;
 }

@@ -1,8 +1,12 @@
 #include "apps/run_directory.h"
 
+#include <fcntl.h>
 #include <omp.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <fstream>
+#include <system_error>
 
 #include <fulcrum/core/serialize.h>
 #include <fulcrum/data/imbalance.h>
@@ -24,11 +28,15 @@ void add_scalars(const std::string& prefix, const nlohmann::json& value,
     add_scalars(prefix.empty() ? key : prefix + "/" + key, inner, scalars);
 }
 
+// On the disk when it returns: a checkpoint that is written next must not outlive what it follows.
 void append_line(const fs::path& path, const std::string& line) {
-  std::ofstream out(path, std::ios::app);
-  out << line << "\n";
-  out.flush();
-  check(out.good(), "[run] cannot write ", path.string());
+  const std::string text = line + "\n";
+  const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  const ssize_t written = file < 0 ? -1 : ::write(file, text.data(), text.size());
+  const bool done = written == std::ssize(text) && ::fsync(file) == 0;
+  const int code = written >= 0 && written < std::ssize(text) ? ENOSPC : errno;
+  if (file >= 0) ::close(file);
+  check(done, "[run] cannot write ", path.string(), ": ", std::generic_category().message(code));
 }
 
 void keep_epochs_before(const fs::path& path, int64_t epoch) {
@@ -78,8 +86,9 @@ void RunDirectory::lock() { lock_ = DirectoryLock(path_); }
 
 void RunDirectory::begin(const Config& config, const ExperimentData& data) {
   lock();
+  // The older checkpoint first: alone it would be taken for what is left of the last one.
   for (const char* stale :
-       {"last.safetensors", "best.safetensors", "predictions.safetensors", "samples.safetensors",
+       {"previous.safetensors", "last.safetensors", "best.safetensors", "predictions.safetensors", "samples.safetensors",
         "val_indices.txt", "noisy_labels.txt", "skipped_images.txt", "suspects.csv", "result.json", "report.html", "log.txt"})
     fs::remove(path_ / stale);
   for (const auto& entry : fs::directory_iterator(path_))

@@ -54,6 +54,7 @@ constexpr Flag kFlags[] = {
     {"--seed", "train.seed"},
     {"-o,--output", "train.output"},
     {"--log-interval", "train.log_interval"},
+    {"--recovery-interval", "train.recovery_interval"},
 };
 
 struct Switch {

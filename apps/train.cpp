@@ -33,7 +33,7 @@ struct TrainFlags {
 // length of the run, which may be extended.
 const std::vector<std::string> kFreeOnResume = {"data.dir",       "data.workers", "train.output",
                                                 "train.threads",  "train.device", "train.log_interval",
-                                                "train.epochs"};
+                                                "train.recovery_interval", "train.epochs"};
 
 Config stored_config(const std::filesystem::path& run) {
   const auto file = run / "last.safetensors";
@@ -57,6 +57,7 @@ bool resumes_named_run(const TrainFlags& flags) {
 // The settings from the command line; the output directory has a name.
 Config resolve(const TrainFlags& flags) {
   if (resumes_named_run(flags)) {
+    recover_checkpoint(flags.resume);
     Config config = flags.settings.resolve(stored_config(flags.resume));
     config.train.output = flags.resume;
     return config;
@@ -84,7 +85,7 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
     plan.start = Trainer::Start::kResume;
   } else {
     const std::filesystem::path output = plan.config.train.output;
-    if (flags.resume == "auto" && std::filesystem::exists(output / "last.safetensors"))
+    if (flags.resume == "auto" && recover_checkpoint(output))
       plan.start = Trainer::Start::kResume;
     // A run that was killed before its first checkpoint starts again.
     const bool may_overwrite = flags.exist_ok || flags.smoke;
@@ -108,7 +109,13 @@ TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
   const Plan plan = plan_run(flags, config);
   fmt::print(stderr, "fulcrum: {}, run {}\n", backend_text(Device(plan.config.train.device), omp_get_max_threads()), plan.config.train.output);
   Trainer trainer(plan.config, plan.start);
-  return trainer.run();
+  try {
+    return trainer.run();
+  } catch (const Error& e) {
+    const std::string& run = plan.config.train.output;
+    if (!std::filesystem::exists(std::filesystem::path(run) / "last.safetensors")) throw;
+    fail(e.what(), "\nthe last checkpoint is whole; as soon as this is mended, continue with --resume ", run);
+  }
 }
 
 // {"mean", "sd"} of every number that all results have, over the seeds.

@@ -10,6 +10,7 @@
 #include "apps/pretrained.h"
 #include "apps/report/report.h"
 #include "apps/risks.h"
+#include "apps/sealed_file.h"
 #include "apps/stop.h"
 
 namespace fulcrum::apps {
@@ -179,6 +180,11 @@ bool Trainer::group_ends(int64_t batch) const {
   return (batch + 1) % config_.train.accumulate == 0 || batch + 1 == steps();
 }
 
+bool Trainer::save_due(int64_t batches) const {
+  const int64_t interval = config_.train.recovery_interval;
+  return interval > 0 && batches % interval == 0 && group_ends(batches - 1);
+}
+
 bool Trainer::train_epoch() {
   if (recorded_) return train_recorded_epoch();
   RunProgress& p = state_.progress;
@@ -193,6 +199,7 @@ bool Trainer::train_epoch() {
     p.batch++;
     if (progress_.due(p.batch, last)) show_progress(p.batch, last, totals_.to_vector(), first);
     if (stop_signal != 0 && group_ends(p.batch - 1)) return false;
+    if (save_due(p.batch)) save();
     if (p.batch == last) break;
     asked = std::chrono::steady_clock::now();
   }
@@ -349,7 +356,7 @@ void Trainer::keep_if_best(const nlohmann::json& chosen, const nlohmann::json& t
   p.best["epoch"] = p.epoch;
   p.best["selected_on"] = val_loader_ ? "val" : "test";
   if (val_loader_) p.best["test_top1"] = test["top1"];
-  save_tensors(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}}});
+  save_sealed(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}}});
 }
 
 void Trainer::save() {

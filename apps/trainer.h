@@ -71,6 +71,8 @@ class Trainer {
   int64_t group_size(int64_t batch) const;
   bool group_ends(int64_t batch) const;
   int64_t steps() const;
+  /// Whether a checkpoint is due after this many batches of the epoch.
+  bool save_due(int64_t batches) const;
   /// False when a signal came during the evaluation, which a resumed run then does again.
   bool finish_epoch();
   /// Adds the test and validation metrics to the epoch's row and keeps the best model; nothing

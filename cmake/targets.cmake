@@ -24,7 +24,11 @@ function(fulcrum_options target)
   # nvcc has its own words; device code calls constexpr functions of the standard library.
   target_compile_options(${target} PRIVATE "$<$<COMPILE_LANGUAGE:CXX>:${options}>"
                                            "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>")
-  if(FULCRUM_SANITIZE)
+  if(FULCRUM_FUZZ)
+    target_compile_options(${target} PRIVATE -fsanitize=fuzzer-no-link)
+    target_link_options(${target} PUBLIC -fsanitize=fuzzer-no-link)
+  endif()
+  if(FULCRUM_SANITIZE OR FULCRUM_FUZZ)
     target_compile_options(${target} PRIVATE -fsanitize=address,undefined -fno-sanitize-recover=undefined
                                              -fno-omit-frame-pointer)
     target_link_options(${target} PUBLIC -fsanitize=address,undefined)

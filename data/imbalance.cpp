@@ -1,13 +1,12 @@
 #include <fulcrum/data/imbalance.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 
 #include <fulcrum/core/random.h>
+#include <fulcrum/core/serialize.h>
 #include <fulcrum/data/draw.h>
 #include <fulcrum/data/file.h>
 
@@ -108,20 +107,10 @@ void save_indices(const std::filesystem::path& path, std::span<const int64_t> in
                   const std::string& comment) {
   check(comment.find_first_of("\r\n") == std::string::npos,
         "[indices] expected a comment of one line");
-  // Written beside and renamed, so that nobody reads half a list.
-  const std::filesystem::path partial = path.string() + ".partial";
-  errno = 0;
-  std::ofstream out(partial, std::ios::binary);
-  out << "# fulcrum indices: " << indices.size() << " samples\n";
-  if (!comment.empty()) out << "# " << comment << '\n';
-  for (const int64_t index : indices) out << index << '\n';
-  out.close();
-  std::error_code error(errno, std::generic_category());
-  if (out.good()) std::filesystem::rename(partial, path, error);
-  if (out.good() && !error) return;
-  std::error_code ignored;
-  std::filesystem::remove(partial, ignored);
-  fail("[indices] ", path.string(), ": cannot be written: ", error.message());
+  std::string text = concat_text("# fulcrum indices: ", indices.size(), " samples\n");
+  if (!comment.empty()) text += "# " + comment + '\n';
+  for (const int64_t index : indices) text += std::to_string(index) + '\n';
+  write_file_atomically(path, {text});
 }
 
 std::vector<int64_t> load_indices(const std::filesystem::path& path, int64_t size) {

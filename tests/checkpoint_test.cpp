@@ -1,5 +1,6 @@
 // The full state of a run: what is saved comes back bit for bit, and what does not fit is listed.
 #include "apps/checkpoint.h"
+#include "apps/sealed_file.h"
 
 #include <fstream>
 
@@ -11,6 +12,7 @@ namespace fulcrum::testing {
 namespace {
 
 using apps::load_checkpoint;
+using apps::recover_checkpoint;
 using apps::RunState;
 using apps::save_checkpoint;
 
@@ -72,7 +74,7 @@ class Checkpoint : public ::testing::Test {
     save(run);
     TensorFile file = load_tensors(path_);
     f(file);
-    save_tensors(path_, file);
+    apps::save_sealed(path_, file);
   }
   /// Expects that loading fails with the text, and that nothing has changed.
   void expect_refused(SmallRun& run, const std::string& text, uint64_t data = kData) {
@@ -202,6 +204,94 @@ TEST_F(Checkpoint, TruncatedAnywhereIsRefused) {
     std::ofstream(path_, std::ios::binary | std::ios::trunc) << good.substr(0, size);
     expect_refused(run, "last.safetensors: ");
   }
+}
+
+// ---- damage ----
+
+// A bit of the file, by its number.
+void flip(const std::filesystem::path& path, uint64_t bit) {
+  std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+  file.seekg(static_cast<std::streamoff>(bit / 8));
+  const int byte = file.get();
+  file.seekp(static_cast<std::streamoff>(bit / 8));
+  file.put(static_cast<char>(byte ^ 1 << bit % 8));
+}
+
+TEST_F(Checkpoint, EveryFlippedBitIsSeen) {
+  SmallRun run(1);
+  run.train(0, 1);
+  save(run);
+  const uint64_t bits = 8 * std::filesystem::file_size(path_);
+  uint64_t header = 0;
+  std::ifstream(path_, std::ios::binary).read(reinterpret_cast<char*>(&header), sizeof header);
+  const Philox draw(kSeed, 5);
+  for (uint64_t i = 0; i < 200; i++) {
+    // Half of them in the header, which is small. A space at its end means nothing.
+    const uint64_t bit = draw.below(i, static_cast<uint32_t>(i % 2 ? bits : 8 * (header - 8)));
+    SCOPED_TRACE(bit);
+    flip(path_, bit);
+    EXPECT_ERROR(apps::load_sealed(path_), "last.safetensors");
+    flip(path_, bit);
+  }
+  apps::load_sealed(path_);
+}
+
+TEST_F(Checkpoint, WithoutAChecksumIsTaken) {
+  SmallRun run(1), other(2);
+  save(run);
+  TensorFile file = load_tensors(path_);
+  file.metadata.erase("checksum");
+  save_tensors(path_, file);
+  load_checkpoint(path_, other.state, kData);
+  EXPECT_TRUE(same_bits(run.model.state_dict().at("fc.weight"), other.model.state_dict().at("fc.weight")));
+}
+
+TEST_F(Checkpoint, TheOneBeforeIsKeptAndTakesThePlaceOfADamagedOne) {
+  const auto previous = dir_ / "previous.safetensors";
+  EXPECT_FALSE(recover_checkpoint(dir_.path()));
+  SmallRun run(1);
+  save(run);
+  EXPECT_FALSE(std::filesystem::exists(previous));
+  for (const int64_t epoch : {1, 2, 3}) {
+    run.state.progress.epoch = epoch;
+    save(run);
+  }
+  const auto epoch_of = [&](const std::filesystem::path& path) {
+    SmallRun other(2);
+    load_checkpoint(path, other.state, kData);
+    return other.state.progress.epoch;
+  };
+  EXPECT_EQ(epoch_of(path_), 3);
+  EXPECT_EQ(epoch_of(previous), 2);
+  EXPECT_TRUE(recover_checkpoint(dir_.path()));
+  EXPECT_EQ(epoch_of(path_), 3);
+
+  // A run that was killed between the two: both names are of one file, and no third stays.
+  std::filesystem::remove(previous);
+  std::filesystem::create_hard_link(path_, previous);
+  save(run);
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "previous.safetensors.tmp"));
+  EXPECT_EQ(epoch_of(previous), 3);
+  run.state.progress.epoch = 4;
+  save(run);
+
+  flip(path_, 8 * std::filesystem::file_size(path_) - 1);
+  ::testing::internal::CaptureStderr();
+  EXPECT_TRUE(recover_checkpoint(dir_.path()));
+  EXPECT_NE(::testing::internal::GetCapturedStderr().find("last.safetensors: damaged: its checksum is"),
+            std::string::npos);
+  EXPECT_EQ(epoch_of(path_), 3);
+  EXPECT_FALSE(std::filesystem::exists(previous));
+
+  // One that has gone is as good as damaged; and with nothing left, the damage is told.
+  save(run);
+  std::filesystem::remove(path_);
+  EXPECT_TRUE(recover_checkpoint(dir_.path()));
+  EXPECT_EQ(epoch_of(path_), 3);
+  flip(path_, 3);
+  EXPECT_ERROR(recover_checkpoint(dir_.path()), "last.safetensors");
+  std::filesystem::copy(path_, previous);
+  EXPECT_ERROR(recover_checkpoint(dir_.path()), "previous.safetensors");
 }
 
 }  // namespace

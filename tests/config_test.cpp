@@ -195,6 +195,7 @@ TEST(Config, FinishRefuses) {
       {"train.threads=-1", "train.threads: expected at least 0"},
       {"train.seed=-1", "train.seed"},
       {"train.log_interval=0", "train.log_interval"},
+      {"train.recovery_interval=-1", "train.recovery_interval: expected at least 0"},
       {"data.pad=-1", "data.pad"},
       {"data.workers=-1", "data.workers"},
       {"data.image_size=32", "data.image_size: only data.name = folder or list has it, got data.name = fashion-mnist"},

@@ -114,7 +114,7 @@ TEST(Indices, SurviveARoundTrip) {
   std::string line;
   std::getline(in, line);
   EXPECT_EQ(line, "# fulcrum indices: 4 samples");
-  EXPECT_FALSE(std::filesystem::exists(path.string() + ".partial"));
+  EXPECT_FALSE(std::filesystem::exists(path.string() + ".tmp"));
 }
 
 TEST(Indices, RefusesBadLinesByNumber) {
@@ -134,11 +134,11 @@ TEST(Indices, RefusesBadLinesByNumber) {
 TEST(Indices, SaysWhatCannotBeWritten) {
   const TemporaryDirectory dir;
   expect_error([&] { save_indices(dir.path() / "no" / "where.txt", Ints{1}); },
-               {"where.txt: cannot be written: No such file or directory"});
+               {"where.txt.tmp: cannot create: No such file or directory"});
   expect_error([&] { save_indices(dir.path() / "a", Ints{1}, "two\nlines"); }, {"one line"});
   std::filesystem::create_directory(dir.path() / "taken");
-  expect_error([&] { save_indices(dir.path() / "taken", Ints{1}); }, {"cannot be written"});
-  EXPECT_FALSE(std::filesystem::exists(dir.path() / "taken.partial"));
+  expect_error([&] { save_indices(dir.path() / "taken", Ints{1}); }, {"cannot replace"});
+  EXPECT_FALSE(std::filesystem::exists(dir.path() / "taken.tmp"));
 }
 
 TEST(Split, HoldsOutTheFractionOfEachClass) {

@@ -172,6 +172,41 @@ TEST_F(ProgramResume, AllowChangesGoesOnWithAnotherRisk) {
   EXPECT_EQ(metrics_of(dir() / "changed").size(), 2u);
 }
 
+TEST_F(ProgramResume, GoesOnWithinAnEpochFromItsLastRecoveryCheckpoint) {
+  const Flags often = {"--recovery-interval", "3", "--resume", "auto"};
+  EXPECT_EQ(stop(flags("often", often), "epoch 1/3 step 5/", SIGKILL), 137);
+  EXPECT_EQ(progress_of(dir() / "often")["batch"], 3);
+  // No setting of the experiment: the other way round goes, too.
+  const Outcome rest = run_program(flags("often", {"--resume", "auto"}));
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  EXPECT_NE(rest.err.find("resuming at epoch 1 step 3"), std::string::npos) << rest.err;
+  expect_same_run(whole(), dir() / "often");
+}
+
+TEST_F(ProgramResume, RecoveryCheckpointsComeAfterWholeUpdates) {
+  const Flags accumulate = {"--accumulate", "2", "-b", "16", "--recovery-interval", "3", "--resume", "auto"};
+  EXPECT_EQ(stop(flags("updates", accumulate), "epoch 1/3 step 8/", SIGKILL), 137);
+  EXPECT_EQ(progress_of(dir() / "updates")["batch"], 6);
+  ASSERT_EQ(run_program(flags("updates", accumulate)).code, 0);
+  ASSERT_EQ(run_program(flags("updates-whole", {"--accumulate", "2", "-b", "16"})).code, 0);
+  expect_same_run(dir() / "updates-whole", dir() / "updates");
+}
+
+TEST_F(ProgramResume, TheCheckpointBeforeTakesThePlaceOfATornOne) {
+  EXPECT_EQ(stop(flags("torn", {"--recovery-interval", "2"}), "epoch 2/3 step 5/", SIGKILL), 137);
+  const fs::path last = dir() / "torn/last.safetensors";
+  const json before = json::parse(load_tensors(dir() / "torn/previous.safetensors").metadata.at("progress"));
+  const std::string good = read_text(last);
+  write_text(last, good.substr(0, good.size() / 2) + std::string(good.size() - good.size() / 2, '\0'));
+  const Outcome rest = run_program({"train", "--resume", (dir() / "torn").string()});
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  const std::string place = concat_text("resuming at epoch ", before["epoch"].get<int>() + 1, " step ", before["batch"].get<int>());
+  for (const std::string& part : {std::string("warning: [load_tensors] "), std::string("damaged: its checksum is"),
+                                  std::string("going on from the checkpoint before it"), place})
+    EXPECT_NE(rest.err.find(part), std::string::npos) << part << " in " << rest.err;
+  expect_same_run(whole(), dir() / "torn");
+}
+
 TEST_F(ProgramResume, OtherDataAreRefused) {
   const TempDir other;
   write_data(other / "data");

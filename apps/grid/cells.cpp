@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 // Settings that do not change a cell's numbers; train.epochs does.
 const std::vector<std::string> kFree = {"data.dir",      "data.workers", "train.output",
-                                        "train.threads", "train.device", "train.log_interval"};
+                                        "train.threads", "train.device", "train.log_interval",
+                                        "train.recovery_interval"};
 
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -118,7 +119,7 @@ CellState cell_state(const Cell& cell) {
   const fs::path directory = cell.directory(), last = directory / "last.safetensors";
   if (fs::exists(directory / "result.json")) return {CellState::kDone, cell.config.train.epochs};
   // A run that was killed before its first checkpoint begins anew.
-  if (!fs::exists(last)) return {};
+  if (!recover_checkpoint(directory)) return {};
   const TensorIndex index = read_tensor_index(last);
   const auto text = index.metadata.find("progress");
   check(text != index.metadata.end(), "[grid] ", last.string(), ": expected metadata 'progress'");
@@ -152,7 +153,7 @@ int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after
   for (size_t i = 0; i < cells.size(); i++) {
     const Cell& cell = cells[i];
     if (cell_state(cell).kind == CellState::kDone) continue;
-    const bool begun = fs::exists(cell.directory() / "last.safetensors");
+    const bool begun = recover_checkpoint(cell.directory());
     fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(),
                cell.directory().string());
     Trainer trainer(cell.config, begun ? Trainer::Start::kResume : Trainer::Start::kFresh);

@@ -80,7 +80,7 @@ void add_reproduce_command(CLI::App& app, Command& command) {
   auto flags = std::make_shared<ReproduceFlags>();
   sub->add_option("grid", flags->grid, "the name of a grid, or a TOML file")->required();
   flags->settings.add_some_to(*sub, {"data.dir", "data.workers", "train.amp", "train.device", "train.threads",
-                                     "train.output", "train.log_interval"});
+                                     "train.output", "train.log_interval", "train.recovery_interval"});
   sub->add_option("--methods", flags->methods, "only these, with commas between them");
   sub->add_option("--ratios,--variants", flags->variants, "only these ratios, or kinds and rates of noise");
   sub->add_option("--seeds", flags->options.seeds, "seeds 0, 1, … of each; by default what the grid says")

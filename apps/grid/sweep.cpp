@@ -37,6 +37,7 @@ const std::pair<const char*, const char*> kRefused[] = {
     {"train.device", "does not change a result"},
     {"train.threads", "does not change a result"},
     {"train.log_interval", "does not change a result"},
+    {"train.recovery_interval", "does not change a result"},
     {"data.workers", "does not change a result"}};
 
 // At commas outside of brackets and quotes.

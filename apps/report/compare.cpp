@@ -20,7 +20,7 @@ constexpr size_t kMostRows = 30;  // classes with a row each
 // Settings that do not make another experiment.
 const std::set<std::string> kIncidental = {"train.seed",        "train.output", "train.threads",
                                            "train.device",      "data.dir",     "data.workers",
-                                           "train.log_interval"};
+                                           "train.log_interval", "train.recovery_interval"};
 
 // Runs that differ in the seed alone, in the order of the first of each.
 struct Group {

@@ -1,0 +1,11 @@
+// metrics.jsonl and data.json of a run directory, as the report reads them.
+#include "apps/report/data.h"
+#include "fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace fulcrum;
+  static const fuzz::Folder metrics({"metrics.jsonl"}), both({"metrics.jsonl", "data.json"});
+  fuzz::as_file({data, size});
+  fuzz::refuses_or_reads([&] { apps::read_run(metrics.path()); });
+  return fuzz::refuses_or_reads([&] { apps::read_run(both.path()); });
+}
