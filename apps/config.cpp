@@ -21,14 +21,24 @@ namespace fulcrum::apps {
 
 std::vector<Key> keys_of(Config& c) {
   return {
-      {"data.name", &c.data.name, "fashion-mnist, mnist, cifar10, cifar100, folder, list or pack"},
+      {"data.name", &c.data.name,
+       "fashion-mnist, mnist, cifar10, cifar100, folder, list, pack, imagenet-lt, places-lt, inaturalist18, "
+       "clothing1m or iwildcam"},
       {"data.dir", &c.data.dir, "folder of the data set"},
       {"data.train_list", &c.data.train_list, "list: file with 'path label' lines of the training images"},
+      {"data.val_list", &c.data.val_list, "list: the same of images that choose the best epoch"},
       {"data.test_list", &c.data.test_list, "list: the same of the test images"},
       {"data.class_names", &c.data.class_names, "list: file with a class name a line"},
-      {"data.image_size", &c.data.image_size, "folder, list: resized shorter side and centre crop; 0: as they are"},
-      {"data.channels", &c.data.channels, "folder, list: 3 (colour) or 1 (grey)"},
-      {"data.on_bad_image", &c.data.on_bad_image, "folder, list: error, or skip: leave out what does not decode"},
+      {"data.train_split", &c.data.train_split, "clothing1m: noisy_train or clean_train"},
+      {"data.eval_splits", &c.data.eval_splits, "parts evaluated beside the test set; val chooses the best epoch"},
+      {"data.follow_links", &c.data.follow_links, "of lists and annotations: links may lead out of data.dir"},
+      {"data.image_size", &c.data.image_size, "image files: brought to squares of this side; 0: as they are"},
+      {"data.resize_size", &c.data.resize_size, "image files: the shorter side before the centre crop; 0: data.image_size"},
+      {"data.crop_mode", &c.data.crop_mode, "image files: center, or squash: both sides to data.image_size"},
+      {"data.exif_orientation", &c.data.exif_orientation, "image files: turn JPEGs as their EXIF data say"},
+      {"data.fast_decode", &c.data.fast_decode, "image files: reduce large JPEGs while they are decoded"},
+      {"data.channels", &c.data.channels, "image files: 3 (colour) or 1 (grey)"},
+      {"data.on_bad_image", &c.data.on_bad_image, "image files: error, or skip: leave out what does not decode"},
       {"data.mean", &c.data.mean, "of each channel, in [0, 1]; empty: the data set's"},
       {"data.std", &c.data.stddev, "of each channel; empty: the data set's"},
       {"data.imb_type", &c.data.imb_type, "none, exp or step"},

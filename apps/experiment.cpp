@@ -7,7 +7,6 @@
 #include <fulcrum/data/imbalance.h>
 #include <fulcrum/data/noise.h>
 
-#include "apps/data_sets.h"
 #include "apps/parameters.h"
 #include "apps/risks.h"
 
@@ -111,6 +110,10 @@ ExperimentData load_data(const DataSettings& s) {
   d.statistics = choose_statistics(s, sets, d.train_indices);
   d.train = std::move(sets.train);
   d.test = std::move(sets.test);
+  for (DataSplit& split : sets.splits) {
+    if (split.name == "val") d.val = std::move(split.data);
+    else d.splits.push_back(std::move(split));
+  }
   d.skipped = std::move(sets.skipped);
   if (s.noise_type != "none")
     d.train->set_labels(add_label_noise(d.train->labels(), d.train_indices, noise_matrix(s, classes), seed));

@@ -61,8 +61,8 @@ TEST(ImageFile, EqualsPil) {
     const int limit = name.starts_with("jpeg") ? 2 : 0;
     const Bytes file = bytes_of(name + ".file");
     const Image rgb = image_from(name + ".rgb");
-    EXPECT_LE(distance(decode_image(file, 3, name), rgb), limit) << name;
-    EXPECT_LE(distance(decode_image(file, 1, name), image_from(name + ".grey")), limit) << name;
+    EXPECT_LE(distance(decode_image(file, {.channels = 3}, name), rgb), limit) << name;
+    EXPECT_LE(distance(decode_image(file, {.channels = 1}, name), image_from(name + ".grey")), limit) << name;
     EXPECT_EQ(image_size(file, name), (ImageSize{rgb.height, rgb.width})) << name;
   }
 }
@@ -71,27 +71,27 @@ TEST(ImageFile, ReadsFilesByContentNotByName) {
   const TemporaryDirectory dir;
   for (const std::string& name : files()) {
     const auto path = dir.write("picture.JPEG", bytes_of(name + ".file"));
-    EXPECT_EQ(load_image(path, 3).pixels, decode_image(bytes_of(name + ".file"), 3, "").pixels);
+    EXPECT_EQ(load_image(path, {.channels = 3}).pixels, decode_image(bytes_of(name + ".file"), {.channels = 3}, "").pixels);
   }
 }
 
 TEST(ImageFile, TheTestsOwnPngs) {
   if (!can_read("png")) GTEST_SKIP() << "a build without libpng";
   const Image colour = image_of(7, 5, 1), grey = image_of(3, 4, 2, 1);
-  EXPECT_EQ(decode_image(png_file(colour), 3, "a").pixels, colour.pixels);
-  EXPECT_EQ(decode_image(png_file(grey), 1, "a").pixels, grey.pixels);
+  EXPECT_EQ(decode_image(png_file(colour), {.channels = 3}, "a").pixels, colour.pixels);
+  EXPECT_EQ(decode_image(png_file(grey), {.channels = 1}, "a").pixels, grey.pixels);
 }
 
 TEST(ImageFile, RefusesWhatIsNoImage) {
   const TemporaryDirectory dir;
   const auto load = [](const std::filesystem::path& path) {
-    return [path] { load_image(path, 3); };
+    return [path] { load_image(path, {.channels = 3}); };
   };
   expect_error(load(dir.write("a.jpg", "")), {"[image] ", "a.jpg", "JPEG or PNG", "an empty one"});
   expect_error(load(dir.write("b.png", "hello, world")), {"b.png", "other first bytes"});
   expect_error(load(dir.path() / "no.png"), {"no.png: cannot open: No such file"});
   expect_error(load(dir.path()), {"expected a regular file"});
-  expect_error([&] { decode_image(png_file(image_of(1, 1, 1)), 2, "x"); }, {"1 or 3 channels"});
+  expect_error([&] { decode_image(png_file(image_of(1, 1, 1)), {.channels = 2}, "x"); }, {"1 or 3 channels"});
 }
 
 TEST(ImageFile, TruncatedFilesNameTheFile) {
@@ -99,11 +99,11 @@ TEST(ImageFile, TruncatedFilesNameTheFile) {
     const Bytes whole = bytes_of(name + ".file");
     for (const size_t size : {size_t{9}, whole.size() / 3, whole.size() / 2}) {
       const Bytes part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
-      expect_error([&] { decode_image(part, 3, name); }, {"[image] " + name + ": corrupt "});
+      expect_error([&] { decode_image(part, {.channels = 3}, name); }, {"[image] " + name + ": corrupt "});
     }
     if (!name.starts_with("jpeg")) continue;
     const Bytes without_end(whole.begin(), whole.end() - 2);  // PIL refuses it, too
-    expect_error([&] { decode_image(without_end, 3, name); }, {name, "Premature end"});
+    expect_error([&] { decode_image(without_end, {.channels = 3}, name); }, {name, "Premature end"});
   }
 }
 
@@ -120,7 +120,7 @@ TEST(ImageFile, DamagedFilesDoNoHarm) {
             static_cast<uint8_t>(philox.below(at + 1, 256));
       }
       try {
-        const Image image = decode_image(file, 3, name);
+        const Image image = decode_image(file, {.channels = 3}, name);
         EXPECT_EQ(image_size(file, name), (ImageSize{image.height, image.width}));
         decoded++;
       } catch (const Error&) {
@@ -128,7 +128,7 @@ TEST(ImageFile, DamagedFilesDoNoHarm) {
       }
     }
     // The decoder that a thread keeps is as good as before.
-    EXPECT_LE(distance(decode_image(bytes_of(name + ".file"), 3, name), image_from(name + ".rgb")),
+    EXPECT_LE(distance(decode_image(bytes_of(name + ".file"), {.channels = 3}, name), image_from(name + ".rgb")),
               2);
   }
   if (!files().empty()) {
@@ -142,7 +142,7 @@ TEST(ImageFile, HostileSizesAreRefusedBeforeMemory) {
     for (const auto& [height, width] : {std::pair(1u << 20, 1u << 20), {(1u << 28) + 1, 1u}}) {
       Bytes file = png_header(height, width, true);
       put_chunk(file, "IDAT", {0x78, 0x01});
-      expect_error([&] { decode_image(file, 3, "big.png"); }, {"big.png: expected 1 to 268435456"});
+      expect_error([&] { decode_image(file, {.channels = 3}, "big.png"); }, {"big.png: expected 1 to 268435456"});
       expect_error([&] { image_size(file, "big.png"); }, {"big.png: expected 1 to 268435456"});
     }
   }
@@ -152,14 +152,14 @@ TEST(ImageFile, HostileSizesAreRefusedBeforeMemory) {
     const auto at = std::search(file.begin(), file.end(), frame.begin(), frame.end());
     ASSERT_NE(at, file.end());
     std::fill_n(at + 5, 4, uint8_t{0xFD});  // height and width
-    expect_error([&] { decode_image(file, 3, "big.jpg"); },
+    expect_error([&] { decode_image(file, {.channels = 3}, "big.jpg"); },
                  {"big.jpg: expected 1 to 268435456 pixels, got a height of 65021"});
   }
 }
 
 TEST(ImageFile, BuildsWithoutALibrarySayHowToGetIt) {
   if (!can_read("jpeg"))
-    expect_error([] { decode_image(bytes_of("jpeg_444.file"), 3, "a.jpg"); },
+    expect_error([] { decode_image(bytes_of("jpeg_444.file"), {.channels = 3}, "a.jpg"); },
                  {"a.jpg: is a JPEG", "-DFULCRUM_JPEG=ON", "libjpeg-dev"});
   if (!can_read("png"))
     expect_error([] { image_size(bytes_of("png_rgb.file"), "a.png"); },

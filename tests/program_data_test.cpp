@@ -191,7 +191,7 @@ TEST_F(ProgramData, CheckOfAList) {
   for (const char* part :
        {"train.txt: line 3: 'train/dog/100.png' has label 0 here and 2 in line 2",
         "no.png: cannot open", "test.txt: line 2: expected a label in [0, 3), got 9",
-        "expected images of class 1 ('1'), got none",
+        "expected images of class 1 ('1'), got none", "test.txt",
         "'train/cat/100.png' is a training image, too"})
     EXPECT_NE(bad.err.find(part), std::string::npos) << part << " in: " << bad.err;
 }
