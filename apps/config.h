@@ -37,6 +37,9 @@ struct DataSettings {
   std::string crop_mode = "center";
   bool exif_orientation = false;
   bool fast_decode = false;
+  bool random_resized_crop = false;
+  std::vector<double> scale = {0.08, 1};
+  std::vector<double> ratio = {0.75, 4.0 / 3};
   int64_t channels = 3;
   std::string on_bad_image = "error";
   std::vector<double> mean, stddev;

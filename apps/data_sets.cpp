@@ -124,6 +124,13 @@ void check_data(const DataSettings& d) {
   at_least("data.pad", static_cast<double>(d.pad), 0);
   in_range("data.rotation", d.rotation, 0, 180, "[0, 180]");
   at_least("data.workers", static_cast<double>(d.workers), 0);
+  const auto rising = [](const std::vector<double>& v) { return v.size() == 2 && v[0] > 0 && v[0] <= v[1]; };
+  if (!rising(d.scale) || d.scale[1] > 1)
+    usage("data.scale: expected two numbers, 0 < smallest <= largest <= 1");
+  if (!rising(d.ratio)) usage("data.ratio: expected two numbers, 0 < smallest <= largest");
+  if (!d.random_resized_crop && (d.scale != DataSettings().scale || d.ratio != DataSettings().ratio))
+    usage(d.scale != DataSettings().scale ? "data.scale" : "data.ratio",
+          ": expected data.random_resized_crop = true beside it");
   if ((d.noise_type == "matrix") == d.noise_matrix.empty())
     usage("data.noise_matrix: expected a file with data.noise_type = matrix, and only with it");
   if (d.noise_type == "matrix" && d.noise_rate != 0)

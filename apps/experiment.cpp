@@ -189,6 +189,8 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   // Batch normalisation cannot train on a last batch of one sample.
   o.drop_last = static_cast<int64_t>(d.train_indices.size()) % c.train.batch_size == 1;
   o.augment = {.pad = static_cast<int>(c.data.pad), .flip = c.data.flip, .rotation = c.data.rotation, .seed = seed};
+  if (c.data.random_resized_crop)
+    o.resized_crop = ResizedCropOptions{c.data.scale[0], c.data.scale[1], c.data.ratio[0], c.data.ratio[1]};
   o.mean = d.statistics.mean;
   o.stddev = d.statistics.stddev;
   o.seed = seed;

@@ -209,6 +209,41 @@ TEST_F(ImageFolder, BatchesAreThoseOfTheSameDataInMemory) {
   EXPECT_EQ(a.stddev, b.stddev);
 }
 
+TEST_F(ImageFolder, RandomPartsDependOnTheSeedAndNotOnTheWorkers) {
+  add_folders();
+  add("train/cat/1.png", 50, 12, 9);
+  const ImageDataset data(list_image_folder(root() / "train"), {.image_size = 4});
+  const auto batches = [&](int workers, uint64_t seed, int64_t epoch, ResizedCropOptions crop) {
+    const Loader loader(data, {.batch_size = 5, .augment = {.seed = seed}, .resized_crop = crop, .workers = workers});
+    std::vector<std::vector<double>> all;
+    for (const Batch& batch : loader.epoch(epoch)) all.push_back(batch.images.to_vector());
+    return all;
+  };
+  const auto first = batches(0, 1, 0, {});
+  EXPECT_EQ(first, batches(3, 1, 0, {}));
+  EXPECT_NE(first, batches(0, 2, 0, {}));
+  EXPECT_NE(first, batches(0, 1, 1, {}));
+  // The whole image of 4x6: nothing to choose, and its shape is not kept.
+  const auto whole = batches(0, 1, 0, {1, 1, 1.5, 1.5});
+  const Image squashed = resize(image_of(4, 6, 9), 4, 4);
+  for (size_t i = 0; i < squashed.pixels.size(); i++)
+    ASSERT_NEAR(whole[0][i], static_cast<double>(squashed.pixels[i]) / 255, 1e-6);
+  expect_error([&] { batches(0, 1, 0, {0.5, 0.2, 1, 1}); }, {"[loader] expected a resized_crop with"});
+  const InMemoryDataset memory = small_dataset(4);  // of an image in memory, too
+  const Loader loader(memory, {.batch_size = 4, .resized_crop = ResizedCropOptions{1, 1, 1.5, 1.5}});
+  for (const Batch& batch : loader.epoch(0)) EXPECT_NEAR(batch.images.to_vector()[13], 13.0 / 255, 1e-6);
+}
+
+TEST_F(ImageFolder, SquashAndResizeSize) {
+  add("train/cat/1.png", 50, 12, 9);
+  const ImageListing listing = list_image_folder(root() / "train");
+  const Image original = image_of(12, 9, 50);
+  EXPECT_EQ(pixels_of(ImageDataset(listing, {.image_size = 4, .squash = true}), 0), resize(original, 4, 4).pixels);
+  EXPECT_EQ(pixels_of(ImageDataset(listing, {.image_size = 4, .resize_size = 6}), 0),
+            center_crop(resize_shorter(original, 6), 4).pixels);
+  expect_error([&] { ImageDataset(listing, {.image_size = 4, .resize_size = 3}); }, {"resize_size of image_size, 4"});
+}
+
 // ---- lists ----
 
 TEST_F(ImageList, PathsMayHaveSpaces) {
