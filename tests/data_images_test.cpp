@@ -246,7 +246,9 @@ TEST(ImageFile, LargeJpegsAreReducedWhereItIsAskedFor) {
     const Image image = decode_image(file, {.least_scale = [&](ImageSize s) { return asked = s, scale; }}, "a");
     EXPECT_EQ(asked, (ImageSize{21, 34}));
     EXPECT_EQ((ImageSize{image.height, image.width}), size) << scale;
-    if (scale >= 0.6) EXPECT_EQ(image.pixels, full.pixels);
+    if (scale >= 0.6) {
+      EXPECT_EQ(image.pixels, full.pixels);
+    }
   }
   // On its side, the size that is asked with is the one that comes out.
   const Bytes turned = bytes_of("exif.6.file");
