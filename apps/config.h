@@ -28,8 +28,18 @@ class UsageError : public Error {
 struct DataSettings {
   std::string name = "fashion-mnist";
   std::string dir;
-  std::string train_list, test_list, class_names;
+  std::string train_list, val_list, test_list, class_names;
+  std::string train_split = "noisy_train";
+  std::vector<std::string> eval_splits = {};
+  bool follow_links = false;
   int64_t image_size = 0;
+  int64_t resize_size = 0;
+  std::string crop_mode = "center";
+  bool exif_orientation = false;
+  bool fast_decode = false;
+  bool random_resized_crop = false;
+  std::vector<double> scale = {0.08, 1};
+  std::vector<double> ratio = {0.75, 4.0 / 3};
   int64_t channels = 3;
   std::string on_bad_image = "error";
   std::vector<double> mean, stddev;

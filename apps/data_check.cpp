@@ -1,15 +1,18 @@
 // fulcrum data check
 #include <algorithm>
+#include <atomic>
+#include <filesystem>
 #include <set>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <fulcrum/data/image_folder.h>
 #include <fulcrum/data/parallel.h>
 
 #include "apps/data_command.h"
 #include "apps/data_sets.h"
+#include "apps/image_sets.h"
 #include "apps/trainer.h"
 
 namespace fulcrum::apps {
@@ -26,15 +29,25 @@ void check_classes(const std::vector<int64_t>& counts, const std::vector<std::st
           fmt::format("train: expected images of class {} ('{}'), got none", k, names[k]));
 }
 
+int64_t missing_files(const ImageListing& listing) {
+  std::atomic<int64_t> missing = 0;
+  parallel_for(std::ssize(listing.paths), /*threads=*/0, [&](int64_t i) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(listing.root / listing.paths[static_cast<size_t>(i)], ignored)) missing++;
+  });
+  return missing;
+}
+
 // Without data.image_size all images must be of one size: says how many are not.
-void check_sizes(const ImageListing& listing, const std::vector<BadImage>& bad,
+void check_sizes(const ImageListing& listing, const ImageOptions& options, const std::vector<BadImage>& bad,
                  Problems& problems) {
+  const DecodeOptions decode = {.exif_orientation = options.exif_orientation};
   std::set<int64_t> undecodable;
   for (const BadImage& b : bad) undecodable.insert(b.index);
   std::vector<ImageSize> sizes(listing.paths.size());
   parallel_for(std::ssize(listing.paths), /*threads=*/0, [&](int64_t i) {
     const auto at = static_cast<size_t>(i);
-    if (!undecodable.contains(i)) sizes[at] = image_size(listing.root / listing.paths[at]);
+    if (!undecodable.contains(i)) sizes[at] = image_size(listing.root / listing.paths[at], decode);
   });
   const auto known = [](const ImageSize& s) { return s.height > 0; };
   const auto first = std::ranges::find_if(sizes, known);
@@ -55,32 +68,34 @@ nlohmann::json check_files(const ImageListing& listing, const DataSettings& s, P
   problems.insert(problems.end(), listing.problems.begin(), listing.problems.end());
   const auto bad = find_bad_images(listing, image_options(s));
   for (const BadImage& b : bad) problems.push_back(b.reason);
-  if (s.image_size == 0) check_sizes(listing, bad, problems);
+  if (s.image_size == 0) check_sizes(listing, image_options(s), bad, problems);
   nlohmann::json summary =
       listing.class_names.empty()
           ? nlohmann::json::object()
           : count_summary(class_counts(listing.labels, std::ssize(listing.class_names)));
   summary["bad_images"] = bad.size();
+  summary["missing_files"] = missing_files(listing);
   return summary;
 }
 
-// A list may name a training image among the test images.
-void check_overlap(const ImageListing& train, const ImageListing& test, Problems& problems) {
-  const std::set<std::string> seen(train.paths.begin(), train.paths.end());
-  for (const std::string& path : test.paths)
-    if (seen.contains(path))
-      problems.push_back(fmt::format("test: '{}' is a training image, too", path));
+// A list may name a training image among those of another part.
+void check_overlap(const ImageListing& train, const ImagePart& part, Problems& problems) {
+  const std::set<std::string_view> seen(train.paths.begin(), train.paths.end());
+  for (const std::string& path : part.listing.paths)
+    if (seen.contains(path)) problems.push_back(fmt::format("{}: '{}' is a training image, too", part.name, path));
 }
 
+// A folder's listing has said so already; of iWildCam some classes may be in other splits alone.
+bool every_class_is_trained(const DataSettings& s) { return s.name != "folder" && s.name != "iwildcam"; }
+
 nlohmann::json check_image_files(const DataSettings& s, Problems& problems) {
-  const auto [train, test] = list_images(s);
-  nlohmann::json result = {{"train", check_files(train, s, problems)},
-                           {"test", check_files(test, s, problems)}};
-  // Of a folder, list_images has said so already.
-  if (s.name == "list")
-    check_classes(class_counts(train.labels, std::ssize(train.class_names)), train.class_names,
-                  problems);
-  check_overlap(train, test, problems);
+  const ImageParts parts = list_images(s);
+  nlohmann::json result;
+  for (const ImagePart& part : parts) result[part.name] = check_files(part.listing, s, problems);
+  const ImageListing& train = parts[0].listing;
+  if (every_class_is_trained(s))
+    check_classes(class_counts(train.labels, std::ssize(train.class_names)), train.class_names, problems);
+  for (size_t i = 1; i < parts.size(); i++) check_overlap(train, parts[i], problems);
   return result;
 }
 
@@ -88,16 +103,24 @@ nlohmann::json check_others(const DataSettings& s, Problems& problems) {
   const DataSets sets = open_data_sets(s);
   const auto counts = class_counts(sets.train->labels(), sets.train->classes());
   check_classes(counts, sets.train->class_names(), problems);
-  return {{"train", count_summary(counts)},
-          {"test", count_summary(class_counts(sets.test->labels(), sets.test->classes()))}};
+  nlohmann::json result;
+  const auto add = [&](const std::string& part, const Dataset& data) {
+    result[part] = count_summary(class_counts(data.labels(), data.classes()));
+  };
+  add("train", *sets.train);
+  add("test", *sets.test);
+  for (const DataSplit& split : sets.splits) add(split.name, *split.data);
+  return result;
 }
 
-void print_summary(const char* part, const nlohmann::json& summary) {
+void print_summary(const std::string& part, const nlohmann::json& summary) {
   if (!summary.contains("images")) return;
   fmt::print(stderr, "{}: {} images of {} classes ({} many, {} medium, {} few)\n", part,
              summary["images"].get<int64_t>(), summary["classes"].get<int64_t>(),
              summary["many"].get<int64_t>(), summary["medium"].get<int64_t>(),
              summary["few"].get<int64_t>());
+  if (summary.value("missing_files", int64_t{0}) > 0)
+    fmt::print(stderr, "{}: {} files are missing\n", part, summary["missing_files"].get<int64_t>());
 }
 
 }  // namespace
@@ -108,8 +131,7 @@ int check_data_set(const Config& config) {
   try {
     result = is_image_files(config.data) ? check_image_files(config.data, problems)
                                          : check_others(config.data, problems);
-    print_summary("train", result["train"]);
-    print_summary("test", result["test"]);
+    for (const auto& [part, summary] : result.items()) print_summary(part, summary);
   } catch (const UsageError&) {
     throw;
   } catch (const Error& error) {  // a file without which there is nothing to look at

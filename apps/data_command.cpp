@@ -67,6 +67,7 @@ int pack_data(const Config& config, const std::filesystem::path& out) {
   };
   save("train", *sets.train);
   save("test", *sets.test);
+  for (const DataSplit& split : sets.splits) save(split.name.c_str(), *split.data);
   result["skipped"] = sets.skipped.size();
   fmt::print("{}\n", result.dump());
   return kExitDone;

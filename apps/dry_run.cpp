@@ -27,6 +27,8 @@ void show_data(const ExperimentData& d) {
   const auto& counts = d.class_counts;
   fmt::print("# data: {} training images, {} held out, {} test images of {}\n", d.train_indices.size(),
              d.val_indices.size(), d.test->size(), concat_text(d.train->image_shape()));
+  if (d.val) fmt::print("# val: {} images\n", d.val->size());
+  for (const DataSplit& split : d.splits) fmt::print("# {}: {} images\n", split.name, split.data->size());
   fmt::print("# classes: {}\n", counts.size());
   constexpr size_t kShown = 20;
   for (size_t c = 0; c < std::min(kShown, counts.size()); c++)
@@ -76,7 +78,9 @@ int64_t epoch_steps(const Config& config, const ExperimentData& data) {
 int64_t evaluated_images(const Config& config, const ExperimentData& data) {
   const int64_t limit = config.train.limit_batches * eval_batch(*data.test);
   const auto of = [&](int64_t all) { return limit > 0 ? std::min(limit, all) : all; };
-  return of(data.test->size()) + of(std::ssize(data.val_indices));
+  int64_t images = of(data.test->size()) + of(data.val ? data.val->size() : std::ssize(data.val_indices));
+  for (const DataSplit& split : data.splits) images += of(split.data->size());
+  return images;
 }
 
 double estimated_seconds(const Config& config, const ExperimentData& data, const RunCost& cost) {

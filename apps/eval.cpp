@@ -42,7 +42,14 @@ int run_eval(const EvalFlags& flags) {
   const Evaluation e = evaluate(*model, loader, data.class_counts);
   if (!flags.logits.empty())
     save_tensors(flags.logits, {{{"logits", e.logits}, {"labels", e.labels}}, {}});
-  fmt::print("{}\n", to_json(e.metrics).dump());
+  nlohmann::json result = to_json(e.metrics);
+  const auto add = [&](nlohmann::json& to, const std::string& name, const Dataset& part) {
+    const Loader part_loader = make_eval_loader(config, part, all_indices(part.size()), data.statistics);
+    to[name] = to_json(evaluate(*model, part_loader, data.class_counts).metrics);
+  };
+  if (data.val) add(result, "val", *data.val);
+  for (const DataSplit& split : data.splits) add(result["splits"], split.name, *split.data);
+  fmt::print("{}\n", result.dump());
   return kExitDone;
 }
 

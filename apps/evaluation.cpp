@@ -1,5 +1,7 @@
 #include "apps/evaluation.h"
 
+#include <nlohmann/json.hpp>
+
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/serialize.h>
@@ -38,6 +40,17 @@ Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64
   e.predictions = argmax(e.logits);
   e.confidence = amax(softmax(e.logits), {1});
   return e;
+}
+
+std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
+                                              const std::vector<int64_t>& class_counts) {
+  nlohmann::json all = nlohmann::json::object();
+  for (const EvaluatedSplit& split : splits) {
+    const Evaluation e = evaluate(model, split.loader, class_counts);
+    if (e.stopped) return std::nullopt;
+    all[split.name] = to_json(e.metrics);
+  }
+  return all;
 }
 
 void Evaluation::save(const std::filesystem::path& path, int64_t epoch) const {

@@ -6,7 +6,11 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+#include <string>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 #include <fulcrum/data/loader.h>
 #include <fulcrum/layers/module.h>
@@ -32,5 +36,14 @@ Tensor predict(Module& model, const Loader& loader);
 
 /// `class_counts` [C] of the training set sort the classes into many, medium and few.
 Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts);
+
+/// A part of the data that is evaluated beside the test set: the name in the results, and its loader.
+struct EvaluatedSplit {
+  std::string name;
+  Loader loader;
+};
+/// The metrics of each part by its name, as JSON; nothing where a signal came.
+std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
+                                              const std::vector<int64_t>& class_counts);
 
 }  // namespace fulcrum::apps

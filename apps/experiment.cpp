@@ -88,6 +88,10 @@ ExperimentData load_data(const DataSettings& s) {
   d.statistics = choose_statistics(s, sets, d.train_indices);
   d.train = std::move(sets.train);
   d.test = std::move(sets.test);
+  for (DataSplit& split : sets.splits) {
+    if (split.name == "val") d.val = std::move(split.data);
+    else d.splits.push_back(std::move(split));
+  }
   d.skipped = std::move(sets.skipped);
   if (s.noise_type != "none")
     d.train->set_labels(add_label_noise(d.train->labels(), d.train_indices, noise_matrix(s, classes), seed));
@@ -163,6 +167,8 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   // Batch normalisation cannot train on a last batch of one sample.
   o.drop_last = static_cast<int64_t>(d.train_indices.size()) % c.train.batch_size == 1;
   o.augment = {.pad = static_cast<int>(c.data.pad), .flip = c.data.flip, .rotation = c.data.rotation, .seed = seed};
+  if (c.data.random_resized_crop)
+    o.resized_crop = ResizedCropOptions{c.data.scale[0], c.data.scale[1], c.data.ratio[0], c.data.ratio[1]};
   o.mean = d.statistics.mean;
   o.stddev = d.statistics.stddev;
   o.seed = seed;

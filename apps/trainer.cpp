@@ -30,6 +30,12 @@ bool step_changes(const Config& c, int64_t epoch) {
   return weights || epoch == c.risk.from_epoch || c.risk.anneal_gamma;
 }
 
+// The metrics of parts by their names, without the lists.
+nlohmann::json without_classes(nlohmann::json splits) {
+  for (auto& metrics : splits) metrics.erase("per_class");
+  return splits;
+}
+
 std::vector<int64_t> first_of(std::vector<int64_t> indices, const Dataset& data, int64_t batches) {
   const auto most = static_cast<size_t>(batches * eval_batch(data));
   if (batches > 0 && indices.size() > most) indices.resize(most);
@@ -47,19 +53,18 @@ Trainer::Trainer(Config config, Start start)
                   make_optimizer(config_, *model_, data_.class_counts))),
       schedule_(make_schedule(config_)),
       train_loader_(make_train_loader(config_, data_)),
-      test_loader_(make_eval_loader(
-          config_, *data_.test,
-          first_of(all_indices(data_.test->size()), *data_.test, config_.train.limit_batches),
-          data_.statistics)),
+      test_loader_(eval_loader(*data_.test, all_indices(data_.test->size()))),
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
       samples_(data_.train->size(), Device(config_.train.device)),
       state_{*model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
       loss_(config_.loss, data_.class_counts, data_.train->size(), Device(config_.train.device)),
       progress_(config_.train.log_interval, run_ / "log.txt") {
-  if (!data_.val_indices.empty())
-    val_loader_ = std::make_unique<Loader>(make_eval_loader(
-        config_, *data_.train,
-        first_of(data_.val_indices, *data_.train, config_.train.limit_batches), data_.statistics));
+  if (data_.val)
+    val_loader_ = std::make_unique<Loader>(eval_loader(*data_.val, all_indices(data_.val->size())));
+  else if (!data_.val_indices.empty())
+    val_loader_ = std::make_unique<Loader>(eval_loader(*data_.train, data_.val_indices));
+  for (const DataSplit& split : data_.splits)
+    splits_.push_back({split.name, eval_loader(*split.data, all_indices(split.data->size()))});
   for (auto& tensor : loss_.state()) state_.tensors.push_back(std::move(tensor));
   std::string pretrained;  // what was loaded; before the averages begin with it
   if (start == Start::kFresh && !config_.model.pretrained.empty())
@@ -86,6 +91,10 @@ Trainer::Trainer(Config config, Start start)
   run_.resume(config_, state_.progress.epoch);
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1,
                               state_.progress.batch));
+}
+
+Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& indices) const {
+  return make_eval_loader(config_, data, first_of(indices, data, config_.train.limit_batches), data_.statistics);
 }
 
 TrainOutcome Trainer::run() {
@@ -127,6 +136,7 @@ nlohmann::json Trainer::result() const {
     r["val"] = p.latest.value("val", nlohmann::json::object());
     r["val"].erase("per_class");
   }
+  if (!splits_.empty()) r["splits"] = without_classes(p.latest.value("splits", nlohmann::json::object()));
   if (const auto found = p.latest.find("wrong_labels"); found != p.latest.end())
     for (const auto& [key, value] : found->items()) r["wrong_label_" + key] = value;
   r["epochs"] = p.epoch;
@@ -320,9 +330,14 @@ bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
     if (val.stopped) return false;
     row["val"] = to_json(val.metrics);
   }
+  if (!splits_.empty()) {
+    auto metrics = evaluate_splits(*model_, splits_, data_.class_counts);
+    if (!metrics) return false;
+    row["splits"] = std::move(*metrics);
+  }
   test.save(run_ / "predictions.safetensors", state_.progress.epoch);
   seen.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
-  keep_if_best(row[val_loader_ ? "val" : "test"], row["test"]);
+  keep_if_best(row);
   return true;
 }
 
@@ -343,8 +358,9 @@ bool Trainer::save_suspects() {
 }
 
 // Recipes that hold nothing out have only the test set to choose by: labelled as what it is.
-void Trainer::keep_if_best(const nlohmann::json& chosen, const nlohmann::json& test) {
+void Trainer::keep_if_best(const nlohmann::json& row) {
   RunProgress& p = state_.progress;
+  const nlohmann::json& chosen = row[val_loader_ ? "val" : "test"];
   const std::string& metric = config_.train.eval_metric;
   const auto better = [&](const nlohmann::json& a, const nlohmann::json& b) {
     const double x = a.value(metric, std::nan("")), y = b.value(metric, std::nan(""));
@@ -355,7 +371,11 @@ void Trainer::keep_if_best(const nlohmann::json& chosen, const nlohmann::json& t
   p.best.erase("per_class");
   p.best["epoch"] = p.epoch;
   p.best["selected_on"] = val_loader_ ? "val" : "test";
-  if (val_loader_) p.best["test_top1"] = test["top1"];
+  if (val_loader_) {
+    p.best["test_top1"] = row["test"]["top1"];
+    p.best["test_macro_f1"] = row["test"]["macro_f1"];
+  }
+  if (!splits_.empty()) p.best["splits"] = without_classes(row["splits"]);
   save_sealed(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}}});
 }
 

@@ -75,10 +75,13 @@ class Trainer {
   bool save_due(int64_t batches) const;
   /// False when a signal came during the evaluation, which a resumed run then does again.
   bool finish_epoch();
+  /// Those that are evaluated: in a smoke test not all.
+  Loader eval_loader(const Dataset& data, const std::vector<int64_t>& indices) const;
   /// Adds the test and validation metrics to the epoch's row and keeps the best model; nothing
   /// when a signal came.
   bool evaluate_epoch(nlohmann::json& row, const SampleTable& seen);
-  void keep_if_best(const nlohmann::json& chosen, const nlohmann::json& test);
+  /// `row` is the epoch's.
+  void keep_if_best(const nlohmann::json& row);
   bool stopped_by_non_finite(const Batch& batch);
   std::string first_non_finite_layer(const Batch& batch);
   nlohmann::json training_metrics(const SampleTable& seen);
@@ -98,6 +101,7 @@ class Trainer {
   Schedule schedule_;
   Loader train_loader_, test_loader_;
   std::unique_ptr<Loader> val_loader_;
+  std::vector<EvaluatedSplit> splits_;
   Tensor totals_;  // of the epoch so far: add_metrics in kernels.inc
   SampleRecords samples_;
   std::unique_ptr<Ema> ema_;

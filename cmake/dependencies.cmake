@@ -26,9 +26,12 @@ endif()
 
 find_package(Eigen3 REQUIRED NO_MODULE)  # headers that no header of ours shows: no user needs it
 
+if(FULCRUM_APPS OR FULCRUM_JSON)
+  find_package(nlohmann_json REQUIRED CONFIG)  # headers, too
+endif()
+
 if(FULCRUM_APPS)
   find_package(CLI11 REQUIRED CONFIG)
-  find_package(nlohmann_json REQUIRED CONFIG)
   find_package(fmt REQUIRED CONFIG)
   find_path(TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)
 endif()

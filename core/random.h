@@ -75,6 +75,7 @@ inline constexpr uint64_t kDropout = 3;
 inline constexpr uint64_t kSubset = 4;
 inline constexpr uint64_t kNoise = 5;
 inline constexpr uint64_t kSplit = 6;
+inline constexpr uint64_t kResizedCrop = 7;
 inline constexpr uint64_t kInit = uint64_t{1} << 32;
 }  // namespace streams
 

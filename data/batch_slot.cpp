@@ -12,7 +12,7 @@ BatchSlot::BatchSlot(const Loader& loader) : source_(loader.source_) {
   const int64_t n = o.batch_size;
   const Shape& image = source_->dataset().image_shape();
   const Shape shape{n, image[0], image[1], image[2]};
-  const bool resident = source_->dataset().images().defined();
+  const bool resident = source_->resident();
   const auto columns = [&] { return empty({kBatchColumns, n}, {DType::kI64, o.device}); };
   const auto pixels = [&] { return resident ? Tensor() : empty(shape, {DType::kU8, o.device}); };
   columns_ = columns();

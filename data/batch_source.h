@@ -17,6 +17,8 @@ class BatchSource {
   int64_t batches() const;
   int64_t size() const { return std::min(sampler_.size, batches() * options_.batch_size); }
   std::vector<int64_t> order(int64_t epoch) const;
+  /// Whether all images are on the device, and batches gathered there.
+  bool resident() const { return images_.defined(); }
 
   /// Batch `number` of the epoch with this order.
   StagedBatch stage(const std::vector<int64_t>& order, int64_t epoch, int64_t number) const;
@@ -28,7 +30,9 @@ class BatchSource {
 
  private:
   void check_indices(const std::vector<int64_t>& indices) const;
-  Tensor read_pixels(std::span<const int64_t> samples) const;
+  /// u8 [B, H, W, C]; `counter` is that of the first sample.
+  Tensor read_pixels(std::span<const int64_t> samples, uint64_t counter) const;
+  void read_crop(int64_t sample, uint64_t counter, uint8_t* out) const;
 
   const Dataset& dataset_;
   LoaderOptions options_;

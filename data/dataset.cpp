@@ -19,6 +19,13 @@ Dataset::Dataset(Shape image_shape, std::vector<int64_t> labels,
   check_labels(labels_, classes(), "[dataset] ");
 }
 
+Image Dataset::original(int64_t index, const std::function<double(ImageSize)>&) const {
+  Image image = {image_shape_[0], image_shape_[1], image_shape_[2], {}};
+  image.pixels.resize(static_cast<size_t>(image_shape_.numel()));
+  read(index, image.pixels.data());
+  return image;
+}
+
 void Dataset::set_labels(std::vector<int64_t> labels) {
   check(labels.size() == labels_.size(), "[dataset] expected ", labels_.size(), " labels, got ",
         labels.size());

@@ -17,6 +17,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
+bool starts_like_gzip(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return in.get() == 0x1f && in.get() == 0x8b;
+}
+
+}  // namespace
+
 void check_regular(const fs::path& path, const std::string& op) {
   std::error_code error;
   const fs::file_status status = fs::status(path, error);
@@ -24,13 +31,6 @@ void check_regular(const fs::path& path, const std::string& op) {
   check(fs::is_regular_file(status), "[", op, "] ", path.string(), ": expected a file, got a ",
         fs::is_directory(status) ? "directory" : "special file");
 }
-
-bool starts_like_gzip(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return in.get() == 0x1f && in.get() == 0x8b;
-}
-
-}  // namespace
 
 #ifdef FULCRUM_WITH_ZLIB
 
@@ -131,18 +131,29 @@ void InputFile::refuse(const std::string& reason) const {
   fail("[", op_, "] ", name_, ": ", reason);
 }
 
-std::vector<std::string> read_lines(const fs::path& path, const std::string& op) {
+void for_each_line(const fs::path& path, const std::string& op,
+                   const std::function<void(std::string_view text, int64_t number)>& line) {
   check_regular(path, op);
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   check(in.is_open(), "[", op, "] ", path.string(), ": cannot be opened: ", std::strerror(errno));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(in, line);) {
-    if (line.ends_with('\r')) line.pop_back();
-    lines.push_back(line);
+  std::string buffer(kMaxLineBytes + 2, '\0');  // room for the carriage return and getline's zero
+  int64_t number = 0;
+  while (in.getline(buffer.data(), static_cast<std::streamsize>(buffer.size()))) {
+    auto length = static_cast<size_t>(in.gcount());
+    if (!in.eof()) length--;  // the line end counts
+    std::string_view text(buffer.data(), length);
+    if (text.ends_with('\r')) text.remove_suffix(1);
+    line(text, ++number);
   }
-  check(!in.bad(), "[", op, "] ", path.string(), ": ", std::strerror(errno), " after line ",
-        lines.size());
+  check(!in.bad(), "[", op, "] ", path.string(), ": ", std::strerror(errno), " after line ", number);
+  check(in.eof(), "[", op, "] ", path.string(), ": line ", number + 1, ": expected at most ", kMaxLineBytes,
+        " bytes, got more");
+}
+
+std::vector<std::string> read_lines(const fs::path& path, const std::string& op) {
+  std::vector<std::string> lines;
+  for_each_line(path, op, [&](std::string_view text, int64_t) { lines.emplace_back(text); });
   return lines;
 }
 

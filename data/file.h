@@ -12,8 +12,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fulcrum {
@@ -48,7 +50,17 @@ class InputFile {
   uint64_t offset_ = 0, most_bytes_ = 0;
 };
 
-/// The lines of a text file, without line ends (\n or \r\n). An Error where it cannot be read.
+/// An Error unless there is such a file.
+void check_regular(const std::filesystem::path& path, const std::string& op);
+
+/// Longer lines are refused: a file without line ends must not be taken into memory as one line.
+inline constexpr size_t kMaxLineBytes = size_t{1} << 16;
+
+/// Calls line(text, number) for each line of a text file, without line ends (\n or \r\n), counted from
+/// 1. An Error where the file cannot be read or a line is longer than kMaxLineBytes.
+void for_each_line(const std::filesystem::path& path, const std::string& op,
+                   const std::function<void(std::string_view text, int64_t number)>& line);
+/// All lines.
 std::vector<std::string> read_lines(const std::filesystem::path& path, const std::string& op);
 
 }  // namespace fulcrum

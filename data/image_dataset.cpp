@@ -13,10 +13,34 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Image load(const std::string& path, const ImageOptions& options) {
-  Image image = load_image(path, options.channels);
-  if (options.image_size == 0) return image;
-  return center_crop(resize_shorter(image, options.image_size), options.image_size);
+/// The root without links for DecodeOptions::within, where the listing is confined to it.
+std::string within(const ImageListing& listing) {
+  std::error_code error;
+  return listing.confined ? fs::canonical(listing.root, error).string() : "";
+}
+
+DecodeOptions decode_options(const ImageOptions& options, const std::string& within) {
+  return {.channels = options.channels,
+          .exif_orientation = options.exif_orientation,
+          .least_scale = {},
+          .within = within};
+}
+
+int64_t resize_size(const ImageOptions& options) {
+  return options.resize_size > 0 ? options.resize_size : options.image_size;
+}
+
+Image load(const std::string& path, const ImageOptions& options, const std::string& within) {
+  DecodeOptions decode = decode_options(options, within);
+  if (options.image_size == 0) return load_image(path, decode);
+  const int64_t side = options.squash ? options.image_size : resize_size(options);
+  if (options.fast_decode)
+    decode.least_scale = [side](ImageSize s) {
+      return static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width));
+    };
+  const Image image = load_image(path, decode);
+  if (options.squash) return resize(image, side, side);
+  return center_crop(resize_shorter(image, side), options.image_size);
 }
 
 /// Listing without those entries.
@@ -47,10 +71,11 @@ void skip_bad_images(ImageListing& listing, const std::vector<BadImage>& bad) {
 
 /// The size that all images have.
 ImageSize common_size(const ImageListing& listing, const ImageOptions& options) {
-  const ImageSize first = image_size(listing.root / listing.paths.front());
+  const DecodeOptions decode = decode_options(options, within(listing));
+  const ImageSize first = image_size(listing.root / listing.paths.front(), decode);
   parallel_for(std::ssize(listing.paths), options.threads, [&](int64_t i) {
     const fs::path path = listing.root / listing.paths[static_cast<size_t>(i)];
-    const ImageSize size = image_size(path);
+    const ImageSize size = image_size(path, decode);
     check(size == first, "[images] ", path.string(), ": expected ", first.height, "x", first.width,
           " (height x width) as the first image has, got ", size.height, "x", size.width,
           "; data.image_size brings images of different sizes to one");
@@ -70,6 +95,9 @@ struct ImageDataset::Prepared {
           options.channels);
     check(options.image_size >= 0 && options.image_size <= (1 << 14),
           "[images] expected an image_size of 0 to 16384, got ", options.image_size);
+    check(options.resize_size == 0 || (options.resize_size >= options.image_size && options.resize_size <= (1 << 14)),
+          "[images] expected a resize_size of image_size, ", options.image_size, ", to 16384, got ",
+          options.resize_size);
     if (!listing.problems.empty())
       fail(listing.problems[0], listing.problems.size() == 1
                                     ? ""
@@ -95,14 +123,25 @@ ImageDataset::ImageDataset(Prepared prepared, const ImageOptions& options)
     : Dataset(prepared.shape, std::move(prepared.listing.labels),
               std::move(prepared.listing.class_names)),
       root_((prepared.listing.root / "").string()),
+      within_(within(prepared.listing)),
       paths_(std::move(prepared.listing.paths)),
       skipped_(std::move(prepared.skipped)),
       options_(options) {}
 
-void ImageDataset::read(int64_t index, uint8_t* out) const {
+const std::string& ImageDataset::path(int64_t index) const {
   check(index >= 0 && index < size(), "[images] index ", index, " is outside [0, ", size(), ")");
-  const std::string path = root_ + paths_[static_cast<size_t>(index)];
-  const Image image = load(path, options_);
+  return paths_[static_cast<size_t>(index)];
+}
+
+Image ImageDataset::original(int64_t index, const std::function<double(ImageSize)>& least_scale) const {
+  DecodeOptions decode = decode_options(options_, within_);
+  if (options_.fast_decode) decode.least_scale = least_scale;
+  return load_image(root_ + path(index), decode);
+}
+
+void ImageDataset::read(int64_t index, uint8_t* out) const {
+  const std::string path = root_ + this->path(index);
+  const Image image = load(path, options_, within_);
   // The file may have changed since its header was read.
   check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ", path,
         ": expected ", image_shape()[0], "x", image_shape()[1], " (height x width), got ",
@@ -119,10 +158,11 @@ std::string ImageDataset::identity(int64_t index) const {
 
 std::vector<BadImage> find_bad_images(const ImageListing& listing, const ImageOptions& options) {
   std::vector<std::optional<std::string>> reasons(listing.paths.size());
+  const std::string root = within(listing);
   parallel_for(std::ssize(listing.paths), options.threads, [&](int64_t i) {
     const auto at = static_cast<size_t>(i);
     try {
-      load(listing.root / listing.paths[at], options);
+      load(listing.root / listing.paths[at], options, root);
     } catch (const Error& error) {
       reasons[at] = error.what();
     }

@@ -4,7 +4,8 @@
 //   train.read(17, pixels);          // decodes, resizes, crops; from any number of threads
 //   train.skipped();                 // with .skip_bad: the files that were left out
 //
-// Memory holds paths and labels. What is to be listed comes from image_folder.h or image_list.h.
+// Memory holds paths and labels. What is to be listed comes from image_folder.h, image_list.h,
+// clothing1m.h, inaturalist.h or wilds.h.
 #pragma once
 
 #include <filesystem>
@@ -22,6 +23,8 @@ struct ImageListing {
   std::vector<std::string> paths;  // relative to root
   std::vector<int64_t> labels;     // of each path
   std::vector<std::string> class_names;
+  /// A file that is a link to one outside of the root is refused when it is read.
+  bool confined = false;
   /// Everything that is wrong with it, in the order of its lines or folders. ImageDataset refuses a
   /// listing with problems.
   std::vector<std::string> problems;
@@ -29,9 +32,16 @@ struct ImageListing {
 
 struct ImageOptions {
   int64_t channels = 3;  // 1 or 3
-  /// Resizes the shorter side to this and cuts out the middle; 0: images stay as they are and must
-  /// all be of one size.
+  /// The side of the square that images are brought to; 0: they stay as they are and must all be of one
+  /// size.
   int64_t image_size = 0;
+  /// What the shorter side becomes before the middle is cut out, at least image_size; 0: image_size.
+  int64_t resize_size = 0;
+  /// Both sides become image_size, whatever the shape was, and nothing is cut off.
+  bool squash = false;
+  bool exif_orientation = false;  // DecodeOptions
+  /// Large JPEGs are reduced while they are decoded, to a size that is at least the one asked for.
+  bool fast_decode = false;
   /// Decodes every file at the start and leaves out those that fail; else read() throws for them.
   bool skip_bad = false;
   int threads = 0;  // for looking through the files at the start; 0: all cores
@@ -52,6 +62,8 @@ class ImageDataset : public Dataset {
 
   /// An Error names the file.
   void read(int64_t index, uint8_t* out) const override;
+  /// As large as the file has it.
+  Image original(int64_t index, const std::function<double(ImageSize)>& least_scale) const override;
   /// The path relative to the root, and the size of the file in bytes.
   std::string identity(int64_t index) const override;
   const std::vector<std::string>& paths() const { return paths_; }
@@ -62,7 +74,10 @@ class ImageDataset : public Dataset {
   struct Prepared;
   ImageDataset(Prepared prepared, const ImageOptions& options);
 
+  const std::string& path(int64_t index) const;
+
   std::string root_;  // ends with a slash
+  std::string within_;  // DecodeOptions
   std::vector<std::string> paths_;
   std::vector<BadImage> skipped_;
   ImageOptions options_;

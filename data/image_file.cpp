@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include <fulcrum/core/check.h>
+#include <fulcrum/data/exif.h>
 #include <fulcrum/data/image_codecs.h>
 
 namespace fulcrum {
@@ -28,10 +29,27 @@ struct Descriptor {
   }
 };
 
+void check_link(const std::string& name, const std::string& within) {
+  std::error_code error;
+  const std::string target = std::filesystem::canonical(name, error).string();
+  if (!error && !target.starts_with(within + "/"))
+    refuse_image(name, concat_text("expected a file below ", within, ", got a link to ", target,
+                                   "; data.follow_links = true permits it"));
+}
+
+int open_to_read(const std::string& name, const std::string& within) {
+  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
+  if (within.empty()) return ::open(name.c_str(), kFlags);
+  const int fd = ::open(name.c_str(), kFlags | O_NOFOLLOW);
+  if (fd >= 0 || errno != ELOOP) return fd;  // not a link: no more than one call
+  check_link(name, within);
+  return ::open(name.c_str(), kFlags);
+}
+
 /// The whole file, into a buffer that a thread uses again: small files cost no allocation.
-std::span<const uint8_t> read_file(const std::string& name) {
+std::span<const uint8_t> read_file(const std::string& name, const std::string& within) {
   thread_local std::vector<uint8_t> buffer;
-  const Descriptor file{::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  const Descriptor file{open_to_read(name, within)};
   if (file.fd < 0) refuse_errno(name, "open");
   struct stat status {};
   if (::fstat(file.fd, &status) != 0) refuse_errno(name, "look at it");
@@ -102,10 +120,13 @@ void check_image_size(ImageSize size, const std::string& name) {
                                    size.height, " and a width of ", size.width));
 }
 
-Image decode_image(std::span<const uint8_t> file, int64_t channels, const std::string& name) {
-  check(channels == 1 || channels == 3, "[image] expected 1 or 3 channels, got ", channels);
-  DecodedImage decoded =
-      kind_of(file, name) == Kind::kJpeg ? decode_jpeg(file, name) : decode_png(file, name);
+namespace {
+
+bool turns(Kind kind, const DecodeOptions& options) {
+  return options.exif_orientation && kind == Kind::kJpeg;
+}
+
+Image in_channels(DecodedImage decoded, int64_t channels) {
   Image image = {decoded.size.height, decoded.size.width, channels, {}};
   const auto pixels = static_cast<size_t>(image.height * image.width);
   if (channels == 1 && decoded.layout == PixelLayout::kGrey) {
@@ -120,19 +141,34 @@ Image decode_image(std::span<const uint8_t> file, int64_t channels, const std::s
   return image;
 }
 
-ImageSize image_size(std::span<const uint8_t> file, const std::string& name) {
-  const ImageSize size =
-      kind_of(file, name) == Kind::kJpeg ? jpeg_size(file, name) : png_size(file, name);
+}  // namespace
+
+Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, const std::string& name) {
+  const int64_t channels = options.channels;
+  check(channels == 1 || channels == 3, "[image] expected 1 or 3 channels, got ", channels);
+  const Kind kind = kind_of(file, name);
+  const int orientation = turns(kind, options) ? exif_orientation(file) : 1;
+  if (kind == Kind::kPng) return in_channels(decode_png(file, name), channels);
+  std::function<double(ImageSize)> least_scale = options.least_scale;
+  if (least_scale && orientation >= 5)
+    least_scale = [&](ImageSize s) { return options.least_scale({s.width, s.height}); };
+  return oriented(in_channels(decode_jpeg(file, name, least_scale), channels), orientation);
+}
+
+ImageSize image_size(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options) {
+  const Kind kind = kind_of(file, name);
+  const ImageSize size = kind == Kind::kJpeg ? jpeg_size(file, name) : png_size(file, name);
   check_image_size(size, name);
-  return size;
+  const bool on_its_side = turns(kind, options) && exif_orientation(file) >= 5;
+  return on_its_side ? ImageSize{size.width, size.height} : size;
 }
 
-Image load_image(const std::string& path, int64_t channels) {
-  return decode_image(read_file(path), channels, path);
+Image load_image(const std::string& path, const DecodeOptions& options) {
+  return decode_image(read_file(path, options.within), options, path);
 }
 
-ImageSize image_size(const std::string& path) {
-  return image_size(read_file(path), path);
+ImageSize image_size(const std::string& path, const DecodeOptions& options) {
+  return image_size(read_file(path, options.within), path, options);
 }
 
 bool has_image_extension(const std::filesystem::path& path) {

@@ -6,12 +6,14 @@
 // The kind of a file is told from its first bytes, not from its name. Grey images fill all three
 // channels, alpha and transparency are dropped, palettes are looked up, CMYK and YCCK are taken as
 // Adobe writes them (inverted), 16-bit colours lose their lower byte and 16-bit greys are cut at
-// 255 (both as PIL does). Orientation tags and colour profiles are ignored. One channel is
-// PIL's convert("L") of the same. What does not decode completely is an Error that names the file.
+// 255 (both as PIL does). Colour profiles are ignored, and the orientation of EXIF unless it is asked
+// for. One channel is PIL's convert("L") of the same. What does not decode completely is an Error that
+// names the file.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,14 +34,25 @@ struct ImageSize {
 /// Larger images are refused before memory is asked for: a file of a few bytes may claim any size.
 inline constexpr int64_t kMaxImagePixels = int64_t{1} << 28;
 
-/// channels is 1 or 3. A path is a string here: taking a std::filesystem::path apart costs as much
-/// as opening a small file.
-Image load_image(const std::string& path, int64_t channels);
-ImageSize image_size(const std::string& path);
+struct DecodeOptions {
+  int64_t channels = 3;  // 1 or 3
+  /// Turns a JPEG as the orientation in its EXIF data says: PIL's ImageOps.exif_transpose.
+  bool exif_orientation = false;
+  /// Given the size of the image, says by how much a JPEG may be reduced in decoding, as a factor of its
+  /// sides: the smallest of 1/8, 1/4, 1/2 and 1 that is as large is taken. Empty: 1. The pixels are not
+  /// those of decoding and resizing.
+  std::function<double(ImageSize)> least_scale = {};
+  /// An absolute path without links: a file that is a link is refused unless it leads to below it.
+  std::string within = {};
+};
+
+/// A path is a string here: taking a std::filesystem::path apart costs as much as opening a small file.
+Image load_image(const std::string& path, const DecodeOptions& options);
+ImageSize image_size(const std::string& path, const DecodeOptions& options = {});
 
 /// The same from memory; `name` stands for the file in messages.
-Image decode_image(std::span<const uint8_t> file, int64_t channels, const std::string& name);
-ImageSize image_size(std::span<const uint8_t> file, const std::string& name);
+Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, const std::string& name);
+ImageSize image_size(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options = {});
 
 /// .jpg, .jpeg or .png in any case.
 bool has_image_extension(const std::filesystem::path& path);

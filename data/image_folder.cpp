@@ -64,7 +64,8 @@ ImageListing list(const fs::path& root, const fs::path& dir) {
   check(fs::is_directory(dir, ignored), "[folder] ", dir.string(),
         ": expected a folder of classes, ",
         fs::exists(dir, ignored) ? "got a file" : "there is none");
-  ImageListing listing = {root, {}, {}, {}, {}};
+  ImageListing listing;
+  listing.root = root;
   try {
     for (const std::string& name : class_folders(dir)) add_class(listing, dir, name);
   } catch (const fs::filesystem_error& error) {

@@ -74,6 +74,14 @@ class Decompressor {
     }
   }
 
+  /// Reduces to `eighths` of the sides; returns the size that decode() then has.
+  ImageSize reduce(unsigned eighths) {
+    info_.scale_num = eighths;
+    info_.scale_denom = 8;
+    const auto reduced = [&](JDIMENSION side) { return (int64_t{side} * eighths + 7) / 8; };
+    return {reduced(info_.image_height), reduced(info_.image_width)};
+  }
+
   /// Decodes all rows to `out`, [height, width, components].
   bool decode(uint8_t* out) {
     if (setjmp(error_.jump)) return false;
@@ -111,11 +119,20 @@ Decompressor& start(std::span<const uint8_t> file, const std::string& name) {
   return jpeg;
 }
 
+/// The smallest of the scales that libjpeg has fast code for.
+unsigned eighths_of(double least_scale) {
+  unsigned eighths = 1;
+  while (eighths < 8 && eighths < 8 * least_scale) eighths *= 2;
+  return eighths;
+}
+
 }  // namespace
 
-DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name) {
+DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name,
+                         const std::function<double(ImageSize)>& least_scale) {
   Decompressor& jpeg = start(file, name);
-  DecodedImage image = {jpeg.size(), jpeg.layout(name), {}};
+  const unsigned eighths = least_scale ? eighths_of(least_scale(jpeg.size())) : 8;
+  DecodedImage image = {jpeg.reduce(eighths), jpeg.layout(name), {}};
   const size_t bytes = image.layout == PixelLayout::kGrey  ? 1
                        : image.layout == PixelLayout::kRgb ? 3
                                                            : 4;
@@ -142,7 +159,8 @@ namespace {
 }
 }  // namespace
 
-DecodedImage decode_jpeg(std::span<const uint8_t>, const std::string& name) {
+DecodedImage decode_jpeg(std::span<const uint8_t>, const std::string& name,
+                         const std::function<double(ImageSize)>&) {
   refuse(name);
 }
 ImageSize jpeg_size(std::span<const uint8_t>, const std::string& name) {

@@ -42,6 +42,10 @@ void check_options(const LoaderOptions& o) {
   check(o.augment.pad >= 0, "[loader] expected an augment.pad of 0 or more, got ", o.augment.pad);
   check(o.augment.rotation >= 0 && o.augment.rotation <= 180,
         "[loader] expected an augment.rotation in [0, 180] degrees, got ", o.augment.rotation);
+  if (const auto& crop = o.resized_crop)
+    check(crop->min_scale > 0 && crop->min_scale <= crop->max_scale && crop->max_scale <= 1 && crop->min_ratio > 0 &&
+              crop->min_ratio <= crop->max_ratio,
+          "[loader] expected a resized_crop with 0 < min_scale <= max_scale <= 1 and 0 < min_ratio <= max_ratio");
   check(is_floating(o.dtype), "[loader] expected images of a floating dtype, got ", o.dtype);
   check(!o.sampler || (!o.indices && !o.shuffle),
         "[loader] expected either a sampler or indices and shuffle, got both");
@@ -69,7 +73,7 @@ BatchSource::BatchSource(const Dataset& dataset, LoaderOptions options)
   const int64_t channels = dataset.image_shape()[2];
   mean_ = per_channel(options_.mean, 0, channels, "means", options_.device);
   stddev_ = per_channel(options_.stddev, 1, channels, "stddevs", options_.device);
-  images_ = dataset.images();
+  if (!options_.resized_crop) images_ = dataset.images();
   if (images_) images_ = images_.to(options_.device);
   else first_rows_ = to_tensor(all_indices(options_.batch_size)).to(options_.device);
   if (options_.indices) check_indices(*options_.indices);
@@ -103,7 +107,7 @@ StagedBatch BatchSource::stage(const std::vector<int64_t>& order, int64_t epoch,
   std::ranges::copy(gather(dataset_.labels(), samples), column + kLabels * n);
   std::ranges::copy(gather(dataset_.groups(), samples), column + kGroups * n);
   std::iota(column + kCounters * n, column + kBatchColumns * n, (epoch << 32) + first);
-  if (!images_) staged.pixels = read_pixels(samples);
+  if (!images_) staged.pixels = read_pixels(samples, static_cast<uint64_t>((epoch << 32) + first));
   return staged;
 }
 
@@ -135,15 +139,34 @@ void BatchSource::check_indices(const std::vector<int64_t>& indices) const {
           "), the samples of the data set");
 }
 
-Tensor BatchSource::read_pixels(std::span<const int64_t> samples) const {
+Tensor BatchSource::read_pixels(std::span<const int64_t> samples, uint64_t counter) const {
   const Shape& image = dataset_.image_shape();
   Tensor pixels = host_tensor({std::ssize(samples), image[0], image[1], image[2]}, DType::kU8, options_.device);
   uint8_t* out = pixels.data<uint8_t>();
   for (const int64_t sample : samples) {
-    dataset_.read(sample, out);
+    if (options_.resized_crop) read_crop(sample, counter++, out);
+    else dataset_.read(sample, out);
     out += image.numel();
   }
   return pixels;
+}
+
+void BatchSource::read_crop(int64_t sample, uint64_t counter, uint8_t* out) const {
+  const Shape& shape = dataset_.image_shape();
+  const Philox philox(options_.augment.seed, streams::kResizedCrop);
+  ImageSize full;
+  CropBox box;
+  const auto draw = [&](ImageSize size) {  // also asked before an image is decoded to less than its size
+    full = size;
+    box = random_crop_box(size, *options_.resized_crop, philox, counter);
+    return std::max(static_cast<double>(shape[0]) / static_cast<double>(box.height),
+                    static_cast<double>(shape[1]) / static_cast<double>(box.width));
+  };
+  const Image image = dataset_.original(sample, draw);
+  const ImageSize size = {image.height, image.width};
+  if (box.height == 0) draw(size);
+  const Image part = resize(crop(image, scaled_box(box, full, size)), shape[0], shape[1]);
+  std::ranges::copy(part.pixels, out);
 }
 
 namespace {

@@ -19,6 +19,7 @@
 
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/data/dataset.h>
+#include <fulcrum/data/resized_crop.h>
 #include <fulcrum/data/sampler.h>
 
 namespace fulcrum {
@@ -48,6 +49,9 @@ struct LoaderOptions {
   /// Random crop of the padded image, flip and rotation; the default is none. Drawn from (augment.seed,
   /// epoch, position in the epoch).
   AugmentOptions augment = {};
+  /// Random parts of the images (Dataset::original) instead of what read() gives; before `augment`, drawn
+  /// from augment.seed likewise, on the workers.
+  std::optional<ResizedCropOptions> resized_crop = {};
   /// For each channel, in units of pixel / 255. Empty: 0 and 1.
   std::vector<double> mean = {}, stddev = {};
   uint64_t seed = 0;  // of the shuffle

@@ -114,6 +114,21 @@ Image resize(const Image& image, int64_t height, int64_t width) {
   return height != image.height ? resize_rows(*source, height) : *source;
 }
 
+Image crop(const Image& image, const CropBox& box) {
+  check(box.top >= 0 && box.left >= 0 && box.height >= 1 && box.width >= 1 && box.top <= image.height - box.height &&
+            box.left <= image.width - box.width,
+        "[crop] expected a box in an image of ", image.height, "x", image.width, ", got ", box.height, "x", box.width,
+        " at row ", box.top, ", column ", box.left);
+  const int64_t c = image.channels;
+  Image out = {box.height, box.width, c, {}};
+  out.pixels.reserve(static_cast<size_t>(box.height * box.width * c));
+  for (int64_t y = 0; y < box.height; y++) {
+    const uint8_t* row = image.pixels.data() + ((box.top + y) * image.width + box.left) * c;
+    out.pixels.insert(out.pixels.end(), row, row + box.width * c);
+  }
+  return out;
+}
+
 Image resize_shorter(const Image& image, int64_t size) {
   const int64_t shorter = std::min(image.height, image.width);
   const int64_t longer = std::max(image.height, image.width);
@@ -130,14 +145,7 @@ Image center_crop(const Image& image, int64_t size) {
   const auto offset = [&](int64_t extent) {
     return std::lrint(static_cast<double>(extent - size) / 2.0);  // to even, the default mode
   };
-  const int64_t top = offset(image.height), left = offset(image.width), c = image.channels;
-  Image out = {size, size, c, {}};
-  out.pixels.reserve(static_cast<size_t>(size * size * c));
-  for (int64_t y = 0; y < size; y++) {
-    const uint8_t* row = image.pixels.data() + ((top + y) * image.width + left) * c;
-    out.pixels.insert(out.pixels.end(), row, row + size * c);
-  }
-  return out;
+  return crop(image, {offset(image.height), offset(image.width), size, size});
 }
 
 }  // namespace fulcrum

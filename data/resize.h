@@ -12,6 +12,14 @@
 
 namespace fulcrum {
 
+/// A part of an image.
+struct CropBox {
+  int64_t top = 0, left = 0, height = 0, width = 0;
+  friend bool operator==(const CropBox&, const CropBox&) = default;
+};
+
+/// The box must lie in the image.
+Image crop(const Image& image, const CropBox& box);
 Image resize(const Image& image, int64_t height, int64_t width);
 /// The shorter side becomes `size`, the longer one int(size · longer / shorter).
 Image resize_shorter(const Image& image, int64_t size);

@@ -198,7 +198,7 @@ TEST(Config, FinishRefuses) {
       {"train.recovery_interval=-1", "train.recovery_interval: expected at least 0"},
       {"data.pad=-1", "data.pad"},
       {"data.workers=-1", "data.workers"},
-      {"data.image_size=32", "data.image_size: only data.name = folder or list has it, got data.name = fashion-mnist"},
+      {"data.image_size=32", "data.image_size: only data.name = folder or list or imagenet-lt or"},
       {"data.image_size=-1", "data.image_size: expected at least 0"},
       {"data.channels=2", "data.channels: expected 1 or 3, got 2"},
       {"data.channels=1", "data.channels: only data.name = folder or list"},

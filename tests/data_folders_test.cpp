@@ -89,7 +89,7 @@ TEST_F(ImageFolder, ReadsPixelsFromAnyThread) {
   EXPECT_EQ(train.paths()[4], "train/cat/0.png");
   EXPECT_FALSE(train.images());
   EXPECT_EQ(pixels_of(train, 4), image_of(4, 6, 5).pixels);  // cat was written after dog
-  EXPECT_EQ(pixels_of(test, 0), decode_image(png_file(image_of(4, 6, 21)), 1, "").pixels);
+  EXPECT_EQ(pixels_of(test, 0), decode_image(png_file(image_of(4, 6, 21)), {.channels = 1}, "").pixels);
   EXPECT_EQ(train.identity(4), concat_text("train/cat/0.png:", png_file(image_of(4, 6, 5)).size()));
 }
 
@@ -209,17 +209,51 @@ TEST_F(ImageFolder, BatchesAreThoseOfTheSameDataInMemory) {
   EXPECT_EQ(a.stddev, b.stddev);
 }
 
+TEST_F(ImageFolder, RandomPartsDependOnTheSeedAndNotOnTheWorkers) {
+  add_folders();
+  add("train/cat/1.png", 50, 12, 9);
+  const ImageDataset data(list_image_folder(root() / "train"), {.image_size = 4});
+  const auto batches = [&](int workers, uint64_t seed, int64_t epoch, ResizedCropOptions crop) {
+    const Loader loader(data, {.batch_size = 5, .augment = {.seed = seed}, .resized_crop = crop, .workers = workers});
+    std::vector<std::vector<double>> all;
+    for (const Batch& batch : loader.epoch(epoch)) all.push_back(batch.images.to_vector());
+    return all;
+  };
+  const auto first = batches(0, 1, 0, {});
+  EXPECT_EQ(first, batches(3, 1, 0, {}));
+  EXPECT_NE(first, batches(0, 2, 0, {}));
+  EXPECT_NE(first, batches(0, 1, 1, {}));
+  // The whole image of 4x6: nothing to choose, and its shape is not kept.
+  const auto whole = batches(0, 1, 0, {1, 1, 1.5, 1.5});
+  const Image squashed = resize(image_of(4, 6, 9), 4, 4);
+  for (size_t i = 0; i < squashed.pixels.size(); i++)
+    ASSERT_NEAR(whole[0][i], static_cast<double>(squashed.pixels[i]) / 255, 1e-6);
+  expect_error([&] { batches(0, 1, 0, {0.5, 0.2, 1, 1}); }, {"[loader] expected a resized_crop with"});
+  const InMemoryDataset memory = small_dataset(4);  // of an image in memory, too
+  const Loader loader(memory, {.batch_size = 4, .resized_crop = ResizedCropOptions{1, 1, 1.5, 1.5}});
+  for (const Batch& batch : loader.epoch(0)) EXPECT_NEAR(batch.images.to_vector()[13], 13.0 / 255, 1e-6);
+}
+
+TEST_F(ImageFolder, SquashAndResizeSize) {
+  add("train/cat/1.png", 50, 12, 9);
+  const ImageListing listing = list_image_folder(root() / "train");
+  const Image original = image_of(12, 9, 50);
+  EXPECT_EQ(pixels_of(ImageDataset(listing, {.image_size = 4, .squash = true}), 0), resize(original, 4, 4).pixels);
+  EXPECT_EQ(pixels_of(ImageDataset(listing, {.image_size = 4, .resize_size = 6}), 0),
+            center_crop(resize_shorter(original, 6), 4).pixels);
+  expect_error([&] { ImageDataset(listing, {.image_size = 4, .resize_size = 3}); }, {"resize_size of image_size, 4"});
+}
+
 // ---- lists ----
 
 TEST_F(ImageList, PathsMayHaveSpaces) {
   const auto list =
-      dir_.write("list.txt", "a/1.png 2\nmy cat, 7 years.png\t0\r\n./a/2.png  10  \na/1.png 2\n");
+      dir_.write("list.txt", "a/1.png 2\nmy cat, 7 years.png\t0\r\n./a/2.png  1  \na/1.png 2\n");
   const ImageListing listing = list_image_list(root(), list);
   EXPECT_EQ(listing.problems, Names{});
   EXPECT_EQ(listing.paths, (Names{"a/1.png", "my cat, 7 years.png", "a/2.png", "a/1.png"}));
-  EXPECT_EQ(listing.labels, (Ints{2, 0, 10, 2}));
-  EXPECT_EQ(listing.class_names.size(), 11u);
-  EXPECT_EQ(listing.class_names[10], "10");
+  EXPECT_EQ(listing.labels, (Ints{2, 0, 1, 2}));
+  EXPECT_EQ(listing.class_names, (Names{"0", "1", "2"}));
 }
 
 TEST_F(ImageList, LinesThatAreWrong) {
@@ -234,7 +268,7 @@ TEST_F(ImageList, LinesThatAreWrong) {
       {" 3\n", {"line 1: expected 'path label', got ' 3'"}},
       {"/etc/a.png 0\n", {"line 1: expected a path relative to", "got '/etc/a.png'"}},
       {"a/../../b.png 0\n", {"line 1: expected a path below", "got 'a/../../b.png'"}},
-      {"a.png 0\nb.png 1\n./a.png 1\n", {"line 3: './a.png' has label 1 here and 0 in line 1"}},
+      {"a.png 0\nb.png 1\n./a.png 1\n", {"line 3: 'a.png' has label 1 here and 0 in line 1"}},
       {"", {"list.txt: expected lines 'path label', got none"}}};
   for (const auto& [text, parts] : cases)
     expect_problem(list_image_list(root(), dir_.write("list.txt", text)), parts);
@@ -244,24 +278,63 @@ TEST_F(ImageList, LinesThatAreWrong) {
   expect_error([&] { ImageDataset(many, {}); }, {"line 1", "and 2 more", "data check"});
 }
 
-TEST_F(ImageList, ClassesAreThoseOfTheTrainingList) {
+TEST_F(ImageList, ClassesAreThoseOfTheTrainingListOrOfTheNames) {
   const auto train = dir_.write("train.txt", "a.png 0\nb.png 2\n");
   const auto test = dir_.write("test.txt", "c.png 1\nd.png 3\n");
   const auto names = dir_.write("names.txt", "cat\ndog\neel\n");
+  // A gap, unless the names say that there is such a class.
+  expect_problem(list_image_lists(root(), train, test, "").first,
+                 {"train.txt: expected samples of every class from 0 to the largest label, 2, got none of 1"});
   expect_problem(list_image_lists(root(), train, test, "").second,
                  {"test.txt: line 2: expected a label in [0, 3), got 3"});
   dir_.write("test.txt", "c.png 1\n");
-  EXPECT_EQ(list_image_lists(root(), train, test, "").second.class_names, (Names{"0", "1", "2"}));
   const auto [a, b] = list_image_lists(root(), train, test, names);
   EXPECT_EQ(a.class_names, (Names{"cat", "dog", "eel"}));
   EXPECT_EQ(b.class_names, a.class_names);
   EXPECT_EQ(a.problems, Names{});
   dir_.write("names.txt", "cat\ndog\n");
   expect_problem(list_image_lists(root(), train, test, names).first,
-                 {"names.txt: expected 3 class names", "got 2"});
+                 {"train.txt: line 2: expected a label in [0, 2), got 2"});
   dir_.write("names.txt", "cat\ndog\ncat\n");
   expect_problem(list_image_lists(root(), train, test, names).first,
                  {"names.txt: line 3: expected a class name that does not stand above, got 'cat'"});
+  dir_.write("train.txt", "a.png 0\na.png 30\n");
+  expect_problem(list_image_list(root(), train), {"got none of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 19 more"});
+}
+
+TEST_F(ImageList, LinksStayBelowTheRootUnlessTheyAreFollowed) {
+  namespace fs = std::filesystem;
+  const TemporaryDirectory outside;
+  outside.write("x.png", png_file(image_of(4, 6, 7)));
+  add("in/x.png", 1);
+  fs::create_directory_symlink(outside.path(), root() / "out");
+  fs::create_directory_symlink(root() / "in", root() / "inner");
+  fs::create_symlink(outside.path() / "x.png", root() / "link.png");
+  fs::create_symlink(root() / "in/x.png", root() / "good.png");
+  const auto list = dir_.write("list.txt", "inner/x.png 0\nout/x.png 1\nout/y.png 1\n");
+  expect_problem(list_image_list(root(), list), {"list.txt: line 2: expected a path below", "got 'out/x.png'",
+                                                 outside.path().filename(), "data.follow_links"});
+  EXPECT_EQ(list_image_list(root(), list).problems.size(), 1u);  // once a folder
+  EXPECT_EQ(list_image_list(root(), list, 0, /*follow_links=*/true).problems, Names{});
+  // A file that is a link is noticed when it is read.
+  const auto files = dir_.write("list.txt", "good.png 0\nlink.png 1\n");
+  const ImageDataset data(list_image_list(root(), files), {.image_size = 4});
+  EXPECT_EQ(pixels_of(data, 0).size(), 48u);
+  expect_error([&] { pixels_of(data, 1); }, {"link.png: expected a file below", "got a link to"});
+  const ImageDataset followed(list_image_list(root(), files, 0, true), {});
+  EXPECT_EQ(pixels_of(followed, 1), image_of(4, 6, 7).pixels);
+}
+
+TEST_F(ImageList, LongListsTakeLittleMemory) {
+  // Beside the paths themselves some bytes an entry, and never a line without an end.
+  const auto line = dir_.write("list.txt", std::string(size_t{1} << 20, 'a'));
+  expect_error([&] { list_image_list(root(), line); }, {"list.txt: line 1: expected at most 65536 bytes"});
+  std::string text;
+  for (int i = 0; i < 100'000; i++) text += concat_text("train/n0", i % 1000, "/n_", i, ".JPEG ", i % 1000, "\n");
+  const ImageListing listing = list_image_list(root(), dir_.write("list.txt", text));
+  EXPECT_EQ(listing.problems, Names{});
+  EXPECT_EQ(listing.paths.size(), 100'000u);
+  EXPECT_EQ(listing.class_names.size(), 1000u);
 }
 
 TEST_F(ImageList, ReadsWhatItLists) {

@@ -195,9 +195,72 @@ TEST_F(ProgramData, CheckOfAList) {
   for (const char* part :
        {"train.txt: line 3: 'train/dog/100.png' has label 0 here and 2 in line 2",
         "no.png: cannot open", "test.txt: line 2: expected a label in [0, 3), got 9",
-        "expected images of class 1 ('1'), got none",
+        "expected images of class 1 ('1'), got none", "test.txt",
         "'train/cat/100.png' is a training image, too"})
     EXPECT_NE(bad.err.find(part), std::string::npos) << part << " in: " << bad.err;
+}
+
+TEST_F(ProgramData, SplitsInAndOutOfDistribution) {
+  std::string rows = "split,y,filename\n";
+  const auto part = [&](const std::string& split, uint64_t n) {
+    for (const char* name : {"cat", "dog"})
+      for (uint64_t i = 0; i < n; i++) {
+        const std::string file = concat_text(split, "_", name, i, ".png");
+        write_image("train/" + file, 12, 2 * (split.size() * 1000 + i) + (*name == 'd'));
+        rows += concat_text(split, ",", *name == 'd', ",", file, "\n");
+      }
+  };
+  part("train", 24), part("val", 5), part("test", 6), part("id_val", 7), part("id_test", 8);
+  write_text(root() / "metadata.csv", rows);
+  const Flags wild = {"--dataset", "iwildcam", "--data-dir", root().string(), "--set", "data.image_size=8", "--set",
+                      "data.crop_mode=squash", "--set", "data.random_resized_crop=true", "--set",
+                      R"(data.eval_splits=["id_test", "val"])"};
+  const Outcome check = data("check", wild);
+  ASSERT_EQ(check.code, 0) << check.err;
+  EXPECT_EQ(last_line(check.out)["id_test"]["images"], 16);
+  const Outcome run = train("wild", merged(wild, {"--epochs", "2"}));
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json result = last_line(run.out);
+  EXPECT_TRUE(result["splits"]["id_test"]["macro_f1"].is_number());
+  EXPECT_FALSE(result["splits"].contains("val"));
+  EXPECT_TRUE(result["val"]["top1"].is_number());
+  EXPECT_EQ(result["best"]["selected_on"], "val");
+  EXPECT_TRUE(result["best"]["test_macro_f1"].is_number());
+  EXPECT_TRUE(result["best"]["splits"]["id_test"]["top1"].is_number());
+  const Outcome eval = run_program({"eval", (dir_ / "wild").string()});
+  EXPECT_EQ(last_line(eval.out)["splits"]["id_test"]["top1"], result["splits"]["id_test"]["top1"]) << eval.err;
+  EXPECT_EQ(last_line(eval.out)["val"]["loss"], result["val"]["loss"]);
+  // A pack has the same parts.
+  const Outcome packed = data("pack", merged({wild.begin(), wild.begin() + 8}, {"--set", wild.back(), (dir_ / "packs").string()}));
+  ASSERT_EQ(packed.code, 0) << packed.err;
+  const Outcome from_pack = run_program({"eval", (dir_ / "wild").string(), "--dataset", "pack", "--data-dir", dir_ / "packs",
+                                         "--set", "data.image_size=0", "--set", "data.crop_mode=center"});
+  EXPECT_EQ(last_line(from_pack.out)["splits"], last_line(eval.out)["splits"]) << from_pack.err;
+  fs::remove(root() / "train/id_test_cat3.png");
+  const Outcome missing = data("check", wild);
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_EQ(last_line(missing.out)["id_test"]["missing_files"], 1);
+  EXPECT_NE(missing.err.find("id_test: 1 files are missing"), std::string::npos) << missing.err;
+  expect_refused(train("refused", merged(wild, {"--val-fraction", "0.1"})), 2, {"data.val_fraction: the part val"});
+  expect_refused(train("refused", on_folder({"--set", "data.eval_splits=[\"val\"]"})), 2,
+                 {"data.eval_splits: data.name = folder has no parts"});
+  expect_refused(train("refused", on_folder({"--set", "data.scale=[0.5, 0.2]"})), 2, {"data.scale: expected two numbers"});
+  expect_refused(train("refused", on_folder({"--set", "data.resize_size=9"})), 2, {"data.resize_size: expected at least"});
+}
+
+TEST_F(ProgramData, ListsUnderTheirPublishedNames) {
+  for (const char* part : {"train", "val", "test"}) {
+    const std::string folder = std::string(part) == "val" ? "train" : part;
+    std::string list;
+    for (uint64_t i = 0; i < 6; i++)
+      list += fmt_path(folder, "cat", i + (*part == 'v' ? 6 : 0)) + " 0\n" + fmt_path(folder, "dog", i + (*part == 'v' ? 6 : 0)) + " 1\n";
+    write_text(root() / concat_text("ImageNet_LT_", part, ".txt"), list);
+  }
+  const Flags lt = on_folder({"--dataset", "imagenet-lt", "--set", R"(data.eval_splits=["val"])"});
+  const Outcome check = data("check", lt);
+  EXPECT_EQ(check.code, 0) << check.err;
+  EXPECT_EQ(last_line(check.out)["val"]["counts"], json({6, 6}));
+  EXPECT_EQ(last_line(check.out)["train"]["few"], 2);
 }
 
 TEST_F(ProgramData, OtherFormats) {

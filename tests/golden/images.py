@@ -7,6 +7,8 @@
     resize.input  u8 [H, W, 3],   resize.HxW: PIL's resize((W, H), BILINEAR)
     crop.input.I  u8 [H, W, 3],   crop.I.S: torchvision's Resize(S) and CenterCrop(S)
     rotate.input.I  u8 [H, W, 3], rotate.I.ANGLE: torchvision's rotate by so many degrees, nearest, zeros around
+    exif.N.file  u8 [bytes]       a JPEG whose EXIF data say orientation N; exif.N: what PIL's exif_transpose makes of it
+    box.I         u8 [H, W, 3]    torchvision's resized_crop of crop.input.0, (top, left, height, width) = BOXES[I], to 12x9
 
     python images.py [--check]      needs numpy, Pillow, safetensors, torchvision
 
@@ -21,12 +23,13 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
 from torchvision.transforms import v2
 
 PATH = Path(__file__).resolve().parent / "images.safetensors"
 ANGLES = (-179, -61.5, -20, -7.25, -0.5, 0, 3, 13.75, 20, 45, 118)
+BOXES = ((0, 0, 31, 45), (3, 5, 20, 11), (30, 44, 1, 1), (10, 0, 7, 40))
 ADAM7 = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
 
 
@@ -137,6 +140,15 @@ def golden() -> dict:
         tensors[f"rotate.input.{number}"] = np.asarray(source)
         for angle in ANGLES:
             tensors[f"rotate.{number}.{angle}"] = np.asarray(v2.functional.rotate(source, angle))
+    source = Image.fromarray(tensors["crop.input.0"])
+    for number, box in enumerate(BOXES):
+        tensors[f"box.{number}"] = np.asarray(v2.functional.resized_crop(source, *box, size=[12, 9]))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        file = saved(Image.fromarray(picture(8, 13, 20)[..., :3]), "jpeg", quality=95, subsampling=0, exif=exif)
+        tensors[f"exif.{orientation}.file"] = np.frombuffer(file, np.uint8)
+        tensors[f"exif.{orientation}"] = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(file))))
     return {name: np.ascontiguousarray(t) for name, t in tensors.items()}
 
 
@@ -151,7 +163,7 @@ def main() -> None:
     for name in set(stored) & set(tensors):
         if name.endswith(".file"):
             continue  # zlib and libjpeg versions write other bytes
-        limit = 2 if name.startswith("jpeg") else 0
+        limit = 2 if name.startswith(("jpeg", "exif")) else 0
         if stored[name].shape != tensors[name].shape or np.abs(stored[name].astype(int) - tensors[name]).max() > limit:
             bad.append(name)
     sys.exit(f"{PATH.name}: differs in {', '.join(bad)}" if bad else 0)

@@ -1,0 +1,194 @@
+#include "apps/image_sets.h"
+
+#include <algorithm>
+
+#include <fulcrum/data/clothing1m.h>
+#include <fulcrum/data/image_folder.h>
+#include <fulcrum/data/image_list.h>
+#include <fulcrum/data/inaturalist.h>
+#include <fulcrum/data/wilds.h>
+
+#include "apps/data_sets.h"
+#include "apps/ranges.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// A list as the setting names it, from where the program runs, or under its published name in data.dir.
+fs::path list_file(const DataSettings& s, const std::string& given, const char* part) {
+  if (!given.empty()) return given;
+  const std::string prefix = s.name == "imagenet-lt" ? "ImageNet_LT_" : "Places_LT_";
+  return data_dir(s) / (prefix + part + ".txt");
+}
+
+ImageParts list_lists(const DataSettings& s) {
+  const fs::path dir = data_dir(s);
+  auto [train, test] = list_image_lists(dir, list_file(s, s.train_list, "train"),
+                                        list_file(s, s.test_list, "test"), s.class_names, s.follow_links);
+  const std::vector<std::string> names = train.class_names;
+  const int64_t used = train.labels.empty() ? 0 : *std::max_element(train.labels.begin(), train.labels.end()) + 1;
+  if (!s.class_names.empty() && train.problems.empty() && std::ssize(names) != used)
+    usage("data.class_names: expected ", used, " names, one a line, as many as the labels of data.train_list say; got ",
+          names.size(), " in ", s.class_names);
+  ImageParts parts;
+  parts.push_back({"train", std::move(train)});
+  parts.push_back({"test", std::move(test)});
+  for (const std::string& split : eval_splits(s)) {
+    parts.push_back({split, list_image_list(dir, list_file(s, s.val_list, "val"), std::ssize(names), s.follow_links)});
+    parts.back().listing.class_names = names;
+  }
+  return parts;
+}
+
+ImageParts list_inat(const DataSettings& s) {
+  const fs::path dir = data_dir(s);
+  const fs::path train_json = s.train_list.empty() ? dir / "train2018.json" : fs::path(s.train_list);
+  const fs::path test_json = s.test_list.empty() ? dir / "val2018.json" : fs::path(s.test_list);
+  auto [train, test] = list_inaturalist(dir, train_json, test_json, s.follow_links);
+  ImageParts parts;
+  parts.push_back({"train", std::move(train)});
+  parts.push_back({"test", std::move(test)});
+  return parts;
+}
+
+ImageParts list_clothing(const DataSettings& s) {
+  ImageParts parts;
+  parts.push_back({"train", list_clothing1m(data_dir(s), s.train_split, s.follow_links)});
+  parts.push_back({"test", list_clothing1m(data_dir(s), "clean_test", s.follow_links)});
+  for (const std::string& split : eval_splits(s))
+    parts.push_back({split, list_clothing1m(data_dir(s), "clean_" + split, s.follow_links)});
+  return parts;
+}
+
+ImageParts list_iwildcam(const DataSettings& s) {
+  std::vector<std::string> names = {"train", "test"};
+  for (const std::string& split : eval_splits(s)) names.push_back(split);
+  std::vector<ImageListing> listings = list_wilds(data_dir(s), names, s.follow_links);
+  ImageParts parts;
+  for (size_t i = 0; i < names.size(); i++) parts.push_back({names[i], std::move(listings[i])});
+  return parts;
+}
+
+ImageParts list_folders(const DataSettings& s) {
+  auto [train, test] = list_image_folders(data_dir(s));
+  ImageParts parts;
+  parts.push_back({"train", std::move(train)});
+  parts.push_back({"test", std::move(test)});
+  return parts;
+}
+
+struct ImageSet {
+  const char* name;
+  ImageParts (*list)(const DataSettings&);
+  std::vector<std::string> eval_splits;
+};
+
+const std::vector<ImageSet>& image_sets() {
+  static const std::vector<ImageSet> sets = {{"folder", list_folders, {}},
+                                             {"list", list_lists, {"val"}},
+                                             {"imagenet-lt", list_lists, {"val"}},
+                                             {"places-lt", list_lists, {"val"}},
+                                             {"inaturalist18", list_inat, {}},
+                                             {"clothing1m", list_clothing, {"val"}},
+                                             {"iwildcam", list_iwildcam, {"val", "id_val", "id_test"}}};
+  return sets;
+}
+
+const ImageSet* find_set(const std::string& name) {
+  const auto& sets = image_sets();
+  const auto found = std::ranges::find_if(sets, [&](const ImageSet& set) { return set.name == name; });
+  return found == sets.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+const std::vector<std::string>& image_file_sets() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const ImageSet& set : image_sets()) all.emplace_back(set.name);
+    return all;
+  }();
+  return names;
+}
+
+bool is_image_files(const DataSettings& s) { return find_set(s.name) != nullptr; }
+
+ImageParts list_images(const DataSettings& s) { return find_set(s.name)->list(s); }
+
+ImageOptions image_options(const DataSettings& s) {
+  return {.channels = s.channels,
+          .image_size = s.image_size,
+          .resize_size = s.resize_size,
+          .squash = s.crop_mode == "squash",
+          .exif_orientation = s.exif_orientation,
+          .fast_decode = s.fast_decode,
+          .skip_bad = s.on_bad_image == "skip"};
+}
+
+std::vector<std::string> eval_splits_of(const DataSettings& s) {
+  if (s.name == "pack") return {"val", "id_val", "id_test"};
+  const ImageSet* set = find_set(s.name);
+  return set != nullptr ? set->eval_splits : std::vector<std::string>{};
+}
+
+std::vector<std::string> eval_splits(const DataSettings& s) {
+  if (s.name == "list" && !s.val_list.empty()) return {"val"};
+  return s.eval_splits;
+}
+
+namespace {
+
+void check_eval_splits(const DataSettings& d) {
+  const std::vector<std::string> possible = eval_splits_of(d);
+  std::vector<std::string> seen;
+  for (const std::string& split : d.eval_splits) {
+    if (possible.empty()) usage("data.eval_splits: data.name = ", d.name, " has no parts but train and test");
+    one_of("data.eval_splits", split, possible);
+    if (std::ranges::find(seen, split) != seen.end()) usage("data.eval_splits: expected each part once, got '", split, "' twice");
+    seen.push_back(split);
+  }
+  if (d.name == "list" && !d.eval_splits.empty() && d.val_list.empty())
+    usage("data.val_list: data.eval_splits = val needs it");
+  const std::vector<std::string> splits = eval_splits(d);
+  if (d.val_fraction > 0 && std::ranges::find(splits, "val") != splits.end())
+    usage("data.val_fraction: the part val chooses the best epoch; expected 0 beside it, got ", d.val_fraction);
+}
+
+}  // namespace
+
+void check_image_settings(const DataSettings& d) {
+  const std::vector<std::string>& all = image_file_sets();
+  const std::vector<std::string> lists = {"list", "imagenet-lt", "places-lt"};
+  const std::vector<std::string> files = {"list", "imagenet-lt", "places-lt", "inaturalist18"};
+  const std::vector<std::string> confined = {"list", "imagenet-lt", "places-lt", "inaturalist18", "clothing1m", "iwildcam"};
+  one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
+  one_of("data.crop_mode", d.crop_mode, {"center", "squash"});
+  one_of("data.train_split", d.train_split, {"noisy_train", "clean_train"});
+  at_least("data.image_size", static_cast<double>(d.image_size), 0);
+  if (d.channels != 1 && d.channels != 3) usage("data.channels: expected 1 or 3, got ", d.channels);
+  only_for(d, all, "data.image_size", d.image_size != 0);
+  only_for(d, all, "data.resize_size", d.resize_size != 0);
+  only_for(d, all, "data.crop_mode", d.crop_mode != "center");
+  only_for(d, all, "data.exif_orientation", d.exif_orientation);
+  only_for(d, all, "data.fast_decode", d.fast_decode);
+  only_for(d, all, "data.channels", d.channels != 3);
+  only_for(d, all, "data.on_bad_image", d.on_bad_image != "error");
+  only_for(d, files, "data.train_list", !d.train_list.empty());
+  only_for(d, files, "data.test_list", !d.test_list.empty());
+  only_for(d, lists, "data.val_list", !d.val_list.empty());
+  only_for(d, lists, "data.class_names", !d.class_names.empty());
+  only_for(d, {"clothing1m"}, "data.train_split", d.train_split != "noisy_train");
+  only_for(d, confined, "data.follow_links", d.follow_links);
+  if (d.resize_size != 0 && (d.resize_size < d.image_size || d.image_size == 0 || d.crop_mode == "squash"))
+    usage("data.resize_size: expected at least data.image_size, with data.crop_mode = center, got ", d.resize_size);
+  if (d.image_size == 0 && (d.crop_mode == "squash" || d.fast_decode))
+    usage(d.fast_decode ? "data.fast_decode" : "data.crop_mode", ": expected a data.image_size beside it, got 0");
+  if (d.name == "list" && (d.train_list.empty() || d.test_list.empty()))
+    usage("data.train_list, data.test_list: data.name = list needs both");
+  check_eval_splits(d);
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,41 @@
+// The data sets that are image files, and their parts.
+//
+//   ImageParts parts = list_images(config.data);
+//   for (const auto& [name, listing] : parts) …          // "train", "test", and data.eval_splits
+//   ImageDataset train(std::move(parts[0].listing), image_options(config.data));
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <fulcrum/data/image_dataset.h>
+
+#include "apps/config.h"
+
+namespace fulcrum::apps {
+
+struct ImagePart {
+  std::string name;
+  ImageListing listing;
+};
+/// train, test, then the parts that data.eval_splits names, in this order.
+using ImageParts = std::vector<ImagePart>;
+
+/// The data sets of image files by their data.name.
+const std::vector<std::string>& image_file_sets();
+bool is_image_files(const DataSettings& settings);
+
+/// Listings with what is wrong with them; an Error for a file that cannot be read at all.
+ImageParts list_images(const DataSettings& settings);
+ImageOptions image_options(const DataSettings& settings);
+
+/// What can be in data.eval_splits.
+std::vector<std::string> eval_splits_of(const DataSettings& settings);
+/// data.eval_splits; a list's val where there is a data.val_list.
+std::vector<std::string> eval_splits(const DataSettings& settings);
+
+/// Refuses settings of image files that are out of range or do not go together.
+void check_image_settings(const DataSettings& settings);
+
+}  // namespace fulcrum::apps
