@@ -6,12 +6,15 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <type_traits>
 
 #include <fulcrum/core/cpu/conv_reference.h>
 #include <fulcrum/core/cpu/direct_conv.h>
 #include <fulcrum/core/cpu/onednn.h>
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/cpu/scratch.h>
+#include <fulcrum/core/cpu/winograd_conv.h>
 #include <fulcrum/core/cpu/words.h>
 #include <fulcrum/core/kernels.h>
 
@@ -24,7 +27,7 @@ using cpu::converted;
 using cpu::ConvPass;
 using cpu::DirectConv;
 
-// ---- direct kernels -----------------------------------------------------------------------------
+// ---- our own kernels ----------------------------------------------------------------------------
 
 DirectConv direct_geometry(const Conv2dGeometry& g) {
   const auto size = [](int64_t s) { return static_cast<int>(s); };
@@ -41,19 +44,34 @@ DirectConv direct_geometry(const Conv2dGeometry& g) {
           .padding = size(g.padding_h)};
 }
 
+// Square, without dilation or groups, f32 or bf16, sizes that fit an int.
+bool is_plain(const Conv2dGeometry& g, DType dtype) {
+  constexpr int64_t kMost = std::numeric_limits<int>::max();
+  const bool known = dtype == DType::kF32 || dtype == DType::kBf16;
+  const bool square = g.stride_h == g.stride_w && g.padding_h == g.padding_w && g.dilation_h == 1 &&
+                      g.dilation_w == 1 && g.groups == 1;
+  return known && square && std::max({g.n, g.h, g.w, g.c, g.out_c}) <= kMost;
+}
+
+// Winograd's way where there are tiles enough to be worth the transformed weights, which are four
+// times as large as the weights: an eighth of the channels, but as many as channels where the rivals
+// multiply pairs of bf16. Tiles that are mostly border count for what is used of them.
+bool use_winograd(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
+  if (!is_plain(g, dtype) || !cpu::winograd_conv_supported(direct_geometry(g), pass)) return false;
+  const int64_t tiles = g.n * g.out_h * g.out_w / (cpu::kWinogradTile * cpu::kWinogradTile);
+  const int64_t per_tile = dtype == DType::kBf16 && cpu::kMultipliesBf16 ? 1 : 8;
+  const bool cut = std::min(g.out_h, g.out_w) < cpu::kWinogradTile;
+  return !cut && tiles * per_tile >= std::min(g.c, g.out_c);
+}
+
 // The direct kernels for few channels, save where their inner loops are short or skip most of the
 // input, and for 1×1, which is a matrix product to the library. In bf16 both still beat converting.
 // Measured on ResNet-50: from 128 channels on oneDNN takes 0.5 to 0.8 of the time with AVX-512, and
 // 0.6 to 1.2 with AVX2; a 1×1 0.8, whatever its channels. Without oneDNN the bound is where the
 // direct kernels themselves fall to half their speed.
 bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
-  constexpr int64_t kMost = std::numeric_limits<int>::max(), kShortRun = 16;
-  constexpr int64_t kManyChannels = cpu::kHasOnednn ? 128 : 512;
-  const bool known = dtype == DType::kF32 || dtype == DType::kBf16;
-  const bool square = g.stride_h == g.stride_w && g.padding_h == g.padding_w && g.dilation_h == 1 &&
-                      g.dilation_w == 1 && g.groups == 1;
-  const bool fits = std::max({g.n, g.h, g.w, g.c, g.out_c}) <= kMost;
-  if (!known || !square || !fits) return false;
+  constexpr int64_t kShortRun = 16, kManyChannels = cpu::kHasOnednn ? 128 : 512;
+  if (!is_plain(g, dtype)) return false;
   const bool few = std::min(g.c, g.out_c) < kManyChannels;
   const bool product = cpu::kHasOnednn && g.kernel_h == 1 && g.kernel_w == 1;
   const bool long_run = dtype == DType::kBf16 || (g.kernel_w * g.c >= kShortRun && !product);
@@ -61,28 +79,45 @@ bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   return few && long_run && !skips && cpu::direct_conv_supported(direct_geometry(g), pass);
 }
 
-Tensor direct_scratch(const DirectConv& d, ConvPass pass, int threads) {
-  const size_t floats = cpu::direct_conv_scratch(d, pass, threads);
-  return empty({static_cast<int64_t>(std::max<size_t>(1, floats))});
+// One of our own kernels for a pass, by the activations' type as they take it.
+struct OwnWay {
+  std::size_t (*scratch)(const DirectConv&, ConvPass, int);
+  ConvPass pass;
+  bool winograd;
+};
+
+std::optional<OwnWay> own_way(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
+  if (use_winograd(g, pass, dtype)) return OwnWay{cpu::winograd_conv_scratch, pass, true};
+  if (use_direct(g, pass, dtype)) return OwnWay{cpu::direct_conv_scratch, pass, false};
+  return std::nullopt;
 }
 
-// The direct kernels take bf16 as its bits.
-uint16_t* bits(bf16* p) {
-  return reinterpret_cast<uint16_t*>(p);
+/// Calls kernel(scratch, geometry, threads).
+template <class Kernel>
+void run_own(const OwnWay& way, const Conv2dGeometry& g, Kernel kernel) {
+  const DirectConv d = direct_geometry(g);
+  const int threads = omp_get_max_threads();
+  const auto floats = static_cast<int64_t>(way.scratch(d, way.pass, threads));
+  Tensor scratch = empty({std::max<int64_t>(1, floats)});
+  kernel(scratch.data<float>(), d, threads);
 }
-const uint16_t* bits(const bf16* p) {
-  return reinterpret_cast<const uint16_t*>(p);
+
+// Our kernels take bf16 as its bits.
+template <class T>
+using Bits = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;
+
+template <class T>
+Bits<T>* bits(T* p) {
+  return reinterpret_cast<Bits<T>*>(p);
 }
-float* bits(float* p) {
-  return p;
-}
-const float* bits(const float* p) {
-  return p;
+template <class T>
+const Bits<T>* bits(const T* p) {
+  return reinterpret_cast<const Bits<T>*>(p);
 }
 
 /// Calls f.operator()<T>() with T = float or bf16.
 template <class F>
-void visit_direct(DType dtype, F f) {
+void visit_own(DType dtype, F f) {
   if (dtype == DType::kF32) {
     f.template operator()<float>();
   } else {
@@ -108,14 +143,14 @@ void add_bias(Tensor& y, const Tensor& bias) {
 
 void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
                  const Conv2dGeometry& g) {
-  if (use_direct(g, ConvPass::kForward, x.dtype())) {
-    const DirectConv d = direct_geometry(g);
-    const int threads = omp_get_max_threads();
-    Tensor scratch = direct_scratch(d, ConvPass::kForward, threads);
+  if (const auto way = own_way(g, ConvPass::kForward, x.dtype())) {
     const Tensor w32 = converted(w, DType::kF32);
-    visit_direct(x.dtype(), [&]<class T>() {
-      cpu::direct_conv_forward(bits(y.data<T>()), bits(x.data<T>()), w32.data<float>(),
-                               scratch.data<float>(), d, threads);
+    visit_own(x.dtype(), [&]<class T>() {
+      const auto kernel = way->winograd ? cpu::winograd_conv_forward<Bits<T>>
+                                        : cpu::direct_conv_forward<Bits<T>>;
+      run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
+        kernel(bits(y.data<T>()), bits(x.data<T>()), w32.data<float>(), scratch, d, threads);
+      });
       if (bias) add_bias<T>(y, bias);
     });
     return;
@@ -132,14 +167,14 @@ void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias
 
 void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
                                const Conv2dGeometry& g) {
-  if (use_direct(g, ConvPass::kBackwardData, dy.dtype())) {
-    const DirectConv d = direct_geometry(g);
-    const int threads = omp_get_max_threads();
-    Tensor scratch = direct_scratch(d, ConvPass::kBackwardData, threads);
+  if (const auto way = own_way(g, ConvPass::kBackwardData, dy.dtype())) {
     const Tensor w32 = converted(w, DType::kF32);
-    visit_direct(dy.dtype(), [&]<class T>() {
-      cpu::direct_conv_backward_data(bits(dx.data<T>()), bits(dy.data<T>()), w32.data<float>(),
-                                     scratch.data<float>(), d, threads);
+    visit_own(dy.dtype(), [&]<class T>() {
+      const auto kernel = way->winograd ? cpu::winograd_conv_backward_data<Bits<T>>
+                                        : cpu::direct_conv_backward_data<Bits<T>>;
+      run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
+        kernel(bits(dx.data<T>()), bits(dy.data<T>()), w32.data<float>(), scratch, d, threads);
+      });
     });
     return;
   }
@@ -155,14 +190,14 @@ void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
 void Cpu::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
                                  const Conv2dGeometry& g) {
   const DType dtype = cpu::library_dtype(x.dtype());
-  if (use_direct(g, ConvPass::kBackwardWeights, x.dtype())) {
-    const DirectConv d = direct_geometry(g);
-    const int threads = omp_get_max_threads();
-    Tensor scratch = direct_scratch(d, ConvPass::kBackwardWeights, threads);
+  if (const auto way = own_way(g, ConvPass::kBackwardWeights, x.dtype())) {
     compute_in(dtype, dw, [&](Tensor& out) {
-      visit_direct(x.dtype(), [&]<class T>() {
-        cpu::direct_conv_backward_weights(out.data<float>(), bits(x.data<T>()), bits(dy.data<T>()),
-                                          scratch.data<float>(), d, threads);
+      visit_own(x.dtype(), [&]<class T>() {
+        const auto kernel = way->winograd ? cpu::winograd_conv_backward_weights<Bits<T>>
+                                          : cpu::direct_conv_backward_weights<Bits<T>>;
+        run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
+          kernel(out.data<float>(), bits(x.data<T>()), bits(dy.data<T>()), scratch, d, threads);
+        });
       });
     });
     return;
