@@ -1,7 +1,7 @@
 // Convolution: the choice between the ways of computing it.
 //
-// First the direct kernels, which beat the library for small numbers of channels; then oneDNN; then
-// the reference. bf16 without a kernel of its own is computed in f32.
+// First Winograd's way for what it can do; then the direct kernels, where they beat the library; then
+// oneDNN; then the reference. bf16 without a kernel of its own is computed in f32.
 #include <omp.h>
 
 #include <algorithm>
@@ -54,29 +54,36 @@ bool is_plain(const Conv2dGeometry& g, DType dtype) {
 }
 
 // Winograd's way where there are tiles enough to be worth the transformed weights, which are four
-// times as large as the weights: an eighth of the channels, but as many as channels where the rivals
-// multiply pairs of bf16. Tiles that are mostly border count for what is used of them.
+// times as large as the weights: an eighth of the channels. Where the rivals multiply pairs of bf16,
+// as many tiles as channels, and channels enough to be worth the transforms. Measured by
+// tests/conv_bench.cpp; tiles that are mostly border count for what is used of them.
 bool use_winograd(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   if (!is_plain(g, dtype) || !cpu::winograd_conv_supported(direct_geometry(g), pass)) return false;
+  const bool pairs = dtype == DType::kBf16 && cpu::kMultipliesBf16;
+  const int64_t channels = std::min(g.c, g.out_c), least_channels = pairs ? 64 : 0;
   const int64_t tiles = g.n * g.out_h * g.out_w / (cpu::kWinogradTile * cpu::kWinogradTile);
-  const int64_t per_tile = dtype == DType::kBf16 && cpu::kMultipliesBf16 ? 1 : 8;
   const bool cut = std::min(g.out_h, g.out_w) < cpu::kWinogradTile;
-  return !cut && tiles * per_tile >= std::min(g.c, g.out_c);
+  return !cut && channels >= least_channels && tiles * (pairs ? 1 : 8) >= channels;
 }
 
 // The direct kernels for few channels, save where their inner loops are short or skip most of the
 // input, and for 1×1, which is a matrix product to the library. In bf16 both still beat converting.
-// Measured on ResNet-50: from 128 channels on oneDNN takes 0.5 to 0.8 of the time with AVX-512, and
-// 0.6 to 1.2 with AVX2; a 1×1 0.8, whatever its channels. Without oneDNN the bound is where the
-// direct kernels themselves fall to half their speed.
+// With AVX-512 (with its pairs of bf16) oneDNN takes 0.6 to 0.9 of their time (tests/conv_bench.cpp),
+// save for the gradient of weights in bf16, where it takes up to five times as much. With AVX2 it is
+// level from 128 channels on. Without it the bound is where they fall to half their speed.
 bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   constexpr int64_t kShortRun = 16, kManyChannels = cpu::kHasOnednn ? 128 : 512;
+  constexpr bool kAvx512 = cpu::vectors::kVectorBytes == 64;
   if (!is_plain(g, dtype)) return false;
+  const bool bf16_weights = dtype == DType::kBf16 && pass == ConvPass::kBackwardWeights;
+  const bool onednn_is_faster =
+      cpu::kHasOnednn && (dtype == DType::kBf16 ? cpu::kMultipliesBf16 : kAvx512) && !bf16_weights;
   const bool few = std::min(g.c, g.out_c) < kManyChannels;
   const bool product = cpu::kHasOnednn && g.kernel_h == 1 && g.kernel_w == 1;
   const bool long_run = dtype == DType::kBf16 || (g.kernel_w * g.c >= kShortRun && !product);
   const bool skips = g.kernel_h < g.stride_h || g.kernel_w < g.stride_w;
-  return few && long_run && !skips && cpu::direct_conv_supported(direct_geometry(g), pass);
+  return !onednn_is_faster && few && long_run && !skips &&
+         cpu::direct_conv_supported(direct_geometry(g), pass);
 }
 
 // One of our own kernels for a pass, by the activations' type as they take it.
