@@ -1,17 +1,20 @@
 // Convolution: the choice between the ways of computing it.
 //
-// First the direct kernels, which beat the library for small numbers of channels; then oneDNN; then
-// the reference. bf16 without a kernel of its own is computed in f32.
+// First Winograd's way for what it can do; then the direct kernels, where they beat the library; then
+// oneDNN; then the reference. bf16 without a kernel of its own is computed in f32.
 #include <omp.h>
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <type_traits>
 
 #include <fulcrum/core/cpu/conv_reference.h>
 #include <fulcrum/core/cpu/direct_conv.h>
 #include <fulcrum/core/cpu/onednn.h>
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/cpu/scratch.h>
+#include <fulcrum/core/cpu/winograd_conv.h>
 #include <fulcrum/core/cpu/words.h>
 #include <fulcrum/core/kernels.h>
 
@@ -24,7 +27,7 @@ using cpu::converted;
 using cpu::ConvPass;
 using cpu::DirectConv;
 
-// ---- direct kernels -----------------------------------------------------------------------------
+// ---- our own kernels ----------------------------------------------------------------------------
 
 DirectConv direct_geometry(const Conv2dGeometry& g) {
   const auto size = [](int64_t s) { return static_cast<int>(s); };
@@ -41,48 +44,87 @@ DirectConv direct_geometry(const Conv2dGeometry& g) {
           .padding = size(g.padding_h)};
 }
 
-// The direct kernels for few channels, save where their inner loops are short or skip most of the
-// input, and for 1×1, which is a matrix product to the library. In bf16 both still beat converting.
-// Measured on ResNet-50: from 128 channels on oneDNN takes 0.5 to 0.8 of the time with AVX-512, and
-// 0.6 to 1.2 with AVX2; a 1×1 0.8, whatever its channels. Without oneDNN the bound is where the
-// direct kernels themselves fall to half their speed.
-bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
-  constexpr int64_t kMost = std::numeric_limits<int>::max(), kShortRun = 16;
-  constexpr int64_t kManyChannels = cpu::kHasOnednn ? 128 : 512;
+// Square, without dilation or groups, f32 or bf16, sizes that fit an int.
+bool is_plain(const Conv2dGeometry& g, DType dtype) {
+  constexpr int64_t kMost = std::numeric_limits<int>::max();
   const bool known = dtype == DType::kF32 || dtype == DType::kBf16;
   const bool square = g.stride_h == g.stride_w && g.padding_h == g.padding_w && g.dilation_h == 1 &&
                       g.dilation_w == 1 && g.groups == 1;
-  const bool fits = std::max({g.n, g.h, g.w, g.c, g.out_c}) <= kMost;
-  if (!known || !square || !fits) return false;
+  return known && square && std::max({g.n, g.h, g.w, g.c, g.out_c}) <= kMost;
+}
+
+// Winograd's way where there are tiles enough to be worth the transformed weights, which are four
+// times as large as the weights: an eighth of the channels. Where the rivals multiply pairs of bf16,
+// as many tiles as channels, and channels enough to be worth the transforms. Measured by
+// tests/conv_bench.cpp; tiles that are mostly border count for what is used of them.
+bool use_winograd(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
+  if (!is_plain(g, dtype) || !cpu::winograd_conv_supported(direct_geometry(g), pass)) return false;
+  const bool pairs = dtype == DType::kBf16 && cpu::kMultipliesBf16;
+  const int64_t channels = std::min(g.c, g.out_c), least_channels = pairs ? 64 : 0;
+  const int64_t tiles = g.n * g.out_h * g.out_w / (cpu::kWinogradTile * cpu::kWinogradTile);
+  const bool cut = std::min(g.out_h, g.out_w) < cpu::kWinogradTile;
+  return !cut && channels >= least_channels && tiles * (pairs ? 1 : 8) >= channels;
+}
+
+// The direct kernels for few channels, save where their inner loops are short or skip most of the
+// input, and for 1×1, which is a matrix product to the library. In bf16 both still beat converting.
+// With AVX-512 (with its pairs of bf16) oneDNN takes 0.6 to 0.9 of their time (tests/conv_bench.cpp),
+// save for the gradient of weights in bf16, where it takes up to five times as much. With AVX2 it is
+// level from 128 channels on. Without it the bound is where they fall to half their speed.
+bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
+  constexpr int64_t kShortRun = 16, kManyChannels = cpu::kHasOnednn ? 128 : 512;
+  constexpr bool kAvx512 = cpu::vectors::kVectorBytes == 64;
+  if (!is_plain(g, dtype)) return false;
+  const bool bf16_weights = dtype == DType::kBf16 && pass == ConvPass::kBackwardWeights;
+  const bool onednn_is_faster =
+      cpu::kHasOnednn && (dtype == DType::kBf16 ? cpu::kMultipliesBf16 : kAvx512) && !bf16_weights;
   const bool few = std::min(g.c, g.out_c) < kManyChannels;
   const bool product = cpu::kHasOnednn && g.kernel_h == 1 && g.kernel_w == 1;
   const bool long_run = dtype == DType::kBf16 || (g.kernel_w * g.c >= kShortRun && !product);
   const bool skips = g.kernel_h < g.stride_h || g.kernel_w < g.stride_w;
-  return few && long_run && !skips && cpu::direct_conv_supported(direct_geometry(g), pass);
+  return !onednn_is_faster && few && long_run && !skips &&
+         cpu::direct_conv_supported(direct_geometry(g), pass);
 }
 
-Tensor direct_scratch(const DirectConv& d, ConvPass pass, int threads) {
-  const size_t floats = cpu::direct_conv_scratch(d, pass, threads);
-  return empty({static_cast<int64_t>(std::max<size_t>(1, floats))});
+// One of our own kernels for a pass, by the activations' type as they take it.
+struct OwnWay {
+  std::size_t (*scratch)(const DirectConv&, ConvPass, int);
+  ConvPass pass;
+  bool winograd;
+};
+
+std::optional<OwnWay> own_way(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
+  if (use_winograd(g, pass, dtype)) return OwnWay{cpu::winograd_conv_scratch, pass, true};
+  if (use_direct(g, pass, dtype)) return OwnWay{cpu::direct_conv_scratch, pass, false};
+  return std::nullopt;
 }
 
-// The direct kernels take bf16 as its bits.
-uint16_t* bits(bf16* p) {
-  return reinterpret_cast<uint16_t*>(p);
+/// Calls kernel(scratch, geometry, threads).
+template <class Kernel>
+void run_own(const OwnWay& way, const Conv2dGeometry& g, Kernel kernel) {
+  const DirectConv d = direct_geometry(g);
+  const int threads = omp_get_max_threads();
+  const auto floats = static_cast<int64_t>(way.scratch(d, way.pass, threads));
+  Tensor scratch = empty({std::max<int64_t>(1, floats)});
+  kernel(scratch.data<float>(), d, threads);
 }
-const uint16_t* bits(const bf16* p) {
-  return reinterpret_cast<const uint16_t*>(p);
+
+// Our kernels take bf16 as its bits.
+template <class T>
+using Bits = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;
+
+template <class T>
+Bits<T>* bits(T* p) {
+  return reinterpret_cast<Bits<T>*>(p);
 }
-float* bits(float* p) {
-  return p;
-}
-const float* bits(const float* p) {
-  return p;
+template <class T>
+const Bits<T>* bits(const T* p) {
+  return reinterpret_cast<const Bits<T>*>(p);
 }
 
 /// Calls f.operator()<T>() with T = float or bf16.
 template <class F>
-void visit_direct(DType dtype, F f) {
+void visit_own(DType dtype, F f) {
   if (dtype == DType::kF32) {
     f.template operator()<float>();
   } else {
@@ -108,14 +150,14 @@ void add_bias(Tensor& y, const Tensor& bias) {
 
 void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
                  const Conv2dGeometry& g) {
-  if (use_direct(g, ConvPass::kForward, x.dtype())) {
-    const DirectConv d = direct_geometry(g);
-    const int threads = omp_get_max_threads();
-    Tensor scratch = direct_scratch(d, ConvPass::kForward, threads);
+  if (const auto way = own_way(g, ConvPass::kForward, x.dtype())) {
     const Tensor w32 = converted(w, DType::kF32);
-    visit_direct(x.dtype(), [&]<class T>() {
-      cpu::direct_conv_forward(bits(y.data<T>()), bits(x.data<T>()), w32.data<float>(),
-                               scratch.data<float>(), d, threads);
+    visit_own(x.dtype(), [&]<class T>() {
+      const auto kernel = way->winograd ? cpu::winograd_conv_forward<Bits<T>>
+                                        : cpu::direct_conv_forward<Bits<T>>;
+      run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
+        kernel(bits(y.data<T>()), bits(x.data<T>()), w32.data<float>(), scratch, d, threads);
+      });
       if (bias) add_bias<T>(y, bias);
     });
     return;
@@ -132,14 +174,14 @@ void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias
 
 void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
                                const Conv2dGeometry& g) {
-  if (use_direct(g, ConvPass::kBackwardData, dy.dtype())) {
-    const DirectConv d = direct_geometry(g);
-    const int threads = omp_get_max_threads();
-    Tensor scratch = direct_scratch(d, ConvPass::kBackwardData, threads);
+  if (const auto way = own_way(g, ConvPass::kBackwardData, dy.dtype())) {
     const Tensor w32 = converted(w, DType::kF32);
-    visit_direct(dy.dtype(), [&]<class T>() {
-      cpu::direct_conv_backward_data(bits(dx.data<T>()), bits(dy.data<T>()), w32.data<float>(),
-                                     scratch.data<float>(), d, threads);
+    visit_own(dy.dtype(), [&]<class T>() {
+      const auto kernel = way->winograd ? cpu::winograd_conv_backward_data<Bits<T>>
+                                        : cpu::direct_conv_backward_data<Bits<T>>;
+      run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
+        kernel(bits(dx.data<T>()), bits(dy.data<T>()), w32.data<float>(), scratch, d, threads);
+      });
     });
     return;
   }
@@ -155,14 +197,14 @@ void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
 void Cpu::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
                                  const Conv2dGeometry& g) {
   const DType dtype = cpu::library_dtype(x.dtype());
-  if (use_direct(g, ConvPass::kBackwardWeights, x.dtype())) {
-    const DirectConv d = direct_geometry(g);
-    const int threads = omp_get_max_threads();
-    Tensor scratch = direct_scratch(d, ConvPass::kBackwardWeights, threads);
+  if (const auto way = own_way(g, ConvPass::kBackwardWeights, x.dtype())) {
     compute_in(dtype, dw, [&](Tensor& out) {
-      visit_direct(x.dtype(), [&]<class T>() {
-        cpu::direct_conv_backward_weights(out.data<float>(), bits(x.data<T>()), bits(dy.data<T>()),
-                                          scratch.data<float>(), d, threads);
+      visit_own(x.dtype(), [&]<class T>() {
+        const auto kernel = way->winograd ? cpu::winograd_conv_backward_weights<Bits<T>>
+                                          : cpu::direct_conv_backward_weights<Bits<T>>;
+        run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
+          kernel(out.data<float>(), bits(x.data<T>()), bits(dy.data<T>()), scratch, d, threads);
+        });
       });
     });
     return;

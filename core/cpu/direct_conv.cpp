@@ -81,7 +81,7 @@ void correlate_strip(T* out, const Word* strip, const Word* w, const Correlation
         out += out_next_row;
       }
     }
-    prefetcher.next_tile();
+    prefetcher.step();
     Vec acc[kTile][kVectors];
     correlate_tile<kVectors>(acc, pixels, w, g);
     for (int i = 0; i < std::min(kTile, left); ++i) {
@@ -151,7 +151,7 @@ void correlate_words(T* out, const In* in, typename OneImage<In>::Word* scratch,
 template <class T, class At>
 void correlate(T* out, const T* in, float* scratch, Correlation g, int threads, ptrdiff_t stride,
                At w_at) {
-  if constexpr (kPairs && std::is_same_v<T, std::uint16_t>) {
+  if constexpr (kMultipliesBf16 && std::is_same_v<T, std::uint16_t>) {
     if (g.in_c % 2 == 0) {
       g.in_c /= 2;
       auto* words = reinterpret_cast<Pair*>(scratch);

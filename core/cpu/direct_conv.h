@@ -21,11 +21,21 @@
 #include <cstring>
 #include <type_traits>
 
+#include <fulcrum/core/cpu/prefetch.h>
+#include <fulcrum/core/cpu/vectors.h>
+
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif
 
 namespace fulcrum::cpu {
+
+// Whether the processor multiplies pairs of bf16.
+#if defined(__AVX512BF16__)
+inline constexpr bool kMultipliesBf16 = true;
+#else
+inline constexpr bool kMultipliesBf16 = false;
+#endif
 
 struct DirectConv {
   int n, h, w, c_in;
@@ -58,51 +68,7 @@ void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scr
 // The rest is what the passes share, and not for callers.
 namespace direct_conv_detail {
 
-using std::ptrdiff_t;
-
-// A register tile of kTile x 2 accumulators, two vectors of the streamed operand and a broadcast
-// must fit the register file: 15 of 16, on AVX-512 27 of 32.
-#if defined(__AVX512F__)
-inline constexpr int kVectorBytes = 64, kTile = 12;
-#elif defined(__AVX2__)
-inline constexpr int kVectorBytes = 32, kTile = 6;
-#else
-inline constexpr int kVectorBytes = 16, kTile = 6;
-#endif
-inline constexpr int kLanes = kVectorBytes / 4;
-typedef float Vec __attribute__((vector_size(kVectorBytes)));
-typedef std::uint32_t Bits __attribute__((vector_size(kVectorBytes)));
-typedef std::uint16_t Half __attribute__((vector_size(kVectorBytes / 2)));
-
-inline Vec load(const float* from) {
-  Vec v;
-  std::memcpy(&v, from, sizeof v);
-  return v;
-}
-
-inline Vec load(const std::uint16_t* from) {
-  Half half;
-  std::memcpy(&half, from, sizeof half);
-  const Bits bits = __builtin_convertvector(half, Bits) << 16;
-  Vec v;
-  std::memcpy(&v, &bits, sizeof v);
-  return v;
-}
-
-inline void store(float* to, Vec v) {
-  std::memcpy(to, &v, sizeof v);
-}
-
-// Rounds to nearest even; a NaN must not round up into an infinity or a zero.
-inline void store(std::uint16_t* to, Vec v) {
-  Bits bits;
-  std::memcpy(&bits, &v, sizeof v);
-  const Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Bits quiet_nan = (bits >> 16) | 0x40;
-  const Half half =
-      __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? quiet_nan : rounded, Half);
-  std::memcpy(to, &half, sizeof half);
-}
+using namespace vectors;
 
 inline std::uint32_t round_bf16(float value) {
   std::uint32_t bits;
@@ -127,31 +93,11 @@ inline Vec add_product(Vec sum, Vec a, float b) {
 }
 
 #if defined(__AVX512BF16__)
-inline constexpr bool kPairs = true;
 inline Vec add_product(Vec sum, Vec a, Pair b) {
   return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a,
                                (__m512bh)_mm512_set1_epi32(static_cast<int>(b.bits)));
 }
-#else
-inline constexpr bool kPairs = false;
 #endif
-
-template <class T>
-void store_lanes(T* to, Vec v, ptrdiff_t lanes) {
-  if (lanes >= kLanes) return store(to, v);
-  T all[kLanes];
-  store(all, v);
-  std::copy_n(all, lanes, to);
-}
-
-inline ptrdiff_t round_up(ptrdiff_t value, int multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-// Parts of the scratch begin on cache lines of their own.
-inline ptrdiff_t padded(ptrdiff_t floats) {
-  return round_up(floats, 16);
-}
 
 // Where words come from: an image of floats, of bf16 (then the words are floats) or of pairs of
 // channels.
@@ -253,38 +199,6 @@ void fill_strip(Word* strip, const Source& in, const Correlation& g, int first_r
     std::fill(strip + begin + count, strip + pitch, Word{});
   }
 }
-
-// Calls work with the first channel and the number of vectors (a constant) of each block of two
-// vectors of channels and, where one is left over, of that.
-template <class Work>
-void for_each_block(int channels, Work work) {
-  for (int first = 0; first < channels; first += 2 * kLanes) {
-    if (channels - first > kLanes) {
-      work(first, std::integral_constant<int, 2>{});
-    } else {
-      work(first, std::integral_constant<int, 1>{});
-    }
-  }
-}
-
-// Fetches the memory of the next strip a bit at every tile: the hardware does not foresee it, as
-// the copy that reads it comes in short bursts between long stretches of arithmetic.
-template <class T>
-class Prefetcher {
- public:
-  Prefetcher(const T* at, ptrdiff_t count, ptrdiff_t tiles)
-      : at_(reinterpret_cast<std::uintptr_t>(at)),
-        end_(at_ + static_cast<std::uintptr_t>(count) * sizeof(T)),
-        per_tile_((end_ - at_) / static_cast<std::uintptr_t>(tiles) + 1) {}
-
-  void next_tile() {
-    const std::uintptr_t stop = std::min(end_, at_ + per_tile_);
-    for (; at_ < stop; at_ += 64) __builtin_prefetch(reinterpret_cast<const void*>(at_));
-  }
-
- private:
-  std::uintptr_t at_, end_, per_tile_;  // not pointers, as they may run past the tensor
-};
 
 std::size_t weight_gradient_scratch(const DirectConv& g, int threads);
 

@@ -69,8 +69,8 @@ void add_strip(float* sums, const Word* strip, Word* dy_block, const Source& dy,
   }
   for (int a = 0; a < g.taps_h; ++a) {
     for (ptrdiff_t k = 0; k < g.run(); k += kTile) {
-      next_x.next_tile();
-      next_dy.next_tile();
+      next_x.step();
+      next_dy.step();
       sum_products<kVectors>(sums + (a * padded_run(g) + k) * kWidth,
                              strip + a * g.strip_pitch() + k, dy_block, g, rows);
     }
@@ -145,7 +145,7 @@ template <class T>
 void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch,
                                   const DirectConv& g, int threads) {
   Correlation c = forward_correlation(g);
-  if constexpr (kPairs && std::is_same_v<T, std::uint16_t>) {
+  if constexpr (kMultipliesBf16 && std::is_same_v<T, std::uint16_t>) {
     c.n = (g.n + 1) / 2;
     sum_strips(dw, x, dy, scratch, c, threads, [&](const T* all, ptrdiff_t size, ptrdiff_t n) {
       const T* first = all + 2 * n * size;
