@@ -81,7 +81,8 @@ struct Bench {
     float* s = scratch.data<float>();
     const float* pw = w32.data<float>();
     if (pass == ConvPass::kForward) {
-      (winograd ? cpu::winograd_conv_forward<Bits> : cpu::direct_conv_forward<Bits>)(bits(y), bits(x), pw, s, g, threads);
+      (winograd ? cpu::winograd_conv_forward<Bits>
+                : cpu::direct_conv_forward<Bits>)(bits(y), bits(x), pw, s, g, threads);
     } else if (pass == ConvPass::kBackwardData) {
       (winograd ? cpu::winograd_conv_backward_data<Bits>
                 : cpu::direct_conv_backward_data<Bits>)(bits(dx), bits(dy), pw, s, g, threads);
@@ -114,7 +115,8 @@ struct Bench {
           best = best == 0 ? ms : std::min(best, ms);
         }
       std::printf("%-10s %4d %3dx%-3d %4d to %4d %dx%d/%d %-5s %-8s", layer.network, g.n, g.h, g.w, g.c_in, g.c_out,
-                  g.kernel_h, g.kernel_w, g.stride, kType == DType::kF32 ? "f32" : "bf16", names[static_cast<int>(pass)]);
+                  g.kernel_h, g.kernel_w, g.stride, kType == DType::kF32 ? "f32" : "bf16",
+                  names[static_cast<int>(pass)]);
       for (const double ms : least) ms > 0 ? std::printf("%9.3f", ms) : std::printf("%9s", "-");
       std::printf("\n");
       std::fflush(stdout);

@@ -78,7 +78,8 @@ void run_as(Tensor& result, Way way, const Problem& p, ConvPass pass, float* scr
 /// The result of a kernel whose scratch and result are NaN before.
 Tensor run(Way way, const Problem& p, ConvPass pass, int threads) {
   const DType dtype = p.x.dtype();
-  Tensor result = full(p.result_shape(pass), std::nan(""), {pass == ConvPass::kBackwardWeights ? DType::kF32 : dtype, {}});
+  const DType result_dtype = pass == ConvPass::kBackwardWeights ? DType::kF32 : dtype;
+  Tensor result = full(p.result_shape(pass), std::nan(""), {result_dtype, {}});
   const size_t floats = way == Way::kWinograd ? cpu::winograd_conv_scratch(p.g, pass, threads)
                                               : cpu::direct_conv_scratch(p.g, pass, threads);
   Tensor scratch = full({static_cast<int64_t>(floats)}, std::nan(""));
