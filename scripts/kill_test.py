@@ -97,8 +97,9 @@ def content(path):
     return path.read_bytes()
 
 
-# report.html shows times and paths; config.toml and env.json name the directory; logs tell the story of the kills.
-STORIES = {"report.html", "config.toml", "env.json", "log.txt", "previous.safetensors"}
+# report.html shows times and paths; config.toml and env.json name the directory; .lock names the process; logs tell
+# the story of the kills.
+STORIES = {"report.html", "config.toml", "env.json", ".lock", "log.txt", "previous.safetensors"}
 
 
 def compared_files(run):

@@ -9,7 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const ImageSize claimed = image_size(std::span{data, size}, "input");
     if (claimed.height * claimed.width > 1 << 16) return;  // would only be slow
     for (const int64_t channels : {1, 3}) {
-      const Image image = decode_image(std::span{data, size}, channels, "input");
+      const Image image = decode_image(std::span{data, size}, {.channels = channels}, "input");
       if (std::ssize(image.pixels) != claimed.height * claimed.width * channels) __builtin_trap();
     }
   });
