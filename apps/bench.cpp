@@ -158,12 +158,13 @@ nlohmann::json measure(BenchStep& step, const BenchFlags& f, int64_t calls, doub
   const auto chunks = static_cast<int64_t>(rates.size());
   std::ranges::sort(rates);
   const double rate = rates[rates.size() / 2];
+  const size_t requests = memory_stats(step.device()).system_requests - before.system_requests;
   return {{"images_per_s", rate},
           {"images_per_s_max", rates.back()},
           {"step_ms", 1e3 * static_cast<double>(f.train.batch_size) / rate},
           {"steps", chunks * calls * steps_per_call},
           {"risk_ms", 1e3 * step.risk_seconds()},
-          {"system_requests", memory_stats(step.device()).system_requests - before.system_requests},
+          {"system_requests", requests},
           {"loss", step.loss()}};
 }
 
