@@ -3,9 +3,9 @@
 #include <map>
 #include <set>
 
-#include <fulcrum/core/cuda_options.h>
 #include <fmt/format.h>
 
+#include <fulcrum/core/cuda_options.h>
 #include <fulcrum/core/serialize.h>
 
 #include "apps/sealed_file.h"
@@ -13,6 +13,8 @@
 namespace fulcrum::apps {
 
 namespace {
+
+namespace fs = std::filesystem;
 
 const std::string kEma = "ema.";
 
@@ -80,8 +82,6 @@ std::vector<Tensor> match(const std::vector<Entry>& entries, const TensorFile& f
       problems += "\n  unexpected: " + name;
   return found;
 }
-
-namespace fs = std::filesystem;
 
 // A second name for the checkpoint that is about to be replaced; where the file system has no links, a copy.
 void keep_previous(const fs::path& path) {

@@ -24,18 +24,23 @@ fs::path list_file(const DataSettings& s, const std::string& given, const char* 
   return data_dir(s) / (prefix + part + ".txt");
 }
 
+ImageParts train_and_test(std::pair<ImageListing, ImageListing> listings) {
+  ImageParts parts;
+  parts.push_back({"train", std::move(listings.first)});
+  parts.push_back({"test", std::move(listings.second)});
+  return parts;
+}
+
 ImageParts list_lists(const DataSettings& s) {
   const fs::path dir = data_dir(s);
-  auto [train, test] = list_image_lists(dir, list_file(s, s.train_list, "train"),
-                                        list_file(s, s.test_list, "test"), s.class_names, s.follow_links);
+  ImageParts parts = train_and_test(list_image_lists(dir, list_file(s, s.train_list, "train"),
+                                                     list_file(s, s.test_list, "test"), s.class_names, s.follow_links));
+  const ImageListing& train = parts[0].listing;
   const std::vector<std::string> names = train.class_names;
   const int64_t used = train.labels.empty() ? 0 : *std::max_element(train.labels.begin(), train.labels.end()) + 1;
   if (!s.class_names.empty() && train.problems.empty() && std::ssize(names) != used)
     usage("data.class_names: expected ", used, " names, one a line, as many as the labels of data.train_list say; got ",
           names.size(), " in ", s.class_names);
-  ImageParts parts;
-  parts.push_back({"train", std::move(train)});
-  parts.push_back({"test", std::move(test)});
   for (const std::string& split : eval_splits(s)) {
     parts.push_back({split, list_image_list(dir, list_file(s, s.val_list, "val"), std::ssize(names), s.follow_links)});
     parts.back().listing.class_names = names;
@@ -47,11 +52,7 @@ ImageParts list_inat(const DataSettings& s) {
   const fs::path dir = data_dir(s);
   const fs::path train_json = s.train_list.empty() ? dir / "train2018.json" : fs::path(s.train_list);
   const fs::path test_json = s.test_list.empty() ? dir / "val2018.json" : fs::path(s.test_list);
-  auto [train, test] = list_inaturalist(dir, train_json, test_json, s.follow_links);
-  ImageParts parts;
-  parts.push_back({"train", std::move(train)});
-  parts.push_back({"test", std::move(test)});
-  return parts;
+  return train_and_test(list_inaturalist(dir, train_json, test_json, s.follow_links));
 }
 
 ImageParts list_clothing(const DataSettings& s) {
@@ -72,13 +73,7 @@ ImageParts list_iwildcam(const DataSettings& s) {
   return parts;
 }
 
-ImageParts list_folders(const DataSettings& s) {
-  auto [train, test] = list_image_folders(data_dir(s));
-  ImageParts parts;
-  parts.push_back({"train", std::move(train)});
-  parts.push_back({"test", std::move(test)});
-  return parts;
-}
+ImageParts list_folders(const DataSettings& s) { return train_and_test(list_image_folders(data_dir(s))); }
 
 struct ImageSet {
   const char* name;

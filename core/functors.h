@@ -22,6 +22,16 @@ FULCRUM_HD To convert_to(From x) {
   else return static_cast<To>(x);
 }
 
+/// y + x in y's dtype, summed as wide as its sums are.
+template <class To>
+struct AddTo {
+  template <class From>
+  FULCRUM_HD To operator()(To y, From x) const {
+    using A = Accumulate<To>;
+    return To(A(y) + convert_to<A>(x));
+  }
+};
+
 enum class Saves : uint8_t { kInput, kOutput };
 
 struct Exp {

@@ -77,7 +77,6 @@ class ListingBuilder {
   std::vector<std::pair<int64_t, std::string>> problems_;  // with their entries
 };
 
-
 /// An integer and nothing else; nothing where it is none.
 std::optional<int64_t> parse_integer(std::string_view text);
 

@@ -24,14 +24,6 @@ using Clothing1m = Readers;
 using Inaturalist = Readers;
 using Wilds = Readers;
 
-void expect_problem(const ImageListing& listing, const Names& parts) {
-  const bool listed = std::ranges::any_of(listing.problems, [&](const std::string& problem) {
-    return std::ranges::all_of(parts, [&](const std::string& part) { return problem.find(part) != std::string::npos; });
-  });
-  EXPECT_TRUE(listed) << parts[0] << "; problems: " << listing.problems.size() << " "
-                      << (listing.problems.empty() ? "" : listing.problems[0]);
-}
-
 // ---- CSV ----
 
 TEST_F(Csv, FieldsMayBeQuoted) {

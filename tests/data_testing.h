@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +13,7 @@
 
 #include <fulcrum/core/check.h>
 #include <fulcrum/data/dataset.h>
+#include <fulcrum/data/image_dataset.h>
 
 namespace fulcrum {
 
@@ -74,6 +76,15 @@ inline InMemoryDataset small_dataset(int64_t n, int64_t classes = 4) {
   std::vector<int64_t> labels;
   for (int64_t i = 0; i < n; i++) labels.push_back(i % classes);
   return {images, labels, numbered_class_names(classes)};
+}
+
+/// One of the listing's problems has all of these parts.
+inline void expect_problem(const ImageListing& listing, const std::vector<std::string>& parts) {
+  const bool listed = std::ranges::any_of(listing.problems, [&](const std::string& problem) {
+    return std::ranges::all_of(parts, [&](const std::string& part) { return problem.find(part) != std::string::npos; });
+  });
+  EXPECT_TRUE(listed) << parts[0] << "; problems: " << listing.problems.size() << " "
+                      << (listing.problems.empty() ? "" : listing.problems[0]);
 }
 
 }  // namespace fulcrum

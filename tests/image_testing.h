@@ -8,6 +8,7 @@
 
 #include <fulcrum/core/random.h>
 #include <fulcrum/data/image_file.h>
+#include <fulcrum/data/loader.h>
 
 #include "data_testing.h"
 
@@ -77,6 +78,49 @@ inline Image image_of(int64_t height, int64_t width, uint64_t seed, int64_t chan
   for (uint64_t i = 0; i < static_cast<uint64_t>(height * width * channels); i++)
     image.pixels.push_back(static_cast<uint8_t>(philox.below(i, 256)));
   return image;
+}
+
+/// Tests of image files that they write.
+class ImageData : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#ifndef FULCRUM_WITH_PNG
+    GTEST_SKIP() << "a build without libpng";
+#endif
+  }
+  void add(const std::string& path, uint64_t seed, int64_t height = 4, int64_t width = 6) {
+    dir_.write(path, png_file(image_of(height, width, seed)));
+  }
+  /// train and test with cat, dog and "a b", some images each, the k-th written with seed k.
+  void add_folders() {
+    for (const char* part : {"train", "test"})
+      for (const char* name : {"dog", "cat", "a b"})
+        for (int i = 0; i < 4; i++) add(concat_text(part, "/", name, "/", i, ".png"), ++seed_);
+  }
+  const std::filesystem::path& root() const {
+    return dir_.path();
+  }
+
+  TemporaryDirectory dir_;
+  uint64_t seed_ = 0;
+};
+
+inline std::vector<uint8_t> pixels_of(const Dataset& data, int64_t index) {
+  std::vector<uint8_t> pixels(static_cast<size_t>(data.image_shape().numel()));
+  data.read(index, pixels.data());
+  return pixels;
+}
+
+/// The images of an epoch of augmented batches.
+inline std::vector<std::vector<double>> batches_of(const Dataset& data, int workers) {
+  const Loader loader(data, {.batch_size = 5,
+                             .shuffle = true,
+                             .augment = {.pad = 1, .flip = true, .seed = 2},
+                             .seed = 3,
+                             .workers = workers});
+  std::vector<std::vector<double>> all;
+  for (const Batch& batch : loader.epoch(1)) all.push_back(batch.images.to_vector());
+  return all;
 }
 
 }  // namespace fulcrum

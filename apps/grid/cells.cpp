@@ -152,11 +152,11 @@ int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after
   int code = kExitDone;
   for (size_t i = 0; i < cells.size(); i++) {
     const Cell& cell = cells[i];
-    if (cell_state(cell).kind == CellState::kDone) continue;
-    const bool begun = recover_checkpoint(cell.directory());
+    const CellState::Kind state = cell_state(cell).kind;
+    if (state == CellState::kDone) continue;
     fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(),
                cell.directory().string());
-    Trainer trainer(cell.config, begun ? Trainer::Start::kResume : Trainer::Start::kFresh);
+    Trainer trainer(cell.config, state == CellState::kWaiting ? Trainer::Start::kFresh : Trainer::Start::kResume);
     const TrainOutcome outcome = trainer.run();
     after_each();
     if (outcome.exit_code == kExitNonFinite)

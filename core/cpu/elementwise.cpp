@@ -34,11 +34,10 @@ void Cpu::cast(Tensor& y, const Tensor& x) {
 void Cpu::add_into(Tensor& y, const Tensor& x) {
   visit_floating(y.dtype(), "add_into", [&]<class To>() {
     visit_floating(x.dtype(), "add_into", [&]<class From>() {
-      using A = Accumulate<To>;
       To* out = y.data<To>();
       const From* in = x.data<From>();
       parallel_for(y.numel(), kGrain, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) out[i] = To(A(out[i]) + convert_to<A>(in[i]));
+        for (int64_t i = begin; i < end; i++) out[i] = AddTo<To>{}(out[i], in[i]);
       });
     });
   });

@@ -14,9 +14,10 @@
 
 #include <fulcrum/core/cuda/check.h>
 #include <fulcrum/core/cuda/library.h>
-#include <fulcrum/core/plan_store.h>
 #include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/cuda/stopwatch.h>
 #include <fulcrum/core/cuda_options.h>
+#include <fulcrum/core/plan_store.h>
 
 // The library is loaded at the first convolution on a GPU: the program starts, and computes on the
 // CPU, where there is none.
@@ -212,45 +213,6 @@ void ConvPlan::run(const ConvPointers& pointers) const {
   Tensor scratch = bytes(built_->workspace);
   built_->run(pointers, scratch.raw());
 }
-
-namespace {
-
-/// Milliseconds of the fastest of a few launches of a plan on memory of no importance.
-class Stopwatch {
- public:
-  Stopwatch() {
-    FULCRUM_CUDA_CHECK(cudaEventCreate(&start_));
-    FULCRUM_CUDA_CHECK(cudaEventCreate(&stop_));
-  }
-  ~Stopwatch() {
-    cudaEventDestroy(start_);
-    cudaEventDestroy(stop_);
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
-  template <class Launch>
-  float shortest(Launch launch) {
-    constexpr int kRounds = 5, kLaunches = 4;
-    float best = std::numeric_limits<float>::infinity();
-    launch();
-    for (int round = 0; round < kRounds; round++) {
-      FULCRUM_CUDA_CHECK(cudaEventRecord(start_, compute_stream()));
-      for (int i = 0; i < kLaunches; i++) launch();
-      FULCRUM_CUDA_CHECK(cudaEventRecord(stop_, compute_stream()));
-      FULCRUM_CUDA_CHECK(cudaEventSynchronize(stop_));
-      float elapsed = 0;
-      FULCRUM_CUDA_CHECK(cudaEventElapsedTime(&elapsed, start_, stop_));
-      best = std::min(best, elapsed / kLaunches);
-    }
-    return best;
-  }
-
- private:
-  cudaEvent_t start_{}, stop_{};
-};
-
-}  // namespace
 
 /// Chooses and builds the plan for one problem.
 class ConvPlanner {

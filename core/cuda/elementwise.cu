@@ -24,15 +24,6 @@ struct Convert {
   __device__ To operator()(From x) const { return convert_to<To>(x); }
 };
 
-template <class To>
-struct AddTo {
-  template <class From>
-  __device__ To operator()(To y, From x) const {
-    using A = Accumulate<To>;
-    return To(A(y) + convert_to<A>(x));
-  }
-};
-
 template <class F>
 struct Forward {
   template <class... T>

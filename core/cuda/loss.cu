@@ -208,10 +208,6 @@ __global__ void record_kernel(float* table, const int64_t* indices, const T* wei
   }
 }
 
-}  // namespace
-
-namespace {
-
 template <class T>
 __global__ void adapt_kernel(T* lambda, const float* table, const T* h, const int64_t* indices, int64_t batch,
                              int64_t classes, double lambda0, double alpha) {

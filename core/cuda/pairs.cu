@@ -95,15 +95,6 @@ class PairLaunches {
 };
 
 template <class T>
-struct AddTo {
-  template <class X>
-  __device__ T operator()(T y, X x) const {
-    using A = Accumulate<T>;
-    return T(A(y) + convert_to<A>(x));
-  }
-};
-
-template <class T>
 struct Approach {
   T weight;
   const double* control;
