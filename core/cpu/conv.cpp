@@ -59,7 +59,7 @@ bool is_plain(const Conv2dGeometry& g, DType dtype) {
 // tests/conv_bench.cpp; tiles that are mostly border count for what is used of them.
 bool use_winograd(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   if (!is_plain(g, dtype) || !cpu::winograd_conv_supported(direct_geometry(g), pass)) return false;
-  const bool pairs = dtype == DType::kBf16 && cpu::kMultipliesBf16;
+  const bool pairs = dtype == DType::kBf16 && cpu::bf16_pairs_pay();
   const int64_t channels = std::min(g.c, g.out_c), least_channels = pairs ? 64 : 0;
   const int64_t tiles = g.n * g.out_h * g.out_w / (cpu::kWinogradTile * cpu::kWinogradTile);
   const bool cut = std::min(g.out_h, g.out_w) < cpu::kWinogradTile;
@@ -77,7 +77,7 @@ bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   if (!is_plain(g, dtype)) return false;
   const bool bf16_weights = dtype == DType::kBf16 && pass == ConvPass::kBackwardWeights;
   const bool onednn_is_faster =
-      cpu::kHasOnednn && (dtype == DType::kBf16 ? cpu::kMultipliesBf16 : kAvx512) && !bf16_weights;
+      cpu::kHasOnednn && (dtype == DType::kBf16 ? cpu::onednn_multiplies_bf16() : kAvx512) && !bf16_weights;
   const bool few = std::min(g.c, g.out_c) < kManyChannels;
   const bool product = cpu::kHasOnednn && g.kernel_h == 1 && g.kernel_w == 1;
   const bool long_run = dtype == DType::kBf16 || (g.kernel_w * g.c >= kShortRun && !product);

@@ -152,7 +152,7 @@ template <class T, class At>
 void correlate(T* out, const T* in, float* scratch, Correlation g, int threads, ptrdiff_t stride,
                At w_at) {
   if constexpr (kMultipliesBf16 && std::is_same_v<T, std::uint16_t>) {
-    if (g.in_c % 2 == 0) {
+    if (bf16_pairs_pay() && g.in_c % 2 == 0) {
       g.in_c /= 2;
       auto* words = reinterpret_cast<Pair*>(scratch);
       pack_weights(words, g, threads, stride, w_at);

@@ -22,6 +22,7 @@
 #include <type_traits>
 
 #include <fulcrum/core/cpu/prefetch.h>
+#include <fulcrum/core/cpu/processor.h>
 #include <fulcrum/core/cpu/vectors.h>
 
 #if defined(__AVX512BF16__)
@@ -29,13 +30,6 @@
 #endif
 
 namespace fulcrum::cpu {
-
-// Whether the processor multiplies pairs of bf16.
-#if defined(__AVX512BF16__)
-inline constexpr bool kMultipliesBf16 = true;
-#else
-inline constexpr bool kMultipliesBf16 = false;
-#endif
 
 struct DirectConv {
   int n, h, w, c_in;

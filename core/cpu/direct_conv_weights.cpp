@@ -146,16 +146,18 @@ void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scr
                                   const DirectConv& g, int threads) {
   Correlation c = forward_correlation(g);
   if constexpr (kMultipliesBf16 && std::is_same_v<T, std::uint16_t>) {
-    c.n = (g.n + 1) / 2;
-    sum_strips(dw, x, dy, scratch, c, threads, [&](const T* all, ptrdiff_t size, ptrdiff_t n) {
-      const T* first = all + 2 * n * size;
-      return TwoImages{first, 2 * n + 1 < g.n ? first + size : nullptr};
-    });
-  } else {
-    sum_strips(dw, x, dy, scratch, c, threads, [](const T* all, ptrdiff_t size, ptrdiff_t n) {
-      return OneImage<T>{all + n * size};
-    });
+    if (bf16_pairs_pay()) {
+      c.n = (g.n + 1) / 2;
+      sum_strips(dw, x, dy, scratch, c, threads, [&](const T* all, ptrdiff_t size, ptrdiff_t n) {
+        const T* first = all + 2 * n * size;
+        return TwoImages{first, 2 * n + 1 < g.n ? first + size : nullptr};
+      });
+      return;
+    }
   }
+  sum_strips(dw, x, dy, scratch, c, threads, [](const T* all, ptrdiff_t size, ptrdiff_t n) {
+    return OneImage<T>{all + n * size};
+  });
 }
 
 template void direct_conv_backward_weights(float*, const float*, const float*, float*,

@@ -11,6 +11,8 @@
 
 #include <oneapi/dnnl/dnnl.hpp>
 
+#include <fulcrum/core/cpu/processor.h>
+
 namespace fulcrum::cpu {
 namespace {
 
@@ -126,8 +128,9 @@ memory::data_type type_of(DType dtype) {
   return dtype == DType::kBf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
+// bf16 only where it is no slower than widening it, which is for the caller.
 bool is_known(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kBf16;
+  return dtype == DType::kF32 || (dtype == DType::kBf16 && onednn_multiplies_bf16());
 }
 
 // ---- convolution --------------------------------------------------------------------------------
@@ -360,6 +363,12 @@ bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, 
     fail("[gemm] oneDNN: ", e.what(), " (status ", e.status, ") for a ", a.shape(), ", b ",
          b.shape(), ", c ", c.shape(), ", ", a.dtype());
   }
+}
+
+bool onednn_multiplies_bf16() {
+  static const bool does =
+      bf16_pairs_pay() || dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
+  return does;
 }
 
 std::string onednn_version() {

@@ -4,7 +4,7 @@
 //
 // The contract is that of the kernels of the same names (kernels.inc). Each function returns false,
 // with its output untouched, where oneDNN has nothing for these sizes and dtypes on this processor
-// (bf16 without AVX-512, f64 everywhere), and always in a build without oneDNN. Primitives are
+// (bf16 that is slower there than f32, f64 everywhere), and always in a build without oneDNN. Primitives are
 // cached by geometry, a refusal too; any thread may call.
 #pragma once
 
@@ -21,6 +21,9 @@ inline constexpr bool kHasOnednn = true;
 /// "2.6.2", of the library that was found at run time.
 std::string onednn_version();
 
+/// Whether bf16 is worth handing to it on this processor: by pairs (processor.h) or AMX's tiles.
+bool onednn_multiplies_bf16();
+
 bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
                    const Conv2dGeometry& g);
 bool onednn_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
@@ -33,6 +36,10 @@ bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, 
 #else
 
 inline constexpr bool kHasOnednn = false;
+
+inline bool onednn_multiplies_bf16() {
+  return false;
+}
 
 inline bool onednn_conv2d(Tensor&, const Tensor&, const Tensor&, const Tensor&,
                           const Conv2dGeometry&) {
