@@ -12,14 +12,15 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <fulcrum/core/autograd.h>
 #include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/memory.h>
 #include <fulcrum/core/ops.h>
-#include <fulcrum/core/profile.h>
 #include <fulcrum/core/replay.h>
 #include <fulcrum/layers/models.h>
 #include <fulcrum/optim/optimizer.h>
 
+#include "apps/bench_profile.h"
 #include "apps/commands.h"
 #include "apps/risks.h"
 #include "apps/trainer.h"
@@ -37,7 +38,7 @@ struct BenchFlags {
   int64_t channels = 3, size = 32, classes = 10;
   int64_t steps = 0, steps_per_graph = 1;
   double seconds = 5;
-  bool interleave = false, profile = true;
+  bool interleave = false, profile = true, by_shape = false, inference = false;
   TrainSettings train;  // batch size, amp, threads and the device with its options
 };
 
@@ -58,11 +59,13 @@ class BenchStep {
       : device_(f.train.device),
         model_(fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})),
         graph_(f.train.graph && !device_.is_cpu()),
+        inference_(f.inference),
         replay_(device_, [this, n = f.steps_per_graph] {
           for (int64_t i = 0; i < n; i++) train();
         }) {
     const DType dtype = f.train.amp == "bf16" ? DType::kBf16 : DType::kF32;
     model_->to(device_, dtype);
+    model_->train(!inference_);
     optimizer_ = make_optimizer(f, model_->parameters());
     Tensor images = empty({f.train.batch_size, f.size, f.size, f.channels});
     fill_normal(images, 0, 1, /*seed=*/1, /*stream=*/1);
@@ -75,11 +78,16 @@ class BenchStep {
   /// A step, or all those of a graph; does not wait for a GPU.
   void run() { graph_ ? replay_() : train(); }
   void train() {
+    if (inference_) return infer();
     const Tensor losses = cross_entropy((*model_)(images_), labels_);
     optimizer_->zero_grad();
     optimizer_->weigh(losses, {.groups = labels_}).backward();
     optimizer_->step();
     losses_ = losses.detach();
+  }
+  void infer() {
+    const NoGrad no_grad;
+    losses_ = cross_entropy((*model_)(images_), labels_);
   }
   void wait() const {
     if (!device_.is_cpu()) cuda::synchronize(cuda::compute_stream());
@@ -119,7 +127,7 @@ class BenchStep {
   std::unique_ptr<Module> model_;
   std::unique_ptr<Optimizer> optimizer_;
   Tensor images_, labels_, losses_;
-  bool graph_;
+  bool graph_, inference_;
   Replay replay_;
 };
 
@@ -159,35 +167,14 @@ nlohmann::json measure(BenchStep& step, const BenchFlags& f, int64_t calls, doub
   std::ranges::sort(rates);
   const double rate = rates[rates.size() / 2];
   const size_t requests = memory_stats(step.device()).system_requests - before.system_requests;
-  return {{"images_per_s", rate},
-          {"images_per_s_max", rates.back()},
-          {"step_ms", 1e3 * static_cast<double>(f.train.batch_size) / rate},
-          {"steps", chunks * calls * steps_per_call},
-          {"risk_ms", 1e3 * step.risk_seconds()},
-          {"system_requests", requests},
-          {"loss", step.loss()}};
-}
-
-void print_profile(BenchStep& step) {
-  constexpr int kSteps = 5;
-  Profile profile;
-  if (!step.device().is_cpu()) {
-    fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
-    profile.settle = [&] { step.wait(); };
-  }
-  step.train();
-  {
-    const Profiling on(profile);
-    for (int i = 0; i < kSteps; i++) step.train();
-  }
-  double total = 0;
-  std::vector<std::pair<std::string, ProfileRow>> rows(profile.rows.begin(), profile.rows.end());
-  for (const auto& [name, row] : rows) total += row.seconds;
-  std::ranges::sort(rows, [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
-  fmt::print("{:<28}{:>8}{:>12}{:>8}\n", "op", "calls", "ms / step", "share");
-  for (const auto& [name, row] : rows)
-    fmt::print("{:<28}{:>8}{:>12.3f}{:>7.1f}%\n", name, row.calls / kSteps, 1e3 * row.seconds / kSteps,
-               100 * row.seconds / total);
+  nlohmann::json row = {{"images_per_s", rate},
+                        {"images_per_s_max", rates.back()},
+                        {"step_ms", 1e3 * static_cast<double>(f.train.batch_size) / rate},
+                        {"steps", chunks * calls * steps_per_call},
+                        {"system_requests", requests},
+                        {"loss", step.loss()}};
+  if (!f.inference) row["risk_ms"] = 1e3 * step.risk_seconds();
+  return row;
 }
 
 void check_flags(const BenchFlags& f) {
@@ -204,9 +191,12 @@ void check_flags(const BenchFlags& f) {
 // What does not change from one measurement to the next.
 nlohmann::json about(const BenchStep& step, const BenchFlags& f, int threads) {
   nlohmann::json row = {{"model", f.model}, {"batch_size", f.train.batch_size}, {"image_size", f.size},
-                        {"threads", threads}, {"amp", f.train.amp},
-                        {"optimizer", f.risk.empty() ? f.optimizer : "sgd"}, {"risk", risk_config(f).risk.name},
-                        {"device", concat_text(step.device())}};
+                        {"threads", threads}, {"amp", f.train.amp}, {"device", concat_text(step.device())}};
+  if (f.inference) {
+    row["inference"] = true;
+  } else {
+    row.update({{"optimizer", f.risk.empty() ? f.optimizer : "sgd"}, {"risk", risk_config(f).risk.name}});
+  }
   if (!step.device().is_cpu())
     row.update({{"graph", step.graph()}, {"steps_per_graph", f.steps_per_graph},
                 {"launches_per_step", step.launches() / f.steps_per_graph}, {"tf32", f.train.tf32},
@@ -250,11 +240,18 @@ int bench(const BenchFlags& f) {
     while (std::cin >> word >> seconds && word == "run") fmt::print("{}\n", report(seconds).dump()), std::fflush(stdout);
     return kExitDone;
   }
-  const nlohmann::json row = report(f.seconds);
+  nlohmann::json row = report(f.seconds);
   fmt::print("{} batch {} {} {}: {}\n", f.model, f.train.batch_size, f.train.amp == "bf16" ? "bf16" : "f32",
-             f.risk.empty() ? f.optimizer : f.risk, backend_text(step.device(), threads));
+             f.inference ? "inference" : f.risk.empty() ? f.optimizer : f.risk, backend_text(step.device(), threads));
   fmt::print("{:.0f} images/s, {:.3f} ms a step\n\n", row["images_per_s"].get<double>(), row["step_ms"].get<double>());
-  if (f.profile) print_profile(step);
+  if (f.profile) {
+    if (step.device().is_cpu()) {
+      row["profile"] = print_profile([&] { step.train(); }, {}, f.by_shape);
+    } else {
+      fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
+      row["profile"] = print_profile([&] { step.train(); }, [&] { step.wait(); }, f.by_shape);
+    }
+  }
   fmt::print("{}\n", row.dump());
   return kExitDone;
 }
@@ -283,7 +280,9 @@ void add_bench_command(CLI::App& app, Command& command) {
   sub->add_option("--steps", f->steps, "measure this many steps, whatever time they take; 0: by --seconds")
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--interleave", f->interleave, "read 'run SECONDS' lines from stdin, answer each with JSON");
+  sub->add_flag("--inference", f->inference, "the forward pass of evaluation alone")->excludes("--opt")->excludes("--risk");
   sub->add_flag("!--no-profile", f->profile, "leave out the table of ops");
+  sub->add_flag("--by-shape", f->by_shape, "in that table, a row for each shape of an op's output");
   sub->callback([f, &command] { command = [f] { return bench(*f); }; });
 }
 

@@ -59,6 +59,12 @@ void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pend
   }
 }
 
+void mark(const char* name, const char* suffix, const Shape& y) {
+  profile_mark(name, active_profile->by_shape ? concat_text(suffix, " ", y).c_str() : suffix);
+}
+
+double bytes_of(const Tensor& x) { return x.defined() ? static_cast<double>(x.bytes()) : 0; }
+
 // Nodes reachable from root, each after all that it depends on. Iterative: a chain of 100 000 ops
 // must not overflow the stack.
 std::vector<std::shared_ptr<Node>> topological_order(const std::shared_ptr<Node>& root) {
@@ -88,7 +94,11 @@ bool grad_enabled() { return recording; }
 
 Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient) {
   if (!recording) return y;
-  profile_mark(name);
+  if (active_profile) {
+    for (const Tensor& x : inputs) profile_work({.bytes = bytes_of(x)});
+    profile_work({.bytes = bytes_of(y)});
+    mark(name, "", y.shape());
+  }
   bool wanted = false;
   for (const Tensor& x : inputs) wanted = wanted || (x.defined() && x.requires_grad());
   if (!wanted) return y;
@@ -128,9 +138,13 @@ void Tensor::backward(const Tensor& seed) const {
         if (!node->inputs[i] || !grads[i].defined()) continue;
         // Moved out, so that a gradient seen by nobody else can be accumulated into.
         const Tensor g = std::move(grads[i]);
+        profile_work({.bytes = 2 * bytes_of(g)});
         accumulate(*node->inputs[i], g, node->name, pending);
       }
-      profile_mark(node->name, " gradient");
+      if (active_profile) {
+        profile_work({.bytes = bytes_of(dy)});
+        mark(node->name, " gradient", node->shape);
+      }
     }
     // What the gradient saved is free from here on.
     node->gradient = nullptr;

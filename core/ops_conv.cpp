@@ -3,6 +3,7 @@
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/ops_checks.h>
+#include <fulcrum/core/profile.h>
 
 namespace fulcrum {
 
@@ -59,12 +60,18 @@ Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
   return g;
 }
 
+Work work_of(const Conv2dGeometry& g) {
+  return {.flop = 2.0 * static_cast<double>(g.n * g.out_h * g.out_w * g.out_c) *
+                  static_cast<double>(g.kernel_h * g.kernel_w * (g.c / g.groups))};
+}
+
 }  // namespace
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
   const Conv2dGeometry g = geometry(x, weight, bias, options);
   Tensor y = empty({g.n, g.out_h, g.out_w, g.out_c}, options_of(x));
   dispatch(x.device(), [&]<class K>() { K::conv2d(y, x, weight, bias, g); });
+  profile_work(work_of(g));
   // The dtype of the master; of the batch on a GPU, where cuDNN gives no other and the sum into the
   // master's gradient converts.
   const DType dw_dtype = weight.node() && x.device().is_cpu() ? weight.node()->dtype : weight.dtype();
@@ -73,6 +80,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
       [x = x.detach(), w = weight.detach(), g, dw_dtype,
        dbias_dtype = bias ? bias.dtype() : x.dtype()](const Tensor& dy, Needs need) -> Grads {
         Tensor dx, dw, dbias;
+        for (const bool product : {need[0], need[1]})
+          if (product) profile_work(work_of(g));
         dispatch(dy.device(), [&]<class K>() {
           if (need[0]) K::conv2d_data_gradient(dx = empty_like(x), dy, w, g);
           if (need[1]) {

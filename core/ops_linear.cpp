@@ -3,6 +3,7 @@
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/ops_checks.h>
+#include <fulcrum/core/profile.h>
 
 namespace fulcrum {
 
@@ -11,6 +12,7 @@ Tensor product(const Shape& shape, const Tensor& a, bool ta, const Tensor& b, bo
                const Tensor& bias = {}) {
   Tensor c = empty(shape, {dtype, a.device()});
   dispatch(a.device(), [&]<class K>() { K::gemm(c, a, ta, b, tb, bias); });
+  profile_work({.flop = 2.0 * static_cast<double>(c.numel()) * static_cast<double>(a.size(ta ? 0 : 1))});
   return c;
 }
 

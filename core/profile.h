@@ -1,9 +1,13 @@
-// Where the time of a step goes: each mark charges the time since the previous one to a name.
+// Where the time of a step goes: each mark charges the time since the previous one to a name, with the
+// work that was done in it.
 //
 //   Profile profile;
 //   { Profiling on(profile); train_step(); }
-//   for (auto& [name, row] : profile.rows) …   // row.calls, row.seconds
+//   for (auto& [name, row] : profile.rows) …   // row.calls, row.seconds, row.work.flop, row.work.bytes
 //
+// Bytes are the least that the op must move: each tensor that it takes or makes, once; an input and its
+// gradient in the gradient. FLOP are those of convolutions and matrix products, a multiplication and an
+// addition being two, by the definition of the op and not by the way it is computed.
 // Ops mark themselves when they record (forward) and after their gradient ran ("… gradient"). While
 // nobody profiles, a mark is one test of a thread-local pointer. On a GPU an op has only been enqueued when
 // it marks itself: `profile.settle` waits for it, and the time is the op's own.
@@ -14,12 +18,24 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 
 namespace fulcrum {
+
+struct Work {
+  double flop = 0, bytes = 0;
+
+  Work& operator+=(const Work& more) {
+    flop += more.flop;
+    bytes += more.bytes;
+    return *this;
+  }
+};
 
 struct ProfileRow {
   int64_t calls = 0;
   double seconds = 0;
+  Work work;
 };
 
 struct Profile {
@@ -27,6 +43,8 @@ struct Profile {
   std::map<std::string, ProfileRow> rows;
   Clock::time_point last = Clock::now();
   std::function<void()> settle;  // called before the clock is read; may be empty
+  Work pending;                  // since the last mark
+  bool by_shape = false;         // a row for each shape of an op's output
 
   void mark(const std::string& name) {
     if (settle) settle();
@@ -34,6 +52,7 @@ struct Profile {
     ProfileRow& row = rows[name];
     row.calls++;
     row.seconds += std::chrono::duration<double>(now - last).count();
+    row.work += std::exchange(pending, {});
     last = now;
   }
 };
@@ -46,6 +65,7 @@ class Profiling {
   explicit Profiling(Profile& profile) : previous_(active_profile) {
     active_profile = &profile;
     profile.last = Profile::Clock::now();
+    profile.pending = {};
   }
   ~Profiling() { active_profile = previous_; }
   Profiling(const Profiling&) = delete;
@@ -54,6 +74,11 @@ class Profiling {
  private:
   Profile* previous_;
 };
+
+/// Counts work that the next mark charges to its name.
+inline void profile_work(const Work& work) {
+  if (active_profile) active_profile->pending += work;
+}
 
 inline void profile_mark(const char* name, const char* suffix = "") {
   if (active_profile) active_profile->mark(std::string(name) + suffix);

@@ -77,12 +77,14 @@ Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
   const Tensor values = losses.detach();
   weights_ = risk_->weights(values, context);
   dispatch(losses.device(), [&]<class K>() { K::check_finite(control_, values); });
+  profile_work({.bytes = static_cast<double>(values.bytes() + weights_.bytes())});
   profile_mark("weights");
   return sum(mul(losses, weights_));
 }
 
 void Optimizer::zero_grad() {
   dispatch(arena_.grads.device(), [&]<class K>() { K::fill(arena_.grads, 0); });
+  profile_work({.bytes = static_cast<double>(arena_.grads.bytes())});
   profile_mark("zero_grad");
 }
 
@@ -90,6 +92,9 @@ void Optimizer::step() {
   dispatch(arena_.values.device(),
            [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
   update();
+  // Gradients are read, values and slots read and written, the twin written.
+  const size_t slots = slots_.size() * arena_.values.bytes(), twin = arena_.twin ? arena_.twin.bytes() : 0;
+  profile_work({.bytes = static_cast<double>(arena_.grads.bytes() + 2 * (arena_.values.bytes() + slots) + twin)});
   profile_mark("update");
 }
 

@@ -32,6 +32,35 @@ TEST(ProgramBench, TimesAStepWithEachRisk) {
   EXPECT_EQ(absgd["optimizer"], "absgd");
 }
 
+TEST(ProgramBench, ProfilesWorkAgainstTheRoof) {
+  const Outcome got = run_program({"bench", "--model", "resnet8", "--batch-size", "4", "--image-size", "8", "--threads",
+                                   "1", "--steps", "1", "--by-shape"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  const json profile = last_line_of(got)["profile"];
+  EXPECT_GT(profile["roof"]["gflop_per_s"], 0);
+  EXPECT_GT(profile["roof"]["gb_per_s"], 0);
+  double share = 0;
+  bool stem = false;
+  for (const json& op : profile["ops"]) {
+    share += op["share"].get<double>();
+    EXPECT_GE(op["of_roof"], 0) << op;
+    if (op["op"] != "conv2d [4, 8, 8, 16]") continue;
+    stem = true;
+    EXPECT_EQ(op["calls"], 3);  // the stem and a block
+    EXPECT_NEAR(op["gflop"], 2 * 4 * 64 * 16 * 9 * (3 + 16 + 16) / 1e9, 1e-9);
+  }
+  EXPECT_TRUE(stem) << got.out;
+  EXPECT_NEAR(share, 1, 1e-6);
+}
+
+TEST(ProgramBench, TimesInference) {
+  const Outcome got = bench({"--inference"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_EQ(last_line_of(got)["inference"], true);
+  EXPECT_FALSE(last_line_of(got).contains("risk"));
+  expect_refused(bench({"--inference", "--risk", "kl"}), 2, {"--inference", "excludes", "--risk"});
+}
+
 TEST(ProgramBench, RefusesRisksThatDoNotExistAndTwoAtOnce) {
   expect_refused(bench({"--risk", "max"}), 2, {"risk.name: expected one of mean, kl", "got 'max'"});
   expect_refused(bench({"--risk", "kl", "--opt", "sgd"}), 2, {"--risk", "excludes", "--opt"});

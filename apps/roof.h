@@ -1,0 +1,24 @@
+// What the processor can do at most, measured: the roof that a profile is held against.
+//
+//   const Roof roof = measure_roof();
+//   const double share = roof.seconds(row.work) / row.seconds;
+#pragma once
+
+#include <algorithm>
+
+#include <fulcrum/core/profile.h>
+
+namespace fulcrum::apps {
+
+struct Roof {
+  double flop_per_s;   // fused multiply-adds of f32 in registers, two FLOP each, on all threads
+  double bytes_per_s;  // a[i] = b[i] + s * c[i] over arrays larger than a core's caches
+
+  /// The least time for the work, if arithmetic and memory overlap wholly.
+  double seconds(const Work& work) const { return std::max(work.flop / flop_per_s, work.bytes / bytes_per_s); }
+};
+
+/// On the threads that OpenMP is set to; takes about a third of a second.
+Roof measure_roof();
+
+}  // namespace fulcrum::apps
