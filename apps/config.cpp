@@ -57,7 +57,7 @@ std::vector<Key> keys_of(Config& c) {
       {"data.flip", &c.data.flip, "random left-right flip"},
       {"data.rotation", &c.data.rotation, "random rotation by up to so many degrees either way, after crop and flip"},
       {"data.workers", &c.data.workers, "prefetch threads; 0: none"},
-      {"model.name", &c.model.name, "resnet8 to 110 and sce_cnn, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
+      {"model.name", &c.model.name, "resnet8 to 110, sce_cnn and mlp, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
       {"model.stem", &c.model.stem, "imagenet or cifar (3x3 convolution, no pooling); empty: the model's own"},
       {"model.pretrained", &c.model.pretrained, "weights to start from, a safetensors file"},
       {"model.reset_head", &c.model.reset_head, "do not take the head of model.pretrained, even where it fits"},

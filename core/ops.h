@@ -73,8 +73,8 @@ Tensor log_softmax(const Tensor& x);  ///< over the last dimension
 // ---- linear ----
 /// [..., m, k] × [k, n] → [..., m, n].
 Tensor matmul(const Tensor& a, const Tensor& b);
-/// x [..., in], weight [out, in], bias [out] or undefined → [..., out].
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {});
+/// x [..., in], weight [out, in], bias [out] or undefined → [..., out], through a fused ReLU if asked.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, bool relu = false);
 
 // ---- convolution and pooling ----
 /// A pair (height, width); converts from one number for both.

@@ -1,5 +1,9 @@
 // Matrix products.
+#include <tuple>
+#include <utility>
+
 #include <fulcrum/core/autograd.h>
+#include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/ops_checks.h>
@@ -9,9 +13,9 @@ namespace fulcrum {
 
 namespace {
 Tensor product(const Shape& shape, const Tensor& a, bool ta, const Tensor& b, bool tb, DType dtype,
-               const Tensor& bias = {}) {
+               const Tensor& bias = {}, bool relu = false) {
   Tensor c = empty(shape, {dtype, a.device()});
-  dispatch(a.device(), [&]<class K>() { K::gemm(c, a, ta, b, tb, bias); });
+  dispatch(a.device(), [&]<class K>() { K::gemm(c, a, ta, b, tb, bias, relu); });
   profile_work({.flop = 2.0 * static_cast<double>(c.numel()) * static_cast<double>(a.size(ta ? 0 : 1))});
   return c;
 }
@@ -19,6 +23,27 @@ Tensor product(const Shape& shape, const Tensor& a, bool ta, const Tensor& b, bo
 Shape with_last(Shape shape, int64_t size) {
   shape.set(-1, size);
   return shape;
+}
+
+Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
+  Tensor dx = empty_like(dy);
+  dispatch(dy.device(), [&]<class K>() { K::template unary_gradient<Relu>(dx, dy, y); });
+  return dx;
+}
+
+/// The gradients of the weight and the bias that are wanted; the others are undefined.
+std::pair<Tensor, Tensor> weight_gradient(const Tensor& dy, const Tensor& x, bool weight, DType weight_dtype, bool bias,
+                                          DType bias_dtype) {
+  Tensor dw, dbias;
+  if (weight) dw = empty({dy.size(1), x.size(1)}, {weight_dtype, dy.device()});
+  if (bias) dbias = empty({1, dy.size(1)}, {bias_dtype, dy.device()});
+  dispatch(dy.device(), [&]<class K>() {
+    if (weight && bias) return K::linear_weight_gradient(dw, dbias, dy, x);
+    if (weight) K::gemm(dw, dy, true, x, false, {}, false);
+    if (bias) K::reduce_sum(dbias, dy);
+  });
+  if (weight) profile_work({.flop = 2.0 * static_cast<double>(dw.numel()) * static_cast<double>(dy.size(0))});
+  return {dw, bias ? dbias.reshape({dy.size(1)}) : dbias};
 }
 
 DType gradient_dtype(const Tensor& x) { return x.node() ? x.node()->dtype : x.dtype(); }
@@ -43,7 +68,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
                 });
 }
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu) {
   check(x.dim() >= 1 && weight.dim() == 2 && x.size(-1) == weight.size(1) && x.dtype() == weight.dtype(),
         "[linear] expected x [..., in] and weight [out, in] of one dtype, got ", x.shape(), " ",
         x.dtype(), " and ", weight.shape(), " ", weight.dtype());
@@ -52,19 +77,18 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
         bias ? bias.shape() : Shape());
   check_one_device("linear", {{"x", x}, {"weight", weight}, {"bias", bias}});
   const Tensor rows = x.detach().reshape({m, in});
-  Tensor y = product({m, out}, rows, false, weight, true, x.dtype(), bias).reshape(with_last(x.shape(), out));
+  const Tensor flat = product({m, out}, rows, false, weight, true, x.dtype(), bias, relu);
+  Tensor y = flat.reshape(with_last(x.shape(), out));
   return record("linear", y, {x, weight, bias},
                 [rows, w = weight.detach(), from = x.shape(), dw = gradient_dtype(weight),
-                 dbias = bias ? bias.dtype() : x.dtype()](const Tensor& dy, Needs need) -> Grads {
-                  const Tensor g = dy.reshape({rows.size(0), w.size(0)});
+                 dbias = bias ? bias.dtype() : x.dtype(), positive = relu ? flat : Tensor()](
+                    const Tensor& dy, Needs need) -> Grads {
+                  Tensor g = dy.reshape({rows.size(0), w.size(0)});
+                  if (positive) g = relu_gradient(g, positive);
                   Grads grads(3);
                   if (need[0]) grads[0] = product(rows.shape(), g, false, w, false, g.dtype()).reshape(from);
-                  if (need[1]) grads[1] = product(w.shape(), g, true, rows, false, dw);
-                  if (need[2]) {
-                    Tensor sums = empty({1, w.size(0)}, {dbias, g.device()});
-                    dispatch(g.device(), [&]<class K>() { K::reduce_sum(sums, g); });
-                    grads[2] = sums.reshape({w.size(0)});
-                  }
+                  if (need[1] || need[2])
+                    std::tie(grads[1], grads[2]) = weight_gradient(g, rows, need[1], dw, need[2], dbias);
                   return grads;
                 });
 }

@@ -82,13 +82,13 @@ void count_training_batch(Module& model) {
 // ---- Linear ----
 
 Linear::Linear(const LinearOptions& o)
-    : weight(add_parameter("weight", {o.out, o.in}, o.weight_init)) {
+    : weight(add_parameter("weight", {o.out, o.in}, o.weight_init)), relu_(o.relu) {
   if (o.bias) bias = add_parameter("bias", {o.out}, bias_init(o.in));
 }
 
 Tensor Linear::forward(const Tensor& x) {
   check_batch("Linear", x);
-  return linear(x, weight.as(x.dtype()), bias);
+  return linear(x, weight.as(x.dtype()), bias, relu_);
 }
 
 // ---- NormedLinear ----

@@ -74,6 +74,7 @@ struct LinearOptions {
   int64_t in;
   int64_t out;
   bool bias = true;
+  bool relu = false;  // of the output, fused
   Init weight_init = Init::pytorch();
 };
 
@@ -84,6 +85,9 @@ class Linear : public Module {
   Tensor forward(const Tensor& x) override;
   Tensor weight;  // [out, in]
   Tensor bias;    // [out], or undefined
+
+ private:
+  bool relu_;
 };
 
 struct NormedLinearOptions {

@@ -1,6 +1,7 @@
 #include <fulcrum/layers/models.h>
 
 #include <fulcrum/layers/imagenet_resnet.h>
+#include <fulcrum/layers/mlp.h>
 #include <fulcrum/layers/resnet.h>
 #include <fulcrum/layers/sce_cnn.h>
 
@@ -27,15 +28,16 @@ std::unique_ptr<Module> of_imagenet(const ModelOptions& o) {
   return std::unique_ptr<Module>(new ImagenetResnet(make(own)));
 }
 
-std::unique_ptr<Module> sce_cnn(const ModelOptions& o) {
-  check(o.stem.empty(), "[model] sce_cnn has no choice of a stem, got '", o.stem, "'");
-  SceCnnOptions own{.channels = o.channels,
-                    .image = o.image,
-                    .dropout = o.dropout,
-                    .normed_head = o.normed_head,
-                    .seed = o.seed};
+template <class Network, class Options>
+std::unique_ptr<Module> without_stem(const ModelOptions& o) {
+  check(o.stem.empty(), "[model] expected no stem for a network without a choice of one, got '", o.stem, "'");
+  Options own{.channels = o.channels,
+              .image = o.image,
+              .dropout = o.dropout,
+              .normed_head = o.normed_head,
+              .seed = o.seed};
   own.classes = o.classes.value_or(own.classes);
-  return std::make_unique<SceCnn>(own);
+  return std::make_unique<Network>(own);
 }
 
 struct NamedModel {
@@ -56,7 +58,8 @@ constexpr NamedModel kModels[] = {{"resnet8", of_cifar<resnet8>},
                                   {"resnet101", of_imagenet<resnet101>},
                                   {"resnet152", of_imagenet<resnet152>},
                                   {"resnext50_32x4d", of_imagenet<resnext50_32x4d>},
-                                  {"sce_cnn", sce_cnn}};
+                                  {"sce_cnn", without_stem<SceCnn, SceCnnOptions>},
+                                  {"mlp", without_stem<Mlp, MlpOptions>}};
 
 }  // namespace
 

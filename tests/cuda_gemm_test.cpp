@@ -40,7 +40,7 @@ TEST_P(CudaGemm, AllTranspositionsAndSizes) {
         const Tensor a = matrix(size.m, size.k, ta, 1), b = matrix(size.k, size.n, tb, 2);
         expect_same_on_both({numbers.tolerance}, [&]<class K>(Device device) {
           Tensor c = empty({size.m, size.n}, {numbers.out, device});
-          K::gemm(c, a.to(device), ta, b.to(device), tb, {});
+          K::gemm(c, a.to(device), ta, b.to(device), tb, {}, false);
           return Tensors{c};
         });
       }
@@ -56,8 +56,37 @@ TEST_P(CudaGemm, Bias) {
     const Tensor bias = random_tensor({size.n}, 3, -1, 1, bias_dtype);
     expect_same_on_both({numbers.tolerance}, [&]<class K>(Device device) {
       Tensor c = empty({size.m, size.n}, {numbers.out, device});
-      K::gemm(c, a.to(device), false, b.to(device), true, bias.to(device));
+      K::gemm(c, a.to(device), false, b.to(device), true, bias.to(device), false);
       return Tensors{c};
+    });
+  }
+}
+
+TEST_P(CudaGemm, ReluWithAndWithoutBias) {
+  FULCRUM_NEEDS_CUDA();
+  const DType bias_dtype = numbers.in == DType::kF64 ? DType::kF64 : DType::kF32;
+  for (const GemmCase& size : kSizes)
+    for (bool with_bias : {false, true}) {
+      SCOPED_TRACE(concat_text(size.m, "x", size.n, "x", size.k, with_bias ? " bias" : ""));
+      const Tensor a = matrix(size.m, size.k, false, 1), b = matrix(size.k, size.n, true, 2);
+      const Tensor bias = random_tensor({size.n}, 3, -1, 1, bias_dtype);
+      expect_same_on_both({numbers.tolerance}, [&]<class K>(Device device) {
+        Tensor c = empty({size.m, size.n}, {numbers.out, device});
+        K::gemm(c, a.to(device), false, b.to(device), true, with_bias ? bias.to(device) : Tensor(), true);
+        return Tensors{c};
+      });
+    }
+}
+
+TEST_P(CudaGemm, GradientsOfWeightAndBias) {
+  FULCRUM_NEEDS_CUDA();
+  for (const GemmCase& size : kSizes) {
+    SCOPED_TRACE(concat_text(size.m, "x", size.n, "x", size.k));
+    const Tensor dy = matrix(size.k, size.m, false, 1), x = matrix(size.k, size.n, false, 2);
+    expect_same_on_both({numbers.tolerance}, [&]<class K>(Device device) {
+      Tensor dw = empty({size.m, size.n}, {numbers.out, device}), dbias = empty({1, size.m}, {numbers.out, device});
+      K::linear_weight_gradient(dw, dbias, dy.to(device), x.to(device));
+      return Tensors{dw, dbias};
     });
   }
 }
@@ -67,7 +96,7 @@ TEST_P(CudaGemm, SlicesThatStandOnNoBoundary) {
   const Tensor a = matrix(9, 5, false, 1), b = matrix(5, 3, false, 2);
   expect_same_on_both({numbers.tolerance}, [&]<class K>(Device device) {
     Tensor c = zeros({9, 3}, {numbers.out, device}), part = c.slice(1, 8);
-    K::gemm(part, a.to(device).slice(2, 9), false, b.to(device), false, {});
+    K::gemm(part, a.to(device).slice(2, 9), false, b.to(device), false, {}, false);
     return Tensors{c};
   });
 }
@@ -81,7 +110,7 @@ TEST(CudaGemmSettings, Tf32RoundsTheInputsAlone) {
   set_tf32(true);
   expect_same_on_both({2e-3}, [&]<class K>(Device device) {
     Tensor c = empty({64, 64}, {DType::kF32, device});
-    K::gemm(c, a.to(device), false, b.to(device), false, {});
+    K::gemm(c, a.to(device), false, b.to(device), false, {}, false);
     return Tensors{c};
   });
   set_tf32(false);

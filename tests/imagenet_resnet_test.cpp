@@ -144,7 +144,7 @@ TEST(Models, AllNamesAreListed) {
   const std::vector<std::string> expected = {
       "resnet8",  "resnet20", "resnet32", "resnet44",  "resnet56",  "resnet110",      "resnet10",
       "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d",
-      "sce_cnn"};
+      "sce_cnn",  "mlp"};
   EXPECT_EQ(model_names(), expected);
   EXPECT_ERROR(make_model("resnet33"), "one of resnet8, resnet20, resnet32");
 }

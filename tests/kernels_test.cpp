@@ -89,9 +89,9 @@ TEST_P(Kernels, MatrixProducts) {
       for (bool tb : {false, true}) {
         const Tensor a = random(ta ? Shape{k, m} : Shape{m, k}),
                      b = random(tb ? Shape{n, k} : Shape{k, n});
-        Cpu::gemm(Guarded({m, n}, dtype), a, ta, b, tb, {});
-        Cpu::gemm(Guarded({m, n}, master), a, ta, b, tb, {});
-        Cpu::gemm(Guarded({m, n}, dtype), a, ta, b, tb, vector(n));
+        Cpu::gemm(Guarded({m, n}, dtype), a, ta, b, tb, {}, false);
+        Cpu::gemm(Guarded({m, n}, master), a, ta, b, tb, {}, false);
+        Cpu::gemm(Guarded({m, n}, dtype), a, ta, b, tb, vector(n), true);
       }
   }
 }

@@ -274,13 +274,16 @@ inline std::vector<OpCase> linear_cases() {
                     return matmul_oracle(in[0].reshape({-1, a[-1]}), in[1]).reshape(y);
                   }};
   };
-  const auto row = [](const char* name, Shape x, Shape w, bool bias) {
+  const auto row = [](const char* name, Shape x, Shape w, bool bias, bool with_relu = false) {
     OpCase c{
         name,
         {{x}, {w}},
-        [](const Tensors& in) { return linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor()); },
-        [](const Tensors& in) {
-          return linear_oracle(in[0], in[1], in.size() > 2 ? in[2] : Tensor());
+        [with_relu](const Tensors& in) {
+          return linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), with_relu);
+        },
+        [with_relu](const Tensors& in) {
+          const Tensor y = linear_oracle(in[0], in[1], in.size() > 2 ? in[2] : Tensor());
+          return with_relu ? relu(y) : y;
         }};
     if (bias) c.inputs.push_back(OpInput({w[0]}).as_master());
     return c;
@@ -294,6 +297,8 @@ inline std::vector<OpCase> linear_cases() {
       row("linear_batch1_no_bias", {1, 9}, {3, 9}, false),
       row("linear_three_dims", {2, 3, 5}, {4, 5}, true),
       row("linear_vector", {5}, {4, 5}, true),
+      row("linear_relu", {4, 7}, {5, 7}, true, true),
+      row("linear_relu_no_bias", {2, 3, 5}, {4, 5}, false, true),
   };
 }
 

@@ -38,6 +38,20 @@ TEST(ModelSizes, TheCnnOfSceHasEightLayersWithWeights) {
   EXPECT_ERROR((*net)(zeros({2, 28, 28, 3})), "expected x [N, 32, 32, 3], got [2, 28, 28, 3]");
 }
 
+TEST(ModelSizes, TheMlpHasThreeProducts) {
+  const auto net = make_model("mlp", {.channels = 1, .image = 28});
+  EXPECT_EQ(net->num_parameters(), (784 + 1) * 256 + (256 + 1) * 256 + (256 + 1) * 10);
+  EXPECT_EQ(head_prefix(*net), "fc3.");
+  Tensor x = zeros({2, 28, 28, 1});
+  fill_normal(x, 0, 1, /*seed=*/1, /*stream=*/1);
+  const auto layer = [&](const std::string& name, const Tensor& in) {
+    return linear(in, net->state_dict().at(name + ".weight"), net->state_dict().at(name + ".bias"));
+  };
+  const Tensor y = layer("fc3", relu(layer("fc2", relu(layer("fc1", x.reshape({2, 784}))))));
+  EXPECT_EQ((*net)(x).to_vector(), y.to_vector());
+  EXPECT_ERROR((*net)(zeros({2, 28, 28, 3})), "expected x [N, 28, 28, 1], got [2, 28, 28, 3]");
+}
+
 TEST(ModelSizes, AreTorchvisions) {
   EXPECT_EQ(parameters("resnet10"), 5'418'792);
   EXPECT_EQ(parameters("resnet18"), 11'689'512);

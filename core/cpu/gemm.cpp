@@ -3,6 +3,7 @@
 
 #include <fulcrum/core/cpu/onednn.h>
 #include <fulcrum/core/cpu/scratch.h>
+#include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
@@ -30,10 +31,8 @@ void eigen_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, b
   if (bias) out.rowwise() += Eigen::Map<const Eigen::RowVectorX<T>>(bias.data<T>(), bias.numel());
 }
 
-}  // namespace
-
-void Cpu::gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-               const Tensor& bias) {
+void product(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
+             const Tensor& bias) {
   if (cpu::onednn_gemm(c, a, transpose_a, b, transpose_b, bias)) return;
   const DType dtype = cpu::library_dtype(a.dtype());
   cpu::compute_in(dtype, c, [&](Tensor& out) {
@@ -45,6 +44,19 @@ void Cpu::gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bo
       eigen_gemm<float>(out, left, transpose_a, right, transpose_b, added);
     }
   });
+}
+
+}  // namespace
+
+void Cpu::gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
+               const Tensor& bias, bool relu) {
+  product(c, a, transpose_a, b, transpose_b, bias);
+  if (relu) unary<Relu>(c, c);
+}
+
+void Cpu::linear_weight_gradient(Tensor& dw, Tensor& dbias, const Tensor& dy, const Tensor& x) {
+  product(dw, dy, true, x, false, {});
+  reduce_sum(dbias, dy);
 }
 
 }  // namespace fulcrum

@@ -49,7 +49,7 @@ struct Descriptors {
   cublasLtMatmulDescOpaque_t operation;
   cublasLtMatrixLayoutOpaque_t first, second, result;
 
-  Descriptors(const GemmProblem& p, const void* bias) {
+  Descriptors(const GemmProblem& p, const void* vector) {
     const bool f64 = p.in == DType::kF64;
     const cublasComputeType_t compute = f64      ? CUBLAS_COMPUTE_64F
                                         : p.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
@@ -57,10 +57,10 @@ struct Descriptors {
     CHECK_CUBLAS(cublasLtMatmulDescInit(&operation, compute, f64 ? CUDA_R_64F : CUDA_R_32F), p);
     set(CUBLASLT_MATMUL_DESC_TRANSA, p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, p);
     set(CUBLASLT_MATMUL_DESC_TRANSB, p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, p);
-    if (p.bias) {
-      set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS, p);
+    set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(p), p);
+    if (p.bias || p.row_sums) {
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out), p);
-      if (bias) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias, p);
+      if (vector) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector, p);
     }
     lay_out(first, p.in, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p);
     lay_out(second, p.in, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p);
@@ -68,6 +68,13 @@ struct Descriptors {
   }
 
  private:
+  // Our a is its second operand, B.
+  static cublasLtEpilogue_t epilogue(const GemmProblem& p) {
+    if (p.row_sums) return CUBLASLT_EPILOGUE_BGRADB;
+    if (p.relu) return p.bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
+    return p.bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+  }
+
   template <class T>
   void set(cublasLtMatmulDescAttributes_t name, const T& value, const GemmProblem& p) {
     CHECK_CUBLAS(cublasLtMatmulDescSetAttribute(&operation, name, &value, sizeof value), p);
@@ -111,7 +118,7 @@ struct GemmPlan::Chosen {
 
 void GemmPlan::run(const GemmPointers& pointers) const {
   const GemmProblem& p = chosen_->problem;
-  Descriptors d(p, pointers.bias);
+  Descriptors d(p, p.row_sums ? pointers.row_sums : pointers.bias);
   const int64_t bytes = std::max<int64_t>(1, static_cast<int64_t>(chosen_->workspace));
   // Freed on return, before the kernels run: the pool hands it out again on the same stream only.
   Tensor workspace = empty({bytes}, {DType::kU8, {Device::Kind::kCuda, current_device()}});
@@ -157,7 +164,8 @@ const GemmPlan& gemm_plan(const GemmProblem& problem) {
 std::string describe(const GemmProblem& p) {
   return concat_text(p.in, " [", p.m, ", ", p.k, "]", p.transpose_a ? " (transposed)" : "", " times [", p.k,
                      ", ", p.n, "]", p.transpose_b ? " (transposed)" : "", " into ", p.out,
-                     p.tf32 ? " as tf32" : "", p.bias ? ", bias" : "", p.accumulate ? ", added" : "");
+                     p.tf32 ? " as tf32" : "", p.bias ? ", bias" : "", p.relu ? ", ReLU" : "",
+                     p.row_sums ? ", sums of rows" : "", p.accumulate ? ", added" : "");
 }
 
 }  // namespace fulcrum::cuda

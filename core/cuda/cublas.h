@@ -20,6 +20,8 @@ struct GemmProblem {
   bool transpose_a = false, transpose_b = false;
   DType in, out;            // f32 → f32, bf16 → bf16 or f32, f64 → f64
   bool bias = false;        // adds a bias [n] in dtype `out` to every row
+  bool relu = false;        // then max(c, 0)
+  bool row_sums = false;    // writes the sums over k of op(a)'s rows, [m] in dtype `out`; without the other two
   bool accumulate = false;  // c += instead of c =
   bool tf32 = false;        // f32 only
   friend bool operator==(const GemmProblem&, const GemmProblem&) = default;
@@ -35,6 +37,7 @@ struct GemmPointers {
   const void* a;
   const void* b;
   const void* bias = nullptr;
+  void* row_sums = nullptr;
 };
 
 /// An algorithm on one device, or the reason why there is none. Immutable; any thread may run it.

@@ -97,7 +97,7 @@ struct GemmPlan::Chosen {
 
 GemmPlan make_gemm_plan(const GemmProblem& problem) {
   GemmPlan plan;
-  if (problem.in == DType::kF64 && problem.bias) plan.reason_ = "the emulated device has no epilogue for f64";
+  if (problem.in == DType::kF64 && (problem.bias || problem.relu || problem.row_sums)) plan.reason_ = "the emulated device has no epilogue for f64";
   else plan.chosen_ = std::make_shared<GemmPlan::Chosen>(GemmPlan::Chosen{problem});
   return plan;
 }
@@ -115,7 +115,12 @@ void GemmPlan::run(const GemmPointers& pointers) const {
     const Tensor b = on_host(pointers.b, p.transpose_b ? Shape{p.n, p.k} : Shape{p.k, p.n}, p.in);
     const Tensor bias = p.bias ? on_host(pointers.bias, {p.n}, p.out) : Tensor();
     Tensor product = empty({p.m, p.n}, {p.out, {}});
-    Cpu::gemm(product, a, p.transpose_a, b, p.transpose_b, bias);
+    Cpu::gemm(product, a, p.transpose_a, b, p.transpose_b, bias, p.relu);
+    if (p.row_sums) {
+      Tensor sums = empty({p.transpose_a ? 1 : p.m, p.transpose_a ? p.m : 1}, {p.out, {}});
+      Cpu::reduce_sum(sums, a);
+      to_device(pointers.row_sums, sums);
+    }
     if (p.accumulate) Cpu::add_into(product, on_host(pointers.c, {p.m, p.n}, p.out));
     to_device(pointers.c, product);
   });

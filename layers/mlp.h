@@ -1,0 +1,39 @@
+// The multilayer perceptron, for small images and as a baseline.
+//
+//   Mlp net({.classes = 10, .channels = 1, .image = 28});
+//   Tensor logits = net(images);             // [N, 28, 28, 1] → [N, 10]
+//
+// Flatten, two hidden layers of 256 units with ReLU (fc1, fc2), dropout, fc3. Weights start as PyTorch's
+// Linear does.
+#pragma once
+
+#include <fulcrum/layers/layers.h>
+
+namespace fulcrum {
+
+struct MlpOptions {
+  int64_t classes = 10;
+  int64_t channels = 3;      // of the images
+  Size2 image = 32;          // height and width of the images
+  double dropout = 0;        // before fc3
+  bool normed_head = false;  // fc3 is a NormedLinear (LDAM)
+  uint64_t seed = 0;         // of the initial weights and the dropout
+};
+
+class Mlp : public Module {
+ public:
+  explicit Mlp(const MlpOptions& options);
+  /// x [N, H, W, channels] of the size in the options → logits [N, classes].
+  Tensor forward(const Tensor& x) override;
+  /// x → [N, 256], what fc3 sees before dropout.
+  Tensor features(const Tensor& x);
+
+ private:
+  MlpOptions options_;
+  Linear& fc1_;
+  Linear& fc2_;
+  Dropout* dropout_;  // null without dropout
+  Module& fc3_;
+};
+
+}  // namespace fulcrum
