@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/fulcrum)
 
 install(TARGETS fulcrum_all fulcrum_core fulcrum_layers fulcrum_optim fulcrum_data EXPORT fulcrumTargets
-        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 set_target_properties(fulcrum_all PROPERTIES EXPORT_NAME fulcrum)
 install(EXPORT fulcrumTargets NAMESPACE fulcrum:: DESTINATION ${config_dir})
 
@@ -34,7 +34,8 @@ install(FILES ${PROJECT_BINARY_DIR}/cmake/fulcrumConfig.cmake ${PROJECT_BINARY_D
 
 if(FULCRUM_APPS)
   # Libraries outside of the system's folders are found where they were found.
-  set_target_properties(fulcrum PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  file(RELATIVE_PATH libraries /p/${CMAKE_INSTALL_BINDIR} /p/${CMAKE_INSTALL_LIBDIR})
+  set_target_properties(fulcrum PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON INSTALL_RPATH "$ORIGIN/${libraries}")
   install(TARGETS fulcrum RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/README.md ${PROJECT_SOURCE_DIR}/CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
@@ -58,8 +59,8 @@ if(NOT FULCRUM_CUDA)
   install(FILES ${PROJECT_BINARY_DIR}/cmake/fulcrum.pc DESTINATION ${pc_dir})
 endif()
 
-# cpack -G DEB in the build folder: the program, the libraries and the headers in one Debian package. To be
-# installed on other machines it is built with -DFULCRUM_CPU_ARCH= (empty).
+# cpack -G DEB in the build folder: the program, the libraries and the headers in one Debian package.
+# scripts/package.sh makes the one that runs on other machines than this.
 if(PROJECT_IS_TOP_LEVEL)
   set(CPACK_PACKAGE_CONTACT "Fulcrum's developers <fulcrum@localhost>")
   set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")

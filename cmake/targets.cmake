@@ -1,5 +1,5 @@
 # fulcrum_library(core SOURCES … LINKS … PRIVATE_HEADERS …): a folder is a target, linked to what the
-# folder may use. Private headers are not installed.
+# folder may use. Private headers are not installed. Shared libraries export what is Fulcrum's alone.
 
 include(GNUInstallDirs)
 
@@ -37,7 +37,7 @@ endfunction()
 
 function(fulcrum_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;PRIVATE_HEADERS" ${ARGN})
-  add_library(fulcrum_${name} STATIC ${ARG_SOURCES})
+  add_library(fulcrum_${name} ${ARG_SOURCES})
   add_library(fulcrum::${name} ALIAS fulcrum_${name})
   target_link_libraries(fulcrum_${name} PUBLIC ${ARG_LINKS})
   target_include_directories(fulcrum_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_BINARY_DIR}/include>
@@ -45,4 +45,37 @@ function(fulcrum_library name)
   target_compile_features(fulcrum_${name} PUBLIC cxx_std_20)
   set_target_properties(fulcrum_${name} PROPERTIES EXPORT_NAME ${name} FULCRUM_PRIVATE_HEADERS "${ARG_PRIVATE_HEADERS}")
   fulcrum_options(fulcrum_${name})
+  if(BUILD_SHARED_LIBS)
+    fulcrum_shared(fulcrum_${name})
+  endif()
+endfunction()
+
+function(fulcrum_shared target)
+  set(exported ${PROJECT_SOURCE_DIR}/cmake/exported.map)
+  target_link_options(${target} PRIVATE LINKER:--version-script=${exported})
+  # Below 1.0 a minor version may break.
+  set_target_properties(${target} PROPERTIES VERSION ${PROJECT_VERSION} LINK_DEPENDS ${exported}
+                                             SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+endfunction()
+
+# A second build of a shared library for a level of x86-64, where the dynamic loader looks for it before
+# the plain one (glibc's ld.so(8), "glibc-hwcaps").
+function(fulcrum_cpu_level target level)
+  set(twin ${target}_${level})
+  add_library(${twin} SHARED)
+  foreach(property SOURCES COMPILE_DEFINITIONS COMPILE_OPTIONS COMPILE_FEATURES INCLUDE_DIRECTORIES LINK_LIBRARIES)
+    get_target_property(value ${target} ${property})
+    if(value)
+      set_target_properties(${twin} PROPERTIES ${property} "${value}")
+    endif()
+  endforeach()
+  target_compile_options(${twin} PRIVATE -march=${level})
+  if(level STREQUAL "x86-64-v4")
+    target_compile_options(${twin} PRIVATE -mavx512bf16)  # used where the processor has it (core/cpu/processor.h)
+  endif()
+  fulcrum_shared(${twin})
+  set(folder glibc-hwcaps/${level})
+  set_target_properties(${twin} PROPERTIES OUTPUT_NAME ${target}
+                                           LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${folder})
+  install(TARGETS ${twin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/${folder} NAMELINK_SKIP)
 endfunction()

@@ -2,6 +2,7 @@
 
 #include <fulcrum/core/backends.h>
 #include <fulcrum/core/cpu/onednn.h>
+#include <fulcrum/core/cpu/processor.h>
 
 namespace fulcrum {
 
@@ -27,10 +28,8 @@ std::string libraries() {
 }  // namespace
 
 std::string cpu_isa() {
-#if defined(__AVX512F__) && defined(__AVX512BF16__)
-  return "AVX-512 with bf16";
-#elif defined(__AVX512F__)
-  return "AVX-512";
+#if defined(__AVX512F__)
+  return cpu::kMultipliesBf16 && __builtin_cpu_supports("avx512bf16") ? "AVX-512 with bf16" : "AVX-512";
 #elif defined(__AVX2__)
   return "AVX2";
 #else
