@@ -178,14 +178,12 @@ const Key& find_key(const std::vector<Key>& keys, const std::string& name, const
 // Stores a TOML value, or says what the key takes.
 struct Assign {
   const toml::node& node;
-  std::string where;
+  std::string where, given = {};
 
   void operator()(bool* field) const { *field = need(node.value_exact<bool>(), "true or false"); }
   void operator()(int64_t* field) const { *field = need(node.value_exact<int64_t>(), "an integer"); }
   void operator()(double* field) const { *field = need(node.value<double>(), "a number"); }
-  void operator()(std::string* field) const {
-    *field = need(node.value_exact<std::string>(), "a string");
-  }
+  void operator()(std::string* field) const { *field = need(node.value_exact<std::string>(), "a string"); }
   void operator()(std::vector<int64_t>* field) const {
     fill(*field, "a list of integers", [](const toml::node& n) { return n.value_exact<int64_t>(); });
   }
@@ -199,14 +197,14 @@ struct Assign {
   template <class T, class Value>
   void fill(std::vector<T>& field, const char* what, Value value) const {
     const toml::array* array = node.as_array();
-    if (!array) usage(where, " takes ", what);
+    if (!array) usage(where, " takes ", what, given);
     field.clear();
     for (const toml::node& element : *array) field.push_back(need(value(element), what));
   }
 
   template <class T>
   T need(const std::optional<T>& value, const char* what) const {
-    if (!value) usage(where, " takes ", what);
+    if (!value) usage(where, " takes ", what, given);
     return *value;
   }
 };
@@ -277,8 +275,13 @@ void set_key(Config& config, std::string_view assignment, const std::string& sou
     **text = value;
     return;
   }
-  const toml::table table = parse("value = " + value, source + " " + key.name);
-  std::visit(Assign{*table.get("value"), source + ": " + key.name}, key.field);
+  toml::table table;
+  try {
+    table = toml::parse("value = " + value);
+  } catch (const toml::parse_error&) {
+    table = toml::parse("value = {}");  // no key takes that
+  }
+  std::visit(Assign{*table.get("value"), source + ": " + key.name, concat_text(", got '", value, "'")}, key.field);
 }
 
 std::string to_toml(const Config& config) {

@@ -15,6 +15,7 @@
 #include "apps/commands.h"
 #include "apps/data_sets.h"
 #include "apps/experiment.h"
+#include "apps/flag_checks.h"
 #include "apps/trainer.h"
 
 namespace fulcrum::apps {
@@ -113,7 +114,7 @@ void add_data_command(CLI::App& app, Command& command) {
   CLI::App* bench = add("bench", "Time the loader alone: read, decode, augment, normalise",
                         [](const Flags& f) { return bench_loader(f.settings.resolve(), f.bench); });
   bench->add_option("--seconds", flags->bench.seconds, "how long to measure")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->capture_default_str();
   bench->add_flag("--interleave", flags->bench.interleave,
                   "read 'run SECONDS' lines from stdin, answer each with JSON");

@@ -108,19 +108,26 @@ ExperimentData load_data(const DataSettings& s) {
 
 DType activation_dtype(const Config& c) { return c.train.amp == "bf16" ? DType::kBf16 : DType::kF32; }
 
-std::unique_ptr<Module> make_model(const Config& c, const Dataset& data) {
-  std::unique_ptr<Module> model;
+std::unique_ptr<Module> named_model(const std::string& name, const ModelOptions& options) {
   try {
-    model = fulcrum::make_model(c.model.name, {.classes = data.classes(),
-                                              .channels = data.image_shape()[2],
-                                              .dropout = c.model.dropout,
-                                              .image = {data.image_shape()[0], data.image_shape()[1]},
-                                              .normed_head = c.loss.name == "ldam",
-                                              .stem = c.model.stem,
-                                              .seed = static_cast<uint64_t>(c.train.seed)});
-  } catch (const Error& e) {  // of settings that name or describe no network
+    return fulcrum::make_model(name, options);
+  } catch (const Error& e) {
     throw UsageError(e.what());
   }
+}
+
+std::unique_ptr<Module> make_model(const Config& c, const Dataset& data) {
+  return make_model(c, data.image_shape(), data.classes());
+}
+
+std::unique_ptr<Module> make_model(const Config& c, const Shape& image, int64_t classes) {
+  std::unique_ptr<Module> model = named_model(c.model.name, {.classes = classes,
+                                                             .channels = image[2],
+                                                             .dropout = c.model.dropout,
+                                                             .image = {image[0], image[1]},
+                                                             .normed_head = c.loss.name == "ldam",
+                                                             .stem = c.model.stem,
+                                                             .seed = static_cast<uint64_t>(c.train.seed)});
   if (c.model.freeze == "backbone") freeze_backbone(*model);
   return model;
 }

@@ -11,6 +11,7 @@
 
 #include "apps/commands.h"
 #include "apps/dry_run.h"
+#include "apps/flag_checks.h"
 #include "apps/spread.h"
 #include "apps/stop.h"
 #include "apps/trainer.h"
@@ -178,7 +179,7 @@ void add_train_command(CLI::App& app, Command& command) {
   sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint");
   sub->add_flag("--allow-changes", flags->allow_changes, "resume with other settings than the checkpoint's");
   sub->add_option("--seeds", flags->seeds, "train so many seeds, from --seed on; mean and deviation of the results")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   sub->add_flag("--dry-run", flags->dry_run, "show the settings, the data, and what the run will cost; train nothing");
   sub->add_flag("--smoke", flags->smoke, "two epochs of two batches, to see that everything works");
   sub->add_flag("--exist-ok", flags->exist_ok, "overwrite a run directory");

@@ -9,6 +9,7 @@
 
 #include "apps/commands.h"
 #include "apps/directory_lock.h"
+#include "apps/flag_checks.h"
 #include "apps/grid/grid.h"
 #include "apps/grid/sweep.h"
 #include "apps/stop.h"
@@ -104,7 +105,7 @@ void add_sweep_command(CLI::App& app, Command& command) {
   flags->settings.add_to(*sub);
   sub->add_option("--grid", flags->grid, "section.key=value,value,…; once for each key")->required();
   sub->add_option("--seeds", flags->seeds, "seeds of each combination, from --seed on; their mean is compared")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   sub->add_flag("--smoke", flags->smoke, "two epochs of two batches of every cell");
   sub->add_flag("--dry-run", flags->dry_run, "list the cells and what they will take; train nothing");
   sub->callback([flags, &command] { command = [flags] { return sweep(*flags); }; });
