@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
+#include <fulcrum/core/hash.h>
 #include <fulcrum/data/cifar.h>
 #include <fulcrum/data/imbalance.h>
 #include <fulcrum/data/noise.h>
 
 #include "apps/augmentation.h"
 #include "apps/data_sets.h"
-#include "apps/hash.h"
 #include "apps/parameters.h"
 #include "apps/risks.h"
 

@@ -202,7 +202,10 @@ TEST(ColourLoader, RandomCropsAreUniformPartsOfTheResizedImage) {
   }
   EXPECT_EQ(places.size(), 9u);
   int sum = 0;
-  for (const auto& [place, n] : places) sum += n, EXPECT_NEAR(n, 300 / 9, 20);
+  for (const auto& [place, n] : places) {
+    sum += n;
+    EXPECT_NEAR(n, 300 / 9, 20);
+  }
   EXPECT_EQ(sum, 300);
   o.random_crop_size = 5;
   expect_error([&] { Loader(data, o); }, {"[loader] expected a random_crop_size of at least the images' 6x6, got 5"});
