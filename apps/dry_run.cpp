@@ -60,7 +60,7 @@ RunCost measure_cost(const Config& config, const ExperimentData& data) {
   for (const Batch& batch : loader.epoch(0)) {
     if (step == 3) break;
     start = Clock::now();
-    const Tensor losses = loss((*model)(batch.images), batch.labels, batch.indices);
+    const Tensor losses = loss((*model)(batch.images), batch);
     optimizer->zero_grad();
     optimizer->weigh(losses, {batch.indices, batch.groups}).backward();
     optimizer->step();

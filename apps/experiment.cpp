@@ -2,12 +2,13 @@
 
 #include <algorithm>
 
+#include <fulcrum/core/hash.h>
 #include <fulcrum/data/cifar.h>
 #include <fulcrum/data/imbalance.h>
 #include <fulcrum/data/noise.h>
 
+#include "apps/augmentation.h"
 #include "apps/data_sets.h"
-#include "apps/hash.h"
 #include "apps/parameters.h"
 #include "apps/risks.h"
 
@@ -173,9 +174,7 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   }
   // Batch normalisation cannot train on a last batch of one sample.
   o.drop_last = static_cast<int64_t>(d.train_indices.size()) % c.train.batch_size == 1;
-  o.augment = {.pad = static_cast<int>(c.data.pad), .flip = c.data.flip, .rotation = c.data.rotation, .seed = seed};
-  if (c.data.random_resized_crop)
-    o.resized_crop = ResizedCropOptions{c.data.scale[0], c.data.scale[1], c.data.ratio[0], c.data.ratio[1]};
+  set_augmentation(o, c);
   o.mean = d.statistics.mean;
   o.stddev = d.statistics.stddev;
   o.seed = seed;

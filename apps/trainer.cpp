@@ -222,7 +222,7 @@ bool Trainer::train_epoch() {
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
   const Tensor logits = (*model_)(batch.images);
-  const Tensor losses = loss_(logits, batch.labels, batch.indices);
+  const Tensor losses = loss_(logits, batch);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
   const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
   (size == 1 ? objective : objective / static_cast<double>(size)).backward();
@@ -263,7 +263,7 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
     });
     logits = (*model_)(batch.images);
   }
-  if (first.empty() && !all_finite(loss_(logits, batch.labels, batch.indices))) first = "the loss";
+  if (first.empty() && !all_finite(loss_(logits, batch))) first = "the loss";
   return first;
 }
 

@@ -89,7 +89,7 @@ void add_reproduce_command(CLI::App& app, Command& command) {
   sub->add_option("--epochs", flags->options.epochs,
                   "epochs of each run; milestones, warm-up and late starts move in proportion")
       ->check(above_zero());
-  sub->add_flag("--smoke", flags->options.smoke, "two epochs of two batches of every cell");
+  sub->add_flag("--smoke", flags->options.smoke, "two batches an epoch and an epoch for each phase, of every cell");
   sub->add_flag("--dry-run", flags->dry_run, "list the cells and what they will take; train nothing");
   sub->callback([flags, sub, &command] { command = [flags, sub] { return reproduce(*flags, *sub); }; });
 }
