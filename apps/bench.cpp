@@ -22,6 +22,8 @@
 
 #include "apps/bench_profile.h"
 #include "apps/commands.h"
+#include "apps/experiment.h"
+#include "apps/flag_checks.h"
 #include "apps/risks.h"
 #include "apps/trainer.h"
 
@@ -31,7 +33,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_of(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+double since(Clock::time_point start) { return seconds_of(Clock::now() - start); }
 
 struct BenchFlags {
   std::string model = "resnet32", optimizer = "absgd", risk;
@@ -57,7 +60,7 @@ class BenchStep {
  public:
   explicit BenchStep(const BenchFlags& f)
       : device_(f.train.device),
-        model_(fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})),
+        model_(named_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})),
         graph_(f.train.graph && !device_.is_cpu()),
         inference_(f.inference),
         replay_(device_, [this, n = f.steps_per_graph] {
@@ -222,14 +225,16 @@ int bench(const BenchFlags& f) {
   BenchStep step(f);
   step.run();
   step.wait();
-  const double first_step = since(start);
+  const auto first_step_end = Clock::now();
   step.warm_up();
   const double warm = since(start);
   const int64_t calls = chunk_of(step, f);
   const auto report = [&](double seconds) {
     nlohmann::json row = measure(step, f, calls, seconds);
     row.update(about(step, f, threads));
-    row.update({{"time_to_first_step_s", first_step}, {"time_to_warm_s", warm}});
+    // On the monotonic clock as well, for the driver that knows when it started the process.
+    row.update({{"time_to_first_step_s", seconds_of(first_step_end - start)}, {"time_to_warm_s", warm},
+                {"first_step_at", seconds_of(first_step_end.time_since_epoch())}});
     add_memory(row, step.device());
     return row;
   };
@@ -262,21 +267,21 @@ void add_bench_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("bench", "Time the training step: forward, losses, weights, backward, update");
   auto f = std::make_shared<BenchFlags>();
   sub->add_option("--model", f->model, "one of those that fulcrum info lists")->capture_default_str();
-  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step")->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--image-size,--size", f->size, "height and width of the images")->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--channels", f->channels, "of the images")->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--classes", f->classes)->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step")->check(above_zero())->capture_default_str();
+  sub->add_option("--image-size,--size", f->size, "height and width of the images")->check(above_zero())->capture_default_str();
+  sub->add_option("--channels", f->channels, "of the images")->check(above_zero())->capture_default_str();
+  sub->add_option("--classes", f->classes)->check(above_zero())->capture_default_str();
   sub->add_option("--threads", f->train.threads, "CPU threads; 0: all cores")->check(CLI::NonNegativeNumber);
   sub->add_option("--device", f->train.device, "cpu or cuda[:N]")->capture_default_str();
   sub->add_flag("!--no-graph", f->train.graph, "GPU: run each step anew instead of recording it as a CUDA graph");
   sub->add_option("--steps-per-graph", f->steps_per_graph, "GPU: steps recorded in one graph")
-      ->check(CLI::PositiveNumber)->capture_default_str();
+      ->check(above_zero())->capture_default_str();
   sub->add_flag("--tf32", f->train.tf32, "GPU: f32 convolutions and matrix products on tensor cores");
   sub->add_flag("--cudnn-benchmark", f->train.cudnn_benchmark, "GPU: time cuDNN's plans and keep the fastest");
   sub->add_option("--amp", f->train.amp, "off or bf16")->check(CLI::IsMember({"off", "bf16"}))->capture_default_str();
   sub->add_option("--opt", f->optimizer, "sgd or absgd")->check(CLI::IsMember({"sgd", "absgd"}))->capture_default_str();
   sub->add_option("--risk", f->risk, "SGD with this risk and its defaults (λ = 5), in place of --opt")->excludes("--opt");
-  sub->add_option("--seconds", f->seconds, "how long to measure")->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_option("--seconds", f->seconds, "how long to measure")->check(above_zero())->capture_default_str();
   sub->add_option("--steps", f->steps, "measure this many steps, whatever time they take; 0: by --seconds")
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--interleave", f->interleave, "read 'run SECONDS' lines from stdin, answer each with JSON");

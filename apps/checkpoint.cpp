@@ -136,7 +136,7 @@ TensorMap evaluated_tensors(const TensorFile& file) {
 }
 
 void save_checkpoint(const std::filesystem::path& path, RunState& state, const std::string& config,
-                     uint64_t data_checksum) {
+                     uint64_t data_checksum, const std::string& inputs) {
   TensorFile file{state.model.state_dict(), {}};
   for (const Entry& e : live_entries(state))
     file.tensors[e.name] = e.convolution ? to_oihw(e.tensor) : e.tensor;
@@ -147,6 +147,7 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
                    {"config", config},
                    {"data", std::to_string(data_checksum)},
                    {"progress", progress.dump()}};
+  if (!inputs.empty()) file.metadata["inputs"] = inputs;
   if (!state.optimizer.control().device().is_cpu()) file.metadata["cudnn_plans"] = cudnn_plans();
   keep_previous(path);
   save_sealed(path, std::move(file));

@@ -5,7 +5,7 @@
 //
 // Tensors: the model under torchvision's names; optim.<slot>.<parameter>; ema.<name>, the moving
 // average of the model where there is one; state.<name>. Metadata:
-// config (TOML), progress (JSON), data (checksum of the training data), checksum (sealed_file.h),
+// config (TOML), inputs (JSON, model_inputs.h), progress (JSON), data (checksum of the training data), checksum (sealed_file.h),
 // cudnn_plans (cuda_options.h; of a run on a GPU). PyTorch reads the model's part as it is.
 #pragma once
 
@@ -41,7 +41,7 @@ struct RunState {
 /// Replaces the file at once: whenever the process or the machine stops, there is a whole one. What it
 /// replaces stays beside it as previous.safetensors.
 void save_checkpoint(const std::filesystem::path& path, RunState& state, const std::string& config,
-                     uint64_t data_checksum);
+                     uint64_t data_checksum, const std::string& inputs = {});
 
 /// Whether the run has a last.safetensors to go on from. Where that is damaged or gone, and
 /// previous.safetensors is whole, the previous one takes its place, with a warning on stderr. An Error

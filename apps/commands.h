@@ -20,6 +20,12 @@ using Command = std::function<int()>;
 
 void add_train_command(CLI::App& app, Command& command);
 void add_eval_command(CLI::App& app, Command& command);
+void add_predict_command(CLI::App& app, Command& command);
+void add_export_command(CLI::App& app, Command& command);
+void add_lr_find_command(CLI::App& app, Command& command);
+void add_doctor_command(CLI::App& app, Command& command);
+void add_completion_command(CLI::App& app, Command& command);
+void add_man_command(CLI::App& app, Command& command);
 void add_bench_command(CLI::App& app, Command& command);
 void add_info_command(CLI::App& app, Command& command);
 void add_report_command(CLI::App& app, Command& command);

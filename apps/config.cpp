@@ -10,6 +10,7 @@
 
 #include <toml++/toml.h>
 
+#include "apps/augmentation.h"
 #include "apps/data_sets.h"
 #include "apps/losses.h"
 #include "apps/parameters.h"
@@ -18,134 +19,6 @@
 #include "apps/risks.h"
 
 namespace fulcrum::apps {
-
-std::vector<Key> keys_of(Config& c) {
-  return {
-      {"data.name", &c.data.name,
-       "fashion-mnist, mnist, cifar10, cifar100, folder, list, pack, imagenet-lt, places-lt, inaturalist18, "
-       "clothing1m or iwildcam"},
-      {"data.dir", &c.data.dir, "folder of the data set"},
-      {"data.train_list", &c.data.train_list, "list: file with 'path label' lines of the training images"},
-      {"data.val_list", &c.data.val_list, "list: the same of images that choose the best epoch"},
-      {"data.test_list", &c.data.test_list, "list: the same of the test images"},
-      {"data.class_names", &c.data.class_names, "list: file with a class name a line"},
-      {"data.train_split", &c.data.train_split, "clothing1m: noisy_train or clean_train"},
-      {"data.eval_splits", &c.data.eval_splits, "parts evaluated beside the test set; val chooses the best epoch"},
-      {"data.follow_links", &c.data.follow_links, "of lists and annotations: links may lead out of data.dir"},
-      {"data.image_size", &c.data.image_size, "image files: brought to squares of this side; 0: as they are"},
-      {"data.resize_size", &c.data.resize_size, "image files: the shorter side before the centre crop; 0: data.image_size"},
-      {"data.crop_mode", &c.data.crop_mode, "image files: center, or squash: both sides to data.image_size"},
-      {"data.exif_orientation", &c.data.exif_orientation, "image files: turn JPEGs as their EXIF data say"},
-      {"data.fast_decode", &c.data.fast_decode, "image files: reduce large JPEGs while they are decoded"},
-      {"data.channels", &c.data.channels, "image files: 3 (colour) or 1 (grey)"},
-      {"data.on_bad_image", &c.data.on_bad_image, "image files: error, or skip: leave out what does not decode"},
-      {"data.mean", &c.data.mean, "of each channel, in [0, 1]; empty: the data set's"},
-      {"data.std", &c.data.stddev, "of each channel; empty: the data set's"},
-      {"data.imb_type", &c.data.imb_type, "none, exp or step"},
-      {"data.imb_factor", &c.data.imb_factor, "smallest class / largest class"},
-      {"data.n_max", &c.data.n_max, "samples of the largest class; 0: all"},
-      {"data.noise_type", &c.data.noise_type, "none, symmetric, asymmetric or matrix"},
-      {"data.noise_rate", &c.data.noise_rate, "share of wrong labels"},
-      {"data.noise_matrix", &c.data.noise_matrix, "matrix: file with a row of shares for each class"},
-      {"data.val_fraction", &c.data.val_fraction, "stratified part of train held out for selection"},
-      {"data.subset_seed", &c.data.subset_seed, "seed of the imbalance, noise and split draws"},
-      {"data.sampler", &c.data.sampler, "shuffle or class-balanced"},
-      {"data.random_resized_crop", &c.data.random_resized_crop, "training images are random parts, resized"},
-      {"data.scale", &c.data.scale, "random_resized_crop: smallest and largest share of the area"},
-      {"data.ratio", &c.data.ratio, "random_resized_crop: smallest and largest width over height"},
-      {"data.pad", &c.data.pad, "zero pixels around before the random crop"},
-      {"data.flip", &c.data.flip, "random left-right flip"},
-      {"data.rotation", &c.data.rotation, "random rotation by up to so many degrees either way, after crop and flip"},
-      {"data.workers", &c.data.workers, "prefetch threads; 0: none"},
-      {"model.name", &c.model.name, "resnet8 to 110, sce_cnn and mlp, of CIFAR; resnet10 to 152 and resnext50_32x4d: fulcrum info lists them"},
-      {"model.stem", &c.model.stem, "imagenet or cifar (3x3 convolution, no pooling); empty: the model's own"},
-      {"model.pretrained", &c.model.pretrained, "weights to start from, a safetensors file"},
-      {"model.reset_head", &c.model.reset_head, "do not take the head of model.pretrained, even where it fits"},
-      {"model.freeze", &c.model.freeze, "none, or backbone: train the head alone"},
-      {"model.dropout", &c.model.dropout, "before the classifier"},
-      {"loss.name", &c.loss.name,
-       "ce, focal, gce, tgce, sce, mae, js, ldam, balanced-softmax, logit-adjustment, ldr-kl or aldr-kl"},
-      {"loss.smoothing", &c.loss.smoothing, "label smoothing"},
-      {"loss.class_weights", &c.loss.class_weights, "none or balanced: (1-beta)/(1-beta^n), sum C"},
-      {"loss.cb_beta", &c.loss.cb_beta, "beta of the class-balanced weights"},
-      {"loss.drw_epoch", &c.loss.drw_epoch, "epoch from which class weights apply (deferred)"},
-      {"loss.on_weighted", &c.loss.on_weighted, "phi(w l) instead of w phi(l) under class weights"},
-      {"loss.focal_gamma", &c.loss.focal_gamma, "focal: exponent of 1-p"},
-      {"loss.gce_q", &c.loss.gce_q, "gce, tgce: q"},
-      {"loss.tgce_k", &c.loss.tgce_k, "tgce: probability below which a sample has no gradient"},
-      {"loss.tgce_prune_epoch", &c.loss.tgce_prune_epoch, "tgce: epoch from which samples with p <= k are left out; 0: never"},
-      {"loss.tgce_prune_every", &c.loss.tgce_prune_every, "tgce: epochs between two choices of what is left out"},
-      {"loss.sce_a", &c.loss.sce_a, "sce: factor of the cross entropy"},
-      {"loss.sce_b", &c.loss.sce_b, "sce: factor of the reverse cross entropy"},
-      {"loss.js_pi", &c.loss.js_pi, "js: share of the label in the mixture"},
-      {"loss.ldam_max_m", &c.loss.ldam_max_m, "ldam: margin of the rarest class"},
-      {"loss.ldam_scale", &c.loss.ldam_scale, "ldam: factor of the cosines"},
-      {"loss.tau", &c.loss.tau, "logit-adjustment: factor of the log prior"},
-      {"loss.class_tau", &c.loss.class_tau, "exponent of the class temperatures max n/n; 0: none"},
-      {"loss.logit_norm", &c.loss.logit_norm, "logits are divided by their norm to this power; 0: are not"},
-      {"loss.ldr_margin", &c.loss.ldr_margin, "ldr-kl, aldr-kl: margin"},
-      {"loss.ldr_lambda", &c.loss.ldr_lambda, "ldr-kl: lambda; aldr-kl: the largest lambda"},
-      {"loss.aldr_alpha", &c.loss.aldr_alpha, "aldr-kl: lambda is at least ldr_lambda (1 - 1/alpha)"},
-      {"risk.name", &c.risk.name, "mean, kl, tilted, cvar, chi2, rgd, group or kl_ball"},
-      {"risk.normalize", &c.risk.normalize, "mean with class weights: weights (sum w l / sum w) or batch"},
-      {"risk.lambda", &c.risk.lambda, "kl, tilted: lambda of ABSGD; inf: plain"},
-      {"risk.gamma", &c.risk.gamma, "step of the moving average u"},
-      {"risk.alpha", &c.risk.alpha, "scale of the batch mean that enters u"},
-      {"risk.additive", &c.risk.additive, "adds additive/B to every weight"},
-      {"risk.u_init", &c.risk.u_init, "first_batch or zero"},
-      {"risk.keep_u", &c.risk.keep_u, "do not restart u when lambda changes"},
-      {"risk.u_update", &c.risk.u_update, "kl: average or scent"},
-      {"risk.log_step", &c.risk.log_step, "kl with scent: log of the step"},
-      {"risk.anneal_gamma", &c.risk.anneal_gamma, "kl: gamma falls from 1 along a cosine, as in SOX"},
-      {"risk.cvar_level", &c.risk.cvar_level, "cvar: share of the batch that is heard"},
-      {"risk.rho", &c.risk.rho, "chi2, kl_ball: radius of the ball around equal weights"},
-      {"risk.tau", &c.risk.tau, "rgd: losses are clipped here"},
-      {"risk.eta", &c.risk.eta, "group: step of the class weights"},
-      {"risk.group_adjustment", &c.risk.group_adjustment, "group: C in mean loss + C/sqrt(n)"},
-      {"risk.target_fraction", &c.risk.target_fraction, "kl_ball: effective sample fraction, instead of rho; 0: rho"},
-      {"risk.sign", &c.risk.sign, "kl_ball: sign of lambda, positive or negative"},
-      {"risk.window", &c.risk.window, "kl_ball: recent losses that lambda is solved on"},
-      {"risk.solve_every", &c.risk.solve_every, "kl_ball: steps between two solutions for lambda"},
-      {"risk.from_epoch", &c.risk.from_epoch, "the mean before this epoch"},
-      {"optim.name", &c.optim.name, "sgd, absgd, adam, adamw, abadam or abadamw"},
-      {"optim.lr", &c.optim.lr, "learning rate"},
-      {"optim.momentum", &c.optim.momentum, "of SGD"},
-      {"optim.nesterov", &c.optim.nesterov, "Nesterov momentum"},
-      {"optim.weight_decay", &c.optim.weight_decay, "on every parameter"},
-      {"optim.weight_decay_of", &c.optim.weight_decay_of,
-       "list of PATTERN=VALUE: another one for the parameters of these names, as in \"fc1.*=0.01\""},
-      {"optim.beta1", &c.optim.beta1, "of Adam"},
-      {"optim.beta2", &c.optim.beta2, "of Adam"},
-      {"optim.eps", &c.optim.eps, "of Adam"},
-      {"optim.max_norm", &c.optim.max_norm, "gradient clipping by norm; 0: none"},
-      {"schedule.kind", &c.schedule.kind, "constant, multistep, step or cosine"},
-      {"schedule.milestones", &c.schedule.milestones, "multistep: epochs at which lr is multiplied"},
-      {"schedule.gamma", &c.schedule.gamma, "multistep, step: the multiplier"},
-      {"schedule.factors", &c.schedule.factors, "multistep: a multiplier for each milestone, instead of gamma"},
-      {"schedule.step_size", &c.schedule.step_size, "step: epochs between multiplications"},
-      {"schedule.min_factor", &c.schedule.min_factor, "cosine: lr factor at the end"},
-      {"schedule.warmup", &c.schedule.warmup, "epochs of linear warm-up"},
-      {"train.epochs", &c.train.epochs, "epochs"},
-      {"train.batch_size", &c.train.batch_size, "images a step"},
-      {"train.seed", &c.train.seed, "of weights, order, augmentation, dropout"},
-      {"train.amp", &c.train.amp, "off or bf16"},
-      {"train.device", &c.train.device, "cpu or cuda[:N]"},
-      {"train.graph", &c.train.graph, "GPU: record the step as a CUDA graph and replay it"},
-      {"train.tf32", &c.train.tf32, "GPU: convolutions and matrix products of f32 in TF32"},
-      {"train.cudnn_benchmark", &c.train.cudnn_benchmark, "GPU: time cuDNN's plans and take the fastest"},
-      {"train.threads", &c.train.threads, "CPU threads; 0: all cores"},
-      {"train.output", &c.train.output, "run directory"},
-      {"train.eval_every", &c.train.eval_every, "epochs between evaluations; the last is always evaluated"},
-      {"train.log_interval", &c.train.log_interval, "steps between plain progress lines"},
-      {"train.recovery_interval", &c.train.recovery_interval,
-       "steps between checkpoints within an epoch; 0: at its end alone"},
-      {"train.accumulate", &c.train.accumulate, "batches whose gradients make one update"},
-      {"train.ema_decay", &c.train.ema_decay, "moving average of the weights, evaluated in their place; 0: none"},
-      {"train.eval_metric", &c.train.eval_metric, "chooses the best epoch: top1, balanced, macro_f1 or loss"},
-      {"train.patience", &c.train.patience, "stop after so many epochs without a better one; 0: never"},
-      {"train.limit_batches", &c.train.limit_batches, "batches an epoch, in training and evaluation; 0: all"},
-  };
-}
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   const auto distance = [&](std::string_view other) {
@@ -178,14 +51,12 @@ const Key& find_key(const std::vector<Key>& keys, const std::string& name, const
 // Stores a TOML value, or says what the key takes.
 struct Assign {
   const toml::node& node;
-  std::string where;
+  std::string where, given = {};
 
   void operator()(bool* field) const { *field = need(node.value_exact<bool>(), "true or false"); }
   void operator()(int64_t* field) const { *field = need(node.value_exact<int64_t>(), "an integer"); }
   void operator()(double* field) const { *field = need(node.value<double>(), "a number"); }
-  void operator()(std::string* field) const {
-    *field = need(node.value_exact<std::string>(), "a string");
-  }
+  void operator()(std::string* field) const { *field = need(node.value_exact<std::string>(), "a string"); }
   void operator()(std::vector<int64_t>* field) const {
     fill(*field, "a list of integers", [](const toml::node& n) { return n.value_exact<int64_t>(); });
   }
@@ -199,14 +70,14 @@ struct Assign {
   template <class T, class Value>
   void fill(std::vector<T>& field, const char* what, Value value) const {
     const toml::array* array = node.as_array();
-    if (!array) usage(where, " takes ", what);
+    if (!array) usage(where, " takes ", what, given);
     field.clear();
     for (const toml::node& element : *array) field.push_back(need(value(element), what));
   }
 
   template <class T>
   T need(const std::optional<T>& value, const char* what) const {
-    if (!value) usage(where, " takes ", what);
+    if (!value) usage(where, " takes ", what, given);
     return *value;
   }
 };
@@ -277,8 +148,13 @@ void set_key(Config& config, std::string_view assignment, const std::string& sou
     **text = value;
     return;
   }
-  const toml::table table = parse("value = " + value, source + " " + key.name);
-  std::visit(Assign{*table.get("value"), source + ": " + key.name}, key.field);
+  toml::table table;
+  try {
+    table = toml::parse("value = " + value);
+  } catch (const toml::parse_error&) {
+    table = toml::parse("value = {}");  // no key takes that
+  }
+  std::visit(Assign{*table.get("value"), source + ": " + key.name, concat_text(", got '", value, "'")}, key.field);
 }
 
 std::string to_toml(const Config& config) {
@@ -308,7 +184,7 @@ void check_optim(const OptimSettings& o) {
   in_range("optim.max_norm", o.max_norm, 0, kInfinity, "[0, inf)");
   if (o.nesterov && o.name == "sgd" && o.momentum == 0)
     usage("optim.nesterov: expected optim.momentum above 0 beside it, got 0");
-  check_weight_decays(o);
+  check_parameter_patterns(o);
 }
 
 void check_schedule(const ScheduleSettings& s) {
@@ -338,6 +214,7 @@ void finish(Config& c) {
   check_optim(c.optim);
   check_schedule(c.schedule);
   check_data(c.data);
+  check_mixing(c);
   check_loss(c.loss);
   in_range("model.dropout", c.model.dropout, 0, 1, "[0, 1)");
   if (!c.model.stem.empty()) one_of("model.stem", c.model.stem, {"imagenet", "cifar"});

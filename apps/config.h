@@ -40,6 +40,7 @@ struct DataSettings {
   bool random_resized_crop = false;
   std::vector<double> scale = {0.08, 1};
   std::vector<double> ratio = {0.75, 4.0 / 3};
+  bool random_crop = false;
   int64_t channels = 3;
   std::string on_bad_image = "error";
   std::vector<double> mean, stddev;
@@ -55,6 +56,13 @@ struct DataSettings {
   int64_t pad = 0;
   bool flip = false;
   double rotation = 0;
+  std::vector<double> color_jitter = {};
+  int64_t randaugment = 0;
+  int64_t randaugment_magnitude = 9;
+  double mixup = 0;
+  double cutmix = 0;
+  double mix_prob = 1;
+  double mix_switch_prob = 0.5;
   int64_t workers = 1;
 };
 
@@ -72,6 +80,7 @@ struct LossSettings {
   double smoothing = 0;
   std::string class_weights = "none";
   double cb_beta = 0.9999;
+  int64_t cb_max_count = 0;
   int64_t drw_epoch = 0;
   bool on_weighted = false;
   double focal_gamma = 2;
@@ -119,6 +128,7 @@ struct RiskSettings {
 struct OptimSettings {
   std::string name = "sgd";
   double lr = 0.1;
+  std::vector<std::string> lr_of = {};
   double momentum = 0.9;
   bool nesterov = false;
   double weight_decay = 2e-4;

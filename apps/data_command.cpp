@@ -15,6 +15,7 @@
 #include "apps/commands.h"
 #include "apps/data_sets.h"
 #include "apps/experiment.h"
+#include "apps/flag_checks.h"
 #include "apps/trainer.h"
 
 namespace fulcrum::apps {
@@ -51,19 +52,22 @@ nlohmann::json count_summary(std::span<const int64_t> counts) {
           {"few", in(0, 19)}};
 }
 
-int pack_data(const Config& config, const std::filesystem::path& out) {
+int pack_data(const Config& config, const std::filesystem::path& out, int64_t shard_mb) {
   refuse_what_a_pack_cannot_hold(config.data);
   const DataSets sets = open_data_sets(config.data);
   std::filesystem::create_directories(out);
   nlohmann::json result;
   const auto save = [&](const char* part, const Dataset& data) {
     const auto path = out / (std::string(part) + ".pack");
-    save_pack(path, data);
+    const auto files = save_pack(path, data, {.shard_bytes = shard_mb * 1'000'000});
+    uint64_t bytes = 0;
+    for (const auto& file : files) bytes += std::filesystem::file_size(file);
     result[part] = {{"path", path.string()},
+                    {"files", files.size()},
                     {"images", data.size()},
                     {"shape", data.image_shape().sizes()},
                     {"classes", data.classes()},
-                    {"bytes", std::filesystem::file_size(path)}};
+                    {"bytes", bytes}};
   };
   save("train", *sets.train);
   save("test", *sets.test);
@@ -93,6 +97,7 @@ void add_data_command(CLI::App& app, Command& command) {
   struct Flags {
     SettingsFlags settings;
     std::string out;
+    int64_t shard_mb = 0;
     LoaderBenchFlags bench;
   };
   auto flags = std::make_shared<Flags>();
@@ -104,8 +109,11 @@ void add_data_command(CLI::App& app, Command& command) {
   };
   CLI::App* pack = add(
       "pack", "Write the data set, decoded, to OUT_DIR/train.pack and test.pack (--dataset pack)",
-      [](const Flags& f) { return pack_data(f.settings.resolve(), f.out); });
+      [](const Flags& f) { return pack_data(f.settings.resolve(), f.out, f.shard_mb); });
   pack->add_option("out_dir", flags->out, "folder of the packs")->required();
+  pack->add_option("--shard-mb", flags->shard_mb, "write files of so many megabytes of images (train-00000-of-00012.pack); 0: one file")
+      ->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}))
+      ->type_name("MB");
   add("check", "Look at every file: exit code 1 and a list where something is wrong",
       [](const Flags& f) { return check_data_set(f.settings.resolve()); });
   add("stats", "Class counts, and the channels' means and deviations as TOML and JSON",
@@ -113,7 +121,7 @@ void add_data_command(CLI::App& app, Command& command) {
   CLI::App* bench = add("bench", "Time the loader alone: read, decode, augment, normalise",
                         [](const Flags& f) { return bench_loader(f.settings.resolve(), f.bench); });
   bench->add_option("--seconds", flags->bench.seconds, "how long to measure")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->capture_default_str();
   bench->add_flag("--interleave", flags->bench.interleave,
                   "read 'run SECONDS' lines from stdin, answer each with JSON");

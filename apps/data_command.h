@@ -15,7 +15,8 @@
 
 namespace fulcrum::apps {
 
-int pack_data(const Config& config, const std::filesystem::path& out);
+/// With images of shard_mb megabytes a file; 0: one file.
+int pack_data(const Config& config, const std::filesystem::path& out, int64_t shard_mb);
 int check_data_set(const Config& config);
 int data_stats(const Config& config);
 

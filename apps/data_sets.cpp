@@ -8,6 +8,7 @@
 #include <fulcrum/data/idx.h>
 #include <fulcrum/data/pack.h>
 
+#include "apps/augmentation.h"
 #include "apps/image_sets.h"
 #include "apps/ranges.h"
 
@@ -121,16 +122,8 @@ void check_data(const DataSettings& d) {
   if (!(d.val_fraction >= 0 && d.val_fraction < 1))
     usage("data.val_fraction: expected a number in [0, 1), got ", d.val_fraction);
   at_least("data.n_max", static_cast<double>(d.n_max), 0);
-  at_least("data.pad", static_cast<double>(d.pad), 0);
-  in_range("data.rotation", d.rotation, 0, 180, "[0, 180]");
+  check_augmentation(d);
   at_least("data.workers", static_cast<double>(d.workers), 0);
-  const auto rising = [](const std::vector<double>& v) { return v.size() == 2 && v[0] > 0 && v[0] <= v[1]; };
-  if (!rising(d.scale) || d.scale[1] > 1)
-    usage("data.scale: expected two numbers, 0 < smallest <= largest <= 1");
-  if (!rising(d.ratio)) usage("data.ratio: expected two numbers, 0 < smallest <= largest");
-  if (!d.random_resized_crop && (d.scale != DataSettings().scale || d.ratio != DataSettings().ratio))
-    usage(d.scale != DataSettings().scale ? "data.scale" : "data.ratio",
-          ": expected data.random_resized_crop = true beside it");
   if ((d.noise_type == "matrix") == d.noise_matrix.empty())
     usage("data.noise_matrix: expected a file with data.noise_type = matrix, and only with it");
   if (d.noise_type == "matrix" && d.noise_rate != 0)

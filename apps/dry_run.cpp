@@ -9,6 +9,7 @@
 
 #include "apps/experiment.h"
 #include "apps/losses.h"
+#include "apps/memory_estimate.h"
 #include "apps/model_summary.h"
 #include "apps/pretrained.h"
 #include "apps/progress.h"
@@ -43,12 +44,15 @@ int64_t evaluations(const Config& config) {
 }  // namespace
 
 // The third step: the first two make plans and fill the pool.
-RunCost measure_cost(const Config& config, const ExperimentData& data, Module& model) {
-  const auto optimizer = make_optimizer(config, model, data.class_counts);
-  LossFunction loss(config.loss, data.class_counts, data.train->size(), Device(config.train.device));
-  loss.begin_epoch(0);
-  const Loader loader = make_train_loader(config, data);
+RunCost measure_cost(const Config& config, const ExperimentData& data) {
   const Device device(config.train.device);
+  const Loader loader = make_train_loader(config, data);
+  const size_t before = memory_stats(device).allocated;
+  const auto model = make_model(config, *data.train);
+  model->to(device, activation_dtype(config));
+  const auto optimizer = make_optimizer(config, *model, data.class_counts);
+  LossFunction loss(config.loss, data.class_counts, data.train->size(), device);
+  loss.begin_epoch(0);
   RunCost cost{};
   reset_peak_memory(device);
   int step = 0;
@@ -56,7 +60,7 @@ RunCost measure_cost(const Config& config, const ExperimentData& data, Module& m
   for (const Batch& batch : loader.epoch(0)) {
     if (step == 3) break;
     start = Clock::now();
-    const Tensor losses = loss(model(batch.images), batch.labels, batch.indices);
+    const Tensor losses = loss((*model)(batch.images), batch);
     optimizer->zero_grad();
     optimizer->weigh(losses, {batch.indices, batch.groups}).backward();
     optimizer->step();
@@ -64,7 +68,7 @@ RunCost measure_cost(const Config& config, const ExperimentData& data, Module& m
     cost.step_seconds = seconds_since(start);
     step++;
   }
-  cost.peak_bytes = memory_stats(device).peak;
+  cost.peak_bytes = memory_stats(device).peak - before;
   // A forward pass in evaluation is about a third of a step.
   cost.eval_seconds_an_image = cost.step_seconds / 3 / static_cast<double>(config.train.batch_size);
   return cost;
@@ -95,21 +99,18 @@ int dry_run(const Config& config) {
   std::string pretrained;
   if (!config.model.pretrained.empty())
     pretrained = load_pretrained(*model, config.model.pretrained, config.model.reset_head);
-  model->to(Device(config.train.device), activation_dtype(config));
   const Shape& image = data.train->image_shape();
   int64_t multiply_adds = 0;
-  {
-    const std::unique_ptr<Module> plain = make_model(config, *data.train);
-    for (const LayerRow& row : layer_table(*plain, {1, image[0], image[1], image[2]}))
-      multiply_adds += row.multiply_adds;
-  }
-  const RunCost cost = measure_cost(config, data, *model);
+  for (const LayerRow& row : layer_table(*model, {1, image[0], image[1], image[2]}))
+    multiply_adds += row.multiply_adds;
+  const RunCost cost = measure_cost(config, data);
   fmt::print("{}\n", to_toml(config));
   show_data(data);
   if (!pretrained.empty()) fmt::print("# {}\n", pretrained);
   fmt::print("# model: {} parameters, {:.1f} million multiply-adds an image forward\n", model->num_parameters(),
              static_cast<double>(multiply_adds) / 1e6);
-  fmt::print("# a step: {:.2f} GFLOP, {:.0f} ms measured; peak memory {:.0f} MiB beside the data\n",
+  fmt::print("# memory, from shapes: {}\n", text_of(estimate_memory(config, image, data.train->classes())));
+  fmt::print("# a step, measured: {:.2f} GFLOP, {:.0f} ms; peak memory {:.0f} MiB beside the data\n",
              6e-9 * static_cast<double>(multiply_adds * config.train.batch_size), 1e3 * cost.step_seconds,
              static_cast<double>(cost.peak_bytes) / 1048576);
   fmt::print("# the run: {} epochs of {} steps, about {} with {} evaluations\n", config.train.epochs,

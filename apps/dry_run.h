@@ -11,8 +11,7 @@ struct RunCost {
   double step_seconds, eval_seconds_an_image;
   size_t peak_bytes;  // beside the data
 };
-/// The model is on its device; its weights move.
-RunCost measure_cost(const Config& config, const ExperimentData& data, Module& model);
+RunCost measure_cost(const Config& config, const ExperimentData& data);
 
 /// Of the whole run, evaluations included.
 double estimated_seconds(const Config& config, const ExperimentData& data, const RunCost& cost);

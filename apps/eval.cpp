@@ -6,7 +6,8 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
-#include "apps/sealed_file.h"
+#include "apps/evaluation.h"
+#include "apps/stored_model.h"
 #include "apps/trainer.h"
 
 namespace fulcrum::apps {
@@ -20,23 +21,13 @@ struct EvalFlags {
 };
 
 int run_eval(const EvalFlags& flags) {
-  std::filesystem::path file = flags.path;
-  if (std::filesystem::is_directory(file)) file /= "last.safetensors";
-  const TensorFile tensors = load_sealed(file);
-  Config stored;
-  if (const auto text = tensors.metadata.find("config"); text != tensors.metadata.end())
-    load_toml(stored, text->second, file.string());
-  const Config config = flags.settings.resolve(stored);
+  const StoredModel stored = open_stored_model(flags.path, flags.settings);
+  const Config& config = stored.config;
   use_device(config.train);
   use_threads(config);
 
   const ExperimentData data = load_data(config.data);
-  const std::unique_ptr<Module> model = make_model(config, *data.test);
-  try {
-    model->load_state_dict(evaluated_tensors(tensors));
-  } catch (const Error& e) {
-    fail(file.string(), ": ", e.what());
-  }
+  const std::unique_ptr<Module> model = build(stored, data.test->image_shape(), data.test->classes());
   model->to(Device(config.train.device), activation_dtype(config));
   const Loader loader = make_eval_loader(config, *data.test, all_indices(data.test->size()), data.statistics);
   const Evaluation e = evaluate(*model, loader, data.class_counts);

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 
+#include <fulcrum/core/hash.h>
 #include <fulcrum/data/cifar.h>
 #include <fulcrum/data/imbalance.h>
 #include <fulcrum/data/noise.h>
 
+#include "apps/augmentation.h"
 #include "apps/data_sets.h"
-#include "apps/hash.h"
 #include "apps/parameters.h"
 #include "apps/risks.h"
 
@@ -108,19 +109,26 @@ ExperimentData load_data(const DataSettings& s) {
 
 DType activation_dtype(const Config& c) { return c.train.amp == "bf16" ? DType::kBf16 : DType::kF32; }
 
-std::unique_ptr<Module> make_model(const Config& c, const Dataset& data) {
-  std::unique_ptr<Module> model;
+std::unique_ptr<Module> named_model(const std::string& name, const ModelOptions& options) {
   try {
-    model = fulcrum::make_model(c.model.name, {.classes = data.classes(),
-                                              .channels = data.image_shape()[2],
-                                              .dropout = c.model.dropout,
-                                              .image = {data.image_shape()[0], data.image_shape()[1]},
-                                              .normed_head = c.loss.name == "ldam",
-                                              .stem = c.model.stem,
-                                              .seed = static_cast<uint64_t>(c.train.seed)});
-  } catch (const Error& e) {  // of settings that name or describe no network
+    return fulcrum::make_model(name, options);
+  } catch (const Error& e) {
     throw UsageError(e.what());
   }
+}
+
+std::unique_ptr<Module> make_model(const Config& c, const Dataset& data) {
+  return make_model(c, data.image_shape(), data.classes());
+}
+
+std::unique_ptr<Module> make_model(const Config& c, const Shape& image, int64_t classes) {
+  std::unique_ptr<Module> model = named_model(c.model.name, {.classes = classes,
+                                                             .channels = image[2],
+                                                             .dropout = c.model.dropout,
+                                                             .image = {image[0], image[1]},
+                                                             .normed_head = c.loss.name == "ldam",
+                                                             .stem = c.model.stem,
+                                                             .seed = static_cast<uint64_t>(c.train.seed)});
   if (c.model.freeze == "backbone") freeze_backbone(*model);
   return model;
 }
@@ -166,9 +174,7 @@ Loader make_train_loader(const Config& c, const ExperimentData& d) {
   }
   // Batch normalisation cannot train on a last batch of one sample.
   o.drop_last = static_cast<int64_t>(d.train_indices.size()) % c.train.batch_size == 1;
-  o.augment = {.pad = static_cast<int>(c.data.pad), .flip = c.data.flip, .rotation = c.data.rotation, .seed = seed};
-  if (c.data.random_resized_crop)
-    o.resized_crop = ResizedCropOptions{c.data.scale[0], c.data.scale[1], c.data.ratio[0], c.data.ratio[1]};
+  set_augmentation(o, c);
   o.mean = d.statistics.mean;
   o.stddev = d.statistics.stddev;
   o.seed = seed;

@@ -31,8 +31,13 @@ struct ExperimentData {
 /// Reads and prepares the data: subset, noise, split.
 ExperimentData load_data(const DataSettings& settings);
 
+/// fulcrum::make_model; a UsageError for what names or describes no network.
+std::unique_ptr<Module> named_model(const std::string& name, const ModelOptions& options);
+
 /// With its initial numbers; load_pretrained puts others there.
 std::unique_ptr<Module> make_model(const Config& config, const Dataset& data);
+/// For images [H, W, C].
+std::unique_ptr<Module> make_model(const Config& config, const Shape& image, int64_t classes);
 /// Of what the model trains.
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Module& model,
                                           const std::vector<int64_t>& class_counts);

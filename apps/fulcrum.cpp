@@ -28,6 +28,29 @@ int failed(const std::exception& e, int code) {
   return code;
 }
 
+// What is wrong with the command line, and what may have been meant.
+std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
+  const CLI::App* app = &program;
+  std::string path = app->get_name();
+  while (!app->get_subcommands().empty()) {
+    app = app->get_subcommands().front();
+    path += " " + app->get_name();
+  }
+  const std::vector<std::string> unknown = app->remaining();
+  const bool flag = !unknown.empty() && unknown[0].starts_with('-');
+  std::vector<std::string> known;
+  if (flag) {
+    for (const CLI::Option* option : app->get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  } else {
+    for (const CLI::App* child : app->get_subcommands([](const CLI::App*) { return true; })) known.push_back(child->get_name());
+  }
+  std::string text = path + ": " + error.what();
+  if (!unknown.empty()) text = path + ": unexpected '" + unknown[0] + "'";
+  if (!unknown.empty() && !known.empty()) text += "; did you mean '" + fulcrum::apps::nearest(unknown[0], known) + "'?";
+  return text + "\n" + path + " --help lists what there is";
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -40,16 +63,23 @@ int main(int argc, char** argv) {
   Command command;
   add_train_command(app, command);
   add_eval_command(app, command);
+  add_predict_command(app, command);
+  add_export_command(app, command);
+  add_lr_find_command(app, command);
   add_reproduce_command(app, command);
   add_sweep_command(app, command);
   add_bench_command(app, command);
   add_info_command(app, command);
+  add_doctor_command(app, command);
   add_report_command(app, command);
   add_data_command(app, command);
+  add_completion_command(app, command);
+  add_man_command(app, command);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitDone : kExitUsage;
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+    return failed(std::runtime_error(complaint(app, e)), kExitUsage);
   }
   try {
     return command();

@@ -6,6 +6,7 @@
 #include <fulcrum/data/image_folder.h>
 #include <fulcrum/data/image_list.h>
 #include <fulcrum/data/inaturalist.h>
+#include <fulcrum/data/tiny_imagenet.h>
 #include <fulcrum/data/wilds.h>
 
 #include "apps/data_sets.h"
@@ -75,6 +76,8 @@ ImageParts list_iwildcam(const DataSettings& s) {
 
 ImageParts list_folders(const DataSettings& s) { return train_and_test(list_image_folders(data_dir(s))); }
 
+ImageParts list_tiny(const DataSettings& s) { return train_and_test(list_tiny_imagenet(data_dir(s), s.follow_links)); }
+
 struct ImageSet {
   const char* name;
   ImageParts (*list)(const DataSettings&);
@@ -88,7 +91,8 @@ const std::vector<ImageSet>& image_sets() {
                                              {"places-lt", list_lists, {"val"}},
                                              {"inaturalist18", list_inat, {}},
                                              {"clothing1m", list_clothing, {"val"}},
-                                             {"iwildcam", list_iwildcam, {"val", "id_val", "id_test"}}};
+                                             {"iwildcam", list_iwildcam, {"val", "id_val", "id_test"}},
+                                             {"tiny-imagenet", list_tiny, {}}};
   return sets;
 }
 
@@ -158,7 +162,7 @@ void check_image_settings(const DataSettings& d) {
   const std::vector<std::string>& all = image_file_sets();
   const std::vector<std::string> lists = {"list", "imagenet-lt", "places-lt"};
   const std::vector<std::string> files = {"list", "imagenet-lt", "places-lt", "inaturalist18"};
-  const std::vector<std::string> confined = {"list", "imagenet-lt", "places-lt", "inaturalist18", "clothing1m", "iwildcam"};
+  const std::vector<std::string> confined = {"list", "imagenet-lt", "places-lt", "inaturalist18", "clothing1m", "iwildcam", "tiny-imagenet"};
   one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
   one_of("data.crop_mode", d.crop_mode, {"center", "squash"});
   one_of("data.train_split", d.train_split, {"noisy_train", "clean_train"});

@@ -15,6 +15,8 @@
 #include "apps/commands.h"
 #include "apps/config.h"
 #include "apps/environment.h"
+#include "apps/experiment.h"
+#include "apps/flag_checks.h"
 #include "apps/model_summary.h"
 #include "apps/trainer.h"
 
@@ -24,8 +26,8 @@ namespace {
 
 struct InfoFlags {
   std::string model;
-  int64_t size = 32, channels = 3;
-  std::optional<int64_t> classes;
+  int64_t channels = 3;
+  std::optional<int64_t> size, classes;
   bool json = false;
 };
 
@@ -45,23 +47,70 @@ void show_build() {
   fmt::print("recipes  {}\n", joined(recipe_names()));
 }
 
-void show_model(const InfoFlags& f) {
-  const std::unique_ptr<Module> model =
-      fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size});
-  const auto rows = layer_table(*model, {1, f.size, f.size, f.channels});
-  fmt::print("{:<24} {:>18} {:>12} {:>14}\n", f.model, "output", "parameters", "multiply-adds");
+// Networks that begin with a 7×7 convolution are made for ImageNet's images.
+int64_t own_image_size(const Module& model) {
+  constexpr int64_t kImagenet = 224, kCifar = 32;
+  return model.named_parameters().front().tensor.size(1) == 7 ? kImagenet : kCifar;
+}
+
+struct ModelInfo {
+  int64_t size = 0;
+  std::vector<LayerRow> rows = {};
+  SavedActivations saved = {};
   int64_t parameters = 0, multiply_adds = 0;
-  for (const LayerRow& row : rows) {
-    fmt::print("{:<24} {:>18} {:>12} {:>14}\n", row.name, concat_text(row.output), row.parameters, row.multiply_adds);
-    parameters += row.parameters;
-    multiply_adds += row.multiply_adds;
+};
+
+ModelInfo describe(const InfoFlags& f) {
+  const auto model = named_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size.value_or(32)});
+  ModelInfo m{.size = f.size.value_or(own_image_size(*model))};
+  m.rows = layer_table(*model, {1, m.size, m.size, f.channels});
+  m.saved = saved_for_backward(*model, {1, m.size, m.size, f.channels});
+  for (const LayerRow& row : m.rows) {
+    m.parameters += row.parameters;
+    m.multiply_adds += row.multiply_adds;
   }
-  fmt::print("{:<24} {:>18} {:>12} {:>14}\n", "total", "", parameters, multiply_adds);
+  return m;
+}
+
+double mib(int64_t bytes) { return static_cast<double>(bytes) / 1048576; }
+
+void show_model(const InfoFlags& f) {
+  const ModelInfo m = describe(f);
+  constexpr const char* kRow = "{:<24} {:>18} {:>11} {:>14} {:>8}\n";
+  fmt::print(kRow, f.model, "output", "parameters", "multiply-adds", "MiB");
+  for (const LayerRow& row : m.rows)
+    fmt::print(kRow, row.name, concat_text(row.output), row.parameters, row.multiply_adds,
+               fmt::format("{:.2f}", mib(4 * row.output.numel())));
+  fmt::print(kRow, "total", "", m.parameters, m.multiply_adds, "");
+  fmt::print("\nOf an image {0}x{0}, forward: {1:.2f} GFLOP, two for each multiply-add. MiB: of the output in f32.\n", m.size,
+             2e-9 * static_cast<double>(m.multiply_adds));
+  fmt::print("Kept of it until the backward pass: {:.1f} MiB in f32, {:.1f} MiB in bf16.\n", mib(m.saved.bytes(DType::kF32)),
+             mib(m.saved.bytes(DType::kBf16)));
+}
+
+nlohmann::json model_json(const InfoFlags& f) {
+  const ModelInfo m = describe(f);
+  nlohmann::json layers = nlohmann::json::array();
+  for (const LayerRow& row : m.rows) {
+    const auto sizes = row.output.sizes();
+    layers.push_back({{"name", row.name},
+                      {"output", std::vector<int64_t>(sizes.begin(), sizes.end())},
+                      {"parameters", row.parameters},
+                      {"multiply_adds", row.multiply_adds}});
+  }
+  return {{"model", f.model},
+          {"image", {m.size, m.size, f.channels}},
+          {"layers", layers},
+          {"parameters", m.parameters},
+          {"multiply_adds", m.multiply_adds},
+          {"flop", 2 * m.multiply_adds},
+          {"saved_bytes", {{"f32", m.saved.bytes(DType::kF32)}, {"bf16", m.saved.bytes(DType::kBf16)}}}};
 }
 
 int info(const InfoFlags& f) {
   if (f.json) {
-    fmt::print("{}\n", environment(omp_get_max_threads()).dump(2));
+    const nlohmann::json all = f.model.empty() ? environment(omp_get_max_threads()) : model_json(f);
+    fmt::print("{}\n", all.dump(2));
   } else if (f.model.empty()) {
     show_build();
   } else {
@@ -75,11 +124,11 @@ int info(const InfoFlags& f) {
 void add_info_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("info", "Show the build and its devices, or the layers of a model");
   auto flags = std::make_shared<InfoFlags>();
-  sub->add_option("--model", flags->model, "a model: its layers, parameters and multiply-adds");
-  sub->add_option("--image-size", flags->size, "height and width of its images")->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--channels", flags->channels, "of its images")->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--classes", flags->classes, "of its answers; default: the model's own, 10 or 1000")->check(CLI::PositiveNumber);
-  sub->add_flag("--json", flags->json, "the build as JSON: what env.json of a run holds");
+  sub->add_option("--model", flags->model, "a model: its layers, their outputs, parameters, multiply-adds and memory");
+  sub->add_option("--image-size", flags->size, "height and width of its images; default: 224, or 32 for networks of CIFAR")->check(above_zero());
+  sub->add_option("--channels", flags->channels, "of its images")->check(above_zero())->capture_default_str();
+  sub->add_option("--classes", flags->classes, "of its answers; default: the model's own, 10 or 1000")->check(above_zero());
+  sub->add_flag("--json", flags->json, "as JSON; of the build: what env.json of a run holds");
   sub->callback([flags, &command] { command = [flags] { return info(*flags); }; });
 }
 

@@ -1,5 +1,6 @@
 #include "apps/losses.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -66,6 +67,13 @@ Phi phi_of(const LossSettings& s) {
   return phi;
 }
 
+// loss.cb_max_count.
+std::vector<int64_t> clipped(std::vector<int64_t> counts, int64_t most) {
+  if (most > 0)
+    for (int64_t& n : counts) n = std::min(n, most);
+  return counts;
+}
+
 }  // namespace
 
 void check_loss(const LossSettings& s) {
@@ -75,6 +83,7 @@ void check_loss(const LossSettings& s) {
   one_of("loss.class_weights", s.class_weights, {"none", "balanced"});
   in_range("loss.smoothing", s.smoothing, 0, 1, "[0, 1)");
   in_range("loss.cb_beta", s.cb_beta, 0, 1, "[0, 1)");
+  at_least("loss.cb_max_count", static_cast<double>(s.cb_max_count), 0);
   at_least("loss.drw_epoch", static_cast<double>(s.drw_epoch), 0);
   in_range("loss.focal_gamma", s.focal_gamma, 0, kInfinity, "[0, inf)");
   in_range("loss.gce_q", s.gce_q, 0, 1, "(0, 1]");
@@ -133,7 +142,14 @@ LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& co
 
 void LossFunction::begin_epoch(int64_t epoch) {
   if (settings_.class_weights == "balanced" && epoch >= settings_.drw_epoch && !args_.class_weight)
-    args_.class_weight = class_balanced_weights(class_counts_, settings_.cb_beta).to(device_);
+    args_.class_weight = class_balanced_weights(clipped(class_counts_, settings_.cb_max_count), settings_.cb_beta).to(device_);
+}
+
+Tensor LossFunction::operator()(const Tensor& logits, const Batch& batch) {
+  const Tensor own = (*this)(logits, batch.labels, batch.indices);
+  if (!batch.share) return own;
+  const Tensor other = (*this)(logits, batch.other_labels, batch.indices);
+  return other + (own - other) * batch.share;
 }
 
 Tensor LossFunction::operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices) {

@@ -3,7 +3,7 @@
 //   LossFunction loss(config.loss, data.class_counts, data.train->size(), device);
 //   loss.begin_epoch(epoch);                              // deferred class weights
 //   if (loss.prunes_before(epoch)) loss.prune(indices, predict(model, …), labels);
-//   Tensor losses = loss(model(batch.images), batch.labels, batch.indices);   // [B]
+//   Tensor losses = loss(model(batch.images), batch);     // [B]
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <fulcrum/core/ops.h>
+#include <fulcrum/data/loader.h>
 
 #include "apps/config.h"
 
@@ -31,7 +32,9 @@ class LossFunction {
   LossFunction(const LossSettings& settings, const std::vector<int64_t>& class_counts,
                int64_t samples, Device device);
   void begin_epoch(int64_t epoch);
-  /// Of a training batch: ALDR-KL adapts the λ of its samples.
+  /// Of a training batch: ALDR-KL adapts the λ of its samples. Of one that is mixed, share·l(label) +
+  /// (1 − share)·l(other label).
+  Tensor operator()(const Tensor& logits, const Batch& batch);
   Tensor operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices);
   /// Whether samples are chosen anew before this epoch (pruning of the truncated GCE).
   bool prunes_before(int64_t epoch) const;

@@ -1,6 +1,10 @@
 #include "apps/model_summary.h"
 
+#include <algorithm>
+#include <string_view>
+
 #include <fulcrum/core/autograd.h>
+#include <fulcrum/core/ops.h>
 
 namespace fulcrum::apps {
 
@@ -12,30 +16,52 @@ int64_t multiply_adds_of(const NamedTensor& weight, const Shape& y) {
   return weight.tensor.dim() == 2 ? weight.tensor.numel() : 0;
 }
 
-}  // namespace
-
-std::vector<LayerRow> layer_table(Module& model, const Shape& images) {
+void run_on_zeros(Module& model, const Shape& images) {
   const NoGrad no_grad;
   const bool was_training = model.training();
   model.eval();
-  std::vector<LayerRow> rows;
-  {
-    const auto parameters = model.named_parameters();
-    const ForwardObserver observer([&](const std::string& name, const Tensor& y) {
-      LayerRow row{name, y.shape()};
-      for (const NamedTensor& p : parameters) {
-        const size_t dot = p.name.rfind('.');
-        const std::string owner = dot == std::string::npos ? "" : p.name.substr(0, dot);
-        if (owner != name) continue;
-        row.parameters += p.tensor.numel();
-        row.multiply_adds += multiply_adds_of(p, y.shape());
-      }
-      if (row.parameters > 0) rows.push_back(row);
-    });
-    model(zeros(images));
-  }
+  model(zeros(images));
   model.train(was_training);
+}
+
+// Batch normalisation with a ReLU keeps its result, which the next layer keeps, too; without one it
+// keeps its input alone, as the shortcut's and the residual's sum does.
+bool keeps_result(const OpObserver::Op& op) {
+  if (const auto* norm = op.detail.as<BatchNormCall>()) return norm->args.relu;
+  constexpr std::string_view kPassing[] = {"reshape", "transpose", "pad_shortcut"};
+  return std::ranges::find(kPassing, op.name) == std::end(kPassing);
+}
+
+}  // namespace
+
+std::vector<LayerRow> layer_table(Module& model, const Shape& images) {
+  std::vector<LayerRow> rows;
+  const auto parameters = model.named_parameters();
+  const ForwardObserver observer([&](const std::string& name, const Tensor& y) {
+    LayerRow row{name, y.shape()};
+    for (const NamedTensor& p : parameters) {
+      const size_t dot = p.name.rfind('.');
+      const std::string owner = dot == std::string::npos ? "" : p.name.substr(0, dot);
+      if (owner != name) continue;
+      row.parameters += p.tensor.numel();
+      row.multiply_adds += multiply_adds_of(p, y.shape());
+    }
+    if (row.parameters > 0) rows.push_back(row);
+  });
+  run_on_zeros(model, images);
   return rows;
+}
+
+SavedActivations saved_for_backward(Module& model, const Shape& images) {
+  SavedActivations saved{.elements = images.numel()};
+  const OpObserver observer([&](const OpObserver::Op& op) {
+    const int64_t elements = op.output.numel();
+    saved.largest = std::max(saved.largest, elements);
+    if (keeps_result(op)) saved.elements += elements;
+    if (op.name == std::string_view("max_pool2d")) saved.winners += elements;
+  });
+  run_on_zeros(model, images);
+  return saved;
 }
 
 }  // namespace fulcrum::apps

@@ -1,6 +1,8 @@
-// A table of a model's layers: names, output shapes, parameters, multiply-adds.
+// A table of a model's layers: names, output shapes, parameters, multiply-adds; and what a backward
+// pass needs of a forward pass.
 //
 //   for (const LayerRow& row : layer_table(model, {1, 32, 32, 3})) …
+//   saved_for_backward(model, {1, 32, 32, 3}).bytes(DType::kBf16);
 #pragma once
 
 #include <string>
@@ -18,7 +20,17 @@ struct LayerRow {
 };
 
 /// Every layer that has parameters, in the order of computation, from a forward pass in evaluation
-/// mode on zeros [N, H, W, C].
+/// mode on zeros [N, H, W, C]. The model is on the CPU.
 std::vector<LayerRow> layer_table(Module& model, const Shape& images);
+
+/// What the ops of a training step keep until the backward pass.
+struct SavedActivations {
+  int64_t elements = 0;  // in the dtype of the batch, the images among them
+  int64_t winners = 0;   // of max-pooling, 4 bytes each
+  int64_t largest = 0;   // elements of the largest result of an op
+  int64_t bytes(DType dtype) const { return elements * static_cast<int64_t>(size_of(dtype)) + 4 * winners; }
+};
+/// From a forward pass like that of layer_table.
+SavedActivations saved_for_backward(Module& model, const Shape& images);
 
 }  // namespace fulcrum::apps

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 #include <optional>
+#include <string_view>
+#include <utility>
 
 #include "apps/ranges.h"
 
@@ -13,20 +15,19 @@ namespace {
 
 struct Rule {
   std::string pattern;
-  double weight_decay;
+  double value;
 };
 
-Rule parse_rule(const std::string& text) {
+Rule parse_rule(const char* key, const std::string& text) {
   const size_t equals = text.find('=');
   Rule rule{text.substr(0, equals), -1};
   if (equals != std::string::npos) {
     const char* end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data() + equals + 1, end, rule.weight_decay);
-    if (stop != end || error != std::errc()) rule.weight_decay = -1;
+    const auto [stop, error] = std::from_chars(text.data() + equals + 1, end, rule.value);
+    if (stop != end || error != std::errc()) rule.value = -1;
   }
-  if (rule.pattern.empty() || !std::isfinite(rule.weight_decay) || rule.weight_decay < 0)
-    usage("optim.weight_decay_of: expected PATTERN=VALUE with a value of at least 0, as in 'fc1.*=0.01', got '",
-          text, "'");
+  if (rule.pattern.empty() || !std::isfinite(rule.value) || rule.value < 0)
+    usage(key, ": expected PATTERN=VALUE with a value of at least 0, as in 'fc1.*=0.01', got '", text, "'");
   return rule;
 }
 
@@ -37,34 +38,60 @@ bool matches(std::string_view pattern, std::string_view name) {
   return matches(pattern.substr(1), name) || (!name.empty() && matches(pattern, name.substr(1)));
 }
 
+/// The rules of one setting, and which of them some parameter has met.
+class Rules {
+ public:
+  Rules(const char* key, const std::vector<std::string>& texts) : key_(key) {
+    for (const std::string& text : texts) rules_.push_back(parse_rule(key, text));
+    used_.resize(rules_.size());
+  }
+  /// The value of the last rule that matches.
+  std::optional<double> value_of(std::string_view name) {
+    std::optional<double> value;
+    for (size_t i = 0; i < rules_.size(); i++) {
+      if (!matches(rules_[i].pattern, name)) continue;
+      value = rules_[i].value;
+      used_[i] = true;
+    }
+    return value;
+  }
+  void check_used(const std::string& first_name) const {
+    for (size_t i = 0; i < rules_.size(); i++)
+      if (!used_[i])
+        usage(key_, ": no parameter of the model has a name like '", rules_[i].pattern, "'; its first is '", first_name, "'");
+  }
+
+ private:
+  const char* key_;
+  std::vector<Rule> rules_;
+  std::vector<bool> used_;
+};
+
+constexpr const char *kDecays = "optim.weight_decay_of", *kRates = "optim.lr_of";
+
 }  // namespace
 
-void check_weight_decays(const OptimSettings& s) {
-  for (const std::string& text : s.weight_decay_of) parse_rule(text);
+void check_parameter_patterns(const OptimSettings& s) {
+  Rules(kDecays, s.weight_decay_of);
+  Rules(kRates, s.lr_of);
+  if (!s.lr_of.empty() && s.lr == 0) usage("optim.lr: expected a number above 0 beside optim.lr_of, got 0");
 }
 
 std::vector<ParamGroup> parameter_groups(const Module& model, const OptimSettings& s) {
-  std::vector<Rule> rules;
-  for (const std::string& text : s.weight_decay_of) rules.push_back(parse_rule(text));
-  std::vector<bool> used(rules.size());
-  std::map<std::optional<double>, ParamGroup> groups;
+  Rules decays(kDecays, s.weight_decay_of), rates(kRates, s.lr_of);
+  std::map<std::pair<std::optional<double>, std::optional<double>>, ParamGroup> groups;
   for (const NamedTensor& p : model.named_parameters()) {
-    std::optional<double> own;  // empty: optim.weight_decay
-    for (size_t i = 0; i < rules.size(); i++) {
-      if (!matches(rules[i].pattern, p.name)) continue;
-      own = rules[i].weight_decay;
-      used[i] = true;
-    }
+    const auto decay = decays.value_of(p.name), rate = rates.value_of(p.name);
     if (!p.tensor.requires_grad()) continue;
-    groups[own].weight_decay = own;
-    groups[own].parameters.push_back(p.tensor);
+    ParamGroup& group = groups[{rate, decay}];
+    group.weight_decay = decay;
+    if (rate) group.lr_scale = *rate / s.lr;
+    group.parameters.push_back(p.tensor);
   }
-  for (size_t i = 0; i < rules.size(); i++)
-    if (!used[i])
-      usage("optim.weight_decay_of: no parameter of the model has a name like '", rules[i].pattern,
-            "'; its first is '", model.named_parameters().front().name, "'");
+  decays.check_used(model.named_parameters().front().name);
+  rates.check_used(model.named_parameters().front().name);
   std::vector<ParamGroup> list;
-  for (auto& [decay, group] : groups) list.push_back(std::move(group));
+  for (auto& [key, group] : groups) list.push_back(std::move(group));
   return list;
 }
 

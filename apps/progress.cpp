@@ -51,6 +51,11 @@ void ProgressLine::show(const StepInfo& s) {
   const double rate = images_per_second(s.images);
   const double per_step = seconds / static_cast<double>(std::max<int64_t>(s.step, 1));
   const double left = per_step * static_cast<double>(s.steps - s.step + (s.epochs - s.epoch - 1) * s.steps);
+  constexpr int64_t kSteady = 20;  // steps after which plans are made and pools are full
+  if (!announced_ && s.step >= kSteady) {
+    announced_ = true;
+    print(fmt::format("time: about {} to go at {:.3g} ms a step, without evaluations", duration_text(left), 1e3 * per_step));
+  }
   const std::string text =
       fmt::format("epoch {}/{} step {}/{} loss {:.4f} weighted {:.4f} lr {:.3g} {:.0f} img/s wait {:.0f}% left {}",
                   s.epoch + 1, s.epochs, s.step, s.steps, s.loss, s.objective, s.lr, rate,

@@ -25,6 +25,7 @@ class ProgressLine {
   void add_data_wait(double seconds) { data_wait_ += seconds; }
   /// Cheap when nothing is due: ask due() before gathering the numbers.
   bool due(int64_t step, int64_t steps) const;
+  /// The first time that enough steps are done, also a lasting line with the time that is left.
   void show(const StepInfo& info);
   /// A lasting line.
   void print(const std::string& line);
@@ -40,6 +41,7 @@ class ProgressLine {
   int64_t log_interval_;
   std::filesystem::path log_;
   double data_wait_ = 0;
+  bool announced_ = false;
   Clock::time_point epoch_start_ = Clock::now();
   Clock::time_point last_shown_ = Clock::now() - std::chrono::seconds(1);
 };

@@ -3,8 +3,7 @@
 #include <fmt/format.h>
 
 #include <fulcrum/core/check.h>
-
-#include "apps/hash.h"
+#include <fulcrum/core/hash.h>
 
 namespace fulcrum::apps {
 

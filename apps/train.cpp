@@ -11,6 +11,8 @@
 
 #include "apps/commands.h"
 #include "apps/dry_run.h"
+#include "apps/flag_checks.h"
+#include "apps/smoke.h"
 #include "apps/spread.h"
 #include "apps/stop.h"
 #include "apps/trainer.h"
@@ -63,11 +65,7 @@ Config resolve(const TrainFlags& flags) {
     return config;
   }
   Config config = flags.settings.resolve();
-  if (flags.smoke) {
-    config.train.epochs = std::min<int64_t>(config.train.epochs, 2);
-    config.train.limit_batches = 2;
-    config.train.eval_every = 1;
-  }
+  if (flags.smoke) shorten_for_smoke(config);
   if (config.train.output.empty()) {
     const std::string& recipe = flags.settings.recipe();
     const std::string name = recipe.empty() ? config.data.name : std::filesystem::path(recipe).stem().string();
@@ -178,9 +176,9 @@ void add_train_command(CLI::App& app, Command& command) {
   sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint");
   sub->add_flag("--allow-changes", flags->allow_changes, "resume with other settings than the checkpoint's");
   sub->add_option("--seeds", flags->seeds, "train so many seeds, from --seed on; mean and deviation of the results")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   sub->add_flag("--dry-run", flags->dry_run, "show the settings, the data, and what the run will cost; train nothing");
-  sub->add_flag("--smoke", flags->smoke, "two epochs of two batches, to see that everything works");
+  sub->add_flag("--smoke", flags->smoke, "two batches an epoch and an epoch for each phase, to see that everything works");
   sub->add_flag("--exist-ok", flags->exist_ok, "overwrite a run directory");
   sub->callback([flags, &command] { command = [flags] { return train(*flags); }; });
 }

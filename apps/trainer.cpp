@@ -7,6 +7,8 @@
 #include <fulcrum/core/autograd.h>
 
 #include "apps/data_sets.h"
+#include "apps/memory_estimate.h"
+#include "apps/model_inputs.h"
 #include "apps/pretrained.h"
 #include "apps/report/report.h"
 #include "apps/risks.h"
@@ -98,6 +100,7 @@ Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& ind
 }
 
 TrainOutcome Trainer::run() {
+  for (const std::string& line : memory_lines(config_, *data_.train)) progress_.print(line);
   while (!finished()) {
     if (!begin_epoch(state_.progress.epoch) || !train_epoch() || !finish_epoch()) return stopped();
   }
@@ -219,7 +222,7 @@ bool Trainer::train_epoch() {
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
   const Tensor logits = (*model_)(batch.images);
-  const Tensor losses = loss_(logits, batch.labels, batch.indices);
+  const Tensor losses = loss_(logits, batch);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
   const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
   (size == 1 ? objective : objective / static_cast<double>(size)).backward();
@@ -260,7 +263,7 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
     });
     logits = (*model_)(batch.images);
   }
-  if (first.empty() && !all_finite(loss_(logits, batch.labels, batch.indices))) first = "the loss";
+  if (first.empty() && !all_finite(loss_(logits, batch))) first = "the loss";
   return first;
 }
 
@@ -376,11 +379,11 @@ void Trainer::keep_if_best(const nlohmann::json& row) {
     p.best["test_macro_f1"] = row["test"]["macro_f1"];
   }
   if (!splits_.empty()) p.best["splits"] = without_classes(row["splits"]);
-  save_sealed(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}}});
+  save_sealed(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}, {"inputs", to_text(inputs_of(data_))}}});
 }
 
 void Trainer::save() {
-  save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum);
+  save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum, to_text(inputs_of(data_)));
 }
 
 void Trainer::write_page() {

@@ -10,6 +10,7 @@ namespace fulcrum {
 
 namespace {
 thread_local bool recording = true;
+thread_local OpObserver* observer = nullptr;
 
 // Sums into the gradients of leaves that are put off, since a launch for each of a hundred small tensors
 // takes longer than the sums themselves.
@@ -92,7 +93,17 @@ NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = previous_; }
 bool grad_enabled() { return recording; }
 
-Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient) {
+OpObserver::OpObserver(Callback callback)
+    : callback_(std::move(callback)), previous_(std::exchange(observer, this)) {}
+OpObserver::~OpObserver() { observer = previous_; }
+void OpObserver::show(const Op& op) {
+  if (observer) [[unlikely]]
+    observer->callback_(op);
+}
+
+Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient,
+              OpDetail detail) {
+  OpObserver::show({name, y, inputs, detail});
   if (!recording) return y;
   if (active_profile) {
     for (const Tensor& x : inputs) profile_work({.bytes = bytes_of(x)});

@@ -16,6 +16,7 @@
 
 #include <functional>
 #include <memory>
+#include <typeinfo>
 #include <vector>
 
 #include <fulcrum/core/tensor.h>
@@ -51,8 +52,64 @@ struct Node {
   bool is_leaf() const { return inputs.empty() && !released; }
 };
 
-/// Gives y a history, when gradients are enabled and an input requires one.
-Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient);
+/// What an op was told beside its tensors, by the type that holds it: the geometry of a convolution or
+/// pool (kernels.h), LinearCall, BatchNormCall, the two dimensions of a transposition (std::pair<int, int>), the
+/// StridedCopy of a shortcut. Valid while the op is observed.
+class OpDetail {
+ public:
+  OpDetail() = default;
+  template <class T>
+  explicit OpDetail(const T& value) : value_(&value), type_(&typeid(T)) {}
+  template <class T>
+  const T* as() const {
+    return type_ && *type_ == typeid(T) ? static_cast<const T*>(value_) : nullptr;
+  }
+
+ private:
+  const void* value_ = nullptr;
+  const std::type_info* type_ = nullptr;
+};
+
+struct LinearCall {
+  bool relu;
+};
+struct BatchNormTensors;
+struct BatchNormArgs;
+struct BatchNormCall {
+  const BatchNormTensors& tensors;
+  const BatchNormArgs& args;
+};
+
+/// Gives y a history, when gradients are enabled and an input requires one, and shows the op to the
+/// OpObserver if there is one.
+Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient,
+              OpDetail detail = {});
+
+/// While one of these lives on this thread, it sees every op that has a gradient, recorded or not, in
+/// the order in which they are computed:
+///
+///   OpObserver observer([&](const OpObserver::Op& op) { bytes += op.output.bytes(); });
+///   net(images);
+class OpObserver {
+ public:
+  struct Op {
+    const char* name;
+    const Tensor& output;
+    const std::vector<Tensor>& inputs;  // undefined where an optional one was not given
+    OpDetail detail;
+  };
+  using Callback = std::function<void(const Op& op)>;
+  explicit OpObserver(Callback callback);
+  ~OpObserver();
+  OpObserver(const OpObserver&) = delete;
+  OpObserver& operator=(const OpObserver&) = delete;
+  /// For record().
+  static void show(const Op& op);
+
+ private:
+  Callback callback_;
+  OpObserver* previous_;
+};
 
 /// While one of these lives on this thread, nothing is recorded.
 class NoGrad {

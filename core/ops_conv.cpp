@@ -95,7 +95,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
           }
         });
         return {dx, dw, dbias};
-      });
+      },
+      OpDetail(g));
 }
 
 Tensor max_pool2d(const Tensor& x, const PoolOptions& options) {
@@ -107,7 +108,7 @@ Tensor max_pool2d(const Tensor& x, const PoolOptions& options) {
     Tensor dx = empty({g.n, g.h, g.w, g.c}, options_of(dy));
     dispatch(dy.device(), [&]<class K>() { K::max_pool2d_gradient(dx, dy, winners, g); });
     return {dx};
-  });
+  }, OpDetail(g));
 }
 
 Tensor avg_pool2d(const Tensor& x, const PoolOptions& options) {
@@ -118,7 +119,7 @@ Tensor avg_pool2d(const Tensor& x, const PoolOptions& options) {
     Tensor dx = empty({g.n, g.h, g.w, g.c}, options_of(dy));
     dispatch(dy.device(), [&]<class K>() { K::avg_pool2d_gradient(dx, dy, g); });
     return {dx};
-  });
+  }, OpDetail(g));
 }
 
 Tensor global_avg_pool2d(const Tensor& x) {

@@ -90,7 +90,8 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
                   if (need[1] || need[2])
                     std::tie(grads[1], grads[2]) = weight_gradient(g, rows, need[1], dw, need[2], dbias);
                   return grads;
-                });
+                },
+                OpDetail(LinearCall{relu}));
 }
 
 }  // namespace fulcrum

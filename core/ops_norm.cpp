@@ -69,7 +69,8 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
                     K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o);
                   });
                   return {dx, dresidual, dweight, dbias};
-                });
+                },
+                OpDetail(BatchNormCall{t, args}));
 }
 
 }  // namespace fulcrum

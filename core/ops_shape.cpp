@@ -137,7 +137,7 @@ Tensor transpose(const Tensor& x, int dim0, int dim1) {
   copy(y, x, c);
   return record("transpose", y, {x}, [a, b](const Tensor& dy, Needs) -> Grads {
     return {transpose(dy, a, b)};
-  });
+  }, OpDetail(std::pair(a, b)));
 }
 
 Tensor pad(const Tensor& x, const std::vector<int64_t>& before, const std::vector<int64_t>& after) {

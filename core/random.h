@@ -76,6 +76,10 @@ inline constexpr uint64_t kSubset = 4;
 inline constexpr uint64_t kNoise = 5;
 inline constexpr uint64_t kSplit = 6;
 inline constexpr uint64_t kResizedCrop = 7;
+inline constexpr uint64_t kRandomCrop = 8;
+inline constexpr uint64_t kColorJitter = 9;
+inline constexpr uint64_t kRandAugment = 10;
+inline constexpr uint64_t kMix = 11;
 inline constexpr uint64_t kInit = uint64_t{1} << 32;
 }  // namespace streams
 

@@ -13,13 +13,12 @@ BatchSlot::BatchSlot(const Loader& loader) : source_(loader.source_) {
   const Shape& image = source_->dataset().image_shape();
   const Shape shape{n, image[0], image[1], image[2]};
   const bool resident = source_->resident();
-  const auto columns = [&] { return empty({kBatchColumns, n}, {DType::kI64, o.device}); };
+  const auto columns = [&] { return empty({source_->column_rows(), n}, {DType::kI64, o.device}); };
   const auto pixels = [&] { return resident ? Tensor() : empty(shape, {DType::kU8, o.device}); };
   columns_ = columns();
   pixels_ = pixels();
   for (Transfer& t : transfers_) t.columns = columns(), t.pixels = pixels();
-  batch_ = {empty(shape, {o.dtype, o.device}), batch_column(columns_, kLabels),
-            batch_column(columns_, kIndices), batch_column(columns_, kGroups), n};
+  batch_ = source_->batch_of(columns_);
 }
 
 BatchSlot::~BatchSlot() {
@@ -49,6 +48,6 @@ void BatchSlot::load(StagedBatch staged) {
   t.taken.record(compute);
 }
 
-void BatchSlot::make_images() { source_->make_images(batch_.images, columns_, pixels_); }
+void BatchSlot::make_images() { source_->make_images(batch_, columns_, pixels_); }
 
 }  // namespace fulcrum

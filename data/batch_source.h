@@ -5,6 +5,7 @@
 #include <span>
 
 #include <fulcrum/data/loader.h>
+#include <fulcrum/data/sample_reader.h>
 
 namespace fulcrum {
 
@@ -22,9 +23,13 @@ class BatchSource {
 
   /// Batch `number` of the epoch with this order.
   StagedBatch stage(const std::vector<int64_t>& order, int64_t epoch, int64_t number) const;
-  /// Normalised, augmented images [B, H, W, C] of columns and pixels that are on the loader's device;
-  /// pixels are the data set's own where they are undefined.
-  void make_images(Tensor& images, const Tensor& columns, const Tensor& pixels) const;
+  /// Rows of StagedBatch::columns.
+  int64_t column_rows() const;
+  /// A batch of views of `columns` (on the loader's device), with room for its images and shares.
+  Batch batch_of(const Tensor& columns) const;
+  /// Fills batch.images, normalised, augmented and mixed, and batch.share, from columns and pixels that are on
+  /// the loader's device; pixels are the data set's own where they are undefined.
+  void make_images(Batch& batch, const Tensor& columns, const Tensor& pixels) const;
   /// On the loader's device, by the calling thread.
   Batch finish(const StagedBatch& staged) const;
 
@@ -32,18 +37,29 @@ class BatchSource {
   void check_indices(const std::vector<int64_t>& indices) const;
   /// u8 [B, H, W, C]; `counter` is that of the first sample.
   Tensor read_pixels(std::span<const int64_t> samples, uint64_t counter) const;
-  void read_crop(int64_t sample, uint64_t counter, uint8_t* out) const;
+  /// The rows of a mixed batch.
+  void plan_mix(int64_t* columns, int64_t n, uint64_t counter) const;
 
   const Dataset& dataset_;
   LoaderOptions options_;
+  SampleReader reader_;  // of options_
   Sampler sampler_;
   Tensor mean_, stddev_;  // f32 [C]
   Tensor images_;  // u8 [N, H, W, C] on the device; undefined where images are read one by one
   Tensor first_rows_;  // i64 [batch_size]: 0, 1, …; of pixels that are a batch's own
 };
 
-/// Rows of StagedBatch::columns.
-enum BatchColumn : int64_t { kIndices = 0, kLabels = 1, kGroups = 2, kCounters = 3, kBatchColumns = 4 };
+/// Rows of StagedBatch::columns; kOtherLabels and, from kMixPlan on, the plan of core/mix_rules.h only where
+/// batches are mixed.
+enum BatchColumn : int64_t {
+  kIndices = 0,
+  kLabels = 1,
+  kGroups = 2,
+  kCounters = 3,  // of the augmentation
+  kPlainColumns = 4,
+  kOtherLabels = 4,
+  kMixPlan = 5
+};
 
 /// i64 [B], a view.
 inline Tensor batch_column(const Tensor& columns, BatchColumn which) {

@@ -1,10 +1,12 @@
 #include <fulcrum/data/loader.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <span>
 #include <utility>
 
+#include <fulcrum/core/mix_rules.h>
 #include <fulcrum/data/batch_source.h>
 #include <fulcrum/data/prefetch.h>
 
@@ -46,6 +48,17 @@ void check_options(const LoaderOptions& o) {
     check(crop->min_scale > 0 && crop->min_scale <= crop->max_scale && crop->max_scale <= 1 && crop->min_ratio > 0 &&
               crop->min_ratio <= crop->max_ratio,
           "[loader] expected a resized_crop with 0 < min_scale <= max_scale <= 1 and 0 < min_ratio <= max_ratio");
+  check(o.random_crop_size == 0 || !o.resized_crop, "[loader] expected either a resized_crop or a random_crop_size, got both");
+  const ColorJitterOptions& j = o.color_jitter;
+  check(j.brightness >= 0 && j.contrast >= 0 && j.saturation >= 0 && j.hue >= 0 && j.hue <= 0.5,
+        "[loader] expected a color_jitter of at least 0 each, and a hue of at most 0.5");
+  check(o.rand_augment.ops >= 0 && o.rand_augment.ops <= kMaxRandAugmentOps && o.rand_augment.magnitude >= 0 &&
+            o.rand_augment.magnitude < kRandAugmentBins,
+        "[loader] expected a rand_augment of 0 to ", kMaxRandAugmentOps, " ops of a magnitude of 0 to ", kRandAugmentBins - 1,
+        ", got ", o.rand_augment.ops, " of ", o.rand_augment.magnitude);
+  check(o.mix.mixup_alpha >= 0 && o.mix.cutmix_alpha >= 0 && o.mix.probability >= 0 && o.mix.probability <= 1 &&
+            o.mix.switch_probability >= 0 && o.mix.switch_probability <= 1,
+        "[loader] expected a mix with alphas of at least 0 and probabilities in [0, 1]");
   check(is_floating(o.dtype), "[loader] expected images of a floating dtype, got ", o.dtype);
   check(!o.sampler || (!o.indices && !o.shuffle),
         "[loader] expected either a sampler or indices and shuffle, got both");
@@ -64,16 +77,20 @@ Sampler choose_sampler(const Dataset& dataset, const LoaderOptions& o) {
 }  // namespace
 
 BatchSource::BatchSource(const Dataset& dataset, LoaderOptions options)
-    : dataset_(dataset), options_(std::move(options)) {
+    : dataset_(dataset), options_(std::move(options)), reader_(dataset, options_) {
   check_options(options_);
+  const Shape& image = dataset.image_shape();
+  check(options_.random_crop_size == 0 || options_.random_crop_size >= std::max(image[0], image[1]),
+        "[loader] expected a random_crop_size of at least the images' ", image[0], "x", image[1], ", got ",
+        options_.random_crop_size);
   sampler_ = choose_sampler(dataset, options_);
   check(sampler_.size > 0 && sampler_.draw, "[loader] expected a sampler with a size and a draw");
   check(batches() > 0, "[loader] drop_last leaves nothing of ", sampler_.size,
         " samples in batches of ", options_.batch_size);
-  const int64_t channels = dataset.image_shape()[2];
+  const int64_t channels = image[2];
   mean_ = per_channel(options_.mean, 0, channels, "means", options_.device);
   stddev_ = per_channel(options_.stddev, 1, channels, "stddevs", options_.device);
-  if (!options_.resized_crop) images_ = dataset.images();
+  if (!reader_.needed()) images_ = dataset.images();
   if (images_) images_ = images_.to(options_.device);
   else first_rows_ = to_tensor(all_indices(options_.batch_size)).to(options_.device);
   if (options_.indices) check_indices(*options_.indices);
@@ -101,35 +118,63 @@ StagedBatch BatchSource::stage(const std::vector<int64_t>& order, int64_t epoch,
   const auto samples = std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
   StagedBatch staged;
   staged.size = n;
-  staged.columns = host_tensor({kBatchColumns, n}, DType::kI64, options_.device);
+  staged.columns = host_tensor({column_rows(), n}, DType::kI64, options_.device);
   int64_t* column = staged.columns.data<int64_t>();
   std::ranges::copy(samples, column + kIndices * n);
   std::ranges::copy(gather(dataset_.labels(), samples), column + kLabels * n);
   std::ranges::copy(gather(dataset_.groups(), samples), column + kGroups * n);
-  std::iota(column + kCounters * n, column + kBatchColumns * n, (epoch << 32) + first);
+  std::iota(column + kCounters * n, column + kPlainColumns * n, (epoch << 32) + first);
+  if (options_.mix.any()) plan_mix(column, n, static_cast<uint64_t>((epoch << 32) + first));
   if (!images_) staged.pixels = read_pixels(samples, static_cast<uint64_t>((epoch << 32) + first));
   return staged;
 }
 
-void BatchSource::make_images(Tensor& images, const Tensor& columns, const Tensor& pixels) const {
+int64_t BatchSource::column_rows() const {
+  return options_.mix.any() ? int64_t{kMixPlan} + kMixRows : int64_t{kPlainColumns};
+}
+
+void BatchSource::plan_mix(int64_t* columns, int64_t n, uint64_t counter) const {
+  const int64_t* labels = columns + kLabels * n;
+  std::rotate_copy(labels, labels + n - 1, labels + n, columns + kOtherLabels * n);
+  const Shape& image = dataset_.image_shape();
+  const MixDraw draw = draw_mix(options_.mix, {image[0], image[1]}, Philox(options_.augment.seed, streams::kMix), counter);
+  const auto units = [](double share) { return std::llround(share * static_cast<double>(kMixUnit)); };
+  const int64_t rows[kMixRows] = {units(draw.pixel_share), units(draw.label_share),
+                                  draw.box.top, draw.box.left,
+                                  draw.box.top + draw.box.height, draw.box.left + draw.box.width};
+  for (int64_t i = 0; i < kMixRows; i++) std::fill_n(columns + (kMixPlan + i) * n, n, rows[i]);
+}
+
+Batch BatchSource::batch_of(const Tensor& columns) const {
+  const Shape& image = dataset_.image_shape();
+  Batch batch;
+  batch.size = columns.size(1);
+  batch.images = empty({batch.size, image[0], image[1], image[2]}, {options_.dtype, options_.device});
+  batch.labels = batch_column(columns, kLabels);
+  batch.indices = batch_column(columns, kIndices);
+  batch.groups = batch_column(columns, kGroups);
+  if (!options_.mix.any()) return batch;
+  batch.other_labels = batch_column(columns, kOtherLabels);
+  batch.share = empty({batch.size}, {DType::kF32, options_.device});
+  return batch;
+}
+
+void BatchSource::make_images(Batch& batch, const Tensor& columns, const Tensor& pixels) const {
   const Tensor rows = pixels ? first_rows_.slice(0, columns.size(1)) : batch_column(columns, kIndices);
+  const bool mixes = options_.mix.any();
+  // Mixed in f32, whatever the batch's dtype is.
+  Tensor images = mixes ? empty(batch.images.shape(), {DType::kF32, options_.device}) : batch.images;
   dispatch(options_.device, [&]<class K>() {
     K::augment(images, pixels ? pixels : images_, rows, batch_column(columns, kCounters), mean_, stddev_,
-               options_.augment);
+               reader_.kernel_options());
+    if (mixes) K::mix(batch.images, batch.share, images, columns.slice(kMixPlan, column_rows()));
   });
 }
 
 Batch BatchSource::finish(const StagedBatch& staged) const {
-  const Device device = options_.device;
-  const Tensor columns = staged.columns.to(device);
-  const Shape& image = dataset_.image_shape();
-  Batch batch;
-  batch.size = staged.size;
-  batch.images = empty({batch.size, image[0], image[1], image[2]}, {options_.dtype, device});
-  make_images(batch.images, columns, staged.pixels ? staged.pixels.to(device) : Tensor());
-  batch.labels = batch_column(columns, kLabels);
-  batch.indices = batch_column(columns, kIndices);
-  batch.groups = batch_column(columns, kGroups);
+  const Tensor columns = staged.columns.to(options_.device);
+  Batch batch = batch_of(columns);
+  make_images(batch, columns, staged.pixels ? staged.pixels.to(options_.device) : Tensor());
   return batch;
 }
 
@@ -144,29 +189,10 @@ Tensor BatchSource::read_pixels(std::span<const int64_t> samples, uint64_t count
   Tensor pixels = host_tensor({std::ssize(samples), image[0], image[1], image[2]}, DType::kU8, options_.device);
   uint8_t* out = pixels.data<uint8_t>();
   for (const int64_t sample : samples) {
-    if (options_.resized_crop) read_crop(sample, counter++, out);
-    else dataset_.read(sample, out);
+    reader_.read(sample, counter++, out);
     out += image.numel();
   }
   return pixels;
-}
-
-void BatchSource::read_crop(int64_t sample, uint64_t counter, uint8_t* out) const {
-  const Shape& shape = dataset_.image_shape();
-  const Philox philox(options_.augment.seed, streams::kResizedCrop);
-  ImageSize full;
-  CropBox box;
-  const auto draw = [&](ImageSize size) {  // also asked before an image is decoded to less than its size
-    full = size;
-    box = random_crop_box(size, *options_.resized_crop, philox, counter);
-    return std::max(static_cast<double>(shape[0]) / static_cast<double>(box.height),
-                    static_cast<double>(shape[1]) / static_cast<double>(box.width));
-  };
-  const Image image = dataset_.original(sample, draw);
-  const ImageSize size = {image.height, image.width};
-  if (box.height == 0) draw(size);
-  const Image part = resize(crop(image, scaled_box(box, full, size)), shape[0], shape[1]);
-  std::ranges::copy(part.pixels, out);
 }
 
 namespace {

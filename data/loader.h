@@ -18,7 +18,10 @@
 #include <vector>
 
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/data/color_jitter.h>
 #include <fulcrum/data/dataset.h>
+#include <fulcrum/data/mix.h>
+#include <fulcrum/data/rand_augment.h>
 #include <fulcrum/data/resized_crop.h>
 #include <fulcrum/data/sampler.h>
 
@@ -29,12 +32,15 @@ struct Batch {
   Tensor labels;   // i64 [B], noisy where the data set's labels are
   Tensor indices;  // i64 [B], of the samples in the data set
   Tensor groups;   // i64 [B]; the labels where the data set has no groups
+  // With LoaderOptions::mix, else undefined: what each image was mixed with, and how much is its own.
+  Tensor other_labels;  // i64 [B]
+  Tensor share;         // f32 [B], in [0, 1]
   int64_t size = 0;
 };
 
 /// What a batch is made of, in the host's memory: pinned where the loader's device is a GPU.
 struct StagedBatch {
-  Tensor columns;  // i64 [4, B]: indices, labels, groups, counters of the augmentation
+  Tensor columns;  // i64 [rows, B]: BatchColumn of batch_source.h
   Tensor pixels;   // u8 [B, H, W, C]; undefined where the data set's images are in memory
   int64_t size = 0;
 };
@@ -52,6 +58,14 @@ struct LoaderOptions {
   /// Random parts of the images (Dataset::original) instead of what read() gives; before `augment`, drawn
   /// from augment.seed likewise, on the workers.
   std::optional<ResizedCropOptions> resized_crop = {};
+  /// Instead: the images with a shorter side of this many pixels, at least those of image_shape(), of which
+  /// a random part is cut out; 0: does not.
+  int64_t random_crop_size = 0;
+  /// Colours and RandAugment after crop and flip and before the rotation; drawn from augment.seed, too, on the workers.
+  ColorJitterOptions color_jitter = {};
+  RandAugmentOptions rand_augment = {};
+  /// Mixes the images of a batch; drawn from augment.seed and the counter of its first sample.
+  MixOptions mix = {};
   /// For each channel, in units of pixel / 255. Empty: 0 and 1.
   std::vector<double> mean = {}, stddev = {};
   uint64_t seed = 0;  // of the shuffle

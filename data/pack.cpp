@@ -12,84 +12,17 @@
 
 #include <fulcrum/core/serialize.h>
 #include <fulcrum/core/serialize_json.h>
-#include <fulcrum/data/parallel.h>
+#include <fulcrum/data/pack_names.h>
 
 namespace fulcrum {
 
 namespace {
 
 namespace fs = std::filesystem;
-using header_json::quote;
-
-constexpr const char* kFormat = "fulcrum-pack";
 
 [[noreturn]] void fail_errno(const fs::path& path, const char* action) {
   fail("[pack] ", path.string(), ": cannot ", action, ": ", std::generic_category().message(errno));
 }
-
-std::string class_array(const std::vector<std::string>& names) {
-  std::string text = "[";
-  for (const std::string& name : names) text += (text.size() > 1 ? ", " : "") + quote(name);
-  return text + "]";
-}
-
-/// Length, header and labels: everything before the images.
-std::string head_of(const Dataset& data) {
-  const Shape& image = data.image_shape();
-  const auto labels_bytes = static_cast<uint64_t>(data.size()) * sizeof(int64_t);
-  const uint64_t end = labels_bytes + static_cast<uint64_t>(data.size() * image.numel());
-  std::string header = concat_text(
-      R"({"__metadata__":{"classes":)", quote(class_array(data.class_names())), R"(,"format":)",
-      quote(kFormat), R"(,"version":)", quote(kPackVersion),
-      R"(},"labels":{"dtype":"I64","shape":[)", data.size(), R"(],"data_offsets":[0,)",
-      labels_bytes, R"(]},"images":{"dtype":"U8","shape":[)", data.size(), ",", image[0], ",",
-      image[1], ",", image[2], R"(],"data_offsets":[)", labels_bytes, ",", end, "]}}");
-  header.resize((header.size() + 7) / 8 * 8, ' ');
-  const uint64_t length = header.size();
-  std::string head(reinterpret_cast<const char*>(&length), sizeof length);
-  head += header;
-  head.append(reinterpret_cast<const char*>(data.clean_labels().data()), labels_bytes);
-  return head;
-}
-
-/// A new file beside `path` that takes its place at the end, or goes away.
-class NewFile {
- public:
-  explicit NewFile(const fs::path& path) : path_(path), beside_(path.string() + ".tmp") {
-    fd_ = ::open(beside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd_ < 0) fail_errno(beside_, "create");
-  }
-  ~NewFile() {
-    if (fd_ < 0) return;
-    ::close(fd_);
-    ::unlink(beside_.c_str());
-  }
-  NewFile(const NewFile&) = delete;
-  NewFile& operator=(const NewFile&) = delete;
-
-  /// From any number of threads.
-  void write_at(uint64_t offset, const void* data, size_t bytes) const {
-    const auto* from = static_cast<const char*>(data);
-    while (bytes > 0) {
-      const ssize_t n = ::pwrite(fd_, from, bytes, static_cast<off_t>(offset));
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) fail_errno(path_, "write");
-      from += n;
-      offset += static_cast<uint64_t>(n);
-      bytes -= static_cast<size_t>(n);
-    }
-  }
-
-  void finish() {
-    if (::fsync(fd_) != 0) fail_errno(path_, "sync");
-    if (::rename(beside_.c_str(), path_.c_str()) != 0) fail_errno(path_, "replace");
-    if (::close(std::exchange(fd_, -1)) != 0) fail_errno(path_, "close");
-  }
-
- private:
-  fs::path path_, beside_;
-  int fd_ = -1;
-};
 
 /// The whole file, read-only.
 std::shared_ptr<const uint8_t> map_file(const fs::path& path, size_t bytes) {
@@ -122,29 +55,31 @@ const TensorEntry& entry_of(const TensorIndex& index, const fs::path& path, cons
   return entry;
 }
 
-}  // namespace
-
-struct PackDataset::Contents {
+/// One file: the whole pack, or a shard of it.
+struct PackFile {
   Shape image_shape;
   std::vector<int64_t> labels;
   std::vector<std::string> class_names;
+  std::string shard, set;  // empty: the file is no shard
   std::shared_ptr<const uint8_t> pixels;
 
-  explicit Contents(const fs::path& path) {
+  explicit PackFile(const fs::path& path) {
     const TensorIndex index = read_tensor_index(path);
     const std::string format = metadata_of(index, path, "format");
-    check(format == kFormat, "[pack] ", path.string(), ": expected format '", kFormat, "', got '",
-          format, "'");
+    check(format == kPackFormat, "[pack] ", path.string(), ": expected format '", kPackFormat, "', got '", format, "'");
     const std::string version = metadata_of(index, path, "version");
     check(version == kPackVersion, "[pack] ", path.string(), ": expected version ", kPackVersion,
-          " of the format, which this program reads, got ", version,
-          "; pack the data again with this program");
+          " of the format, which this program reads, got ", version, "; pack the data again with this program");
     const TensorEntry& labels_entry = entry_of(index, path, "labels", DType::kI64, 1);
     const TensorEntry& images = entry_of(index, path, "images", DType::kU8, 4);
     check(images.shape[0] == labels_entry.shape[0], "[pack] ", path.string(), ": expected a label ",
           "for each of ", images.shape[0], " images, got ", labels_entry.shape[0]);
     image_shape = images.shape.without(0);
     read_class_names("{\"classes\":" + metadata_of(index, path, "classes") + "}", path);
+    if (index.metadata.contains(kPackShard)) {
+      shard = index.metadata.at(kPackShard);
+      set = metadata_of(index, path, kPackSet);
+    }
     const auto file = map_file(path, std::max(images.end, labels_entry.end));
     labels.resize(static_cast<size_t>(labels_entry.shape[0]));
     std::memcpy(labels.data(), file.get() + labels_entry.begin, labels.size() * sizeof(int64_t));
@@ -152,6 +87,7 @@ struct PackDataset::Contents {
     pixels = {file, file.get() + images.begin};
   }
 
+ private:
   void read_class_names(const std::string& json, const fs::path& path) {
     header_json::Reader reader(json, concat_text("[pack] ", path.string(), ": metadata 'classes'"));
     reader.object([&](const std::string&) { class_names = reader.strings(); });
@@ -159,35 +95,88 @@ struct PackDataset::Contents {
   }
 };
 
-void save_pack(const fs::path& path, const Dataset& dataset, int threads) {
-  NewFile file(path);
-  const std::string head = head_of(dataset);
-  file.write_at(0, head.data(), head.size());
-  const auto image_bytes = static_cast<size_t>(dataset.image_shape().numel());
-  // Some images a piece, so that small ones do not cost a system call each.
-  const int64_t piece = std::max(int64_t{1}, (int64_t{1} << 20) / dataset.image_shape().numel());
-  const int64_t pieces = (dataset.size() + piece - 1) / piece;
-  parallel_for(pieces, threads, [&](int64_t k) {
-    const int64_t first = k * piece, end = std::min(dataset.size(), first + piece);
-    std::vector<uint8_t> pixels(static_cast<size_t>(end - first) * image_bytes);
-    for (int64_t i = first; i < end; i++)
-      dataset.read(i, pixels.data() + static_cast<size_t>(i - first) * image_bytes);
-    file.write_at(head.size() + static_cast<uint64_t>(first) * image_bytes, pixels.data(),
-                  pixels.size());
-  });
-  file.finish();
+/// The paths of all shards of a pack, of which `found` are there.
+std::vector<fs::path> complete_shards(const fs::path& path, const std::vector<fs::path>& found) {
+  const int64_t shards = parse_shard_name(path, found[0].filename().string())->shards;
+  std::vector<fs::path> all;
+  for (const fs::path& file : found) {
+    const PackShardName name = *parse_shard_name(path, file.filename().string());
+    check(name.shards == shards, "[pack] ", file.string(), ": expected shards of one pack, got this one of ", name.shards,
+          " beside ", found[0].filename().string());
+  }
+  for (int64_t k = 0; k < shards; k++) {
+    all.push_back(pack_shard_path(path, k, shards));
+    check(std::ranges::find(found, all.back()) != found.end(), "[pack] ", all.back().string(), ": expected the shards 0 to ",
+          shards - 1, ", this one is not there");
+  }
+  return all;
 }
+
+}  // namespace
+
+std::vector<fs::path> pack_shards_beside(const fs::path& path) {
+  std::vector<fs::path> found;
+  std::error_code ignored;
+  const fs::path dir = path.has_parent_path() ? path.parent_path() : ".";
+  for (const auto& entry : fs::directory_iterator(dir, ignored))
+    if (parse_shard_name(path, entry.path().filename().string())) found.push_back(path.parent_path() / entry.path().filename());
+  std::ranges::sort(found);
+  return found;
+}
+
+struct PackDataset::Contents {
+  Shape image_shape;
+  std::vector<int64_t> labels;
+  std::vector<std::string> class_names;
+  std::vector<Part> parts;
+
+  explicit Contents(const fs::path& path) {
+    const std::vector<fs::path> found = pack_shards_beside(path);
+    std::error_code ignored;
+    const bool whole = fs::exists(path, ignored);
+    check(!whole || found.empty(), "[pack] ", path.string(), ": expected one file or shards, got both: remove this file or ",
+          found.empty() ? "" : found[0].filename().string(), " and its like");
+    if (found.empty()) add(PackFile(path));
+    else add_shards(complete_shards(path, found));
+  }
+
+ private:
+  void add_shards(const std::vector<fs::path>& shards) {
+    std::string set;
+    for (size_t k = 0; k < shards.size(); k++) {
+      PackFile file(shards[k]);
+      const std::string place = pack_shard_text(static_cast<int64_t>(k), std::ssize(shards));
+      const auto refuse = [&](const auto&... why) { fail("[pack] ", shards[k].string(), ": ", why...); };
+      if (file.shard != place)
+        refuse("expected shard ", place, " of a pack, got ", file.shard.empty() ? "a pack in one file" : file.shard);
+      if (k == 0) set = file.set;
+      if (file.set != set) refuse("expected a shard of the data set ", set, ", as the first, got one of ", file.set);
+      if (k > 0 && (file.image_shape != image_shape || file.class_names != class_names))
+        refuse("expected the first shard's image shape and classes, got others");
+      add(std::move(file));
+    }
+  }
+
+  void add(PackFile file) {
+    parts.push_back({std::ssize(labels), std::move(file.pixels)});
+    labels.insert(labels.end(), file.labels.begin(), file.labels.end());
+    image_shape = file.image_shape;
+    class_names = std::move(file.class_names);
+  }
+};
 
 PackDataset::PackDataset(const fs::path& path) : PackDataset(Contents(path)) {}
 
 PackDataset::PackDataset(Contents contents)
     : Dataset(contents.image_shape, std::move(contents.labels), std::move(contents.class_names)),
-      pixels_(std::move(contents.pixels)) {}
+      parts_(std::move(contents.parts)) {}
 
 void PackDataset::read(int64_t index, uint8_t* out) const {
   check(index >= 0 && index < size(), "[pack] index ", index, " is outside [0, ", size(), ")");
+  const auto after = std::ranges::upper_bound(parts_, index, {}, &Part::first);
+  const Part& part = *std::prev(after);
   const auto bytes = static_cast<size_t>(image_shape().numel());
-  std::memcpy(out, pixels_.get() + static_cast<size_t>(index) * bytes, bytes);
+  std::memcpy(out, part.pixels.get() + static_cast<size_t>(index - part.first) * bytes, bytes);
 }
 
 }  // namespace fulcrum

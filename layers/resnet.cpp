@@ -58,7 +58,8 @@ Tensor pad_shortcut(const Tensor& x, int64_t stride, int64_t out) {
                   Tensor dx = zeros(from, options_of(dy));
                   dispatch(dy.device(), [&]<class K>() { K::copy_strided(dx, dy, scatter); });
                   return {dx};
-                });
+                },
+                OpDetail(gather));
 }
 
 BasicBlock::BasicBlock(const BasicBlockOptions& o)

@@ -1,9 +1,10 @@
-// Readers of published annotations: Clothing1M, iNaturalist, iWildCam; on files in their formats.
+// Readers of published annotations: Clothing1M, iNaturalist, iWildCam, Tiny ImageNet; on files in their formats.
 #include <algorithm>
 
 #include <fulcrum/data/clothing1m.h>
 #include <fulcrum/data/csv.h>
 #include <fulcrum/data/inaturalist.h>
+#include <fulcrum/data/tiny_imagenet.h>
 #include <fulcrum/data/wilds.h>
 
 #include "data_testing.h"
@@ -23,6 +24,7 @@ using Csv = Readers;
 using Clothing1m = Readers;
 using Inaturalist = Readers;
 using Wilds = Readers;
+using TinyImagenet = Readers;
 
 // ---- CSV ----
 
@@ -239,6 +241,42 @@ TEST_F(Wilds, WhatIsWrong) {
   expect_error([&] { list_wilds(root(), {"train"}); }, {"[wilds]", "line 1: expected one column 'y', got 'split', 'filename'"});
   dir_.write("metadata.csv", kHeader + rows() + "train,a.jpg\n");
   expect_error([&] { list_wilds(root(), {"train"}); }, {"metadata.csv: line 8: expected 9 fields"});
+}
+
+// ---- Tiny ImageNet ----
+
+TEST_F(TinyImagenet, FoldersAndAnnotations) {
+  for (const char* path : {"train/n02/images/n02_0.JPEG", "train/n02/n02_boxes.txt", "train/n01/images/n01_0.JPEG",
+                           "train/n01/images/n01_1.JPEG", "test/images/test_0.JPEG"})
+    dir_.write(path, "");
+  dir_.write("val/val_annotations.txt", "val_0.JPEG\tn02\t0\t32\t44\t62\nval_1.JPEG\tn01\t0\t0\t1\t1\n");
+  const auto [train, test] = list_tiny_imagenet(root());
+  EXPECT_EQ(train.problems, Names{});
+  EXPECT_EQ(train.class_names, (Names{"n01", "n02"}));
+  EXPECT_EQ(train.labels, (Ints{0, 0, 1}));
+  EXPECT_EQ(train.paths[2], "n02/images/n02_0.JPEG");
+  EXPECT_EQ(test.problems, Names{});
+  EXPECT_EQ(test.paths, (Names{"val/images/val_0.JPEG", "val/images/val_1.JPEG"}));
+  EXPECT_EQ(test.labels, (Ints{1, 0}));
+  EXPECT_EQ(test.class_names, train.class_names);
+}
+
+TEST_F(TinyImagenet, WhatIsWrong) {
+  dir_.write("train/n01/images/n01_0.JPEG", "");
+  const std::string good = "val_0.JPEG\tn01\t0\t1\t2\t3\n";
+  const std::pair<std::string, Names> cases[] = {
+      {"val_1.JPEG n01\n", {"val_annotations.txt: line 2: expected 'file<tab>class<tab>box', got 'val_1.JPEG n01'"}},
+      {"val_1.JPEG\tn03\t0\n", {"line 2: expected a class of train, got 'n03'"}},
+      {"../x.JPEG\tn01\t0\n", {"line 2: expected the name of a file in val/images, got '../x.JPEG'"}},
+      {"val_0.JPEG\tn01\n", {"line 2: 'val/images/val_0.JPEG' has label 0 here and 0 in line 1"}}};
+  for (const auto& [text, parts] : cases) {
+    dir_.write("val/val_annotations.txt", good + text);
+    expect_problem(list_tiny_imagenet(root()).second, parts);
+  }
+  dir_.write("val/val_annotations.txt", "");
+  expect_problem(list_tiny_imagenet(root()).second, {"expected lines", "got none"});
+  std::filesystem::remove(root() / "val/val_annotations.txt");
+  expect_error([&] { list_tiny_imagenet(root()); }, {"[tiny_imagenet]", "val_annotations.txt", "there is none"});
 }
 
 }  // namespace

@@ -65,6 +65,35 @@ TEST_F(ProgramData, TrainsOnAFolderAndOnItsPackAlike) {
   EXPECT_EQ(run_program({"eval", (dir_ / "folder").string()}).code, 0);
 }
 
+TEST_F(ProgramData, TrainsOnShardsAsOnOneFile) {
+  const auto pack = [&](const char* out, const Flags& more) {
+    Flags flags = merged(on_folder(), more);
+    flags.push_back((dir_ / out).string());
+    const Outcome got = data("pack", flags);
+    EXPECT_EQ(got.code, 0) << got.err;
+    return last_line(got.out);
+  };
+  // Images too small for a megabyte a file: as one file.
+  EXPECT_EQ(pack("one", {})["train"]["files"], 1);
+  EXPECT_EQ(pack("limit", {"--shard-mb", "1"})["train"]["files"], 1);
+  for (int i = 0; i < 3; i++) write_image(concat_text("test/cat/big", i, ".png"), 120, 9);
+  const Flags large = {"--set", "data.image_size=150"};  // 67.5 kB: 14 in a megabyte
+  EXPECT_EQ(pack("shards", merged({"--shard-mb", "1"}, large))["train"]["files"], 4);
+  EXPECT_TRUE(fs::exists(dir_ / "shards/train-00003-of-00004.pack"));
+  EXPECT_FALSE(fs::exists(dir_ / "shards/train.pack"));
+  ASSERT_EQ(pack("whole", large)["train"]["files"], 1);
+  const auto stats = [&](const char* packs) {
+    return last_line(data("stats", {"--dataset", "pack", "--data-dir", (dir_ / packs).string()}).out);
+  };
+  EXPECT_EQ(stats("shards"), stats("whole"));
+  const Outcome check = data("check", {"--dataset", "pack", "--data-dir", (dir_ / "shards").string()});
+  EXPECT_EQ(check.code, 0) << check.err;
+  fs::remove(dir_ / "shards/train-00002-of-00004.pack");
+  const Outcome missing = data("check", {"--dataset", "pack", "--data-dir", (dir_ / "shards").string()});
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_NE(missing.err.find("train-00002-of-00004.pack: expected the shards 0 to 3, this one is not there"), std::string::npos) << missing.err;
+}
+
 TEST_F(ProgramData, ResumesOnMovedFilesButNotOnOthers) {
   ASSERT_EQ(train("run", on_folder()).code, 0);
   fs::rename(root(), dir_ / "moved");

@@ -37,6 +37,37 @@ TEST(PrunedGce, LeavesOutWhatWasNotLearned) {
   EXPECT_TRUE(LossFunction({.name = "tgce"}, counts, 8, {}).state().empty());
 }
 
+// share·l(own) + (1 − share)·l(other), each with the weight of its class.
+TEST(MixedLoss, IsMadeOfTheLossesOfBothLabels) {
+  const std::vector<int64_t> counts = {60, 5};
+  LossFunction loss({.class_weights = "balanced"}, counts, 8, {});
+  loss.begin_epoch(0);
+  Batch batch;
+  batch.labels = labels_of({0, 1, 0});
+  batch.other_labels = labels_of({1, 1, 0});
+  batch.indices = labels_of({0, 1, 2});
+  batch.share = from_vector({3}, std::vector<double>{0.25, 0.5, 1});
+  const std::vector<double> p = {0.9, 0.3, 0.6};
+  const auto w = loss.class_weight().to_vector();
+  const auto got = loss(logits_of(p), batch).to_vector();
+  EXPECT_NEAR(got[0], -0.25 * w[0] * std::log(0.9) - 0.75 * w[1] * std::log(0.1), 1e-5);
+  EXPECT_NEAR(got[1], -w[1] * std::log(0.7), 1e-5);
+  EXPECT_NEAR(got[2], -w[0] * std::log(0.6), 1e-5);
+  batch.share = {};
+  EXPECT_NEAR(loss(logits_of(p), batch).to_vector()[0], -w[0] * std::log(0.9), 1e-5);
+}
+
+// The code of ABSGD's entry on the leaderboard of iWildCam cuts class sizes off at 10.
+TEST(BalancedWeights, TakeLargeClassesForClassesOfTheLargestCount) {
+  const auto weights = [](std::vector<int64_t> counts, int64_t most) {
+    LossFunction loss({.class_weights = "balanced", .cb_max_count = most}, counts, 8, {});
+    loss.begin_epoch(0);
+    return loss.class_weight().to_vector();
+  };
+  EXPECT_EQ(weights({1000, 10, 4}, 10), weights({10, 10, 4}, 0));
+  EXPECT_NE(weights({1000, 10, 4}, 0), weights({10, 10, 4}, 0));
+}
+
 TEST(LogitNorm, DividesByAPowerOfTheNorm) {
   const Tensor z = from_vector({2, 3}, std::vector<double>{3, 0, 4, -1, 2, 2}).set_requires_grad();
   const Tensor labels = labels_of({2, 0}), indices = labels_of({0, 1});
@@ -95,6 +126,43 @@ TEST_F(ProgramLosses, EveryRiskTrains) {
     EXPECT_EQ(row.contains("group_weight"), name == "group");
   }
   EXPECT_NE(read_text(dir() / "risk-tilted/config.toml").find("gamma = 1.0"), std::string::npos);
+}
+
+// Every loss and risk but those for which a sample with two labels means nothing.
+TEST_F(ProgramLosses, MixupGoesWithEveryLossOfOneLabelAtATime) {
+  const Flags mixup = {"--set", "data.mixup=0.5"};
+  const auto mixed = [&](const Flags& more) {
+    Flags flags = mixup;
+    flags.insert(flags.end(), more.begin(), more.end());
+    return smoke("mixed", merged(flags, {"--exist-ok"}));
+  };
+  for (const std::string name : {"focal", "gce", "tgce", "sce", "mae", "js", "ldam", "balanced-softmax", "ldr-kl"})
+    EXPECT_EQ(mixed({"--loss", name}).code, 0) << name;
+  EXPECT_EQ(mixed({"--set", "loss.class_weights=balanced", "--set", "risk.normalize=batch"}).code, 0);
+  EXPECT_EQ(mixed({"--set", "loss.class_weights=balanced", "--risk", "kl", "--lambda", "2"}).code, 0);
+  const std::pair<Flags, std::string> refused[] = {
+      {{"--loss", "aldr-kl"}, "loss.name = aldr-kl"},
+      {{"--loss", "tgce", "--set", "loss.tgce_prune_epoch=1"}, "loss.tgce_prune_epoch"},
+      {{"--risk", "group"}, "risk.name = group"},
+      {{"--set", "loss.class_weights=balanced"}, "risk.normalize = weights"}};
+  for (const auto& [flags, part] : refused) expect_refused(mixed(flags), 2, {"data.mixup: a mixed sample has two labels", part});
+}
+
+TEST_F(ProgramLosses, AugmentationsOutOfRangeAreRefused) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"data.mixup=-1", "data.mixup: expected a number in [0, inf), got -1"},
+      {"data.mix_prob=0.5", "data.mix_prob: expected data.mixup or data.cutmix above 0 beside it"},
+      {"data.mix_switch_prob=0.1", "data.mix_switch_prob: expected data.mixup and data.cutmix above 0"},
+      {"data.color_jitter=[0.4]", "data.color_jitter: expected brightness, contrast, saturation and perhaps hue, got 1"},
+      {"data.color_jitter=[0.4, 0.4, 0.4, 0.6]", "data.color_jitter: expected a number in [0, 0.5], got 0.6"},
+      {"data.color_jitter=[-0.4, 0, 0]", "data.color_jitter: expected a number in [0, inf), got -0.4"},
+      {"data.randaugment=17", "data.randaugment: expected a number in [0, 16], got 17"},
+      {"data.randaugment_magnitude=3", "data.randaugment_magnitude: expected data.randaugment above 0 beside it"},
+      {"data.random_crop=true", "data.random_crop: only data.name = folder"},
+      {"loss.cb_max_count=-1", "loss.cb_max_count: expected at least 0, got -1"},
+      {"optim.lr_of=[\"fc.*\"]", "optim.lr_of: expected PATTERN=VALUE"},
+      {"optim.lr_of=[\"head.*=1\"]", "optim.lr_of: no parameter of the model has a name like 'head.*'"}};
+  for (const auto& [setting, message] : cases) expect_refused(smoke("refused", {"--set", setting}), 2, {message});
 }
 
 TEST_F(ProgramLosses, LdamHasANormedHead) {

@@ -44,6 +44,20 @@ TEST(WeightDecay, GoesByNameAndTheLastMatchWins) {
   for (const auto& [name, decay] : expected) EXPECT_NEAR(found.at(name), decay, 1e-6) << name;
 }
 
+TEST(LearningRate, GoesByNameBesideTheWeightDecay) {
+  const auto net = make_model("resnet8");
+  const auto groups = parameter_groups(*net, {.lr = 0.5, .lr_of = {"fc.*=0.125", "fc.bias=0"}, .weight_decay_of = {"*.bias=0"}});
+  // Others without and with the decay of a bias; the bias of the head; its weight.
+  ASSERT_EQ(groups.size(), 4u);
+  std::multimap<double, size_t> sizes;
+  for (const auto& g : groups) sizes.emplace(g.lr_scale, g.parameters.size());
+  EXPECT_EQ(sizes.count(1), 2u);
+  EXPECT_EQ(sizes.find(0.25)->second, 1u);
+  EXPECT_EQ(sizes.find(0)->second, 1u);
+  EXPECT_THROW(parameter_groups(*net, {.lr_of = {"head.*=1"}}), UsageError);
+  EXPECT_THROW(apps::check_parameter_patterns({.lr = 0, .lr_of = {"fc.*=1"}}), UsageError);
+}
+
 TEST(WeightDecay, KeepsTheOrderOfTheModelInAGroup) {
   const auto net = make_model("resnet8");
   EXPECT_EQ(parameter_groups(*net, {}).size(), 1u);

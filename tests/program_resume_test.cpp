@@ -19,6 +19,10 @@ const Flags kAll = {"--epochs",     "3",
                     "--set",        "model.dropout=0.3",
                     "--set",        "data.pad=2",
                     "--set",        "data.flip=true",
+                    "--set",        "data.color_jitter=[0.4, 0.4, 0.4]",
+                    "--set",        "data.randaugment=1",
+                    "--set",        "data.mixup=0.4",
+                    "--set",        "data.cutmix=1",
                     "--set",        "loss.class_weights=balanced",
                     "--set",        "schedule.kind=cosine"};
 

@@ -177,11 +177,7 @@ void show_work(const std::vector<Cell>& cells) {
     for (const Cell* cell : members) {
       const Config& c = cell->config;
       const auto [cost, is_new] = costs.try_emplace(model_key(c));
-      if (is_new) {
-        const auto model = make_model(c, *data.train);
-        model->to(Device(c.train.device), activation_dtype(c));
-        cost->second = measure_cost(c, data, *model);
-      }
+      if (is_new) cost->second = measure_cost(c, data);
       const CellState state = cell_state(*cell);
       const double share = 1 - static_cast<double>(state.epochs) / static_cast<double>(c.train.epochs);
       const double seconds = share * estimated_seconds(c, data, cost->second);

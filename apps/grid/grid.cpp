@@ -11,6 +11,7 @@
 #include "apps/commands.h"
 #include "apps/grids.h"
 #include "apps/ranges.h"
+#include "apps/smoke.h"
 
 namespace fulcrum::apps {
 
@@ -232,10 +233,7 @@ std::vector<Cell> cells_of(const Grid& grid, const GridOptions& options, const S
         for (const auto& s : variant.settings) set_key(config, s, source + ", " + variant.name);
         for (const auto& s : method.settings) set_key(config, s, source + ", " + method.name);
         if (options.epochs > 0) scale_epochs(config, options.epochs);
-        if (options.smoke) {
-          scale_epochs(config, std::min<int64_t>(config.train.epochs, 2));
-          config.train.limit_batches = 2;
-        }
+        if (options.smoke) shorten_for_smoke(config);
         config = flags.resolve(config);
         config.train.seed = seed;
         config.train.output =

@@ -6,6 +6,7 @@
 
 #include "apps/commands.h"
 #include "apps/directory_lock.h"
+#include "apps/flag_checks.h"
 #include "apps/grid/table.h"
 #include "apps/ranges.h"
 #include "apps/stop.h"
@@ -84,11 +85,11 @@ void add_reproduce_command(CLI::App& app, Command& command) {
   sub->add_option("--methods", flags->methods, "only these, with commas between them");
   sub->add_option("--ratios,--variants", flags->variants, "only these ratios, or kinds and rates of noise");
   sub->add_option("--seeds", flags->options.seeds, "seeds 0, 1, … of each; by default what the grid says")
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   sub->add_option("--epochs", flags->options.epochs,
                   "epochs of each run; milestones, warm-up and late starts move in proportion")
-      ->check(CLI::PositiveNumber);
-  sub->add_flag("--smoke", flags->options.smoke, "two epochs of two batches of every cell");
+      ->check(above_zero());
+  sub->add_flag("--smoke", flags->options.smoke, "two batches an epoch and an epoch for each phase, of every cell");
   sub->add_flag("--dry-run", flags->dry_run, "list the cells and what they will take; train nothing");
   sub->callback([flags, sub, &command] { command = [flags, sub] { return reproduce(*flags, *sub); }; });
 }

@@ -9,8 +9,10 @@
 
 #include "apps/commands.h"
 #include "apps/directory_lock.h"
+#include "apps/flag_checks.h"
 #include "apps/grid/grid.h"
 #include "apps/grid/sweep.h"
+#include "apps/smoke.h"
 #include "apps/stop.h"
 #include "apps/trainer.h"
 
@@ -45,11 +47,7 @@ std::string best_command(const SweepFlags& flags, const Sweep& sweep, const Swee
 
 Config base_config(const SweepFlags& flags) {
   Config config = flags.settings.resolve();
-  if (flags.smoke) {
-    scale_epochs(config, std::min<int64_t>(config.train.epochs, 2));
-    config.train.limit_batches = 2;
-    config.train.eval_every = 1;
-  }
+  if (flags.smoke) shorten_for_smoke(config);
   if (config.data.val_fraction == 0) {
     config.data.val_fraction = 0.1;
     fmt::print(stderr, "data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
@@ -104,8 +102,8 @@ void add_sweep_command(CLI::App& app, Command& command) {
   flags->settings.add_to(*sub);
   sub->add_option("--grid", flags->grid, "section.key=value,value,…; once for each key")->required();
   sub->add_option("--seeds", flags->seeds, "seeds of each combination, from --seed on; their mean is compared")
-      ->check(CLI::PositiveNumber);
-  sub->add_flag("--smoke", flags->smoke, "two epochs of two batches of every cell");
+      ->check(above_zero());
+  sub->add_flag("--smoke", flags->smoke, "two batches an epoch and an epoch for each phase, of every cell");
   sub->add_flag("--dry-run", flags->dry_run, "list the cells and what they will take; train nothing");
   sub->callback([flags, &command] { command = [flags] { return sweep(*flags); }; });
 }

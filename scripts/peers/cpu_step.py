@@ -16,58 +16,31 @@ Needs a Python with torch: scripts/peers/setup.sh prints one; it may differ from
 import argparse
 import json
 import os
-import re
 import sys
 from pathlib import Path
 
-from turns import HERE, KEEP_PAGES, ROOT, Server, ratio, spread, take_turns
-
-
-def torch_server(name: str, args: argparse.Namespace, options: list, env: dict = KEEP_PAGES) -> Server:
-    command = [
-        args.python, HERE / "torch_step.py", "--interleave", "--model", args.model, "--amp", args.amp,
-        "--batch-size", args.batch_size, "--threads", args.threads, "--optimizer", args.optimizer,
-        "--image-size", args.image_size,
-        "--chunk", 1, "--warmup", args.warmup, *options,
-    ]
-    server = Server(name, command, args.core_set, env)
-    server.read()  # ready: compiled and warm
-    return server
-
-
-def fulcrum_server(args: argparse.Namespace) -> Server:
-    command = [
-        args.fulcrum, "bench", "--interleave", "--model", args.model, "--amp", args.amp,
-        "--batch-size", args.batch_size, "--threads", args.threads, "--opt", args.optimizer,
-        "--image-size", args.image_size, *args.fulcrum_args,
-    ]
-    server = Server("fulcrum", command, args.core_set)
-    server.run(1.0)  # warm
-    return server
+from contestants import CHANNELS_LAST, Work, fulcrum_server, machine, torch_server
+from turns import KEEP_PAGES, ROOT, ratio, spread, take_turns
 
 
 def contestants(args: argparse.Namespace) -> list:
     """Started one after the other, so that warm-ups do not disturb each other."""
+    work = Work(args.model, args.batch_size, args.image_size, amp=args.amp, optimizer=args.optimizer)
     rows = []
     if not args.torch_only:
         if not args.fulcrum.exists():
             raise SystemExit(f"{args.fulcrum} does not exist: build it (scripts/setup.sh) or pass --torch-only")
-        rows.append(fulcrum_server(args))
-    channels_last = ["--layout", "channels_last"]
-    rows.append(torch_server("torch channels_last", args, channels_last))
-    rows.append(torch_server("torch nchw", args, ["--layout", "nchw"]))
+        rows.append(fulcrum_server(args.fulcrum, work, args.threads, args.fulcrum_args, cores=args.core_set))
+
+    def torch(name: str, options: list, env: dict = KEEP_PAGES) -> None:
+        rows.append(torch_server(name, args.python, work, args.threads, options, args.warmup, cores=args.core_set, env=env))
+
+    torch("torch channels_last", CHANNELS_LAST)
+    torch("torch nchw", ["--layout", "nchw"])
     if args.all:
-        rows.append(torch_server("torch channels_last, default malloc", args, channels_last, {}))
-        rows.append(torch_server("torch channels_last, compile", args, [*channels_last, "--compile"]))
+        torch("torch channels_last, default malloc", CHANNELS_LAST, {})
+        torch("torch channels_last, compile", [*CHANNELS_LAST, "--compile"])
     return rows
-
-
-def machine() -> dict:
-    info = Path("/proc/cpuinfo").read_text()
-    name = re.search(r"model name\s*:\s*(.*)", info)
-    flags = set((re.search(r"flags\s*:\s*(.*)", info) or [""])[0].split())
-    isa = [f for f in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f in flags]
-    return {"cpu": name[1] if name else "unknown", "isa": isa, "load_before": os.getloadavg()[0]}
 
 
 def report(results: dict) -> dict:

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """The PyTorch twin of `fulcrum bench`: images/s of one whole training step of a CIFAR ResNet or of
-torchvision's.
+torchvision's, or with --inference of its forward pass.
 
 A step is forward, per-sample cross-entropy, weights (ABSGD: u and p stay on the device, no host synchronisation),
 backward, momentum SGD with weight decay, on one random batch that is already in memory.  The result is one JSON line
-on stdout: `images_per_s` is the median over chunks of `--chunk` steps.
+on stdout: `images_per_s` is the median over chunks of `--chunk` steps.  Inference is the logits alone, in eval mode
+under torch.inference_mode; --compile and --jit also freeze the parameters, which folds batch normalisation into the
+convolutions.
 
     torch_step.py --model resnet32 --batch-size 128 --threads 2 --layout channels_last --seconds 10
     torch_step.py --device cuda --amp bf16 --cudnn-benchmark --chunk 50
@@ -70,7 +72,13 @@ class Step:
             self.model = torchvision.models.get_model(args.model, weights=None, num_classes=args.classes)
         else:
             self.model = cifar_resnet(args.model, args.channels, args.classes)
-        self.model = self.model.to(self.device).to(memory_format=memory_format).train()
+        self.model = self.model.to(self.device).to(memory_format=memory_format).train(not args.inference)
+        self.inference = args.inference
+        self.graph = None
+        self.last = None
+        if args.inference:
+            self.objective = self._inference(args)
+            return
         self.weights = None
         if args.optimizer == "absgd":
             self.weights = AbsgdWeights(args.risk_lambda, args.gamma, self.device)
@@ -82,13 +90,28 @@ class Step:
             if self.weights is not None:  # else a step that writes it could not be a CUDA graph
                 torch._dynamo.mark_static_address(self.weights.log_u)
             self.objective = torch.compile(self._objective, mode=args.compile_mode)
-        self.last = None
-        self.graph = None
+
+    @torch.no_grad()
+    def _inference(self, args: argparse.Namespace):
+        """logits = f(images)"""
+        if args.jit:
+            # Autocast's casts are traced; its cache would make them constants of the trace.
+            with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp, cache_enabled=False):
+                traced = torch.jit.trace(self.model, self.images)
+                return torch.jit.freeze(traced)
+        if args.compile:
+            from torch._inductor import config as inductor
+
+            inductor.freezing = True
+            return torch.compile(self._logits, mode=args.compile_mode)
+        return self._logits
+
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            return self.model(images)
 
     def _objective(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.amp):
-            logits = self.model(images)
-        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+        losses = F.cross_entropy(self._logits(images).float(), labels, reduction="none")
         if self.weights is None:
             return losses.mean()
         return (self.weights(losses) * losses).sum()
@@ -108,7 +131,10 @@ class Step:
         self.graph = graph
 
     def __call__(self) -> None:
-        if self.graph is None:
+        if self.inference:
+            with torch.inference_mode():
+                self.last = self.objective(self.images)
+        elif self.graph is None:
             self.train()
         else:
             self.graph.replay()
@@ -118,6 +144,12 @@ class Step:
         self.last = self.objective(self.images, self.labels)
         self.last.backward()
         self.optimizer.step()
+
+    def loss(self) -> float:
+        """The last step's; in inference that of its logits."""
+        if self.inference:
+            return float(F.cross_entropy(self.last.float(), self.labels))
+        return float(self.last.detach())
 
     def synchronize(self) -> None:
         if self.device.type == "cuda":
@@ -163,9 +195,11 @@ def parse_args() -> argparse.Namespace:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--model", default="resnet32", choices=[*BLOCKS_PER_STAGE, *TORCHVISION])
     p.add_argument("--batch-size", type=int, default=128)
-    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--threads", type=int, default=2, help="0: as many as PyTorch takes by itself")
     p.add_argument("--amp", default="off", choices=["off", "bf16"])
     p.add_argument("--layout", default="channels_last", choices=["channels_last", "nchw"])
+    p.add_argument("--inference", action="store_true", help="the forward pass of evaluation alone")
+    p.add_argument("--jit", action="store_true", help="inference: traced and frozen by TorchScript")
     p.add_argument("--compile", action="store_true")
     p.add_argument("--compile-mode", default="default",
                    choices=["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"])
@@ -190,6 +224,10 @@ def parse_args() -> argparse.Namespace:
     args = p.parse_args()
     if args.model in TORCHVISION and args.channels != 3:
         p.error(f"--channels: expected 3 for {args.model}, got {args.channels}")
+    if args.jit and (args.compile or not args.inference):
+        p.error("--jit goes with --inference and without --compile")
+    if args.inference and (args.cuda_graph or args.optimizer != "sgd"):
+        p.error("--inference goes without --cuda-graph and --optimizer")
     if args.device == "cpu" and (args.cuda_graph or args.tf32 or args.cudnn_benchmark):
         p.error("--cuda-graph, --tf32 and --cudnn-benchmark go with --device cuda")
     return args
@@ -197,12 +235,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    torch.set_num_threads(args.threads)
+    if args.threads:
+        torch.set_num_threads(args.threads)
     set_device_options(args)
     step = Step(args)
     step()
     step.synchronize()
-    first_step_s = time.perf_counter() - START
+    first_step_s, first_step_at = time.perf_counter() - START, time.monotonic()
     for _ in range(args.warmup - 1):
         step()
     if args.cuda_graph:
@@ -210,10 +249,12 @@ def main() -> int:
     about = {
         "model": args.model,
         "batch_size": args.batch_size,
-        "threads": args.threads,
+        "threads": torch.get_num_threads(),
         "amp": args.amp,
         "layout": args.layout,
+        "inference": args.inference,
         "compile": args.compile_mode if args.compile else False,
+        "jit": args.jit,
         "cuda_graph": args.cuda_graph,
         "tf32": args.tf32,
         "optimizer": args.optimizer,
@@ -221,12 +262,12 @@ def main() -> int:
         "torch": torch.__version__,
         "malloc_keeps_pages": "MALLOC_TRIM_THRESHOLD_" in os.environ,
         "time_to_first_step_s": round(first_step_s, 3),
+        "first_step_at": round(first_step_at, 6),  # on the monotonic clock, for the driver that started the program
     }
 
     def answer(seconds: float) -> None:
         result = measure(step, args.chunk, seconds, args.steps)
-        loss = round(float(step.last.detach()), 6)
-        print(json.dumps({**result, "loss": loss, **about, **memory(step.device)}), flush=True)
+        print(json.dumps({**result, "loss": round(step.loss(), 6), **about, **memory(step.device)}), flush=True)
 
     if not args.interleave:
         answer(args.seconds)

@@ -7,6 +7,7 @@ between their turns, so that a slow minute of the machine hits all of them.
 
 import json
 import os
+import re
 import select
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+DRIVER_PRIORITY, SERVER_PRIORITY = 60, 50  # of real-time scheduling
 KEEP_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 
@@ -25,17 +27,25 @@ class ServerError(SystemExit):
 
 class Server:
     def __init__(self, name: str, command: list, cores: set | None = None, env: dict | None = None,
-                 patience: float | None = None):
+                 patience: float | None = None, realtime: bool = False):
         """Runs on `cores` (all), with `env` added, and is given up after `patience` seconds without an answer."""
         self.name = name
         self.patience = patience
+
+        def prepare() -> None:
+            if cores:
+                os.sched_setaffinity(0, cores)
+            if realtime:
+                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(SERVER_PRIORITY))
+
+        self.started = time.monotonic()
         self.process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**{k: v for k, v in os.environ.items() if k not in KEEP_PAGES}, **(env or {})},
-            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
+            preexec_fn=prepare,
         )
 
     def read(self) -> dict:
@@ -60,6 +70,11 @@ class Server:
             pass  # read() says how it ended
         return self.read()
 
+    def peak_mb(self) -> float:
+        """The most memory that the running process has held; unlike ru_maxrss without what it was forked from."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
+
     def close(self) -> None:
         try:
             self.process.stdin.close()
@@ -68,8 +83,16 @@ class Server:
         try:
             self.process.wait(timeout=self.patience)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            self.kill()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def rise_above_servers() -> None:
+    """Gives this process a real-time priority that servers with `realtime` cannot starve; they don't inherit it."""
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(DRIVER_PRIORITY))
 
 
 def take_turns(rows: list, rounds: int, seconds: float, pause: float = 0.3) -> tuple:

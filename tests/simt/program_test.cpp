@@ -32,6 +32,22 @@ TEST_F(SimtProgram, ARecordedRunEqualsAnEagerOneBitForBit) {
   expect_same_tensors(dir / "recorded" / "last.safetensors", dir / "eager" / "last.safetensors");
 }
 
+TEST_F(SimtProgram, MixesInARecordedStepAsInAnEagerOne) {
+  const Flags mix = {"--set", "data.mixup=0.5", "--set", "data.cutmix=1", "--opt", "absgd", "--lambda", "2"};
+  ASSERT_EQ(run_program(cuda_flags(dir, "recorded", mix)).code, 0);
+  Flags eager = cuda_flags(dir, "eager", mix);
+  eager.push_back("--no-graph");
+  ASSERT_EQ(run_program(eager).code, 0);
+  EXPECT_EQ(metrics_of(dir / "recorded"), metrics_of(dir / "eager"));
+  expect_same_tensors(dir / "recorded" / "last.safetensors", dir / "eager" / "last.safetensors");
+  ASSERT_EQ(run_program(cuda_flags(dir, "cpu", merged({"--device", "cpu"}, mix))).code, 0);
+  const auto gpu = metrics_of(dir / "recorded"), cpu = metrics_of(dir / "cpu");
+  for (size_t i = 0; i < gpu.size(); i++) {
+    const double expected = cpu[i]["train"]["loss"].get<double>();
+    EXPECT_NEAR(gpu[i]["train"]["loss"].get<double>(), expected, 1e-3 * expected);
+  }
+}
+
 TEST_F(SimtProgram, FollowsTheCpu) {
   ASSERT_EQ(run_program(cuda_flags(dir, "gpu")).code, 0);
   ASSERT_EQ(run_program(cuda_flags(dir, "cpu", {"--device", "cpu"})).code, 0);

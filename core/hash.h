@@ -10,7 +10,7 @@
 #include <cstring>
 #include <string_view>
 
-namespace fulcrum::apps {
+namespace fulcrum {
 
 /// The mixing step of MurmurHash2 over 64-bit words. Every step is invertible, so that a change
 /// within one word always changes the value.
@@ -41,4 +41,4 @@ class Hash {
   uint64_t state_ = 0x66756c6372756dU;
 };
 
-}  // namespace fulcrum::apps
+}  // namespace fulcrum

@@ -1,0 +1,50 @@
+#include "apps/memory_estimate.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "apps/machine.h"
+#include "apps/model_summary.h"
+
+namespace fulcrum::apps {
+
+MemoryEstimate estimate_memory(const Config& config, const Shape& image, int64_t classes) {
+  const auto model = make_model(config, image, classes);
+  const SavedActivations saved = saved_for_backward(*model, {1, image[0], image[1], image[2]});
+  int64_t trained = 0, largest_weight = 0;
+  for (const Tensor& p : model->parameters()) {
+    trained += p.numel();
+    largest_weight = std::max(largest_weight, p.numel());
+  }
+  const DType dtype = activation_dtype(config);
+  const bool twins = dtype == DType::kBf16;
+  const int64_t slots = config.optim.name == "sgd" ? config.optim.momentum > 0 : 2;
+  const int64_t parameters = model->num_parameters(), batch = config.train.batch_size;
+  MemoryEstimate e;
+  e.state = parameters * (twins ? 6 : 4) + trained * 4 * (1 + slots);
+  if (config.train.ema_decay > 0) e.state += parameters * 4;
+  e.activations = batch * saved.bytes(dtype);
+  // Two gradients of the largest result live at a time, and the sums into weights that are put off.
+  constexpr int64_t kMostPending = int64_t{16} << 20;
+  e.working = 2 * batch * saved.largest * static_cast<int64_t>(size_of(dtype)) + 4 * largest_weight + std::min(4 * trained, kMostPending);
+  return e;
+}
+
+std::string text_of(const MemoryEstimate& e) {
+  const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / 1048576; };
+  return fmt::format("about {:.0f} MiB beside the data: {:.0f} of activations, {:.0f} of weights and their optimiser, {:.0f} on the way",
+                     mib(e.total()), mib(e.activations), mib(e.state), mib(e.working));
+}
+
+std::vector<std::string> memory_lines(const Config& config, const Dataset& data) {
+  const MemoryEstimate e = estimate_memory(config, data.image_shape(), data.classes());
+  std::vector<std::string> lines = {"memory: " + text_of(e)};
+  const double available = available_memory();
+  if (Device(config.train.device).is_cpu() && static_cast<double>(e.total()) > available)
+    lines.push_back(fmt::format("warning: {:.0f} MiB of memory are available; a smaller --batch-size, with --accumulate, needs less",
+                                available / 1048576));
+  return lines;
+}
+
+}  // namespace fulcrum::apps

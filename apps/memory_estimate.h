@@ -1,0 +1,33 @@
+// What memory a training step will need, from shapes alone: before a long run, and on machines other
+// than this one.
+//
+//   const MemoryEstimate e = estimate_memory(config, {32, 32, 3}, 10);
+//   text_of(e);                                   // "about 310 MiB: 250 of a batch's activations, …"
+//
+// tests/memory_estimate_test.cpp holds it against the peak of real steps.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/config.h"
+#include "apps/experiment.h"
+
+namespace fulcrum::apps {
+
+/// In bytes, beside the data set.
+struct MemoryEstimate {
+  int64_t state = 0;        // parameters, gradients, optimiser, moving averages
+  int64_t activations = 0;  // of a batch, kept until the backward pass
+  int64_t working = 0;      // gradients of activations and weights on their way
+  int64_t total() const { return state + activations + working; }
+};
+
+/// For images [H, W, C]. Builds the network once, on the host.
+MemoryEstimate estimate_memory(const Config& config, const Shape& image, int64_t classes);
+
+std::string text_of(const MemoryEstimate& estimate);
+/// What a run says before it begins: the estimate, and a warning where the machine has less.
+std::vector<std::string> memory_lines(const Config& config, const Dataset& data);
+
+}  // namespace fulcrum::apps

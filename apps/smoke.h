@@ -1,0 +1,15 @@
+// --smoke: a run in which everything happens once and nothing takes long.
+//
+//   shorten_for_smoke(config);
+#pragma once
+
+#include "apps/config.h"
+
+namespace fulcrum::apps {
+
+/// Two batches an epoch, in training and evaluation, and one epoch for each phase of the run, in their order:
+/// phases begin with the end of the warm-up, a new learning rate, class weights, the risk, pruning. Of a step
+/// schedule the first three steps are kept. A run without phases has two epochs.
+void shorten_for_smoke(Config& config);
+
+}  // namespace fulcrum::apps

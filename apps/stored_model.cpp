@@ -1,0 +1,52 @@
+#include "apps/stored_model.h"
+
+#include <fulcrum/layers/models.h>
+
+#include "apps/checkpoint.h"
+#include "apps/sealed_file.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+// Rows of the head's weight.
+int64_t classes_of(const StoredModel& stored) {
+  const std::string head = head_prefix(*fulcrum::make_model(stored.config.model.name)) + "weight";
+  const auto weight = stored.tensors.tensors.find(head);
+  check(weight != stored.tensors.tensors.end() && weight->second.dim() == 2, stored.file.string(), ": expected a matrix '",
+        head, "', the head of model.name = ", stored.config.model.name);
+  return weight->second.size(0);
+}
+
+}  // namespace
+
+StoredModel open_stored_model(const std::filesystem::path& path, const SettingsFlags& settings) {
+  StoredModel stored;
+  stored.file = std::filesystem::is_directory(path) ? path / "last.safetensors" : path;
+  stored.tensors = load_sealed(stored.file);
+  Config base;
+  if (const auto text = stored.tensors.metadata.find("config"); text != stored.tensors.metadata.end())
+    load_toml(base, text->second, stored.file.string());
+  stored.config = settings.resolve(base);
+  return stored;
+}
+
+ModelInputs inputs_of(const StoredModel& stored) {
+  if (auto inputs = read_inputs(stored.tensors, stored.file.string())) return *inputs;
+  const DataSettings& d = stored.config.data;
+  if (d.image_size > 0 && std::ssize(d.mean) == d.channels)
+    return {{d.image_size, d.image_size, d.channels}, {d.mean, d.stddev}, numbered_class_names(classes_of(stored))};
+  return inputs_of(load_data(d));
+}
+
+std::unique_ptr<Module> build(const StoredModel& stored, const Shape& image, int64_t classes) {
+  std::unique_ptr<Module> model = make_model(stored.config, image, classes);
+  try {
+    model->load_state_dict(evaluated_tensors(stored.tensors));
+  } catch (const Error& e) {
+    fail(stored.file.string(), ": ", e.what());
+  }
+  return model;
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,37 @@
+// A trained model in a run directory or a file of its own, with the settings it was trained with.
+//
+//   const StoredModel stored = open_stored_model("runs/first", flags.settings);
+//   use_device(stored.config.train);
+//   const ModelInputs inputs = inputs_of(stored);
+//   const std::unique_ptr<Module> model = build(stored, inputs.image, std::ssize(inputs.classes));
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include <fulcrum/core/serialize.h>
+
+#include "apps/commands.h"
+#include "apps/model_inputs.h"
+
+namespace fulcrum::apps {
+
+struct StoredModel {
+  std::filesystem::path file;
+  TensorFile tensors;
+  Config config;  // stored in the file, changed by the command line
+};
+
+/// `path` is a safetensors file, or a run directory: its last.safetensors. Files of other programs
+/// have no settings: the command line gives them.
+StoredModel open_stored_model(const std::filesystem::path& path, const SettingsFlags& settings);
+
+/// As stored; else what data.image_size, data.channels, data.mean and data.std say, with numbered
+/// classes; else those of the data set.
+ModelInputs inputs_of(const StoredModel& stored);
+
+/// The network with its weights, moving averages where the run has them, in f32 on the CPU. `image` is
+/// [H, W, C].
+std::unique_ptr<Module> build(const StoredModel& stored, const Shape& image, int64_t classes);
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,186 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include <fulcrum/core/hash.h>
+#include <fulcrum/core/serialize_json.h>
+#include <fulcrum/data/pack.h>
+#include <fulcrum/data/pack_names.h>
+#include <fulcrum/data/parallel.h>
+
+namespace fulcrum {
+
+namespace {
+
+namespace fs = std::filesystem;
+using header_json::quote;
+
+[[noreturn]] void fail_errno(const fs::path& path, const char* action) {
+  fail("[pack] ", path.string(), ": cannot ", action, ": ", std::generic_category().message(errno));
+}
+
+std::string class_array(const std::vector<std::string>& names) {
+  std::string text = "[";
+  for (const std::string& name : names) text += (text.size() > 1 ? ", " : "") + quote(name);
+  return text + "]";
+}
+
+/// A new file beside `path` that takes its place at the end, or goes away.
+class NewFile {
+ public:
+  explicit NewFile(const fs::path& path) : path_(path), beside_(path.string() + ".tmp") {
+    open(O_CREAT | O_TRUNC, "create");
+  }
+  ~NewFile() {
+    if (fd_ >= 0) ::close(fd_);
+    if (!renamed_) ::unlink(beside_.c_str());
+  }
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+
+  /// From any number of threads.
+  void write_at(uint64_t offset, const void* data, size_t bytes) const {
+    const auto* from = static_cast<const char*>(data);
+    while (bytes > 0) {
+      const ssize_t n = ::pwrite(fd_, from, bytes, static_cast<off_t>(offset));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) fail_errno(path_, "write");
+      from += n;
+      offset += static_cast<uint64_t>(n);
+      bytes -= static_cast<size_t>(n);
+    }
+  }
+  /// All of it is on the disk; nothing is held open for it.
+  void close() {
+    if (::fsync(fd_) != 0) fail_errno(path_, "sync");
+    if (::close(std::exchange(fd_, -1)) != 0) fail_errno(path_, "close");
+  }
+  void reopen() { open(0, "open"); }
+  void take_place() {
+    if (::rename(beside_.c_str(), path_.c_str()) != 0) fail_errno(path_, "replace");
+    renamed_ = true;
+  }
+
+ private:
+  void open(int flags, const char* action) {
+    fd_ = ::open(beside_.c_str(), O_WRONLY | O_CLOEXEC | flags, 0666);
+    if (fd_ < 0) fail_errno(beside_, action);
+  }
+
+  fs::path path_, beside_;
+  int fd_ = -1;
+  bool renamed_ = false;
+};
+
+/// The samples [first, first + size) of a data set as a file.
+struct Slice {
+  int64_t shard = 0, shards = 1;  // shards 1: the whole data set
+  int64_t first = 0, size = 0;
+};
+
+/// Length, header and labels: everything before the images. `set` is 16 digits, so that the length does
+/// not depend on it.
+std::string head_of(const Dataset& data, const Slice& slice, const std::string& set) {
+  const Shape& image = data.image_shape();
+  const auto labels_bytes = static_cast<uint64_t>(slice.size) * sizeof(int64_t);
+  const uint64_t end = labels_bytes + static_cast<uint64_t>(slice.size * image.numel());
+  const std::string shard = slice.shards == 1 ? ""
+                                              : concat_text(",", quote(kPackSet), ":", quote(set), ",", quote(kPackShard), ":",
+                                                            quote(pack_shard_text(slice.shard, slice.shards)));
+  std::string header = concat_text(
+      R"({"__metadata__":{"classes":)", quote(class_array(data.class_names())), R"(,"format":)",
+      quote(kPackFormat), shard, R"(,"version":)", quote(kPackVersion),
+      R"(},"labels":{"dtype":"I64","shape":[)", slice.size, R"(],"data_offsets":[0,)",
+      labels_bytes, R"(]},"images":{"dtype":"U8","shape":[)", slice.size, ",", image[0], ",",
+      image[1], ",", image[2], R"(],"data_offsets":[)", labels_bytes, ",", end, "]}}");
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const uint64_t length = header.size();
+  std::string head(reinterpret_cast<const char*>(&length), sizeof length);
+  head += header;
+  head.append(reinterpret_cast<const char*>(data.clean_labels().data() + slice.first), labels_bytes);
+  return head;
+}
+
+std::vector<Slice> slices_of(const Dataset& data, int64_t shard_bytes) {
+  const int64_t n = data.size();
+  const int64_t each = shard_bytes > 0 ? std::clamp<int64_t>(shard_bytes / data.image_shape().numel(), 1, n) : n;
+  const int64_t shards = (n + each - 1) / each;
+  check(shards <= kMaxPackShards, "[pack] expected a shard size that makes at most ", kMaxPackShards, " shards, got ",
+        shard_bytes, " bytes, which makes ", shards);
+  std::vector<Slice> slices;
+  for (int64_t k = 0; k < shards; k++) slices.push_back({k, shards, k * each, std::min(each, n - k * each)});
+  return slices;
+}
+
+std::string hexadecimal(uint64_t value) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+  return text;
+}
+
+/// Writes the images of a slice behind its head; the hash of its pixels.
+uint64_t write_images(const NewFile& file, uint64_t offset, const Dataset& data, const Slice& slice, int threads) {
+  const auto image_bytes = static_cast<size_t>(data.image_shape().numel());
+  // Some images a piece, so that small ones do not cost a system call each.
+  const int64_t piece = std::max(int64_t{1}, (int64_t{1} << 20) / data.image_shape().numel());
+  const int64_t pieces = (slice.size + piece - 1) / piece;
+  std::vector<uint64_t> hashes(static_cast<size_t>(pieces));
+  parallel_for(pieces, threads, [&](int64_t k) {
+    const int64_t first = k * piece, end = std::min(slice.size, first + piece);
+    std::vector<uint8_t> pixels(static_cast<size_t>(end - first) * image_bytes);
+    for (int64_t i = first; i < end; i++)
+      data.read(slice.first + i, pixels.data() + static_cast<size_t>(i - first) * image_bytes);
+    file.write_at(offset + static_cast<uint64_t>(first) * image_bytes, pixels.data(), pixels.size());
+    Hash hash;
+    hash.add(pixels.data(), pixels.size());
+    hashes[static_cast<size_t>(k)] = hash.value();
+  });
+  Hash all;
+  all.add(hashes.data(), hashes.size() * sizeof(uint64_t));
+  return all.value();
+}
+
+/// Files of an earlier pack of this name.
+void remove_others(const fs::path& path, const std::vector<fs::path>& kept) {
+  std::vector<fs::path> old = pack_shards_beside(path);
+  old.push_back(path);
+  for (const fs::path& file : old)
+    if (std::ranges::find(kept, file) == kept.end()) fs::remove(file);
+}
+
+}  // namespace
+
+std::vector<fs::path> save_pack(const fs::path& path, const Dataset& dataset, const PackOptions& options) {
+  check(options.shard_bytes >= 0, "[pack] expected a shard size of 0 or more bytes, got ", options.shard_bytes);
+  const std::vector<Slice> slices = slices_of(dataset, options.shard_bytes);
+  std::vector<std::unique_ptr<NewFile>> files;
+  std::vector<std::string> heads;
+  std::vector<fs::path> paths;
+  Hash set;
+  for (const Slice& slice : slices) {
+    paths.push_back(slice.shards == 1 ? path : pack_shard_path(path, slice.shard, slice.shards));
+    files.push_back(std::make_unique<NewFile>(paths.back()));
+    const std::string head = head_of(dataset, slice, hexadecimal(0));
+    set.add_text(head);
+    const uint64_t pixels = write_images(*files.back(), head.size(), dataset, slice, options.threads);
+    set.add(&pixels, sizeof pixels);
+    files.back()->close();
+  }
+  for (size_t k = 0; k < slices.size(); k++) {
+    const std::string head = head_of(dataset, slices[k], hexadecimal(set.value()));
+    files[k]->reopen();
+    files[k]->write_at(0, head.data(), head.size());
+    files[k]->close();
+  }
+  for (const auto& file : files) file->take_place();
+  remove_others(path, paths);
+  return paths;
+}
+
+}  // namespace fulcrum

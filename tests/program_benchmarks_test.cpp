@@ -1,0 +1,193 @@
+// The recipes of the large benchmarks: what they say, and that each trains on files in its data set's layout.
+#include <fulcrum/layers/models.h>
+
+#include "apps/experiment.h"
+#include "apps/smoke.h"
+#include "benchmark_layouts.h"
+
+namespace fulcrum::testing {
+namespace {
+
+using apps::Config;
+using Ints = std::vector<int64_t>;
+
+Config recipe(const std::string& name) {
+  Config config;
+  load_toml(config, apps::recipe_text(name), "recipe " + name);
+  finish(config);
+  return config;
+}
+
+// ---- what they say ----
+
+// Of wilds-competition/main.py.
+TEST(BenchmarkRecipes, IwildcamFollowsTheOfficialCommand) {
+  const Config c = recipe("iwildcam");
+  const Schedule schedule = apps::make_schedule(c);
+  for (int epoch = 0; epoch < 36; epoch++) EXPECT_EQ(schedule.factor(epoch), epoch < 18 ? 1 : 0.5);
+  EXPECT_EQ(c.optim.name, "adam");
+  EXPECT_EQ(c.optim.lr, 4e-5);
+  EXPECT_EQ(c.optim.weight_decay, 0);
+  EXPECT_EQ(c.train.epochs, 36);
+  EXPECT_EQ(c.train.batch_size, 16);
+  EXPECT_EQ(c.loss.drw_epoch, 5);
+  EXPECT_EQ(c.loss.cb_max_count, 10);
+  EXPECT_EQ(c.risk.lambda, 1.1);
+  EXPECT_EQ(c.risk.gamma, 0.9);
+  EXPECT_EQ(c.risk.alpha, 1);
+  EXPECT_EQ(c.risk.u_init, "zero");
+  EXPECT_EQ(c.risk.from_epoch, 18);
+  EXPECT_EQ(c.data.image_size, 448);
+}
+
+// Of noisy_label/train.py with dataset_type clothing1M.
+TEST(BenchmarkRecipes, Clothing1mFollowsTheOfficialCommand) {
+  const Config c = recipe("clothing1m");
+  const Schedule schedule = apps::make_schedule(c);
+  for (int epoch = 0; epoch < 10; epoch++) EXPECT_EQ(schedule.factor(epoch), epoch < 5 ? 1 : 0.1);
+  EXPECT_EQ(c.train.epochs, 10);
+  EXPECT_EQ(c.train.batch_size, 128);
+  EXPECT_EQ(c.optim.lr, 0.005);
+  EXPECT_EQ(c.optim.weight_decay, 1e-3);
+  EXPECT_EQ(c.optim.max_norm, 5);
+  EXPECT_EQ(c.risk.lambda, -5);
+  EXPECT_EQ(c.risk.gamma, 0.5);
+  EXPECT_EQ(c.risk.alpha, 0.5);
+  EXPECT_EQ(c.risk.additive, 1);
+  EXPECT_EQ(c.risk.from_epoch, 5);
+  EXPECT_TRUE(c.data.random_crop);
+}
+
+TEST(BenchmarkRecipes, NetworksAndSizes) {
+  const std::tuple<const char*, const char*, int64_t, int64_t> rows[] = {
+      {"imagenet-lt", "resnet50", 90, 512},   {"imagenet-lt-resnet10", "resnet10", 30, 128},
+      {"places-lt", "resnet152", 30, 128},    {"inaturalist18", "resnet50", 90, 512},
+      {"iwildcam", "resnet50", 36, 16},       {"clothing1m", "resnet50", 10, 128},
+      {"tiny-imagenet-lt", "resnet18", 120, 128}};
+  for (const auto& [name, model, epochs, batch] : rows) {
+    const Config c = recipe(name);
+    EXPECT_EQ(c.model.name, model) << name;
+    EXPECT_EQ(c.train.epochs, epochs) << name;
+    EXPECT_EQ(c.train.batch_size, batch) << name;
+    EXPECT_EQ(c.risk.name, "kl") << name;
+  }
+}
+
+// ---- --smoke ----
+
+TEST(Smoke, HasAnEpochForEachPhaseInTheirOrder) {
+  Config c = recipe("iwildcam");
+  apps::shorten_for_smoke(c);
+  EXPECT_EQ(c.train.epochs, 3);
+  EXPECT_EQ(c.train.limit_batches, 2);
+  EXPECT_EQ(c.loss.drw_epoch, 1);
+  EXPECT_EQ(c.risk.from_epoch, 2);
+  const Schedule schedule = apps::make_schedule(c);
+  EXPECT_EQ(schedule.factor(1), 1);
+  EXPECT_EQ(schedule.factor(2), 0.5);
+  c = recipe("cifar10-lt");  // warm-up to 5, lr at 159, the rest at 160
+  apps::shorten_for_smoke(c);
+  EXPECT_EQ(c.train.epochs, 4);
+  EXPECT_EQ(c.schedule.warmup, 1);
+  EXPECT_EQ(c.schedule.milestones, (Ints{2}));
+  EXPECT_EQ(c.risk.from_epoch, 3);
+  EXPECT_EQ(c.loss.drw_epoch, 3);
+}
+
+TEST(Smoke, KeepsWhatNeverComesAndWhatIsThereFromTheStart) {
+  Config c;
+  c.train.epochs = 50;
+  c.schedule.kind = "cosine";
+  c.risk.name = "kl";
+  c.risk.from_epoch = 60;
+  c.loss.class_weights = "balanced";
+  apps::shorten_for_smoke(c);
+  EXPECT_EQ(c.train.epochs, 2);
+  EXPECT_GE(c.risk.from_epoch, 2);
+  EXPECT_EQ(c.loss.drw_epoch, 0);
+  c = {};
+  c.train.epochs = 1;
+  apps::shorten_for_smoke(c);
+  EXPECT_EQ(c.train.epochs, 1);
+}
+
+// ---- on data ----
+
+class ProgramBenchmarks : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new TempDir;
+    const auto net = make_model("resnet10", {.seed = 1});
+    save_tensors(*dir_ / "pretrained.safetensors", {net->state_dict(), {}});
+  }
+  static void TearDownTestSuite() { delete dir_; }
+  void SetUp() override {
+#if !defined(FULCRUM_WITH_PNG) || !defined(FULCRUM_WITH_JSON)
+    GTEST_SKIP() << "a build without libpng or nlohmann-json";
+#endif
+  }
+  static std::vector<json> smoke(const std::string& name, const std::string& data, const Flags& more = {}) {
+    write_benchmark(data, *dir_ / data);
+    Flags flags = {"train", "--recipe", name, "--smoke", "--data-dir", *dir_ / data, "-o", *dir_ / name, "--model",
+                   "resnet10", "-b", "4", "--threads", "1", "-j", "1", "--set", "data.image_size=32"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    const Outcome got = run_program(flags);
+    EXPECT_EQ(got.code, 0) << name << ": " << got.err;
+    return metrics_of(*dir_ / name);
+  }
+  /// The weights are equal in the epochs before the last, and not in it.
+  static void expect_late_risk(const std::vector<json>& rows, size_t epochs) {
+    ASSERT_EQ(rows.size(), epochs);
+    for (size_t i = 0; i < epochs; i++) {
+      const double fraction = rows[i]["effective_fraction"].get<double>();
+      if (i + 1 < epochs) EXPECT_EQ(fraction, 1) << i;
+      else EXPECT_LT(fraction, 1);
+    }
+  }
+  static Flags pretrained() { return {"--pretrained", *dir_ / "pretrained.safetensors"}; }
+  static Flags resized(Flags flags = {}) {
+    flags.insert(flags.end(), {"--set", "data.resize_size=36"});
+    return flags;
+  }
+
+ private:
+  static inline TempDir* dir_ = nullptr;
+};
+
+TEST_F(ProgramBenchmarks, Iwildcam) {
+  const auto rows = smoke("iwildcam", "iwildcam", pretrained());
+  expect_late_risk(rows, 3);
+  EXPECT_EQ(rows[2]["lr"], 2e-5);
+  for (const char* split : {"id_val", "id_test"}) {
+    EXPECT_TRUE(rows[2]["splits"][split]["top1"].is_number()) << split;
+    EXPECT_TRUE(rows[2]["splits"][split]["macro_f1"].is_number()) << split;
+  }
+  EXPECT_TRUE(rows[2]["val"]["macro_f1"].is_number());
+}
+
+TEST_F(ProgramBenchmarks, ImagenetLt) {
+  expect_late_risk(smoke("imagenet-lt", "imagenet-lt", resized()), 2);
+  const auto rows = smoke("imagenet-lt-resnet10", "imagenet-lt", resized());
+  expect_late_risk(rows, 3);
+  EXPECT_NEAR(rows[2]["lr"].get<double>(), 0.001, 1e-12);
+}
+
+TEST_F(ProgramBenchmarks, PlacesLt) { expect_late_risk(smoke("places-lt", "places-lt", resized(pretrained())), 3); }
+
+TEST_F(ProgramBenchmarks, Inaturalist18) { expect_late_risk(smoke("inaturalist18", "inaturalist18", resized()), 2); }
+
+TEST_F(ProgramBenchmarks, Clothing1m) {
+  const auto rows = smoke("clothing1m", "clothing1m", resized(pretrained()));
+  ASSERT_EQ(rows.size(), 2u);
+  EXPECT_EQ(rows[0]["inv_lambda"], 0.0);
+  EXPECT_EQ(rows[1]["inv_lambda"], -0.2);
+  EXPECT_EQ(rows[0]["lr"], 0.005);
+  EXPECT_NEAR(rows[1]["lr"].get<double>(), 5e-4, 1e-12);
+}
+
+TEST_F(ProgramBenchmarks, TinyImagenetLt) {
+  expect_late_risk(smoke("tiny-imagenet-lt", "tiny-imagenet", {"--imb-factor", "0.2"}), 2);
+}
+
+}  // namespace
+}  // namespace fulcrum::testing

@@ -1,0 +1,173 @@
+// fulcrum predict, and what fulcrum export refuses; the files that it writes are run by tests/exchange.
+#include <fulcrum/core/ops.h>
+#include <fulcrum/layers/models.h>
+#include <fulcrum/layers/onnx.h>
+
+#include "image_testing.h"
+#include "program_testing.h"
+
+namespace fulcrum::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A run on a folder of two classes, images of which are larger than what the network sees.
+class ProgramPredict : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+#ifdef FULCRUM_WITH_PNG
+    dir_ = new TempDir;
+    for (const char* part : {"train", "test"})
+      for (const char* name : {"cat", "dog, wet"})
+        for (uint64_t i = 0; i < (*part == 't' && part[1] == 'r' ? 24u : 6u); i++)
+          write_image(concat_text("images/", part, "/", name, "/", 100 + i, ".png"), 2 * i + (*name == 'd') + (part[1] == 'e' ? 900 : 0));
+    const Outcome run = run_program(train_flags(*dir_, "run", {"--dataset", "folder", "--data-dir", at("images"), "--set",
+                                                               "data.image_size=12", "--set", "data.resize_size=14"}));
+    ASSERT_EQ(run.code, 0) << run.err;
+    const Outcome eval = run_program({"eval", at("run"), "--logits", at("logits")});
+    ASSERT_EQ(eval.code, 0) << eval.err;
+    probabilities_ = new Tensor(softmax(load_tensors(at("logits")).tensors.at("logits")));
+#endif
+  }
+  static void TearDownTestSuite() {
+    delete probabilities_;
+    delete dir_;
+  }
+  void SetUp() override {
+#ifndef FULCRUM_WITH_PNG
+    GTEST_SKIP() << "a build without libpng";
+#endif
+  }
+  static std::string at(const std::string& name) {
+    return (*dir_ / name).string();
+  }
+  static void write_image(const std::string& path, uint64_t seed) {
+    const Bytes file = png_file(image_of(20, 16, seed));
+    write_text(fs::path(at(path)), {file.begin(), file.end()});
+  }
+  static Outcome predict(const Flags& more, const Flags& environment = {}) {
+    Flags words = {"predict", at("run")};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(words, {}, environment);
+  }
+  static std::vector<json> rows_of(const Outcome& outcome) {
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    std::vector<json> rows;
+    std::istringstream in(outcome.out);
+    for (std::string line; std::getline(in, line);) rows.push_back(json::parse(line));
+    return rows;
+  }
+  static std::string test_image(const char* name, int i) {
+    return at(concat_text("images/test/", name, "/", 100 + i, ".png"));
+  }
+
+  static inline TempDir* dir_ = nullptr;
+  static inline Tensor* probabilities_ = nullptr;  // of the test set, as `eval` sees it
+};
+
+TEST_F(ProgramPredict, SaysWhatEvaluationSays) {
+  const auto rows = rows_of(predict({at("images/test"), "-k", "2", "--format", "json"}));
+  ASSERT_EQ(rows.size(), 12u);
+  EXPECT_EQ(rows[0]["image"], test_image("cat", 0));
+  for (size_t i = 0; i < rows.size(); i++) {
+    const json& top = rows[i]["predictions"];
+    ASSERT_EQ(top.size(), 2u);
+    EXPECT_GE(top[0]["probability"], top[1]["probability"]);
+    for (const json& p : top) {
+      EXPECT_EQ(p["label"], p["index"] == 0 ? "cat" : "dog, wet");
+      const double expected = probabilities_->to_vector()[i * 2 + p["index"].get<size_t>()];
+      EXPECT_NEAR(p["probability"].get<double>(), expected, 1e-5) << rows[i];
+    }
+  }
+}
+
+TEST_F(ProgramPredict, FromAFileAloneWithoutTheDataSet) {
+  fs::copy_file(at("run/best.safetensors"), at("model.safetensors"));
+  const std::string image = test_image("cat", 1);
+  const auto alone = rows_of(run_program({"predict", at("model.safetensors"), image, "--format", "json", "--data-dir", at("nowhere")}));
+  EXPECT_EQ(alone, rows_of(predict({image, "--format", "json"})));
+}
+
+TEST_F(ProgramPredict, FilesFoldersAndLists) {
+  const std::string a = test_image("cat", 0), b = test_image("dog, wet", 0);
+  write_text(fs::path(at("list.txt")), b + "\r\n\n" + at("images/test/cat\n"));
+  const auto rows = rows_of(predict({a, "--list", at("list.txt"), "--format", "json"}));
+  ASSERT_EQ(rows.size(), 8u);
+  EXPECT_EQ(rows[0]["image"], a);
+  EXPECT_EQ(rows[1]["image"], b);
+  EXPECT_EQ(rows[2], rows[0]);
+}
+
+TEST_F(ProgramPredict, Formats) {
+  const std::string image = test_image("dog, wet", 2);
+  const Outcome csv = predict({image, "--format", "csv", "-k", "2"});
+  EXPECT_EQ(csv.out.substr(0, csv.out.find('\n')), "image,rank,label,index,probability");
+  EXPECT_NE(csv.out.find("\"" + image + "\",1,"), std::string::npos) << csv.out;
+  EXPECT_NE(csv.out.find(",\"dog, wet\",1,"), std::string::npos) << csv.out;
+  EXPECT_NE(csv.out.find(",cat,0,"), std::string::npos) << csv.out;
+  const Outcome text = predict({image});
+  EXPECT_EQ(text.out.find(image + "  "), 0u);
+  EXPECT_NE(text.out.find(" % "), std::string::npos);
+}
+
+TEST_F(ProgramPredict, BadImages) {
+  const std::string good = test_image("cat", 0), bad = at("bad.png");
+  write_text(fs::path(bad), read_text(good).substr(0, 200));
+  const Outcome named = predict({bad, "--format", "json"});
+  expect_refused(named, 1, {"bad.png"});
+  const Outcome skipped = predict({good, bad, good, "--format", "json", "--skip"});
+  EXPECT_EQ(rows_of(skipped).size(), 2u);
+  EXPECT_NE(skipped.err.find("left out 1 of 3 images"), std::string::npos) << skipped.err;
+  EXPECT_NE(skipped.err.find("bad.png"), std::string::npos) << skipped.err;
+  expect_refused(predict({bad, "--skip"}), 1, {"none of 1 images can be read"});
+}
+
+TEST_F(ProgramPredict, Refusals) {
+  fs::create_directory(at("empty"));
+  const std::string image = test_image("cat", 0);
+  expect_refused(predict({}), 2, {"predict: expected images: files, folders, or --list FILE"});
+  expect_refused(predict({image, "-k", "3"}), 2, {"--top: expected at most 2, the classes of", "got 3"});
+  expect_refused(predict({image, "-k", "0"}), 2, {"--top"});
+  expect_refused(predict({image, "--format", "xml"}), 2, {"--format"});
+  expect_refused(predict({at("empty")}), 1, {"empty: expected .jpg, .jpeg or .png files in it, got none"});
+  expect_refused(predict({at("nothing.png")}), 1, {"nothing.png"});
+  expect_refused(predict({"--list", at("no-list")}), 1, {"no-list: cannot open the list of images"});
+}
+
+TEST_F(ProgramPredict, ExportRefusals) {
+  expect_refused(run_program({"export", at("run")}), 2, {"--onnx"});
+  expect_refused(run_program({"export", at("run"), "--onnx", at("no/folder.onnx")}), 1, {"folder.onnx"});
+}
+
+// ---- export_onnx, without the program ----
+
+TEST(Onnx, EveryModelOfTheProgramCanBeExported) {
+  const TempDir dir;
+  for (const std::string& name : model_names()) {
+    if (name == "resnet101" || name == "resnet152") continue;  // resnet50 with more blocks
+    const auto model = make_model(name);
+    const OnnxSummary made = export_onnx(*model, dir / name, {.image = {32, 32, 3}});
+    EXPECT_GE(made.parameters, model->num_parameters()) << name;
+    EXPECT_TRUE(model->training());
+  }
+}
+
+class Unexportable : public Module {
+ public:
+  Tensor forward(const Tensor& x) override {
+    return slice(x, 1, 0, 1);
+  }
+};
+
+TEST(Onnx, NamesWhatItCannotExport) {
+  const TempDir dir;
+  Unexportable model;
+  EXPECT_ERROR(export_onnx(model, dir / "file", {.image = {8, 8, 3}}), "[onnx] cannot export the op 'slice' on [1, 8, 8, 3]");
+  EXPECT_FALSE(fs::exists(dir / "file"));
+  const auto net = make_model("resnet8");
+  EXPECT_ERROR(export_onnx(*net, dir / "file", {.image = {8, 8, 3}, .mean = {0.5}, .stddev = {0.2}}),
+               "expected a mean and a std for each of 3 channels, got 1 and 1");
+}
+
+}  // namespace
+}  // namespace fulcrum::testing
