@@ -185,13 +185,13 @@ def measure(args: argparse.Namespace) -> int:
     load = about["machine"]["load_before"]
     if load > 0.5 and not args.realtime:
         print(f"warning: the load is {load:.1f}; these numbers are not to be trusted without --realtime", file=sys.stderr)
+    warm_files(args)
     if args.realtime:
         try:
             rise_above_servers()
         except PermissionError:
             print("cpu_bench: --realtime needs the right to a real-time priority (root, or ulimit -r)", file=sys.stderr)
             return 2
-    warm_files(args)
     cases, failed, begin = [], {}, time.monotonic()
     for i, name in enumerate(args.names):
         print(f"case {i + 1} of {len(args.names)}: {name}", file=sys.stderr, flush=True)
