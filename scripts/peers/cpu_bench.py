@@ -66,8 +66,7 @@ def peers(args: argparse.Namespace, work: Work) -> list:
     flags = ["--batch-size", work.batch_size, "--threads", args.threads, "--amp", work.amp,
              *(["--inference"] if work.inference else [])]
     names = ["libtorch", *(["dlib"] if work.amp == "off" else [])]
-    envs = {"libtorch": KEEP_PAGES, "dlib": KEEP_PAGES}
-    return [Contestant(name, [args.peers_bin / f"{name}_step", *flags], envs[name], 3) for name in names
+    return [Contestant(name, [args.peers_bin / f"{name}_step", *flags], KEEP_PAGES, 3) for name in names
             if (args.peers_bin / f"{name}_step").exists()]
 
 
@@ -105,7 +104,7 @@ def start(args: argparse.Namespace, contestant: Contestant, scratch: str) -> Ser
 
 def run_case(args: argparse.Namespace, name: str) -> dict:
     servers, left_out = [], {}
-    with tempfile.TemporaryDirectory(prefix="cpu_bench") as scratch:
+    with tempfile.TemporaryDirectory(prefix="cpu_bench", ignore_cleanup_errors=True) as scratch:
         try:
             for contestant in contestants(args, CASES[name]):
                 try:
@@ -186,22 +185,27 @@ def measure(args: argparse.Namespace) -> int:
     load = about["machine"]["load_before"]
     if load > 0.5 and not args.realtime:
         print(f"warning: the load is {load:.1f}; these numbers are not to be trusted without --realtime", file=sys.stderr)
+    warm_files(args)
     if args.realtime:
         try:
             rise_above_servers()
         except PermissionError:
             print("cpu_bench: --realtime needs the right to a real-time priority (root, or ulimit -r)", file=sys.stderr)
             return 2
-    warm_files(args)
-    cases, begin = [], time.monotonic()
+    cases, failed, begin = [], {}, time.monotonic()
     for i, name in enumerate(args.names):
         print(f"case {i + 1} of {len(args.names)}: {name}", file=sys.stderr, flush=True)
-        cases.append(run_case(args, name))
-        write(args.out.with_name(args.out.name + ".json"), json.dumps({**about, "cases": cases}, indent=1) + "\n")
+        try:
+            cases.append(run_case(args, name))
+        except ServerError as error:
+            failed[name] = str(error)
+            print(f"{name}: {error}", file=sys.stderr, flush=True)
+        record = {**about, "cases": cases, "failed": failed}
+        write(args.out.with_name(args.out.name + ".json"), json.dumps(record, indent=1) + "\n")
         write(args.out.with_name(args.out.name + ".md"), bench_table.markdown(cases))
     print(bench_table.markdown(cases))
     print(f"{(time.monotonic() - begin) / 60:.1f} minutes; {args.out}.json, {args.out}.md", file=sys.stderr)
-    return 1 if any(case["left_out"] for case in cases) else 0
+    return 1 if failed or any(case["left_out"] for case in cases) else 0
 
 
 def main() -> int:

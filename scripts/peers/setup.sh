@@ -30,6 +30,7 @@ if ! complete; then
     echo "setup.sh: could not make $venv; on Debian: apt install python3-venv" >&2
     exit 1
   fi
+  echo "setup.sh: installing PyTorch and what else $here/requirements.txt names into $venv" >&2
   "$venv/bin/python" -m pip install --quiet --upgrade -r "$here/requirements.txt" >&2
   complete || { echo "setup.sh: $venv is incomplete after pip install" >&2; exit 1; }
 fi

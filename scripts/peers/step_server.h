@@ -2,7 +2,7 @@
 // "run SECONDS" on stdin is answered by a JSON line, the end of input ends the program.
 //
 //   const Flags flags = parse_flags(argc, argv, "dlib_step: …");
-//   return serve(flags, version, step);       // step(): one training step, or one forward pass; returns its loss
+//   return serve(flags, version, step);       // step(): a training step, returns its loss; or a forward pass, a logit
 #pragma once
 
 #include <algorithm>
