@@ -8,6 +8,7 @@
 
 #include "apps/commands.h"
 #include "apps/environment.h"
+#include "apps/help.h"
 #include "apps/progress.h"
 #include "apps/trainer.h"
 
@@ -58,6 +59,7 @@ int main(int argc, char** argv) {
   limit_spinning(argv);
   remember_command(argc, argv);
   CLI::App app("Deep learning in which every sample of a batch carries its own weight", "fulcrum");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.require_subcommand(1);
   app.set_version_flag("--version", version());
   Command command;

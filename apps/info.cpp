@@ -82,9 +82,9 @@ void show_model(const InfoFlags& f) {
     fmt::print(kRow, row.name, concat_text(row.output), row.parameters, row.multiply_adds,
                fmt::format("{:.2f}", mib(4 * row.output.numel())));
   fmt::print(kRow, "total", "", m.parameters, m.multiply_adds, "");
-  fmt::print("\nOf an image {0}x{0}, forward: {1:.2f} GFLOP, two for each multiply-add. MiB: of the output in f32.\n", m.size,
+  fmt::print("\nAn image of {0}x{0}: {1:.2f} GFLOP forward (2 a multiply-add), outputs in MiB of f32.\n", m.size,
              2e-9 * static_cast<double>(m.multiply_adds));
-  fmt::print("Kept of it until the backward pass: {:.1f} MiB in f32, {:.1f} MiB in bf16.\n", mib(m.saved.bytes(DType::kF32)),
+  fmt::print("Kept until its backward pass: {:.1f} MiB in f32, {:.1f} MiB in bf16.\n", mib(m.saved.bytes(DType::kF32)),
              mib(m.saved.bytes(DType::kBf16)));
 }
 

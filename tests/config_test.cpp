@@ -150,8 +150,8 @@ TEST(Config, SetTakesEveryType) {
 TEST(Config, SetRefusesWhatItCannotRead) {
   expect_usage([] { set("optim.lr"); }, {"--set: expected section.key=value, got 'optim.lr'"});
   expect_usage([] { set("=3"); }, {"unknown key ''"});
-  expect_usage([] { set("optim.lr="); }, {"--set optim.lr"});
-  expect_usage([] { set("optim.lr=fast"); }, {"--set optim.lr"});
+  expect_usage([] { set("optim.lr="); }, {"--set: optim.lr takes a number, got ''"});
+  expect_usage([] { set("optim.lr=fast"); }, {"--set: optim.lr takes a number, got 'fast'"});
   expect_usage([] { set("train.epochs=2.5"); }, {"--set: train.epochs takes an integer"});
   expect_usage([] { set("data.flip=yes"); }, {"data.flip"});
 }

@@ -88,6 +88,28 @@ TEST_F(ProgramPredict, FromAFileAloneWithoutTheDataSet) {
   EXPECT_EQ(alone, rows_of(predict({image, "--format", "json"})));
 }
 
+TEST_F(ProgramPredict, FromAFileOfAnotherProgramWithSettings) {
+  TensorFile file = load_tensors(at("run/best.safetensors"));
+  const json inputs = json::parse(file.metadata.at("inputs"));
+  save_tensors(at("bare.safetensors"), {file.tensors, {}});
+  const std::string image = test_image("dog, wet", 3);
+  const Flags flags = {"predict", at("bare.safetensors"), image, "--format", "json", "-k", "2", "--model", "resnet8", "--dataset", "folder",
+                       "--set", "data.image_size=12", "--set", "data.resize_size=14", "--set", "data.mean=" + inputs["mean"].dump(),
+                       "--set", "data.std=" + inputs["std"].dump()};
+  const auto bare = rows_of(run_program(flags)), named = rows_of(predict({image, "--format", "json", "-k", "2"}));
+  ASSERT_EQ(bare.size(), 1u);
+  for (size_t i = 0; i < 2; i++) {
+    const json &x = bare[0]["predictions"][i], &y = named[0]["predictions"][i];
+    EXPECT_EQ(x["label"], std::to_string(y["index"].get<int>()));
+    EXPECT_EQ(x["probability"], y["probability"]);
+  }
+  file.metadata["inputs"] = "{\"shape\": [12, 12, 3], \"mean\": [0.5], \"std\": [0.5], \"classes\": [\"cat\"]}";
+  file.metadata.erase("checksum");
+  save_tensors(at("nonsense.safetensors"), file);
+  expect_refused(run_program({"predict", at("nonsense.safetensors"), image}), 1,
+                 {"nonsense.safetensors: metadata 'inputs': expected a mean and a std for each of 3 channels"});
+}
+
 TEST_F(ProgramPredict, FilesFoldersAndLists) {
   const std::string a = test_image("cat", 0), b = test_image("dog, wet", 0);
   write_text(fs::path(at("list.txt")), b + "\r\n\n" + at("images/test/cat\n"));

@@ -28,3 +28,13 @@ list(LENGTH documents count)
 if(NOT count EQUAL 2)
   message(FATAL_ERROR "expected the licence and the documents in ${prefix}/share/doc/fulcrum, got '${documents}'")
 endif()
+
+if(PROGRAM)
+  foreach(file man/man1/fulcrum.1 bash-completion/completions/fulcrum zsh/vendor-completions/_fulcrum
+               fish/vendor_completions.d/fulcrum.fish)
+    file(READ ${prefix}/share/${file} text)
+    if(NOT text MATCHES "lr-find|lr..-find")
+      message(FATAL_ERROR "share/${file} lacks a command")
+    endif()
+  endforeach()
+endif()
