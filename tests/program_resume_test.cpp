@@ -164,7 +164,7 @@ TEST_F(ProgramResume, AllowChangesGoesOnWithAnotherRisk) {
                          "--risk",   "mean",  "--epochs",
                          "2",        "--opt", "sgd",
                          "-b",       "64",    "--lr",
-                         "0.01"};
+                         "0.01",     "--set", "risk.normalize=batch"};
   ASSERT_EQ(run_program(flags("changed", {"--epochs", "1", "-b", "128"})).code, 0);
   const Outcome got = run_program(flags("changed", changed));
   ASSERT_EQ(got.code, 0) << got.err;
