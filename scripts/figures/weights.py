@@ -63,7 +63,7 @@ def by_class(run):
         x, h = 38 + i * step, means[k] * scale
         out.append(f'<rect x="{x:.1f}" y="{HEIGHT - BOTTOM - h:.1f}" width="{step - 4:.1f}" height="{h:.1f}" fill="{BLUE}"/>')
         out.append(text(x + step / 2 - 2, HEIGHT - BOTTOM + 14, counts[k], size=9.5))
-    out += [text(0, 14, "Rare classes weigh more: λ = 5", "start", 14, more=' font-weight="600"'),
+    out += [text(0, 14, "Rare and hard classes weigh more: λ = 5", "start", 14, more=' font-weight="600"'),
             text(0, 32, "mean weight of a sample, by class", "start"),
             text(WIDTH / 2 + 18, HEIGHT - 6, "training images of the class")]
     return out
@@ -91,9 +91,8 @@ def by_label(run):
     for value in (0, 0.5, 1, 1.5, 2):
         out.append(text(38 + value / top_weight * bins * step, HEIGHT - BOTTOM + 14, f"{value:g}", size=11))
     out += [text(0, 14, "Wrong labels weigh less: λ = −2", "start", 14, more=' font-weight="600"'),
-            text(0, 32, "percent of the samples with a label that is", "start"),
-            text(230, 32, "wrong", "start", fill=ORANGE, more=' font-weight="600"'),
-            text(268, 32, "or", "start"), text(283, 32, "right", "start", fill=BLUE, more=' font-weight="600"'),
+            text(0, 32, f'percent of samples, labels <tspan fill="{ORANGE}" font-weight="600">wrong</tspan> or '
+                 f'<tspan fill="{BLUE}" font-weight="600">right</tspan>', "start"),
             text(WIDTH / 2 + 18, HEIGHT - 6, "mean weight of the sample")]
     return out
 
