@@ -135,6 +135,17 @@ class ProgramBenchmarks : public ::testing::Test {
     EXPECT_EQ(got.code, 0) << name << ": " << got.err;
     return metrics_of(*dir_ / name);
   }
+  /// `train` of a recipe on its data, which `break_it` has changed since they were written.
+  static Outcome broken(const std::string& name, const std::function<void(const std::filesystem::path&)>& break_it,
+                        const Flags& more = {}) {
+    const TempDir data;
+    write_benchmark(recipe(name).data.name, data / "d");
+    break_it(data / "d");
+    Flags flags = {"train", "--recipe", name, "--smoke", "--data-dir", data / "d", "-o", data / "run", "--model", "resnet10",
+                   "-b", "4", "--threads", "1", "--set", "data.image_size=32", "--set", "data.workers=0"};
+    flags.insert(flags.end(), more.begin(), more.end());
+    return run_program(flags);
+  }
   /// The weights are equal in the epochs before the last, and not in it.
   static void expect_late_risk(const std::vector<json>& rows, size_t epochs) {
     ASSERT_EQ(rows.size(), epochs);
@@ -187,6 +198,56 @@ TEST_F(ProgramBenchmarks, Clothing1m) {
 
 TEST_F(ProgramBenchmarks, TinyImagenetLt) {
   expect_late_risk(smoke("tiny-imagenet-lt", "tiny-imagenet", {"--imb-factor", "0.2"}), 2);
+}
+
+// ---- what is wrong with the files ----
+
+void append(const std::filesystem::path& file, const std::string& text) { std::ofstream(file, std::ios::app) << text; }
+
+TEST_F(ProgramBenchmarks, WrongListsAreNamedWithFileAndLine) {
+  const auto train_list = [](const std::string& line) {
+    return broken("imagenet-lt", [&](const auto& dir) { append(dir / "ImageNet_LT_train.txt", line); }, resized());
+  };
+  expect_refused(train_list("train/n0144076/a.JPEG\n"), 1, {"ImageNet_LT_train.txt: line 24: expected 'path label'"});
+  expect_refused(train_list("../a.JPEG 1\n"), 1, {"ImageNet_LT_train.txt: line 24: expected a path below", "'../a.JPEG'"});
+  expect_refused(train_list("/etc/a.JPEG 1\n"), 1, {"line 24: expected a path relative to", "'/etc/a.JPEG'"});
+  expect_refused(train_list("train/b.JPEG 6\n"), 1, {"ImageNet_LT_train.txt", "expected", "class", "4"});
+  const auto test_list = [&](const auto& dir) { append(dir / "ImageNet_LT_test.txt", "test/b.JPEG 4\n"); };
+  expect_refused(broken("imagenet-lt", test_list, resized()), 1, {"ImageNet_LT_test.txt: line 9: expected a label in [0, 4), got 4"});
+  expect_refused(broken("iwildcam", [](const auto& dir) { append(dir / "metadata.csv", "train,12\n"); }), 1,
+                 {"metadata.csv: line", "expected 9 fields, as the header has, got 2"});
+  for (const char* column : {"split", "y", "filename"}) {
+    const auto without = [&](const auto& dir) {
+      std::string text = read_text(dir / "metadata.csv");
+      const std::string name = std::string(",") + column + ",", header = "," + text.substr(0, text.find('\n')) + ",";
+      text.replace(header.find(name), name.size() - 2, "other");
+      write_text(dir / "metadata.csv", text);
+    };
+    expect_refused(broken("iwildcam", without), 1, {concat_text("metadata.csv: line 1: expected one column '", column, "'")});
+  }
+}
+
+TEST_F(ProgramBenchmarks, CorruptJpegsStopTheRunOrAreCounted) {
+#ifndef FULCRUM_WITH_JPEG
+  GTEST_SKIP() << "a build without libjpeg";
+#endif
+  const Tensor jpeg = load_tensors(source_path("tests/golden/images.safetensors")).tensors.at("jpeg_420.file");
+  const std::string whole(reinterpret_cast<const char*>(jpeg.data<uint8_t>()), static_cast<size_t>(jpeg.numel()));
+  const std::string path = "train/n01440761/n01440761_0.JPEG";
+  const auto truncate = [&](const auto& dir) { write_text(dir / path, whole.substr(0, whole.size() / 2)); };
+  const auto intact = [&](const auto& dir) { write_text(dir / path, whole); };
+  EXPECT_EQ(broken("imagenet-lt", intact, resized()).code, 0);
+  Flags all = resized({"-b", "23"});
+  expect_refused(broken("imagenet-lt", truncate, all), 1, {path, "JPEG"});
+  all.insert(all.end(), {"--set", "data.on_bad_image=skip"});
+  const Outcome got = broken("imagenet-lt", truncate, all);
+  EXPECT_EQ(got.code, 0) << got.err;
+  EXPECT_NE(got.err.find("train: left out 1 of 23 images"), std::string::npos) << got.err;
+}
+
+TEST_F(ProgramBenchmarks, APretrainedFileOfAnotherNetworkIsNamedWithItsTensors) {
+  const Outcome got = broken("clothing1m", [](const auto&) {}, merged(resized(pretrained()), {"--model", "resnet18"}));
+  expect_refused(got, 1, {"[pretrained] ", "pretrained.safetensors", "layer1.1.conv1.weight"});
 }
 
 }  // namespace

@@ -128,6 +128,25 @@ TEST(Report, LeavesOutWhatIsMissingAndSaysWhy) {
   expect_sound(report_of({dir / "run", dir / "run"}));
 }
 
+// Parts of data.eval_splits beside the test set.
+TEST(Report, ShowsEverySplit) {
+  const TempDir dir;
+  const RunOptions o{.epochs = 1};
+  write_run(dir / "run", o);
+  json row = metrics_row(o, 0), seen = evaluation_of(o, 0), unseen = seen;
+  seen["macro_f1"] = 0.5137;
+  unseen["top1"] = 0.7213;
+  row["val"] = evaluation_of(o, 0);
+  row["splits"] = {{"id_test", seen}, {"id_val", unseen}};
+  write_text(dir / "run/metrics.jsonl", row.dump() + "\n");
+  const std::string page = report_of({dir / "run"});
+  expect_sound(page);
+  for (const char* part : {">held-out part<", ">id_test<", ">id_val<", ">51.37<", ">72.13<"}) EXPECT_HAS(page, part);
+  row["splits"]["id_test"]["per_class"] = {0.5};
+  write_text(dir / "run/metrics.jsonl", row.dump() + "\n");
+  EXPECT_THROW(report_of({dir / "run"}), Error);
+}
+
 TEST(Report, ToleratesATornLastLine) {
   const TempDir dir;
   write_run(dir / "run", {.written = 3});

@@ -87,6 +87,9 @@ EpochRow read_row(const JsonObject& json) {
   }
   if (const auto test = json.child("test")) row.test = read_evaluation(*test);
   if (const auto val = json.child("val")) row.val = read_evaluation(*val);
+  if (const auto splits = json.child("splits"))
+    for (const std::string& name : splits->keys())
+      if (const auto split = splits->child(name)) row.splits.emplace_back(name, read_evaluation(*split));
   return row;
 }
 
@@ -121,6 +124,7 @@ void read_metrics(const fs::path& path, RunData& run) {
     check_classes(row.class_weight_share, classes, where, "class_weight_share");
     if (row.test) check_classes(row.test->per_class, classes, where, "per_class");
     if (row.val) check_classes(row.val->per_class, classes, where, "per_class");
+    for (const auto& [name, split] : row.splits) check_classes(split.per_class, classes, where, "per_class");
     run.epochs.push_back(std::move(row));
   }
 }

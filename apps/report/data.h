@@ -13,6 +13,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -67,6 +68,7 @@ struct EpochRow {
   std::vector<int64_t> loss_histogram;     // [kLossBins.count()]
   double wrong_auroc = kAbsent, wrong_precision = kAbsent, wrong_recall = kAbsent;
   std::optional<EpochMetrics> test, val;
+  std::vector<std::pair<std::string, EpochMetrics>> splits;  // data.eval_splits, by name
 };
 
 struct DatasetInfo {

@@ -27,6 +27,11 @@ class JsonObject {
   }
 
   const std::string& where() const { return where_; }
+  std::vector<std::string> keys() const {
+    std::vector<std::string> names;
+    for (const auto& [key, value] : value_.items()) names.push_back(key);
+    return names;
+  }
 
   /// NaN where absent or null.
   double number(const std::string& key) const {

@@ -177,6 +177,7 @@ std::string results_section(const RunData& run) {
           .rows = {}};
   const bool best_on_test = run.best && run.best->selected_on == "test";
   if (last->val) t.head.push_back("held-out part");
+  for (const auto& [name, metrics] : last->splits) t.head.push_back(name);
   if (best_on_test) t.head.push_back(fmt::format("best, epoch {}", run.best->epoch + 1));
   for (const Metric& m : kMetrics) {
     const auto text = [&](const EpochMetrics& e) {
@@ -185,6 +186,7 @@ std::string results_section(const RunData& run) {
     if (std::isnan((*last->test).*m.value)) continue;
     std::vector<std::string> row = {results_row_name(m, run, *last->test), text(*last->test)};
     if (last->val) row.push_back(text(*last->val));
+    for (const auto& [name, metrics] : last->splits) row.push_back(text(metrics));
     if (best_on_test) row.push_back(text(run.best->metrics));
     t.rows.push_back(std::move(row));
   }
