@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""docs/figures/weights.svg, from two runs: what a sample weighs by the size of its class, and by whether its label is right.
+"""docs/figures/weights-*.svg, from two runs: what a sample weighs by the size of its class, and by whether its label is right.
 
     build/fulcrum train --recipe fashion-mnist-lt --model mlp --lr 0.02 --opt absgd --lambda 5 --output runs/lt
     build/fulcrum train --recipe fashion-mnist-noise --model mlp --lr 0.02 --opt absgd --lambda -2 \\
       --set risk.from_epoch=2 --output runs/noise
-    scripts/figures/weights.py runs/lt runs/noise docs/figures/weights.svg
+    scripts/figures/weights.py runs/lt runs/noise docs/figures
 
 A minute on two cores. Reads samples.safetensors and data.json of the runs; needs nothing but Python.
 """
@@ -97,17 +97,20 @@ def by_label(run):
     return out
 
 
+def write(path, title, drawing):
+    width, height = WIDTH + 24, HEIGHT + 24
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+             'font-family="system-ui, sans-serif" role="img">', f"<title>{title}</title>",
+             '<rect width="100%" height="100%" rx="8" fill="#fff"/>', '<g transform="translate(12 12)">', *drawing, "</g>", "</svg>"]
+    path.write_text("\n".join(lines) + "\n")
+
+
 def main():
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    lt, noise, out = sys.argv[1:]
-    gap = 50
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * WIDTH + gap + 32} {HEIGHT + 24}" '
-             'font-family="system-ui, sans-serif" role="img">',
-             "<title>What samples weigh: by the size of their class, and by whether their label is right</title>",
-             '<rect width="100%" height="100%" rx="8" fill="#fff"/>', '<g transform="translate(12 12)">', *by_class(lt), "</g>",
-             f'<g transform="translate({WIDTH + gap} 12)">', *by_label(noise), "</g>", "</svg>"]
-    Path(out).write_text("\n".join(lines) + "\n")
+    lt, noise, folder = sys.argv[1:]
+    write(Path(folder) / "weights-classes.svg", "What a sample weighs, by the size of its class", by_class(lt))
+    write(Path(folder) / "weights-labels.svg", "What a sample weighs, by whether its label is right", by_label(noise))
 
 
 if __name__ == "__main__":
