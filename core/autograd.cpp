@@ -1,5 +1,6 @@
 #include <fulcrum/core/autograd.h>
 
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -10,6 +11,7 @@ namespace fulcrum {
 
 namespace {
 thread_local bool recording = true;
+thread_local BackwardListener* active_listener = nullptr;
 
 // Sums into the gradients of leaves that are put off, since a launch for each of a hundred small tensors
 // takes longer than the sums themselves.
@@ -59,6 +61,34 @@ void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pend
   }
 }
 
+// Tells the listener, where there is one, when a leaf has got all its terms: so many as operations use it.
+class LeafUses {
+ public:
+  LeafUses(const std::vector<std::shared_ptr<Node>>& order, BackwardListener* listener) : listener_(listener) {
+    if (!listener_) return;
+    for (const auto& node : order)
+      for (const auto& input : node->inputs)
+        if (input && input->is_leaf()) left_[input.get()]++;
+  }
+
+  /// The terms from this node are there.
+  void done(const Node& node, PendingSums& pending) {
+    if (!listener_) return;
+    bool wanted = false;
+    for (const auto& input : node.inputs)
+      if (input && input->is_leaf() && --left_.at(input.get()) == 0) wanted = listener_->leaf_done(*input) || wanted;
+    if (wanted) {
+      pending.flush();
+      listener_->summed();
+    }
+    listener_->advance();
+  }
+
+ private:
+  BackwardListener* listener_;
+  std::unordered_map<const Node*, int> left_;
+};
+
 // Nodes reachable from root, each after all that it depends on. Iterative: a chain of 100 000 ops
 // must not overflow the stack.
 std::vector<std::shared_ptr<Node>> topological_order(const std::shared_ptr<Node>& root) {
@@ -86,6 +116,9 @@ NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = previous_; }
 bool grad_enabled() { return recording; }
 
+Listening::Listening(BackwardListener& listener) : previous_(std::exchange(active_listener, &listener)) {}
+Listening::~Listening() { active_listener = previous_; }
+
 Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient) {
   if (!recording) return y;
   profile_mark(name);
@@ -112,6 +145,7 @@ void Tensor::backward(const Tensor& seed) const {
   const NoGrad no_grad;
   auto order = topological_order(root);
   PendingSums pending;
+  LeafUses uses(order, active_listener);
   accumulate(*root, seed.defined() ? seed : ones(shape(), options_of(*this)), "backward", pending);
   while (!order.empty()) {
     const std::shared_ptr<Node> node = std::move(order.back());
@@ -132,6 +166,7 @@ void Tensor::backward(const Tensor& seed) const {
       }
       profile_mark(node->name, " gradient");
     }
+    uses.done(*node, pending);
     // What the gradient saved is free from here on.
     node->gradient = nullptr;
     node->inputs.clear();

@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include <fulcrum/core/communicator.h>
 #include <fulcrum/data/batch_source.h>
 #include <fulcrum/data/prefetch.h>
 
@@ -35,6 +36,9 @@ Tensor per_channel(const std::vector<double>& values, double otherwise, int64_t 
 
 void check_options(const LoaderOptions& o) {
   check(o.batch_size >= 1, "[loader] expected a batch_size of at least 1, got ", o.batch_size);
+  check(o.part >= 0 && o.part < o.parts && o.batch_size % o.parts == 0,
+        "[loader] expected a batch_size that is a multiple of parts and a part below it, got batch_size ", o.batch_size,
+        ", part ", o.part, " of ", o.parts);
   check(o.workers >= 0 && o.workers <= 1024, "[loader] expected 0 to 1024 workers, got ",
         o.workers);
   check(o.prefetch >= 1 && o.prefetch <= 1024, "[loader] expected a prefetch of 1 to 1024, got ",
@@ -96,10 +100,12 @@ std::vector<int64_t> BatchSource::order(int64_t epoch) const {
 }
 
 StagedBatch BatchSource::stage(const std::vector<int64_t>& order, int64_t epoch, int64_t number) const {
-  const int64_t first = number * options_.batch_size;
-  const int64_t n = std::min(options_.batch_size, std::ssize(order) - first);
-  const auto samples = std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
   StagedBatch staged;
+  staged.total = std::min(options_.batch_size, std::ssize(order) - number * options_.batch_size);
+  Slice part = slice_of(staged.total, options_.part, options_.parts);
+  if (part.size() == 0) part = {0, 1};
+  const int64_t first = number * options_.batch_size + part.begin, n = part.size();
+  const auto samples = std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
   staged.size = n;
   staged.columns = host_tensor({kBatchColumns, n}, DType::kI64, options_.device);
   int64_t* column = staged.columns.data<int64_t>();
@@ -125,6 +131,7 @@ Batch BatchSource::finish(const StagedBatch& staged) const {
   const Shape& image = dataset_.image_shape();
   Batch batch;
   batch.size = staged.size;
+  batch.total = staged.total;
   batch.images = empty({batch.size, image[0], image[1], image[2]}, {options_.dtype, device});
   make_images(batch.images, columns, staged.pixels ? staged.pixels.to(device) : Tensor());
   batch.labels = batch_column(columns, kLabels);
