@@ -23,6 +23,7 @@
 #include "apps/commands.h"
 #include "apps/risks.h"
 #include "apps/trainer.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -51,11 +52,13 @@ Config risk_config(const BenchFlags& f) {
   return c;
 }
 
-// One training step on fixed random data: forward, per-sample losses, weights, backward, update.
+// One training step on fixed random data: forward, per-sample losses, weights, backward, update. In one of several
+// processes, on its part of the batch.
 class BenchStep {
  public:
-  explicit BenchStep(const BenchFlags& f)
+  BenchStep(const BenchFlags& f, Communicator& processes)
       : device_(f.train.device),
+        device_processes_(device_processes(processes, device_)),
         model_(fulcrum::make_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})),
         graph_(f.train.graph && !device_.is_cpu()),
         replay_(device_, [this, n = f.steps_per_graph] {
@@ -64,12 +67,17 @@ class BenchStep {
     const DType dtype = f.train.amp == "bf16" ? DType::kBf16 : DType::kF32;
     model_->to(device_, dtype);
     optimizer_ = make_optimizer(f, model_->parameters());
+    Communicator& on_device = device_processes_ ? *device_processes_ : processes;
+    const Slice own = slice_of(f.train.batch_size, processes.rank(), processes.size());
+    if (f.train.sync_bn && processes.size() > 1)
+      distribute(*model_, std::make_shared<BatchPart>(BatchPart{&on_device, own, f.train.batch_size}), true);
+    optimizer_->distribute(on_device);
     Tensor images = empty({f.train.batch_size, f.size, f.size, f.channels});
     fill_normal(images, 0, 1, /*seed=*/1, /*stream=*/1);
-    images_ = images.to(dtype).to(device_);
+    images_ = images.slice(own.begin, own.end).to(dtype).to(device_);
     std::vector<int64_t> labels;
-    for (int64_t i = 0; i < f.train.batch_size; i++) labels.push_back(i % f.classes);
-    labels_ = from_vector({f.train.batch_size}, labels).to(device_);
+    for (int64_t i = own.begin; i < own.end; i++) labels.push_back(i % f.classes);
+    labels_ = from_vector({own.size()}, labels).to(device_);
   }
 
   /// A step, or all those of a graph; does not wait for a GPU.
@@ -77,9 +85,8 @@ class BenchStep {
   void train() {
     const Tensor losses = cross_entropy((*model_)(images_), labels_);
     optimizer_->zero_grad();
-    optimizer_->weigh(losses, {.groups = labels_}).backward();
+    optimizer_->backward(optimizer_->weigh(losses, {.groups = labels_}));
     optimizer_->step();
-    losses_ = losses.detach();
   }
   void wait() const {
     if (!device_.is_cpu()) cuda::synchronize(cuda::compute_stream());
@@ -97,15 +104,18 @@ class BenchStep {
   /// Seconds that the risk takes for the weights of a batch.
   double risk_seconds() {
     constexpr int kCalls = 100;
-    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(losses_, {.groups = labels_});  // fills a window
+    const WeighedBatch& batch = optimizer_->batch();
+    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(batch.losses, batch.context);  // fills a window
     wait();
     const auto start = Clock::now();
-    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(losses_, {.groups = labels_});
+    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(batch.losses, batch.context);
     wait();
     return since(start) / kCalls;
   }
   /// The mean loss of the last step. Waits for the device.
-  double loss() const { return mean(losses_).item(); }
+  double loss() const { return mean(optimizer_->batch().losses).item(); }
+  /// How much of the sum of gradients over the processes hides behind the backward pass: milliseconds a step.
+  nlohmann::json communication(Communicator& processes);
 
  private:
   static std::unique_ptr<Optimizer> make_optimizer(const BenchFlags& f, std::vector<Tensor> parameters) {
@@ -116,12 +126,42 @@ class BenchStep {
   }
 
   Device device_;
+  std::unique_ptr<Communicator> device_processes_;
   std::unique_ptr<Module> model_;
   std::unique_ptr<Optimizer> optimizer_;
-  Tensor images_, labels_, losses_;
+  Tensor images_, labels_;
   bool graph_;
   Replay replay_;
 };
+
+// Alone: the gradients summed with nothing else to do. Waited: what step() still waits for, when the sums have begun in
+// the backward pass; the wait for a process that is behind is part of both.
+nlohmann::json BenchStep::communication(Communicator& processes) {
+  constexpr int kSteps = 10;
+  Profile profile;
+  profile.settle = [&] { wait(); };
+  const auto waited = [&] {
+    const ProfileRow row = profile.rows["all_reduce (wait)"];
+    profile.rows.clear();
+    return 1e3 * row.seconds / kSteps;
+  };
+  const Profiling on(profile);
+  for (int i = 0; i < kSteps; i++) train();
+  const double exposed = waited();
+  for (int i = 0; i < kSteps; i++) {
+    processes.barrier();
+    optimizer_->zero_grad();
+    optimizer_->step();
+  }
+  const double alone = waited();
+  int64_t bytes = 0;
+  for (const Tensor& p : optimizer_->parameters()) bytes += static_cast<int64_t>(p.bytes());
+  return {{"processes", processes.size()},
+          {"gradient_bytes", bytes},
+          {"all_reduce_ms", alone},
+          {"all_reduce_exposed_ms", exposed},
+          {"all_reduce_overlap", alone > 0 ? std::clamp(1 - exposed / alone, 0.0, 1.0) : 0}};
+}
 
 double mb(size_t bytes) { return static_cast<double>(bytes) / 1048576; }
 
@@ -132,24 +172,25 @@ double host_peak_mb() {
 }
 
 // Calls of run() that take about half a second, so that a device is waited for twice a second.
-int64_t chunk_of(BenchStep& step, const BenchFlags& f) {
+int64_t chunk_of(BenchStep& step, const BenchFlags& f, Communicator& processes) {
   if (f.steps > 0) return f.steps / f.steps_per_graph;
   for (int64_t n = 1;; n *= 2) {
     const auto start = Clock::now();
     for (int64_t i = 0; i < n; i++) step.run();
     step.wait();
-    const double seconds = since(start);
+    const double seconds = static_cast<double>(processes.max(std::llround(1e6 * since(start)))) / 1e6;
     if (seconds > 0.1) return std::max<int64_t>(1, std::llround(static_cast<double>(n) * 0.5 / seconds));
   }
 }
 
 // Median images/s over chunks of `calls` calls of run().
-nlohmann::json measure(BenchStep& step, const BenchFlags& f, int64_t calls, double seconds) {
+nlohmann::json measure(BenchStep& step, const BenchFlags& f, Communicator& processes, int64_t calls, double seconds) {
   std::vector<double> rates;
   const int64_t steps_per_call = step.graph() ? f.steps_per_graph : 1;
   const auto before = memory_stats(step.device());
   const auto start = Clock::now();
-  while (rates.empty() || (f.steps == 0 && since(start) < seconds)) {
+  const auto goes_on = [&] { return f.steps == 0 && processes.max(since(start) < seconds) == 1; };
+  while (rates.empty() || goes_on()) {
     const auto chunk = Clock::now();
     for (int64_t i = 0; i < calls; i++) step.run();
     step.wait();
@@ -168,18 +209,21 @@ nlohmann::json measure(BenchStep& step, const BenchFlags& f, int64_t calls, doub
           {"loss", step.loss()}};
 }
 
-void print_profile(BenchStep& step) {
-  constexpr int kSteps = 5;
+constexpr int kProfiledSteps = 5;
+
+Profile profile_of(BenchStep& step) {
   Profile profile;
-  if (!step.device().is_cpu()) {
-    fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
-    profile.settle = [&] { step.wait(); };
-  }
+  if (!step.device().is_cpu()) profile.settle = [&] { step.wait(); };
   step.train();
-  {
-    const Profiling on(profile);
-    for (int i = 0; i < kSteps; i++) step.train();
-  }
+  const Profiling on(profile);
+  for (int i = 0; i < kProfiledSteps; i++) step.train();
+  return profile;
+}
+
+void print_profile(const BenchStep& step, const Profile& profile) {
+  constexpr int kSteps = kProfiledSteps;
+  if (!step.device().is_cpu())
+    fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
   double total = 0;
   std::vector<std::pair<std::string, ProfileRow>> rows(profile.rows.begin(), profile.rows.end());
   for (const auto& [name, row] : rows) total += row.seconds;
@@ -223,23 +267,29 @@ void add_memory(nlohmann::json& row, Device device) {
 }
 
 int bench(const BenchFlags& f) {
+  Communicator& processes = world();
   Config config;
   config.train = f.train;
+  check_alike(processes, config);
+  check_divisible(processes, config);
+  if (f.interleave) require_one_process("bench --interleave");
+  take_own_gpu(processes);
   const int threads = use_threads(config);
   const auto start = Clock::now();
   use_device(f.train);
   check_flags(f);
-  BenchStep step(f);
+  BenchStep step(f, processes);
   step.run();
   step.wait();
   const double first_step = since(start);
   step.warm_up();
   const double warm = since(start);
-  const int64_t calls = chunk_of(step, f);
+  const int64_t calls = chunk_of(step, f, processes);
   const auto report = [&](double seconds) {
-    nlohmann::json row = measure(step, f, calls, seconds);
+    nlohmann::json row = measure(step, f, processes, calls, seconds);
     row.update(about(step, f, threads));
     row.update({{"time_to_first_step_s", first_step}, {"time_to_warm_s", warm}});
+    if (processes.size() > 1) row.update(step.communication(processes));
     add_memory(row, step.device());
     return row;
   };
@@ -251,10 +301,13 @@ int bench(const BenchFlags& f) {
     return kExitDone;
   }
   const nlohmann::json row = report(f.seconds);
+  Profile profile;
+  if (f.profile) profile = profile_of(step);
+  if (!processes.first()) return kExitDone;
   fmt::print("{} batch {} {} {}: {}\n", f.model, f.train.batch_size, f.train.amp == "bf16" ? "bf16" : "f32",
              f.risk.empty() ? f.optimizer : f.risk, backend_text(step.device(), threads));
   fmt::print("{:.0f} images/s, {:.3f} ms a step\n\n", row["images_per_s"].get<double>(), row["step_ms"].get<double>());
-  if (f.profile) print_profile(step);
+  if (f.profile) print_profile(step, profile);
   fmt::print("{}\n", row.dump());
   return kExitDone;
 }
@@ -265,11 +318,12 @@ void add_bench_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("bench", "Time the training step: forward, losses, weights, backward, update");
   auto f = std::make_shared<BenchFlags>();
   sub->add_option("--model", f->model, "one of those that fulcrum info lists")->capture_default_str();
-  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step")->check(CLI::PositiveNumber)->capture_default_str();
+  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step, of all processes")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--image-size,--size", f->size, "height and width of the images")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--channels", f->channels, "of the images")->check(CLI::PositiveNumber)->capture_default_str();
   sub->add_option("--classes", f->classes)->check(CLI::PositiveNumber)->capture_default_str();
-  sub->add_option("--threads", f->train.threads, "CPU threads; 0: all cores")->check(CLI::NonNegativeNumber);
+  sub->add_flag("--sync-bn", f->train.sync_bn, "several processes: batch norm over the whole batch");
+  sub->add_option("--threads", f->train.threads, "CPU threads of each process; 0: all cores, shared")->check(CLI::NonNegativeNumber);
   sub->add_option("--device", f->train.device, "cpu or cuda[:N]")->capture_default_str();
   sub->add_flag("!--no-graph", f->train.graph, "GPU: run each step anew instead of recording it as a CUDA graph");
   sub->add_option("--steps-per-graph", f->steps_per_graph, "GPU: steps recorded in one graph")

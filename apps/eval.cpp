@@ -8,6 +8,7 @@
 #include "apps/commands.h"
 #include "apps/sealed_file.h"
 #include "apps/trainer.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -27,6 +28,9 @@ int run_eval(const EvalFlags& flags) {
   if (const auto text = tensors.metadata.find("config"); text != tensors.metadata.end())
     load_toml(stored, text->second, file.string());
   const Config config = flags.settings.resolve(stored);
+  Communicator& processes = world();
+  check_alike(processes, config);
+  take_own_gpu(processes);
   use_device(config.train);
   use_threads(config);
 
@@ -39,17 +43,17 @@ int run_eval(const EvalFlags& flags) {
   }
   model->to(Device(config.train.device), activation_dtype(config));
   const Loader loader = make_eval_loader(config, *data.test, all_indices(data.test->size()), data.statistics);
-  const Evaluation e = evaluate(*model, loader, data.class_counts);
-  if (!flags.logits.empty())
+  const Evaluation e = evaluate(*model, loader, data.class_counts, processes);
+  if (!flags.logits.empty() && processes.first())
     save_tensors(flags.logits, {{{"logits", e.logits}, {"labels", e.labels}}, {}});
   nlohmann::json result = to_json(e.metrics);
   const auto add = [&](nlohmann::json& to, const std::string& name, const Dataset& part) {
     const Loader part_loader = make_eval_loader(config, part, all_indices(part.size()), data.statistics);
-    to[name] = to_json(evaluate(*model, part_loader, data.class_counts).metrics);
+    to[name] = to_json(evaluate(*model, part_loader, data.class_counts, processes).metrics);
   };
   if (data.val) add(result, "val", *data.val);
   for (const DataSplit& split : data.splits) add(result["splits"], split.name, *split.data);
-  fmt::print("{}\n", result.dump());
+  if (processes.first()) fmt::print("{}\n", result.dump());
   return kExitDone;
 }
 

@@ -52,7 +52,7 @@ bool Trainer::train_recorded_epoch() {
 }
 
 void Trainer::run_staged(StagedBatch staged) {
-  if (staged.size < config_.train.batch_size) {
+  if (staged.total < config_.train.batch_size) {
     // Another shape: the last batch of an epoch runs as it is.
     train_batch(train_loader_.make(staged));
     return;

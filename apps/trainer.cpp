@@ -1,6 +1,7 @@
 #include "apps/trainer.h"
 
 #include <cmath>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,7 @@
 #include "apps/risks.h"
 #include "apps/sealed_file.h"
 #include "apps/stop.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -44,21 +46,28 @@ std::vector<int64_t> first_of(std::vector<int64_t> indices, const Dataset& data,
 
 }  // namespace
 
-Trainer::Trainer(Config config, Start start)
-    : config_(std::move(config)),
-      run_(config_.train.output),
+Trainer::Trainer(Config config, Start start, Communicator& processes)
+    : processes_(processes),
+      config_(std::move(config)),
+      run_(config_.train.output, processes.first()),
       data_(load_data(config_.data)),
+      device_processes_(fulcrum::device_processes(processes, Device(config_.train.device))),
       model_(make_model(config_, *data_.train)),
       optimizer_((model_->to(Device(config_.train.device), activation_dtype(config_)),
                   make_optimizer(config_, *model_, data_.class_counts))),
       schedule_(make_schedule(config_)),
-      train_loader_(make_train_loader(config_, data_)),
+      train_loader_(make_train_loader(config_, data_, processes.rank(), processes.size())),
       test_loader_(eval_loader(*data_.test, all_indices(data_.test->size()))),
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
       samples_(data_.train->size(), Device(config_.train.device)),
       state_{*model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
       loss_(config_.loss, data_.class_counts, data_.train->size(), Device(config_.train.device)),
-      progress_(config_.train.log_interval, run_ / "log.txt") {
+      progress_(config_.train.log_interval, run_ / "log.txt", processes.first()) {
+  check_alike(processes, "training data (checksum)", std::to_string(data_.checksum));
+  if (several()) {
+    distribute(*model_, part_, config_.train.sync_bn);
+    optimizer_->distribute(on_device());
+  }
   if (data_.val)
     val_loader_ = std::make_unique<Loader>(eval_loader(*data_.val, all_indices(data_.val->size())));
   else if (!data_.val_indices.empty())
@@ -158,7 +167,7 @@ bool Trainer::begin_epoch(int64_t epoch) {
 bool Trainer::prune(int64_t epoch) {
   const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
   const Tensor logits =
-      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics));
+      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics), processes_);
   if (!logits) return false;
   const double share = loss_.prune(indices, logits, gather(data_.train->labels(), indices));
   progress_.print(fmt::format("epoch {}: {:.2f} % of the training images are left out", epoch + 1, 100 * share));
@@ -208,7 +217,7 @@ bool Trainer::train_epoch() {
     if (group_ends(p.batch) && stopped_by_non_finite(batch)) return false;
     p.batch++;
     if (progress_.due(p.batch, last)) show_progress(p.batch, last, totals_.to_vector(), first);
-    if (stop_signal != 0 && group_ends(p.batch - 1)) return false;
+    if (group_ends(p.batch - 1) && agree_on_stop(processes_) != 0) return false;
     if (save_due(p.batch)) save();
     if (p.batch == last) break;
     asked = std::chrono::steady_clock::now();
@@ -218,20 +227,44 @@ bool Trainer::train_epoch() {
 
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
+  if (several()) *part_ = {&on_device(), slice_of(batch.total, processes_.rank(), processes_.size()), batch.total};
   const Tensor logits = (*model_)(batch.images);
   const Tensor losses = loss_(logits, batch.labels, batch.indices);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
-  const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
-  (size == 1 ? objective : objective / static_cast<double>(size)).backward();
+  Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups, batch.total});
+  if (size > 1) objective = objective / static_cast<double>(size);
   if (group_ends(number)) {
+    optimizer_->backward(objective);
     optimizer_->step();
     if (ema_) ema_->update(optimizer_->control());
+  } else {
+    objective.backward();
   }
-  const Tensor detached = losses.detach();
+  add_metrics(batch, logits.detach(), losses.detach());
+  const WeighedBatch& whole = optimizer_->batch();
+  samples_.add(whole.context.indices, whole.weights, whole.losses);
+}
+
+void Trainer::add_metrics(const Batch& batch, const Tensor& logits, const Tensor& losses) {
   dispatch(totals_.device(), [&]<class K>() {
-    K::add_metrics(totals_, logits.detach(), batch.labels, detached, optimizer_->weights());
+    if (!several()) return K::add_metrics(totals_, logits, batch.labels, losses, optimizer_->weights());
+    Tensor sums = zeros(totals_.shape(), options_of(totals_));
+    if (part_->own.size() > 0) K::add_metrics(sums, logits, batch.labels, losses, optimizer_->weights());
+    on_device().all_reduce(sums);
+    K::add_into(totals_, sums);
   });
-  samples_.add(batch.indices, optimizer_->weights(), detached);
+}
+
+void Trainer::share_statistics() {
+  if (!several() || config_.train.sync_bn) return;
+  average_over_processes(model_->named_buffers(), on_device());
+  if (!ema_) return;
+  std::set<std::string> buffers;
+  for (const NamedTensor& b : model_->named_buffers()) buffers.insert(b.name);
+  std::vector<NamedTensor> averages;
+  for (const NamedTensor& t : ema_->tensors())
+    if (buffers.contains(t.name)) averages.push_back(t);
+  average_over_processes(averages, on_device());
 }
 
 bool Trainer::stopped_by_non_finite(const Batch& batch) {
@@ -261,6 +294,8 @@ std::string Trainer::first_non_finite_layer(const Batch& batch) {
     logits = (*model_)(batch.images);
   }
   if (first.empty() && !all_finite(loss_(logits, batch.labels, batch.indices))) first = "the loss";
+  for (const std::string& found : processes_.all_gather(first))  // in the part of any process
+    if (!found.empty()) return found;
   return first;
 }
 
@@ -289,6 +324,7 @@ nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
 
 bool Trainer::finish_epoch() {
   RunProgress& p = state_.progress;
+  share_statistics();
   const SampleTable seen = samples_.read();
   nlohmann::json row = training_metrics(seen);
   row["images_per_s"] = progress_.images_per_second(
@@ -322,21 +358,23 @@ bool Trainer::finish_epoch() {
 bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
   const std::unique_ptr<Ema::Applied> averaged =
       ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
-  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts);
+  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts, processes_);
   if (test.stopped) return false;
   row["test"] = to_json(test.metrics);
   if (val_loader_) {
-    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts);
+    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts, processes_);
     if (val.stopped) return false;
     row["val"] = to_json(val.metrics);
   }
   if (!splits_.empty()) {
-    auto metrics = evaluate_splits(*model_, splits_, data_.class_counts);
+    auto metrics = evaluate_splits(*model_, splits_, data_.class_counts, processes_);
     if (!metrics) return false;
     row["splits"] = std::move(*metrics);
   }
-  test.save(run_ / "predictions.safetensors", state_.progress.epoch);
-  seen.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
+  if (run_.writes()) {
+    test.save(run_ / "predictions.safetensors", state_.progress.epoch);
+    seen.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
+  }
   keep_if_best(row);
   return true;
 }
@@ -349,8 +387,9 @@ bool Trainer::save_suspects() {
       ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
   const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
   const Tensor logits =
-      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics));
+      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics), processes_);
   if (!logits) return false;
+  if (!run_.writes()) return true;
   const Tensor predicted = argmax(logits);
   apps::save_suspects(run_ / "suspects.csv", *data_.train, seen, indices,
                       {predicted.data<int64_t>(), indices.size()});
@@ -376,14 +415,16 @@ void Trainer::keep_if_best(const nlohmann::json& row) {
     p.best["test_macro_f1"] = row["test"]["macro_f1"];
   }
   if (!splits_.empty()) p.best["splits"] = without_classes(row["splits"]);
-  save_sealed(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}}});
+  if (run_.writes()) save_sealed(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}}});
 }
 
 void Trainer::save() {
-  save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum);
+  share_statistics();
+  if (run_.writes()) save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum);
 }
 
 void Trainer::write_page() {
+  if (!run_.writes()) return;
   try {
     write_report({run_.path()}, run_ / "report.html");
   } catch (const Error& e) {

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <numeric>
 
+#include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/mpi/communicator.h>
 
 namespace fulcrum {
@@ -82,6 +83,11 @@ std::unique_ptr<Communicator> launched_processes() {
   check(world->size() > 1, "[mpi] a launcher has started several processes, and MPI knows of one: is it the launcher of this ",
         "MPI? Under Slurm: srun --mpi=pmix or --mpi=pmi2");
   return world;
+}
+
+std::unique_ptr<Communicator> device_processes(Communicator& host, Device device) {
+  if (device.is_cpu() || host.size() == 1) return nullptr;
+  return cuda::connect_devices(host, device);
 }
 
 }  // namespace fulcrum
