@@ -1,11 +1,8 @@
 #include "apps/trainer.h"
 
 #include <cmath>
-#include <set>
 
 #include <fmt/format.h>
-
-#include <fulcrum/core/autograd.h>
 
 #include "apps/data_sets.h"
 #include "apps/pretrained.h"
@@ -18,12 +15,6 @@
 namespace fulcrum::apps {
 
 namespace {
-
-bool all_finite(const Tensor& t) {
-  for (double v : t.to_vector())
-    if (!std::isfinite(v)) return false;
-  return true;
-}
 
 // Epochs at which numbers that a recorded step has frozen are others: class weights begin, a risk
 // begins, γ is annealed. λ, the learning rate and all counters are on the device.
@@ -107,6 +98,15 @@ Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& ind
 }
 
 TrainOutcome Trainer::run() {
+  try {
+    return run_to_end();
+  } catch (...) {
+    if (device_processes_) device_processes_->shut_down(/*failed=*/true);
+    throw;
+  }
+}
+
+TrainOutcome Trainer::run_to_end() {
   while (!finished()) {
     if (!begin_epoch(state_.progress.epoch) || !train_epoch() || !finish_epoch()) return stopped();
   }
@@ -243,60 +243,6 @@ void Trainer::train_batch(const Batch& batch) {
   add_metrics(batch, logits.detach(), losses.detach());
   const WeighedBatch& whole = optimizer_->batch();
   samples_.add(whole.context.indices, whole.weights, whole.losses);
-}
-
-void Trainer::add_metrics(const Batch& batch, const Tensor& logits, const Tensor& losses) {
-  dispatch(totals_.device(), [&]<class K>() {
-    if (!several()) return K::add_metrics(totals_, logits, batch.labels, losses, optimizer_->weights());
-    Tensor sums = zeros(totals_.shape(), options_of(totals_));
-    if (part_->own.size() > 0) K::add_metrics(sums, logits, batch.labels, losses, optimizer_->weights());
-    on_device().all_reduce(sums);
-    K::add_into(totals_, sums);
-  });
-}
-
-void Trainer::share_statistics() {
-  if (!several() || config_.train.sync_bn) return;
-  average_over_processes(model_->named_buffers(), on_device());
-  if (!ema_) return;
-  std::set<std::string> buffers;
-  for (const NamedTensor& b : model_->named_buffers()) buffers.insert(b.name);
-  std::vector<NamedTensor> averages;
-  for (const NamedTensor& t : ema_->tensors())
-    if (buffers.contains(t.name)) averages.push_back(t);
-  average_over_processes(averages, on_device());
-}
-
-bool Trainer::stopped_by_non_finite(const Batch& batch) {
-  if (optimizer_->finite()) return false;
-  // The update did not happen: these are the last good weights, and the batch is to be tried again.
-  optimizer_->clear_non_finite();
-  state_.progress.batch -= state_.progress.batch % config_.train.accumulate;
-  state_.progress.non_finite = true;
-  save();
-  const std::string layer = first_non_finite_layer(batch);
-  non_finite_ = fmt::format(
-      "non-finite {} at epoch {} step {}; the last good weights are in {}",
-      layer.empty() ? "gradient (all outputs and the loss are finite)"
-                    : "loss; first layer with a non-finite output: " + layer,
-      state_.progress.epoch + 1, state_.progress.batch + 1, (run_ / "last.safetensors").string());
-  return true;
-}
-
-std::string Trainer::first_non_finite_layer(const Batch& batch) {
-  const NoGrad no_grad;
-  std::string first;
-  Tensor logits;
-  {
-    const ForwardObserver observer([&](const std::string& name, const Tensor& y) {
-      if (first.empty() && !all_finite(y)) first = name.empty() ? "the network" : name;
-    });
-    logits = (*model_)(batch.images);
-  }
-  if (first.empty() && !all_finite(loss_(logits, batch.labels, batch.indices))) first = "the loss";
-  for (const std::string& found : processes_.all_gather(first))  // in the part of any process
-    if (!found.empty()) return found;
-  return first;
 }
 
 nlohmann::json Trainer::training_metrics(const SampleTable& seen) {

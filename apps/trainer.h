@@ -55,6 +55,7 @@ class Trainer {
   TrainOutcome run();
 
  private:
+  TrainOutcome run_to_end();
   /// All epochs done, or none better for train.patience of them.
   bool finished() const;
   /// False when a signal came while samples were chosen, which a resumed run then does again.

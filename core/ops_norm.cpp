@@ -50,7 +50,8 @@ Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const
                     const Tensor dbias = own.slice(0, 1).reshape({x.size(-1)}).clone();
                     const Tensor dweight = mul(own.slice(1, 2).reshape({x.size(-1)}), rstd);
                     part.communicator->all_reduce(sums);
-                    K::batch_norm_gradient_apply(dx, dy, x, y, mean, rstd, weight, sums, part.rows, o);
+                    if (part.counts) K::batch_norm_gradient_apply(dx, dy, x, y, mean, rstd, weight, sums, part.rows, o);
+                    else K::fill(dx, 0);  // the whole batch depends on no stand-in
                     return {dx, dresidual, dweight, dbias};
                   });
                 });
