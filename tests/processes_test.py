@@ -8,6 +8,7 @@ Exit code 77, skipped, where there is no mpirun, or the program was built withou
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -29,8 +30,10 @@ if sys.argv[1:2] == ["--device"]:
     DEVICE = sys.argv[2]
     del sys.argv[1:3]
 FORMATS = {"F32": "f", "F64": "d", "I64": "q", "U8": "B", "BF16": "H", "I32": "i"}
-# What the test lets a process print: mpirun adds its own words where one ends with an error.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "OMPI_MCA_rmaps_base_oversubscribe": "1"}
+# mpirun kills processes a second after it has told them to stop; on a busy machine a checkpoint takes longer.
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "OMPI_MCA_odls_base_sigkill_timeout": "10"}
+HANGS = 200 if DEVICE == "cpu" else 800  # seconds
+SHORT = ("--set", "train.limit_batches=4", "--recovery-interval", 2)
 
 
 def mpirun(processes, *words):
@@ -81,7 +84,7 @@ class Run(unittest.TestCase):
         words = self.words(run, *more)
         if processes > 1:
             words = mpirun(processes, *words)
-        done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=120 if DEVICE == "cpu" else 800, env=ENVIRONMENT)
+        done = subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=HANGS, env=ENVIRONMENT)
         self.assertEqual(done.returncode, code, done.stderr)
         return done
 
@@ -89,7 +92,7 @@ class Run(unittest.TestCase):
         return [json.loads(line) for line in (self.folder / run / "metrics.jsonl").read_text().splitlines()]
 
     def assert_close(self, run, other, limit):
-        """The same weights, momentum, risk state and samples, up to `limit` of each tensor's largest number."""
+        """The same weights, momentum, risk state and samples, up to `limit` of each tensor's norm."""
         tensors, metadata = read_tensors(self.folder / run / "last.safetensors")
         others, other_metadata = read_tensors(self.folder / other / "last.safetensors")
         self.assertEqual(tensors.keys(), others.keys())
@@ -97,9 +100,8 @@ class Run(unittest.TestCase):
         for name, tensor in tensors.items():
             self.assertEqual(tensor[:2], others[name][:2], name)
             a, b = numbers(tensor), numbers(others[name])
-            scale = max(1e-3, *map(abs, b)) if b else 1
-            worst = max((abs(x - y) for x, y in zip(a, b)), default=0)
-            self.assertLessEqual(worst / scale, limit, f"{name} in {run} and {other}")
+            difference = math.dist(a, b) / max(1e-3, math.hypot(*b))
+            self.assertLessEqual(difference, limit, f"{name} in {run} and {other}")
         a, b = self.row(run)[-1], self.row(other)[-1]
         for key in ("loss", "objective", "top1"):
             self.assertAlmostEqual(a["train"][key] / b["train"][key], 1, delta=limit, msg=key)
@@ -115,7 +117,7 @@ class Run(unittest.TestCase):
             self.assertIn(word, text)
 
     # A few steps: after about eight some activation lies on the other side of a ReLU's zero, and differences grow.
-    def equal(self, *more, processes=(2, 4), limit=1e-3, steps=4):
+    def equal(self, *more, processes=(2, 4), limit=1e-3, steps=3):
         more = (*more, "--set", f"train.limit_batches={steps}")
         self.train("run1", 1, *more)
         for n in processes:
@@ -211,7 +213,7 @@ class Processes(Run):
     # ---- going on with another number of processes ----
 
     def test_resume(self):
-        more = ("--opt", "absgd", "--lambda", 1.5, "--sync-bn", "--set", "train.limit_batches=3")
+        more = ("--opt", "absgd", "--lambda", 1.5, "--sync-bn", "--set", "train.limit_batches=2")
         self.train("run1", 1, *more, "--epochs", 2)
         for first, then in ((2, 1), (1, 2)):
             self.train("run2", first, *more)
@@ -238,7 +240,7 @@ class Processes(Run):
     def test_refuses_processes_with_different_settings(self):
         words = [str(w) for w in self.words("run1")]
         line = mpirun(1, *words) + [":", "-n", "1", *words, "--lr", "0.03"]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=HANGS, env=ENVIRONMENT)
         self.assertEqual(done.returncode, 2, done.stderr)
         self.assert_one_error(done.stderr, ["optim.lr: 0.02 -> 0.03", "process 1"])
         self.assertFalse((self.folder / "run1").exists())
@@ -246,11 +248,12 @@ class Processes(Run):
     # ---- the end ----
 
     def start(self, run, processes, *more):
-        words = [str(w) for w in mpirun(processes, *self.words(run, "--epochs", 200, *more))]
+        words = [str(w) for w in mpirun(processes, *self.words(run, *SHORT, "--epochs", 10000, *more))]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
-        deadline = time.monotonic() + 60
-        while not (self.folder / run / "previous.safetensors").exists():
-            self.assertIsNone(process.poll(), process.communicate() if process.poll() is not None else "")
+        deadline = time.monotonic() + HANGS
+        while not (self.folder / run / "last.safetensors").exists():
+            if process.poll() is not None:
+                self.fail(process.communicate())
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.01)
         return process
@@ -273,12 +276,12 @@ class Processes(Run):
         """The checkpoint is whole: the run resumes, with one process, to the end of the epoch after it."""
         _, metadata = read_tensors(self.folder / run / "last.safetensors")
         epoch = json.loads(metadata["progress"])["epoch"]
-        self.train(run, 1, "--epochs", epoch + 1, "--resume", "auto")
+        self.train(run, 1, *SHORT, "--epochs", epoch + 1, "--resume", "auto")
 
     def test_ctrl_c(self):
         process = self.start("run1", 2)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANGS)
         self.assertNotEqual(process.returncode, 0)
         self.assertEqual(err.count("stopped by signal"), 1, err)
         self.assertEqual(self.ranks("run1"), {})
@@ -287,7 +290,7 @@ class Processes(Run):
     def test_one_process_is_terminated(self):
         process = self.start("run1", 2)
         os.kill(self.ranks("run1")[1], signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANGS)
         self.assertEqual(process.returncode, 143, err)
         self.assertEqual(err.count("stopped by signal 15"), 1, err)
         self.goes_on("run1")
@@ -296,7 +299,7 @@ class Processes(Run):
         for rank in (0, 1):
             process = self.start("run1", 2)
             os.kill(self.ranks("run1")[rank], signal.SIGKILL)
-            _, err = process.communicate(timeout=30)
+            _, err = process.communicate(timeout=HANGS)
             self.assertNotEqual(process.returncode, 0)
             self.assert_one_error(err, [f"process {rank} (pid", "is gone", "--resume"])
             self.assertEqual(self.ranks("run1"), {})
