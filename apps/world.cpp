@@ -61,6 +61,7 @@ void require_one_process(const std::string& command) {
 }
 
 void check_alike(Communicator& all, const Config& config) {
+  if (all.size() == 1) return;
   const auto texts = all.all_gather(to_toml(config));
   Config expected;
   load_toml(expected, texts.front(), "process 0");
