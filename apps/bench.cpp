@@ -5,8 +5,10 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -26,6 +28,7 @@
 #include "apps/flag_checks.h"
 #include "apps/risks.h"
 #include "apps/trainer.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -55,11 +58,13 @@ Config risk_config(const BenchFlags& f) {
   return c;
 }
 
-// One training step on fixed random data: forward, per-sample losses, weights, backward, update.
+// One training step on fixed random data: forward, per-sample losses, weights, backward, update. In one of several
+// processes, on its part of the batch.
 class BenchStep {
  public:
-  explicit BenchStep(const BenchFlags& f)
+  BenchStep(const BenchFlags& f, Communicator& processes)
       : device_(f.train.device),
+        device_processes_(device_processes(processes, device_)),
         model_(named_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})),
         graph_(f.train.graph && !device_.is_cpu()),
         inference_(f.inference),
@@ -70,12 +75,17 @@ class BenchStep {
     model_->to(device_, dtype);
     model_->train(!inference_);
     optimizer_ = make_optimizer(f, model_->parameters());
+    Communicator& on_device = device_processes_ ? *device_processes_ : processes;
+    const Slice own = slice_of(f.train.batch_size, processes.rank(), processes.size());
+    if (f.train.sync_bn && processes.size() > 1)
+      distribute(*model_, std::make_shared<BatchPart>(BatchPart{&on_device, own, f.train.batch_size}), true);
+    optimizer_->distribute(on_device);
     Tensor images = empty({f.train.batch_size, f.size, f.size, f.channels});
     fill_normal(images, 0, 1, /*seed=*/1, /*stream=*/1);
-    images_ = images.to(dtype).to(device_);
+    images_ = images.slice(own.begin, own.end).to(dtype).to(device_);
     std::vector<int64_t> labels;
-    for (int64_t i = 0; i < f.train.batch_size; i++) labels.push_back(i % f.classes);
-    labels_ = from_vector({f.train.batch_size}, labels).to(device_);
+    for (int64_t i = own.begin; i < own.end; i++) labels.push_back(i % f.classes);
+    labels_ = from_vector({own.size()}, labels).to(device_);
   }
 
   /// A step, or all those of a graph; does not wait for a GPU.
@@ -84,9 +94,8 @@ class BenchStep {
     if (inference_) return infer();
     const Tensor losses = cross_entropy((*model_)(images_), labels_);
     optimizer_->zero_grad();
-    optimizer_->weigh(losses, {.groups = labels_}).backward();
+    optimizer_->backward(optimizer_->weigh(losses, {.groups = labels_}));
     optimizer_->step();
-    losses_ = losses.detach();
   }
   void infer() {
     const NoGrad no_grad;
@@ -108,15 +117,24 @@ class BenchStep {
   /// Seconds that the risk takes for the weights of a batch.
   double risk_seconds() {
     constexpr int kCalls = 100;
-    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(losses_, {.groups = labels_});  // fills a window
+    const WeighedBatch& batch = optimizer_->batch();
+    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(batch.losses, batch.context);  // fills a window
     wait();
     const auto start = Clock::now();
-    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(losses_, {.groups = labels_});
+    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(batch.losses, batch.context);
     wait();
     return since(start) / kCalls;
   }
   /// The mean loss of the last step. Waits for the device.
-  double loss() const { return mean(losses_).item(); }
+  double loss() const { return mean(inference_ ? losses_ : optimizer_->batch().losses).item(); }
+  /// Op by op.
+  BenchProfile profile(bool by_shape) {
+    std::function<void()> settle;
+    if (!device_.is_cpu()) settle = [this] { wait(); };
+    return measure_profile([this] { train(); }, settle, by_shape);
+  }
+  /// How much of the sum of gradients over the processes hides behind the backward pass: milliseconds a step.
+  nlohmann::json communication(Communicator& processes);
 
  private:
   static std::unique_ptr<Optimizer> make_optimizer(const BenchFlags& f, std::vector<Tensor> parameters) {
@@ -127,12 +145,42 @@ class BenchStep {
   }
 
   Device device_;
+  std::unique_ptr<Communicator> device_processes_;
   std::unique_ptr<Module> model_;
   std::unique_ptr<Optimizer> optimizer_;
-  Tensor images_, labels_, losses_;
+  Tensor images_, labels_, losses_;  // losses of inference
   bool graph_, inference_;
   Replay replay_;
 };
+
+// Alone: the gradients summed with nothing else to do. Waited: what step() still waits for, when the sums have begun in
+// the backward pass; the wait for a process that is behind is part of both.
+nlohmann::json BenchStep::communication(Communicator& processes) {
+  constexpr int kSteps = 10;
+  Profile profile;
+  profile.settle = [&] { wait(); };
+  const auto waited = [&] {
+    const ProfileRow row = profile.rows["all_reduce (wait)"];
+    profile.rows.clear();
+    return 1e3 * row.seconds / kSteps;
+  };
+  const Profiling on(profile);
+  for (int i = 0; i < kSteps; i++) train();
+  const double exposed = waited();
+  for (int i = 0; i < kSteps; i++) {
+    processes.barrier();
+    optimizer_->zero_grad();
+    optimizer_->step();
+  }
+  const double alone = waited();
+  int64_t bytes = 0;
+  for (const Tensor& p : optimizer_->parameters()) bytes += static_cast<int64_t>(p.bytes());
+  return {{"processes", processes.size()},
+          {"gradient_bytes", bytes},
+          {"all_reduce_ms", alone},
+          {"all_reduce_exposed_ms", exposed},
+          {"all_reduce_overlap", alone > 0 ? std::clamp(1 - exposed / alone, 0.0, 1.0) : 0}};
+}
 
 double mb(size_t bytes) { return static_cast<double>(bytes) / 1048576; }
 
@@ -143,24 +191,25 @@ double host_peak_mb() {
 }
 
 // Calls of run() that take about half a second, so that a device is waited for twice a second.
-int64_t chunk_of(BenchStep& step, const BenchFlags& f) {
+int64_t chunk_of(BenchStep& step, const BenchFlags& f, Communicator& processes) {
   if (f.steps > 0) return f.steps / f.steps_per_graph;
   for (int64_t n = 1;; n *= 2) {
     const auto start = Clock::now();
     for (int64_t i = 0; i < n; i++) step.run();
     step.wait();
-    const double seconds = since(start);
+    const double seconds = static_cast<double>(processes.max(std::llround(1e6 * since(start)))) / 1e6;
     if (seconds > 0.1) return std::max<int64_t>(1, std::llround(static_cast<double>(n) * 0.5 / seconds));
   }
 }
 
 // Median images/s over chunks of `calls` calls of run().
-nlohmann::json measure(BenchStep& step, const BenchFlags& f, int64_t calls, double seconds) {
+nlohmann::json measure(BenchStep& step, const BenchFlags& f, Communicator& processes, int64_t calls, double seconds) {
   std::vector<double> rates;
   const int64_t steps_per_call = step.graph() ? f.steps_per_graph : 1;
   const auto before = memory_stats(step.device());
   const auto start = Clock::now();
-  while (rates.empty() || (f.steps == 0 && since(start) < seconds)) {
+  const auto goes_on = [&] { return f.steps == 0 && processes.max(since(start) < seconds) == 1; };
+  while (rates.empty() || goes_on()) {
     const auto chunk = Clock::now();
     for (int64_t i = 0; i < calls; i++) step.run();
     step.wait();
@@ -216,25 +265,32 @@ void add_memory(nlohmann::json& row, Device device) {
 }
 
 int bench(const BenchFlags& f) {
+  Communicator& processes = world();
   Config config;
   config.train = f.train;
+  check_alike(processes, config);
+  check_divisible(processes, config);
+  if (f.interleave) require_one_process("bench --interleave");
+  if (f.inference) require_one_process("bench --inference");
+  take_own_gpu(processes);
   const int threads = use_threads(config);
   const auto start = Clock::now();
   use_device(f.train);
   check_flags(f);
-  BenchStep step(f);
+  BenchStep step(f, processes);
   step.run();
   step.wait();
   const auto first_step_end = Clock::now();
   step.warm_up();
   const double warm = since(start);
-  const int64_t calls = chunk_of(step, f);
+  const int64_t calls = chunk_of(step, f, processes);
   const auto report = [&](double seconds) {
-    nlohmann::json row = measure(step, f, calls, seconds);
+    nlohmann::json row = measure(step, f, processes, calls, seconds);
     row.update(about(step, f, threads));
     // On the monotonic clock as well, for the driver that knows when it started the process.
     row.update({{"time_to_first_step_s", seconds_of(first_step_end - start)}, {"time_to_warm_s", warm},
                 {"first_step_at", seconds_of(first_step_end.time_since_epoch())}});
+    if (processes.size() > 1) row.update(step.communication(processes));
     add_memory(row, step.device());
     return row;
   };
@@ -246,17 +302,13 @@ int bench(const BenchFlags& f) {
     return kExitDone;
   }
   nlohmann::json row = report(f.seconds);
+  std::optional<BenchProfile> profile;
+  if (f.profile) profile = step.profile(f.by_shape);
+  if (!processes.first()) return kExitDone;
   fmt::print("{} batch {} {} {}: {}\n", f.model, f.train.batch_size, f.train.amp == "bf16" ? "bf16" : "f32",
              f.inference ? "inference" : f.risk.empty() ? f.optimizer : f.risk, backend_text(step.device(), threads));
   fmt::print("{:.0f} images/s, {:.3f} ms a step\n\n", row["images_per_s"].get<double>(), row["step_ms"].get<double>());
-  if (f.profile) {
-    if (step.device().is_cpu()) {
-      row["profile"] = print_profile([&] { step.train(); }, {}, f.by_shape);
-    } else {
-      fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
-      row["profile"] = print_profile([&] { step.train(); }, [&] { step.wait(); }, f.by_shape);
-    }
-  }
+  if (profile) row["profile"] = print_profile(*profile);
   fmt::print("{}\n", row.dump());
   return kExitDone;
 }
@@ -267,11 +319,12 @@ void add_bench_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("bench", "Time the training step: forward, losses, weights, backward, update");
   auto f = std::make_shared<BenchFlags>();
   sub->add_option("--model", f->model, "one of those that fulcrum info lists")->capture_default_str();
-  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step")->check(above_zero())->capture_default_str();
+  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step, of all processes")->check(above_zero())->capture_default_str();
   sub->add_option("--image-size,--size", f->size, "height and width of the images")->check(above_zero())->capture_default_str();
   sub->add_option("--channels", f->channels, "of the images")->check(above_zero())->capture_default_str();
   sub->add_option("--classes", f->classes)->check(above_zero())->capture_default_str();
-  sub->add_option("--threads", f->train.threads, "CPU threads; 0: all cores")->check(CLI::NonNegativeNumber);
+  sub->add_flag("--sync-bn", f->train.sync_bn, "several processes: batch norm over the whole batch");
+  sub->add_option("--threads", f->train.threads, "CPU threads of each process; 0: all cores, shared")->check(CLI::NonNegativeNumber);
   sub->add_option("--device", f->train.device, "cpu or cuda[:N]")->capture_default_str();
   sub->add_flag("!--no-graph", f->train.graph, "GPU: run each step anew instead of recording it as a CUDA graph");
   sub->add_option("--steps-per-graph", f->steps_per_graph, "GPU: steps recorded in one graph")

@@ -1,45 +1,40 @@
 #include "apps/bench_profile.h"
 
 #include <algorithm>
-#include <optional>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include <fmt/format.h>
-
-#include <fulcrum/core/profile.h>
-
-#include "apps/roof.h"
 
 namespace fulcrum::apps {
 
 namespace {
 
-using Row = std::pair<std::string, ProfileRow>;
+constexpr int kSteps = 5;
 
-std::vector<Row> profiled(const std::function<void()>& step, std::function<void()> settle, bool by_shape, int steps) {
+}  // namespace
+
+BenchProfile measure_profile(const std::function<void()>& step, std::function<void()> settle, bool by_shape) {
+  BenchProfile result;
+  if (!settle) result.roof = measure_roof();
   Profile profile;
   profile.settle = std::move(settle);
   profile.by_shape = by_shape;
   step();
   {
     const Profiling on(profile);
-    for (int i = 0; i < steps; i++) step();
+    for (int i = 0; i < kSteps; i++) step();
   }
-  std::vector<Row> rows(profile.rows.begin(), profile.rows.end());
-  std::ranges::sort(rows, [](const Row& a, const Row& b) { return a.second.seconds > b.second.seconds; });
-  return rows;
+  result.rows.assign(profile.rows.begin(), profile.rows.end());
+  std::ranges::sort(result.rows, [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
+  return result;
 }
 
-}  // namespace
-
-nlohmann::json print_profile(const std::function<void()>& step, std::function<void()> settle, bool by_shape) {
-  constexpr int kSteps = 5;
-  const std::optional<Roof> roof = settle ? std::nullopt : std::optional(measure_roof());
-  const std::vector<Row> rows = profiled(step, std::move(settle), by_shape, kSteps);
+nlohmann::json print_profile(const BenchProfile& profile) {
+  const auto& [roof, rows] = profile;
   nlohmann::json result = {{"ops", nlohmann::json::array()}};
-  if (roof) {
+  if (!roof) {
+    fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
+  } else {
     result["roof"] = {{"gflop_per_s", roof->flop_per_s / 1e9}, {"gb_per_s", roof->bytes_per_s / 1e9}};
     fmt::print("Roof: {:.0f} GFLOP/s of f32 multiply-adds, {:.0f} GB/s of memory, as measured. Work is that of the "
                "definition:\na direct convolution, each tensor through memory once; Winograd's way and caches may "

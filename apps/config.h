@@ -168,6 +168,7 @@ struct TrainSettings {
   std::string eval_metric = "top1";
   int64_t patience = 0;
   int64_t limit_batches = 0;
+  bool sync_bn = false;
 };
 
 struct Config {

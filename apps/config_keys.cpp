@@ -139,6 +139,7 @@ std::vector<Key> keys_of(Config& c) {
       {"train.eval_metric", &c.train.eval_metric, "chooses the best epoch: top1, balanced, macro_f1 or loss"},
       {"train.patience", &c.train.patience, "stop after so many epochs without a better one; 0: never"},
       {"train.limit_batches", &c.train.limit_batches, "batches an epoch, in training and evaluation; 0: all"},
+      {"train.sync_bn", &c.train.sync_bn, "several processes: batch norm over the whole batch, not over each part"},
   };
 }
 

@@ -10,6 +10,9 @@
 
 #include <fulcrum/core/backends.h>
 #include <fulcrum/core/check.h>
+#include <fulcrum/core/mpi/communicator.h>
+
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -47,6 +50,8 @@ nlohmann::json environment(int threads) {
           {"devices", devices},
           {"isa", cpu_isa()},
           {"threads", threads},
+          {"processes", world().size()},
+          {"mpi", mpi::describe()},
           {"host", system.nodename},
           {"system", concat_text(system.sysname, " ", system.release, " ", system.machine)},
           {"command", command()},

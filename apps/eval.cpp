@@ -9,6 +9,7 @@
 #include "apps/evaluation.h"
 #include "apps/stored_model.h"
 #include "apps/trainer.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -23,6 +24,9 @@ struct EvalFlags {
 int run_eval(const EvalFlags& flags) {
   const StoredModel stored = open_stored_model(flags.path, flags.settings);
   const Config& config = stored.config;
+  Communicator& processes = world();
+  check_alike(processes, config);
+  take_own_gpu(processes);
   use_device(config.train);
   use_threads(config);
 
@@ -30,17 +34,17 @@ int run_eval(const EvalFlags& flags) {
   const std::unique_ptr<Module> model = build(stored, data.test->image_shape(), data.test->classes());
   model->to(Device(config.train.device), activation_dtype(config));
   const Loader loader = make_eval_loader(config, *data.test, all_indices(data.test->size()), data.statistics);
-  const Evaluation e = evaluate(*model, loader, data.class_counts);
-  if (!flags.logits.empty())
+  const Evaluation e = evaluate(*model, loader, data.class_counts, processes);
+  if (!flags.logits.empty() && processes.first())
     save_tensors(flags.logits, {{{"logits", e.logits}, {"labels", e.labels}}, {}});
   nlohmann::json result = to_json(e.metrics);
   const auto add = [&](nlohmann::json& to, const std::string& name, const Dataset& part) {
     const Loader part_loader = make_eval_loader(config, part, all_indices(part.size()), data.statistics);
-    to[name] = to_json(evaluate(*model, part_loader, data.class_counts).metrics);
+    to[name] = to_json(evaluate(*model, part_loader, data.class_counts, processes).metrics);
   };
   if (data.val) add(result, "val", *data.val);
   for (const DataSplit& split : data.splits) add(result["splits"], split.name, *split.data);
-  fmt::print("{}\n", result.dump());
+  if (processes.first()) fmt::print("{}\n", result.dump());
   return kExitDone;
 }
 

@@ -10,26 +10,35 @@
 
 namespace fulcrum::apps {
 
-Tensor predict(Module& model, const Loader& loader) {
+Tensor predict(Module& model, const Loader& loader, Communicator& processes) {
   const NoGrad no_grad;
   const bool was_training = model.training();
   model.eval();
   // On the device until the end: a copy to the host would wait for every batch.
-  Tensor all = empty({loader.size(), loader.dataset().classes()}, {DType::kF32, loader.options().device});
-  int64_t row = 0;
-  for (const Batch& batch : loader.epoch(0)) {
-    if (stop_signal != 0) break;
+  Tensor all = zeros({loader.size(), loader.dataset().classes()}, {DType::kF32, loader.options().device});
+  const Slice own = slice_of(loader.batches(), processes.rank(), processes.size());
+  int64_t number = own.begin, row = own.begin * loader.options().batch_size;
+  for (const Batch& batch : loader.epoch(0, own.begin)) {
+    if (stop_signal != 0 || number == own.end) break;
     Tensor rows = all.slice(row, row + batch.size);
     rows.copy_from(model(batch.images));
     row += batch.size;
+    number++;
   }
   model.train(was_training);
-  return row == loader.size() ? all.to(Device()) : Tensor();
+  if (processes.max(number != own.end) != 0) {
+    agree_on_stop(processes);
+    return {};
+  }
+  Tensor host = all.to(Device());
+  processes.all_reduce(host);  // every row is 0 in all processes but one
+  return host;
 }
 
-Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts) {
+Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts,
+                    Communicator& processes) {
   Evaluation e;
-  e.logits = predict(model, loader);
+  e.logits = predict(model, loader, processes);
   e.stopped = !e.logits;
   if (e.stopped) return e;
   const NoGrad no_grad;
@@ -43,10 +52,11 @@ Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64
 }
 
 std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
-                                              const std::vector<int64_t>& class_counts) {
+                                              const std::vector<int64_t>& class_counts,
+                                              Communicator& processes) {
   nlohmann::json all = nlohmann::json::object();
   for (const EvaluatedSplit& split : splits) {
-    const Evaluation e = evaluate(model, split.loader, class_counts);
+    const Evaluation e = evaluate(model, split.loader, class_counts, processes);
     if (e.stopped) return std::nullopt;
     all[split.name] = to_json(e.metrics);
   }

@@ -1,6 +1,6 @@
 // Evaluation: what a model says about a data set.
 //
-//   const Evaluation e = evaluate(model, loader, class_counts);
+//   const Evaluation e = evaluate(model, loader, class_counts, world());
 //   if (e.stopped) …                                    // a signal came
 //   e.metrics.top1;  e.save(run / "predictions.safetensors", epoch);
 #pragma once
@@ -12,6 +12,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <fulcrum/core/communicator.h>
 #include <fulcrum/data/loader.h>
 #include <fulcrum/layers/module.h>
 
@@ -31,11 +32,12 @@ struct Evaluation {
 };
 
 /// Logits of every sample of a loader, f32 [N, C] on the host, in evaluation mode; undefined where a
-/// signal came.
-Tensor predict(Module& model, const Loader& loader);
+/// signal came. Each of several processes does a part of the batches, and has all logits in the end.
+Tensor predict(Module& model, const Loader& loader, Communicator& processes);
 
 /// `class_counts` [C] of the training set sort the classes into many, medium and few.
-Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts);
+Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts,
+                    Communicator& processes);
 
 /// A part of the data that is evaluated beside the test set: the name in the results, and its loader.
 struct EvaluatedSplit {
@@ -44,6 +46,7 @@ struct EvaluatedSplit {
 };
 /// The metrics of each part by its name, as JSON; nothing where a signal came.
 std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
-                                              const std::vector<int64_t>& class_counts);
+                                              const std::vector<int64_t>& class_counts,
+                                              Communicator& processes);
 
 }  // namespace fulcrum::apps

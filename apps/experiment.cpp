@@ -162,10 +162,12 @@ Schedule make_schedule(const Config& c) {
                    .warmup = static_cast<int>(s.warmup)});
 }
 
-Loader make_train_loader(const Config& c, const ExperimentData& d) {
+Loader make_train_loader(const Config& c, const ExperimentData& d, int part, int parts) {
   const auto seed = static_cast<uint64_t>(c.train.seed);
   LoaderOptions o;
   o.batch_size = c.train.batch_size;
+  o.part = part;
+  o.parts = parts;
   if (c.data.sampler == "class-balanced") {
     o.sampler = class_balanced_sampler(d.train->labels(), d.train_indices, seed);
   } else {

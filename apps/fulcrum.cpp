@@ -11,6 +11,7 @@
 #include "apps/help.h"
 #include "apps/progress.h"
 #include "apps/trainer.h"
+#include "apps/world.h"
 
 namespace {
 
@@ -25,8 +26,10 @@ void limit_spinning(char** argv) {
 }
 
 int failed(const std::exception& e, int code) {
-  std::fprintf(stderr, "%s%s\n", fulcrum::apps::red("error: ", STDERR_FILENO).c_str(), e.what());
-  return code;
+  using namespace fulcrum::apps;
+  if (speaks_of_failure(code))
+    std::fprintf(stderr, "%s%s%s\n", red("error: ", STDERR_FILENO).c_str(), process_label().c_str(), e.what());
+  return leave_world(code, /*failed=*/true);
 }
 
 // What is wrong with the command line, and what may have been meant.
@@ -80,11 +83,16 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
-    return failed(std::runtime_error(complaint(app, e)), kExitUsage);
+    if (e.get_exit_code() != 0) return failed(std::runtime_error(complaint(app, e)), kExitUsage);
+    if (first_process()) app.exit(e);  // --help, --version
+    return leave_world(kExitDone, /*failed=*/false);
   }
   try {
-    return command();
+    const std::string name = app.get_subcommands().front()->get_name();
+    if (name != "train" && name != "eval" && name != "bench") require_one_process("fulcrum " + name);
+    return leave_world(command(), /*failed=*/false);
+  } catch (const fulcrum::PeerFailed& e) {
+    return e.silent() ? leave_world(e.exit_code(), /*failed=*/true) : failed(e, e.exit_code());
   } catch (const UsageError& e) {
     return failed(e, kExitUsage);
   } catch (const std::exception& e) {

@@ -43,7 +43,7 @@ LrCurve lr_range_test(const Config& config, const ExperimentData& data, Module& 
   for (int64_t epoch = 0;; epoch++) {
     for (const Batch& batch : loader.epoch(epoch)) {
       if (stop_signal != 0) return curve;
-      const Tensor losses = loss(model(batch.images), batch.labels, batch.indices);
+      const Tensor losses = loss(model(batch.images), batch);
       if (batches % config.train.accumulate == 0) optimizer->zero_grad();
       (optimizer->weigh(losses, {batch.indices, batch.groups}) / group).backward();
       group_loss += mean(losses.detach()).item() / group;

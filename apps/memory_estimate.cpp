@@ -37,11 +37,13 @@ std::string text_of(const MemoryEstimate& e) {
                      mib(e.total()), mib(e.activations), mib(e.state), mib(e.working));
 }
 
-std::vector<std::string> memory_lines(const Config& config, const Dataset& data) {
-  const MemoryEstimate e = estimate_memory(config, data.image_shape(), data.classes());
-  std::vector<std::string> lines = {"memory: " + text_of(e)};
+std::vector<std::string> memory_lines(const Config& config, const Dataset& data, const Communicator& processes) {
+  Config own = config;
+  own.train.batch_size /= processes.size();
+  const MemoryEstimate e = estimate_memory(own, data.image_shape(), data.classes());
+  std::vector<std::string> lines = {(processes.size() > 1 ? "memory of each process: " : "memory: ") + text_of(e)};
   const double available = available_memory();
-  if (Device(config.train.device).is_cpu() && static_cast<double>(e.total()) > available)
+  if (Device(config.train.device).is_cpu() && static_cast<double>(e.total() * processes.local_size()) > available)
     lines.push_back(fmt::format("warning: {:.0f} MiB of memory are available; a smaller --batch-size, with --accumulate, needs less",
                                 available / 1048576));
   return lines;

@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include <fulcrum/core/communicator.h>
+
 #include "apps/config.h"
 #include "apps/experiment.h"
 
@@ -27,7 +29,8 @@ struct MemoryEstimate {
 MemoryEstimate estimate_memory(const Config& config, const Shape& image, int64_t classes);
 
 std::string text_of(const MemoryEstimate& estimate);
-/// What a run says before it begins: the estimate, and a warning where the machine has less.
-std::vector<std::string> memory_lines(const Config& config, const Dataset& data);
+/// What a run says before it begins: the estimate for a process, which has its part of a batch, and a warning where the
+/// machine has less than its processes need.
+std::vector<std::string> memory_lines(const Config& config, const Dataset& data, const Communicator& processes);
 
 }  // namespace fulcrum::apps

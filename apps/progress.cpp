@@ -23,8 +23,8 @@ size_t terminal_width() {
 
 }  // namespace
 
-ProgressLine::ProgressLine(int64_t log_interval, std::filesystem::path log)
-    : terminal_(isatty(STDERR_FILENO) != 0), log_interval_(log_interval), log_(std::move(log)) {}
+ProgressLine::ProgressLine(int64_t log_interval, std::filesystem::path log, bool shown)
+    : shown_(shown), terminal_(isatty(STDERR_FILENO) != 0), log_interval_(log_interval), log_(std::move(log)) {}
 
 void ProgressLine::begin_epoch() {
   epoch_start_ = Clock::now();
@@ -40,6 +40,7 @@ double ProgressLine::images_per_second(int64_t images) const {
 }
 
 bool ProgressLine::due(int64_t step, int64_t steps) const {
+  if (!shown_) return false;
   if (!terminal_) return step % log_interval_ == 0;
   const double since = std::chrono::duration<double>(Clock::now() - last_shown_).count();
   return step == steps || since >= kRefreshSeconds;
@@ -69,11 +70,13 @@ void ProgressLine::show(const StepInfo& s) {
 }
 
 void ProgressLine::print(const std::string& line) {
+  if (!shown_) return;
   fmt::print(stderr, "{}{}\n", terminal_ ? "\r\x1b[K" : "", line);
   log(line);
 }
 
 void ProgressLine::print_error(const std::string& line) {
+  if (!shown_) return;
   fmt::print(stderr, "{}{}{}\n", terminal_ ? "\r\x1b[K" : "", red("error: ", STDERR_FILENO), line);
   log("error: " + line);
 }

@@ -18,8 +18,8 @@ struct StepInfo {
 
 class ProgressLine {
  public:
-  /// Plain lines come every `log_interval` steps.
-  ProgressLine(int64_t log_interval, std::filesystem::path log);
+  /// Plain lines come every `log_interval` steps. One that is not `shown` is silent and writes no log.
+  ProgressLine(int64_t log_interval, std::filesystem::path log, bool shown = true);
   void begin_epoch();
   /// Time spent waiting for the loader, in seconds.
   void add_data_wait(double seconds) { data_wait_ += seconds; }
@@ -37,7 +37,7 @@ class ProgressLine {
   using Clock = std::chrono::steady_clock;
   double elapsed() const;
   void log(const std::string& line) const;
-  bool terminal_;
+  bool shown_, terminal_;
   int64_t log_interval_;
   std::filesystem::path log_;
   double data_wait_ = 0;

@@ -46,6 +46,12 @@ Reading Readings::wait() {
   return read(posted_ - 1);
 }
 
+Reading Readings::wait_for_previous() {
+  check(posted_ > 1, "[readings] expected two posts before a wait for the first of them");
+  events_[static_cast<size_t>((posted_ - 2) % kSlots)].synchronize();
+  return read(posted_ - 2);
+}
+
 Reading Readings::read(int64_t number) const {
   const auto slot = static_cast<size_t>(number % kSlots);
   const double* row = ring_.data<double>() + static_cast<int64_t>(slot) * kRow;

@@ -31,6 +31,8 @@ class Readings {
   std::optional<Reading> newest();
   /// The last posted; waits for the device.
   Reading wait();
+  /// The one posted before the last; waits for the device. There must have been two.
+  Reading wait_for_previous();
 
  private:
   static constexpr int64_t kSlots = 8;

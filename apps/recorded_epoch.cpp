@@ -27,6 +27,7 @@ bool Trainer::train_recorded_epoch() {
   const int64_t last = steps(), first = p.batch;
   if (first >= last) return true;  // stopped in the evaluation of this epoch
   const int64_t updates_before = optimizer_->steps();
+  int64_t posts = 0;
   StagedRange staged = train_loader_.staged(p.epoch, first);
   while (p.batch < last) {
     const auto asked = std::chrono::steady_clock::now();
@@ -34,9 +35,15 @@ bool Trainer::train_recorded_epoch() {
     progress_.add_data_wait(std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
     run_staged(std::move(*next));
     p.batch++;
-    const bool saves = save_due(p.batch), end = p.batch == last || stop_signal != 0 || saves;
-    if (end || p.batch % kPostEvery == 0) recorded_->readings.post(p.batch);
-    const std::optional<Reading> reading = end ? recorded_->readings.wait() : recorded_->readings.newest();
+    const bool looks = p.batch % kPostEvery == 0, saves = save_due(p.batch);
+    const int stop = !several() ? stop_signal : looks ? agree_on_stop(processes_) : 0;
+    const bool end = p.batch == last || stop != 0 || saves;
+    if (end || looks) recorded_->readings.post(p.batch), posts++;
+    std::optional<Reading> reading;
+    if (end) reading = recorded_->readings.wait();
+    else if (!several()) reading = recorded_->readings.newest();
+    // What one process sees, and stops for, the others must see at the same step.
+    else if (looks && posts > 1) reading = recorded_->readings.wait_for_previous();
     if (!reading) continue;
     if (reading->control[kBad] != 0) {
       // The device has not updated since: what it has done tells which batch it was.
@@ -45,14 +52,14 @@ bool Trainer::train_recorded_epoch() {
       return !stopped_by_non_finite(*again.begin());
     }
     show_progress(reading->step, last, reading->totals, first);
-    if (stop_signal != 0) return false;
+    if (stop != 0) return false;
     if (saves) save();
   }
   return true;
 }
 
 void Trainer::run_staged(StagedBatch staged) {
-  if (staged.size < config_.train.batch_size) {
+  if (staged.total < config_.train.batch_size) {
     // Another shape: the last batch of an epoch runs as it is.
     train_batch(train_loader_.make(staged));
     return;

@@ -74,7 +74,7 @@ void write_lists(const fs::path& run, const ExperimentData& d, const std::string
 
 }  // namespace
 
-RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)) {}
+RunDirectory::RunDirectory(fs::path path, bool writes) : path_(std::move(path)), writes_(writes) {}
 
 void RunDirectory::write_settings(const Config& config) {
   write_file_atomically(path_ / "config.toml", {to_toml(config)});
@@ -82,9 +82,12 @@ void RunDirectory::write_settings(const Config& config) {
   write_file_atomically(path_ / "env.json", {text});
 }
 
-void RunDirectory::lock() { lock_ = DirectoryLock(path_); }
+void RunDirectory::lock() {
+  if (writes_) lock_ = DirectoryLock(path_);
+}
 
 void RunDirectory::begin(const Config& config, const ExperimentData& data) {
+  if (!writes_) return;
   lock();
   // The older checkpoint first: alone it would be taken for what is left of the last one.
   for (const char* stale :
@@ -102,12 +105,14 @@ void RunDirectory::begin(const Config& config, const ExperimentData& data) {
 }
 
 void RunDirectory::resume(const Config& config, int64_t epoch) {
+  if (!writes_) return;
   write_settings(config);
   keep_epochs_before(path_ / "metrics.jsonl", epoch);
   events_ = std::make_unique<EventWriter>(path_, epoch + 1);
 }
 
 void RunDirectory::add_epoch(const nlohmann::json& row) {
+  if (!writes_) return;
   append_line(path_ / "metrics.jsonl", row.dump());
   std::vector<std::pair<std::string, double>> scalars;
   nlohmann::json numbers = row;
@@ -117,6 +122,7 @@ void RunDirectory::add_epoch(const nlohmann::json& row) {
 }
 
 void RunDirectory::finish(const nlohmann::json& result) {
+  if (!writes_) return;
   const std::string text = result.dump(2) + "\n";
   write_file_atomically(path_ / "result.json", {text});
 }

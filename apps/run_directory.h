@@ -22,7 +22,9 @@ namespace fulcrum::apps {
 class RunDirectory {
  public:
   /// Nothing is made yet: what is refused before the run begins leaves no directory.
-  explicit RunDirectory(std::filesystem::path path);
+  /// One that does not write leaves all to another process.
+  explicit RunDirectory(std::filesystem::path path, bool writes = true);
+  bool writes() const { return writes_; }
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const char* file) const { return path_ / file; }
 
@@ -40,6 +42,7 @@ class RunDirectory {
  private:
   void write_settings(const Config& config);
   std::filesystem::path path_;
+  bool writes_;
   DirectoryLock lock_;
   std::unique_ptr<EventWriter> events_;
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <thread>
 
 #include <CLI/CLI.hpp>
 
@@ -10,6 +11,7 @@
 #include <fulcrum/core/cuda_options.h>
 
 #include "apps/commands.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -67,6 +69,7 @@ constexpr Switch kSwitches[] = {
     {"--no-graph", "train.graph", "false"},
     {"--tf32", "train.tf32", "true"},
     {"--cudnn-benchmark", "train.cudnn_benchmark", "true"},
+    {"--sync-bn", "train.sync_bn", "true"},
 };
 
 constexpr std::pair<const char*, const char*> kEnvironment[] = {{"FULCRUM_DATA_DIR", "data.dir"},
@@ -150,7 +153,13 @@ Config SettingsFlags::resolve(const Config& base) const {
 }
 
 int use_threads(const Config& config) {
-  if (config.train.threads > 0) omp_set_num_threads(static_cast<int>(config.train.threads));
+  if (config.train.threads > 0) {
+    omp_set_num_threads(static_cast<int>(config.train.threads));
+  } else if (const int sharers = world().local_size(); sharers > 1 && !std::getenv("OMP_NUM_THREADS")) {
+    // mpirun may have bound each process to cores of its own, or none to any.
+    const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+    omp_set_num_threads(std::max(1, std::min(omp_get_num_procs(), cores / sharers)));
+  }
   return omp_get_max_threads();
 }
 

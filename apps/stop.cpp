@@ -8,8 +8,11 @@ volatile std::sig_atomic_t stop_signal = 0;
 
 namespace {
 
+volatile std::sig_atomic_t signals = 0;  // that came to this process
+
 extern "C" void on_stop_signal(int signal) {
-  if (stop_signal != 0) _exit(128 + signal);
+  if (signals != 0) _exit(128 + signal);
+  signals = 1;
   stop_signal = signal;
 }
 
@@ -18,6 +21,12 @@ extern "C" void on_stop_signal(int signal) {
 void install_stop_handlers() {
   std::signal(SIGINT, on_stop_signal);
   std::signal(SIGTERM, on_stop_signal);
+}
+
+int agree_on_stop(Communicator& processes) {
+  const auto signal = static_cast<int>(processes.max(stop_signal));
+  if (signal != 0) stop_signal = signal;
+  return signal;
 }
 
 }  // namespace fulcrum::apps

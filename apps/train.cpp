@@ -16,6 +16,7 @@
 #include "apps/spread.h"
 #include "apps/stop.h"
 #include "apps/trainer.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -59,7 +60,8 @@ bool resumes_named_run(const TrainFlags& flags) {
 // The settings from the command line; the output directory has a name.
 Config resolve(const TrainFlags& flags) {
   if (resumes_named_run(flags)) {
-    recover_checkpoint(flags.resume);
+    if (world().first()) recover_checkpoint(flags.resume);
+    world().barrier();  // it may have moved a file
     Config config = flags.settings.resolve(stored_config(flags.resume));
     config.train.output = flags.resume;
     return config;
@@ -103,12 +105,30 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
   return plan;
 }
 
+// The first process looks at the run's directory, before it or any other changes something there.
+Plan plan_together(const TrainFlags& flags, const Config& config) {
+  Communicator& processes = world();
+  Plan plan{config};
+  if (processes.first()) plan = plan_run(flags, config);
+  plan.start = static_cast<Trainer::Start>(processes.max(static_cast<int64_t>(plan.start)));
+  return plan;
+}
+
 TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
-  const Plan plan = plan_run(flags, config);
-  fmt::print(stderr, "fulcrum: {}, run {}\n", backend_text(Device(plan.config.train.device), omp_get_max_threads()), plan.config.train.output);
-  Trainer trainer(plan.config, plan.start);
+  Communicator& processes = world();
+  const Plan plan = plan_together(flags, config);
+  if (processes.first()) {
+    const std::string backend = backend_text(Device(plan.config.train.device), omp_get_max_threads());
+    fmt::print(stderr, "fulcrum: {}{}, run {}\n", processes.size() > 1 ? fmt::format("{} processes, each ", processes.size()) : "",
+               backend, plan.config.train.output);
+  }
+  Trainer trainer(plan.config, plan.start, processes);
   try {
     return trainer.run();
+  } catch (const PeerFailed& e) {
+    if (e.silent()) throw;
+    throw PeerFailed(concat_text(e.what(), "\nthe last checkpoint is whole; continue with --resume ",
+                                 plan.config.train.output), e.exit_code(), false);
   } catch (const Error& e) {
     const std::string& run = plan.config.train.output;
     if (!std::filesystem::exists(std::filesystem::path(run) / "last.safetensors")) throw;
@@ -146,6 +166,7 @@ int train_seeds(const TrainFlags& flags, const Config& config) {
     return fmt::format("{} {:.2f} ± {:.2f}", key, 100 * summary[key]["mean"].get<double>(),
                        100 * summary[key]["sd"].get<double>());
   };
+  if (!world().first()) return kExitDone;
   fmt::print(stderr, "{} seeds, mean ± sd: {}, {}\n", flags.seeds, show("top1"), show("balanced"));
   fmt::print("{}\n", nlohmann::json{{"seeds", flags.seeds}, {"summary", summary}, {"runs", results}}.dump());
   return kExitDone;
@@ -154,14 +175,20 @@ int train_seeds(const TrainFlags& flags, const Config& config) {
 int train(const TrainFlags& flags) {
   if (flags.seeds > 1 && resumes_named_run(flags))
     throw UsageError("--seeds: goes with --resume auto, which continues every seed, not with --resume RUN");
+  if (flags.dry_run) require_one_process("train --dry-run");
+  Communicator& processes = world();
   const Config config = resolve(flags);
+  check_alike(processes, config);
+  check_alike(processes, "--seeds", std::to_string(flags.seeds));
+  check_divisible(processes, config);
+  take_own_gpu(processes);
   use_device(config.train);
   use_threads(config);
   if (flags.dry_run) return dry_run(config);
   install_stop_handlers();
   if (flags.seeds > 1) return train_seeds(flags, config);
   const TrainOutcome outcome = train_once(flags, config);
-  if (outcome.exit_code == kExitDone) fmt::print("{}\n", outcome.result.dump());
+  if (outcome.exit_code == kExitDone && processes.first()) fmt::print("{}\n", outcome.result.dump());
   return outcome.exit_code;
 }
 

@@ -4,8 +4,6 @@
 
 #include <fmt/format.h>
 
-#include <fulcrum/core/autograd.h>
-
 #include "apps/data_sets.h"
 #include "apps/memory_estimate.h"
 #include "apps/model_inputs.h"
@@ -14,16 +12,11 @@
 #include "apps/risks.h"
 #include "apps/sealed_file.h"
 #include "apps/stop.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
 namespace {
-
-bool all_finite(const Tensor& t) {
-  for (double v : t.to_vector())
-    if (!std::isfinite(v)) return false;
-  return true;
-}
 
 // Epochs at which numbers that a recorded step has frozen are others: class weights begin, a risk
 // begins, γ is annealed. λ, the learning rate and all counters are on the device.
@@ -46,21 +39,28 @@ std::vector<int64_t> first_of(std::vector<int64_t> indices, const Dataset& data,
 
 }  // namespace
 
-Trainer::Trainer(Config config, Start start)
-    : config_(std::move(config)),
-      run_(config_.train.output),
+Trainer::Trainer(Config config, Start start, Communicator& processes)
+    : processes_(processes),
+      config_(std::move(config)),
+      run_(config_.train.output, processes.first()),
       data_(load_data(config_.data)),
+      device_processes_(fulcrum::device_processes(processes, Device(config_.train.device))),
       model_(make_model(config_, *data_.train)),
       optimizer_((model_->to(Device(config_.train.device), activation_dtype(config_)),
                   make_optimizer(config_, *model_, data_.class_counts))),
       schedule_(make_schedule(config_)),
-      train_loader_(make_train_loader(config_, data_)),
+      train_loader_(make_train_loader(config_, data_, processes.rank(), processes.size())),
       test_loader_(eval_loader(*data_.test, all_indices(data_.test->size()))),
       totals_(zeros({4}, {DType::kF64, Device(config_.train.device)})),
       samples_(data_.train->size(), Device(config_.train.device)),
       state_{*model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
       loss_(config_.loss, data_.class_counts, data_.train->size(), Device(config_.train.device)),
-      progress_(config_.train.log_interval, run_ / "log.txt") {
+      progress_(config_.train.log_interval, run_ / "log.txt", processes.first()) {
+  check_alike(processes, "training data (checksum)", std::to_string(data_.checksum));
+  if (several()) {
+    distribute(*model_, part_, config_.train.sync_bn);
+    optimizer_->distribute(on_device());
+  }
   if (data_.val)
     val_loader_ = std::make_unique<Loader>(eval_loader(*data_.val, all_indices(data_.val->size())));
   else if (!data_.val_indices.empty())
@@ -100,7 +100,17 @@ Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& ind
 }
 
 TrainOutcome Trainer::run() {
-  for (const std::string& line : memory_lines(config_, *data_.train)) progress_.print(line);
+  if (run_.writes())
+    for (const std::string& line : memory_lines(config_, *data_.train, processes_)) progress_.print(line);
+  try {
+    return run_to_end();
+  } catch (...) {
+    if (device_processes_) device_processes_->shut_down(/*failed=*/true);
+    throw;
+  }
+}
+
+TrainOutcome Trainer::run_to_end() {
   while (!finished()) {
     if (!begin_epoch(state_.progress.epoch) || !train_epoch() || !finish_epoch()) return stopped();
   }
@@ -161,7 +171,7 @@ bool Trainer::begin_epoch(int64_t epoch) {
 bool Trainer::prune(int64_t epoch) {
   const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
   const Tensor logits =
-      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics));
+      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics), processes_);
   if (!logits) return false;
   const double share = loss_.prune(indices, logits, gather(data_.train->labels(), indices));
   progress_.print(fmt::format("epoch {}: {:.2f} % of the training images are left out", epoch + 1, 100 * share));
@@ -211,7 +221,7 @@ bool Trainer::train_epoch() {
     if (group_ends(p.batch) && stopped_by_non_finite(batch)) return false;
     p.batch++;
     if (progress_.due(p.batch, last)) show_progress(p.batch, last, totals_.to_vector(), first);
-    if (stop_signal != 0 && group_ends(p.batch - 1)) return false;
+    if (group_ends(p.batch - 1) && agree_on_stop(processes_) != 0) return false;
     if (save_due(p.batch)) save();
     if (p.batch == last) break;
     asked = std::chrono::steady_clock::now();
@@ -221,50 +231,22 @@ bool Trainer::train_epoch() {
 
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
+  if (several()) *part_ = {&on_device(), slice_of(batch.total, processes_.rank(), processes_.size()), batch.total};
   const Tensor logits = (*model_)(batch.images);
   const Tensor losses = loss_(logits, batch);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();
-  const Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups});
-  (size == 1 ? objective : objective / static_cast<double>(size)).backward();
+  Tensor objective = optimizer_->weigh(losses, {batch.indices, batch.groups, batch.total});
+  if (size > 1) objective = objective / static_cast<double>(size);
   if (group_ends(number)) {
+    optimizer_->backward(objective);
     optimizer_->step();
     if (ema_) ema_->update(optimizer_->control());
+  } else {
+    objective.backward();
   }
-  const Tensor detached = losses.detach();
-  dispatch(totals_.device(), [&]<class K>() {
-    K::add_metrics(totals_, logits.detach(), batch.labels, detached, optimizer_->weights());
-  });
-  samples_.add(batch.indices, optimizer_->weights(), detached);
-}
-
-bool Trainer::stopped_by_non_finite(const Batch& batch) {
-  if (optimizer_->finite()) return false;
-  // The update did not happen: these are the last good weights, and the batch is to be tried again.
-  optimizer_->clear_non_finite();
-  state_.progress.batch -= state_.progress.batch % config_.train.accumulate;
-  state_.progress.non_finite = true;
-  save();
-  const std::string layer = first_non_finite_layer(batch);
-  non_finite_ = fmt::format(
-      "non-finite {} at epoch {} step {}; the last good weights are in {}",
-      layer.empty() ? "gradient (all outputs and the loss are finite)"
-                    : "loss; first layer with a non-finite output: " + layer,
-      state_.progress.epoch + 1, state_.progress.batch + 1, (run_ / "last.safetensors").string());
-  return true;
-}
-
-std::string Trainer::first_non_finite_layer(const Batch& batch) {
-  const NoGrad no_grad;
-  std::string first;
-  Tensor logits;
-  {
-    const ForwardObserver observer([&](const std::string& name, const Tensor& y) {
-      if (first.empty() && !all_finite(y)) first = name.empty() ? "the network" : name;
-    });
-    logits = (*model_)(batch.images);
-  }
-  if (first.empty() && !all_finite(loss_(logits, batch))) first = "the loss";
-  return first;
+  add_metrics(batch, logits.detach(), losses.detach());
+  const WeighedBatch& whole = optimizer_->batch();
+  samples_.add(whole.context.indices, whole.weights, whole.losses);
 }
 
 nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
@@ -292,6 +274,7 @@ nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
 
 bool Trainer::finish_epoch() {
   RunProgress& p = state_.progress;
+  share_statistics();
   const SampleTable seen = samples_.read();
   nlohmann::json row = training_metrics(seen);
   row["images_per_s"] = progress_.images_per_second(
@@ -325,21 +308,23 @@ bool Trainer::finish_epoch() {
 bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
   const std::unique_ptr<Ema::Applied> averaged =
       ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
-  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts);
+  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts, processes_);
   if (test.stopped) return false;
   row["test"] = to_json(test.metrics);
   if (val_loader_) {
-    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts);
+    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts, processes_);
     if (val.stopped) return false;
     row["val"] = to_json(val.metrics);
   }
   if (!splits_.empty()) {
-    auto metrics = evaluate_splits(*model_, splits_, data_.class_counts);
+    auto metrics = evaluate_splits(*model_, splits_, data_.class_counts, processes_);
     if (!metrics) return false;
     row["splits"] = std::move(*metrics);
   }
-  test.save(run_ / "predictions.safetensors", state_.progress.epoch);
-  seen.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
+  if (run_.writes()) {
+    test.save(run_ / "predictions.safetensors", state_.progress.epoch);
+    seen.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
+  }
   keep_if_best(row);
   return true;
 }
@@ -352,8 +337,9 @@ bool Trainer::save_suspects() {
       ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
   const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
   const Tensor logits =
-      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics));
+      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics), processes_);
   if (!logits) return false;
+  if (!run_.writes()) return true;
   const Tensor predicted = argmax(logits);
   apps::save_suspects(run_ / "suspects.csv", *data_.train, seen, indices,
                       {predicted.data<int64_t>(), indices.size()});
@@ -379,14 +365,19 @@ void Trainer::keep_if_best(const nlohmann::json& row) {
     p.best["test_macro_f1"] = row["test"]["macro_f1"];
   }
   if (!splits_.empty()) p.best["splits"] = without_classes(row["splits"]);
-  save_sealed(run_ / "best.safetensors", {model_->state_dict(), {{"config", to_toml(config_)}, {"inputs", to_text(inputs_of(data_))}}});
+  if (run_.writes())
+    save_sealed(run_ / "best.safetensors",
+                {model_->state_dict(), {{"config", to_toml(config_)}, {"inputs", to_text(inputs_of(data_))}}});
 }
 
 void Trainer::save() {
-  save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum, to_text(inputs_of(data_)));
+  share_statistics();
+  if (run_.writes())
+    save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum, to_text(inputs_of(data_)));
 }
 
 void Trainer::write_page() {
+  if (!run_.writes()) return;
   try {
     write_report({run_.path()}, run_ / "report.html");
   } catch (const Error& e) {

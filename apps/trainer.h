@@ -14,7 +14,9 @@
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/replay.h>
 #include <fulcrum/data/batch_slot.h>
+#include <fulcrum/core/communicator.h>
 #include <fulcrum/layers/ema.h>
+#include <fulcrum/layers/layers.h>
 
 #include "apps/checkpoint.h"
 #include "apps/config.h"
@@ -48,10 +50,12 @@ class Trainer {
   enum class Start { kFresh, kResume, kResumeChanged };
   /// Builds everything and, to resume, restores config.train.output/last.safetensors. Settings may
   /// differ from the checkpoint's only with kResumeChanged.
-  Trainer(Config config, Start start);
+  /// In one of several processes it trains on a part of each batch; the first writes all files and prints.
+  Trainer(Config config, Start start, Communicator& processes);
   TrainOutcome run();
 
  private:
+  TrainOutcome run_to_end();
   /// All epochs done, or none better for train.patience of them.
   bool finished() const;
   /// False when a signal came while samples were chosen, which a resumed run then does again.
@@ -67,6 +71,10 @@ class Trainer {
   void show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first);
   /// Adds the batch to the gradients and, with the last of its group, updates.
   void train_batch(const Batch& batch);
+  /// Sums of the batch, over all processes, into totals_.
+  void add_metrics(const Batch& batch, const Tensor& logits, const Tensor& losses);
+  /// Running statistics that each process has of its parts become the same in all.
+  void share_statistics();
   /// Batches that make the update to which batch number `batch` of the epoch belongs.
   int64_t group_size(int64_t batch) const;
   bool group_ends(int64_t batch) const;
@@ -93,9 +101,16 @@ class Trainer {
   /// report.html; what goes wrong there does not spoil the run.
   void write_page();
 
+  bool several() const { return processes_.size() > 1; }
+  /// For tensors of the training.
+  Communicator& on_device() { return device_processes_ ? *device_processes_ : processes_; }
+
+  Communicator& processes_;
   Config config_;
   RunDirectory run_;
   ExperimentData data_;
+  std::unique_ptr<Communicator> device_processes_;  // on a GPU, where there are several
+  std::shared_ptr<BatchPart> part_ = std::make_shared<BatchPart>();
   std::unique_ptr<Module> model_;
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;

@@ -1,5 +1,5 @@
 # CUDA 12.4 or newer with cuBLASLt, cuDNN 9 and cudnn-frontend: the language CUDA and the targets CUDA::…,
-# CUDNN::cudnn and cudnn_frontend::cudnn_frontend. The toolkit comes from CMAKE_CUDA_COMPILER, CUDAToolkit_ROOT,
+# CUDNN::cudnn and cudnn_frontend::cudnn_frontend. NCCL, for several GPUs, where it is found. The toolkit comes from CMAKE_CUDA_COMPILER, CUDAToolkit_ROOT,
 # PATH, /usr/local/cuda or pip's wheels, in this order; cuDNN from CUDNN_ROOT, the toolkit or the wheels. What
 # is missing is an error where FULCRUM_CUDA is ON; where it is AUTO, it is said, and FULCRUM_CUDA becomes OFF.
 
@@ -97,6 +97,10 @@ if("${architectures}" STREQUAL "")
   else()
     set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 100)  # and code for what comes later
   endif()
+endif()
+find_package(NCCL 2 QUIET)
+if(NOT NCCL_FOUND)
+  message(STATUS "No NCCL (libnccl-dev, or a wheel nvidia-nccl): training runs on one GPU")
 endif()
 message(STATUS "CUDA ${CUDAToolkit_VERSION}, cuDNN ${CUDNN_VERSION}, cudnn-frontend ${cudnn_frontend_VERSION}, "
                "architectures ${CMAKE_CUDA_ARCHITECTURES}")

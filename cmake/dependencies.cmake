@@ -24,6 +24,19 @@ if(FULCRUM_PNG)
   fulcrum_dependency(PNG)
 endif()
 
+if(FULCRUM_MPI STREQUAL "AUTO")
+  set(MPI_CXX_SKIP_MPICXX ON)
+  find_package(MPI COMPONENTS CXX QUIET)
+  set(FULCRUM_MPI ${MPI_CXX_FOUND})
+  if(NOT MPI_CXX_FOUND)
+    message(STATUS "No MPI (libopenmpi-dev): training runs in one process")
+  endif()
+endif()
+if(FULCRUM_MPI)
+  set(MPI_CXX_SKIP_MPICXX ON)
+  fulcrum_dependency(MPI COMPONENTS CXX)
+endif()
+
 find_package(Eigen3 REQUIRED NO_MODULE)  # headers that no header of ours shows: no user needs it
 
 if(FULCRUM_APPS OR FULCRUM_JSON)

@@ -45,7 +45,7 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/docs DESTINATION ${CMAKE_INSTALL_DOCDIR}
 # build with CUDA, whose libraries find_package(CUDAToolkit) names.
 if(NOT FULCRUM_CUDA)
   set(FULCRUM_PC_LIBS " ${OpenMP_CXX_FLAGS} -pthread")
-  foreach(pair ONEDNN:dnnl ZLIB:z JPEG:jpeg PNG:png)
+  foreach(pair ONEDNN:dnnl ZLIB:z JPEG:jpeg PNG:png MPI:mpi)
     string(REPLACE ":" ";" pair ${pair})
     list(GET pair 0 option)
     list(GET pair 1 library)

@@ -1,5 +1,6 @@
 #include <fulcrum/core/autograd.h>
 
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -11,6 +12,7 @@ namespace fulcrum {
 namespace {
 thread_local bool recording = true;
 thread_local OpObserver* observer = nullptr;
+thread_local BackwardListener* active_listener = nullptr;
 
 // Sums into the gradients of leaves that are put off, since a launch for each of a hundred small tensors
 // takes longer than the sums themselves.
@@ -66,6 +68,34 @@ void mark(const char* name, const char* suffix, const Shape& y) {
 
 double bytes_of(const Tensor& x) { return x.defined() ? static_cast<double>(x.bytes()) : 0; }
 
+// Tells the listener, where there is one, when a leaf has got all its terms: so many as operations use it.
+class LeafUses {
+ public:
+  LeafUses(const std::vector<std::shared_ptr<Node>>& order, BackwardListener* listener) : listener_(listener) {
+    if (!listener_) return;
+    for (const auto& node : order)
+      for (const auto& input : node->inputs)
+        if (input && input->is_leaf()) left_[input.get()]++;
+  }
+
+  /// The terms from this node are there.
+  void done(const Node& node, PendingSums& pending) {
+    if (!listener_) return;
+    bool wanted = false;
+    for (const auto& input : node.inputs)
+      if (input && input->is_leaf() && --left_.at(input.get()) == 0) wanted = listener_->leaf_done(*input) || wanted;
+    if (wanted) {
+      pending.flush();
+      listener_->summed();
+    }
+    listener_->advance();
+  }
+
+ private:
+  BackwardListener* listener_;
+  std::unordered_map<const Node*, int> left_;
+};
+
 // Nodes reachable from root, each after all that it depends on. Iterative: a chain of 100 000 ops
 // must not overflow the stack.
 std::vector<std::shared_ptr<Node>> topological_order(const std::shared_ptr<Node>& root) {
@@ -92,6 +122,9 @@ bool Needs::operator[](size_t i) const { return node_.inputs[i] != nullptr; }
 NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = previous_; }
 bool grad_enabled() { return recording; }
+
+Listening::Listening(BackwardListener& listener) : previous_(std::exchange(active_listener, &listener)) {}
+Listening::~Listening() { active_listener = previous_; }
 
 OpObserver::OpObserver(Callback callback)
     : callback_(std::move(callback)), previous_(std::exchange(observer, this)) {}
@@ -133,6 +166,7 @@ void Tensor::backward(const Tensor& seed) const {
   const NoGrad no_grad;
   auto order = topological_order(root);
   PendingSums pending;
+  LeafUses uses(order, active_listener);
   accumulate(*root, seed.defined() ? seed : ones(shape(), options_of(*this)), "backward", pending);
   while (!order.empty()) {
     const std::shared_ptr<Node> node = std::move(order.back());
@@ -157,6 +191,7 @@ void Tensor::backward(const Tensor& seed) const {
         mark(node->name, " gradient", node->shape);
       }
     }
+    uses.done(*node, pending);
     // What the gradient saved is free from here on.
     node->gradient = nullptr;
     node->inputs.clear();

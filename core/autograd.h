@@ -111,6 +111,29 @@ class OpObserver {
   OpObserver* previous_;
 };
 
+/// Follows backward passes: what sends gradients away while others are still being computed.
+class BackwardListener {
+ public:
+  virtual ~BackwardListener() = default;
+  /// A leaf's gradient gets no more terms in this pass. True: sum all terms so far, and call summed().
+  virtual bool leaf_done(const Node& leaf) = 0;
+  virtual void summed() = 0;
+  /// After each operation's gradient.
+  virtual void advance() = 0;
+};
+
+/// While one of these lives on this thread, its listener follows what runs backward.
+class Listening {
+ public:
+  explicit Listening(BackwardListener& listener);
+  ~Listening();
+  Listening(const Listening&) = delete;
+  Listening& operator=(const Listening&) = delete;
+
+ private:
+  BackwardListener* previous_;
+};
+
 /// While one of these lives on this thread, nothing is recorded.
 class NoGrad {
  public:

@@ -55,6 +55,11 @@ struct BatchNormOptions {
 struct CrossEntropyTensors {
   Tensor adjust, margin, class_weight, temperature;
 };
+/// Where x is a part of what is drawn for: blocks before it, and in all; 0: x's.
+struct DropoutBlocks {
+  int64_t before = 0, all = 0;
+};
+
 struct CrossEntropyOptions {
   double scale = 1;
   double smoothing = 0;

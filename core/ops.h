@@ -16,6 +16,8 @@
 
 namespace fulcrum {
 
+class Communicator;
+
 // ---- element-wise ----
 Tensor exp(const Tensor& x);
 Tensor log(const Tensor& x);
@@ -50,7 +52,12 @@ inline Tensor operator-(const Tensor& a) { return neg(a); }
 /// Converted copy, or x itself where the dtype is the same.
 Tensor cast(const Tensor& x, DType dtype);
 /// Zeroes elements with probability p and scales the rest by 1/(1−p).
-Tensor dropout(const Tensor& x, double p, Generator& generator);
+/// Where x is rows of something larger, drawn for in several processes: elements before it, and in all. The masks are those
+/// of one process where both are multiples of 4; else they are others, as random. {}: x is all.
+struct DropoutPart {
+  int64_t before = 0, all = 0;
+};
+Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part = {});
 
 // ---- shape ----
 Tensor reshape(const Tensor& x, Shape shape);  ///< a view; one size may be −1
@@ -109,12 +116,19 @@ struct BatchNormTensors {
   Tensor weight = {}, bias = {};               // [C], f32 masters
   Tensor running_mean = {}, running_var = {};  // [C], f32; updated in training
 };
+/// Of a batch that is spread over processes, which then share its statistics.
+struct BatchNormPart {
+  Communicator* communicator = nullptr;
+  int64_t rows = 0;    // values per channel in all processes
+  bool counts = true;  // false: this process has no samples, and x is a stand-in with a gradient of 0
+};
 struct BatchNormArgs {
   bool training = true;
   double momentum = 0.1;
   double eps = 1e-5;
   Tensor residual = {};  // added before the ReLU; same shape as x; optional
   bool relu = false;     // fused
+  BatchNormPart part = {};
 };
 /// Over all but the last dimension of x [..., C].
 Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args = {});

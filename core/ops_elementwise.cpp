@@ -136,14 +136,14 @@ Tensor cast(const Tensor& x, DType dtype) {
   });
 }
 
-Tensor dropout(const Tensor& x, double p, Generator& generator) {
+Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part) {
   check_floating("dropout", x);
   check(p >= 0 && p < 1, "[dropout] expected a probability in [0, 1), got ", p);
   if (p == 0) return x;
   check_one_device("dropout", {{"x", x}, {"the generator", generator.position}});
   Tensor y = empty_like(x);
   Tensor mask = empty(x.shape(), {DType::kU8, x.device()});
-  dispatch(x.device(), [&]<class K>() { K::dropout(y, mask, x, p, generator); });
+  dispatch(x.device(), [&]<class K>() { K::dropout(y, mask, x, p, generator, {(part.before + 3) / 4, (part.all + 3) / 4}); });
   return record("dropout", y, {x}, [mask, p](const Tensor& dy, Needs) -> Grads {
     Tensor dx = empty_like(dy);
     dispatch(dy.device(), [&]<class K>() { K::dropout_gradient(dx, dy, mask, p); });

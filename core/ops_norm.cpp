@@ -1,5 +1,6 @@
 // Batch normalisation, optionally with the residual sum and the ReLU that follow it in a ResNet.
 #include <fulcrum/core/autograd.h>
+#include <fulcrum/core/communicator.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/ops_checks.h>
@@ -18,13 +19,52 @@ void check_channels(const Tensor& x, const Tensor& t, const char* what) {
 Tensor eval_rstd(const Tensor& var, double eps) {
   return div(ones(var.shape(), options_of(var)), sqrt(add(var, eps)));
 }
+// The sums are those of all processes, forward and backward; weight and bias get this part's share of their gradients, as
+// every parameter does.
+Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args,
+                               const BatchNormOptions& o) {
+  const BatchNormPart part = args.part;
+  check(part.rows > 1, "[batch_norm] expected more than one value per channel in training, got ", part.rows,
+        " in all processes");
+  const Shape channels{x.size(-1)};
+  const TensorOptions statistics{statistics_dtype(x), x.device()}, wide{DType::kF64, x.device()};
+  Tensor y = empty_like(x), mean = empty(channels, statistics), var = empty(channels, statistics),
+         rstd = empty(channels, statistics), sums = empty({2, x.size(-1)}, wide);
+  dispatch(x.device(), [&]<class K>() {
+    if (part.counts) K::batch_norm_sums(sums, x);
+    else K::fill(sums, 0);
+    part.communicator->all_reduce(sums);
+    Tensor running_mean = t.running_mean, running_var = t.running_var;
+    K::batch_norm_moments(mean, var, rstd, running_mean, running_var, sums, part.rows, o);
+    K::batch_norm_eval(y, x, args.residual, mean, var, t.weight, t.bias, o);
+  });
+  const Tensor weight = t.weight ? t.weight.detach() : Tensor();
+  return record("batch_norm", y, {x, args.residual, t.weight, t.bias},
+                [x = x.detach(), y = args.relu ? y.detach() : Tensor(), mean, rstd, weight, o, part, statistics,
+                 wide](const Tensor& dy, Needs need) -> Grads {
+                  Tensor dx = empty_like(x), dresidual, sums = empty({2, x.size(-1)}, wide);
+                  if (need[1]) dresidual = empty_like(x);
+                  return dispatch(dy.device(), [&]<class K>() -> Grads {
+                    K::batch_norm_gradient_sums(sums, dresidual, dy, x, y, mean, o);
+                    const Tensor own = sums.to(statistics.dtype).reshape({2, x.size(-1)});
+                    const Tensor dbias = own.slice(0, 1).reshape({x.size(-1)}).clone();
+                    const Tensor dweight = mul(own.slice(1, 2).reshape({x.size(-1)}), rstd);
+                    part.communicator->all_reduce(sums);
+                    if (part.counts) K::batch_norm_gradient_apply(dx, dy, x, y, mean, rstd, weight, sums, part.rows, o);
+                    else K::fill(dx, 0);  // the whole batch depends on no stand-in
+                    return {dx, dresidual, dweight, dbias};
+                  });
+                },
+                OpDetail(BatchNormCall{t, args}));
+}
+
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args) {
   check(x.dim() >= 2 && is_floating(x.dtype()), "[batch_norm] expected floating x [..., C], got ",
         x.dtype(), " ", x.shape());
   const int64_t rows = x.numel() / x.size(-1);
-  check(!args.training || rows > 1, "[batch_norm] expected more than one value per channel in training, got x ",
+  check(!args.training || rows > 1 || args.part.communicator, "[batch_norm] expected more than one value per channel in training, got x ",
         x.shape());
   check_channels(x, t.weight, "weight");
   check_channels(x, t.bias, "bias");
@@ -39,6 +79,7 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
                                   {"running_var", t.running_var}, {"residual", args.residual}});
 
   const BatchNormOptions o{args.eps, args.momentum, args.relu, args.training};
+  if (args.training && args.part.communicator) return batch_norm_of_processes(x, t, args, o);
   const TensorOptions statistics{statistics_dtype(x), x.device()};
   Tensor y = empty_like(x), mean, rstd;
   dispatch(x.device(), [&]<class K>() {

@@ -9,7 +9,7 @@ namespace fulcrum {
 BatchSlot::BatchSlot(const Loader& loader) : source_(loader.source_) {
   const LoaderOptions& o = source_->options();
   check(!o.device.is_cpu(), "[batch_slot] expected a loader for a GPU, got ", o.device);
-  const int64_t n = o.batch_size;
+  const int64_t n = o.batch_size / o.parts + source_->neighbours();
   const Shape& image = source_->dataset().image_shape();
   const Shape shape{n, image[0], image[1], image[2]};
   const bool resident = source_->resident();
@@ -19,6 +19,7 @@ BatchSlot::BatchSlot(const Loader& loader) : source_(loader.source_) {
   pixels_ = pixels();
   for (Transfer& t : transfers_) t.columns = columns(), t.pixels = pixels();
   batch_ = source_->batch_of(columns_);
+  batch_.total = o.batch_size;
 }
 
 BatchSlot::~BatchSlot() {

@@ -19,7 +19,7 @@ namespace fulcrum {
 
 class BatchSlot {
  public:
-  /// For batches of the loader's batch_size, on its device, which must be a GPU.
+  /// For batches of the loader's batch_size (or its part of them), on its device, which must be a GPU.
   explicit BatchSlot(const Loader& loader);
   ~BatchSlot();
   BatchSlot(const BatchSlot&) = delete;

@@ -25,6 +25,8 @@ class BatchSource {
   StagedBatch stage(const std::vector<int64_t>& order, int64_t epoch, int64_t number) const;
   /// Rows of StagedBatch::columns.
   int64_t column_rows() const;
+  /// Samples that are staged after those of a batch: of a part of one that is mixed the sample before its first, 1; else 0.
+  int64_t neighbours() const { return options_.mix.any() && options_.parts > 1 ? 1 : 0; }
   /// A batch of views of `columns` (on the loader's device), with room for its images and shares.
   Batch batch_of(const Tensor& columns) const;
   /// Fills batch.images, normalised, augmented and mixed, and batch.share, from columns and pixels that are on
@@ -35,9 +37,9 @@ class BatchSource {
 
  private:
   void check_indices(const std::vector<int64_t>& indices) const;
-  /// u8 [B, H, W, C]; `counter` is that of the first sample.
-  Tensor read_pixels(std::span<const int64_t> samples, uint64_t counter) const;
-  /// The rows of a mixed batch.
+  /// u8 [B, H, W, C] of samples with these counters.
+  Tensor read_pixels(std::span<const int64_t> samples, std::span<const int64_t> counters) const;
+  /// The rows of a mixed batch of n columns; `counter` is that of the first sample of all parts.
   void plan_mix(int64_t* columns, int64_t n, uint64_t counter) const;
 
   const Dataset& dataset_;

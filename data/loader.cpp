@@ -6,6 +6,7 @@
 #include <span>
 #include <utility>
 
+#include <fulcrum/core/communicator.h>
 #include <fulcrum/core/mix_rules.h>
 #include <fulcrum/data/batch_source.h>
 #include <fulcrum/data/prefetch.h>
@@ -37,6 +38,9 @@ Tensor per_channel(const std::vector<double>& values, double otherwise, int64_t 
 
 void check_options(const LoaderOptions& o) {
   check(o.batch_size >= 1, "[loader] expected a batch_size of at least 1, got ", o.batch_size);
+  check(o.part >= 0 && o.part < o.parts && o.batch_size % o.parts == 0,
+        "[loader] expected a batch_size that is a multiple of parts and a part below it, got batch_size ", o.batch_size,
+        ", part ", o.part, " of ", o.parts);
   check(o.workers >= 0 && o.workers <= 1024, "[loader] expected 0 to 1024 workers, got ",
         o.workers);
   check(o.prefetch >= 1 && o.prefetch <= 1024, "[loader] expected a prefetch of 1 to 1024, got ",
@@ -113,19 +117,25 @@ std::vector<int64_t> BatchSource::order(int64_t epoch) const {
 }
 
 StagedBatch BatchSource::stage(const std::vector<int64_t>& order, int64_t epoch, int64_t number) const {
-  const int64_t first = number * options_.batch_size;
-  const int64_t n = std::min(options_.batch_size, std::ssize(order) - first);
-  const auto samples = std::span(order).subspan(static_cast<size_t>(first), static_cast<size_t>(n));
   StagedBatch staged;
-  staged.size = n;
+  staged.total = std::min(options_.batch_size, std::ssize(order) - number * options_.batch_size);
+  Slice part = slice_of(staged.total, options_.part, options_.parts);
+  if (part.size() == 0) part = {0, 1};
+  staged.size = part.size();
+  const int64_t first = number * options_.batch_size, n = staged.size + neighbours();
+  std::vector<int64_t> positions(static_cast<size_t>(n));
+  std::iota(positions.begin(), positions.end(), first + part.begin);
+  if (neighbours() > 0) positions.back() = first + (part.begin + staged.total - 1) % staged.total;
+  const std::vector<int64_t> samples = gather(order, positions);
   staged.columns = host_tensor({column_rows(), n}, DType::kI64, options_.device);
   int64_t* column = staged.columns.data<int64_t>();
   std::ranges::copy(samples, column + kIndices * n);
   std::ranges::copy(gather(dataset_.labels(), samples), column + kLabels * n);
   std::ranges::copy(gather(dataset_.groups(), samples), column + kGroups * n);
-  std::iota(column + kCounters * n, column + kPlainColumns * n, (epoch << 32) + first);
+  const std::span counters(column + kCounters * n, static_cast<size_t>(n));
+  std::ranges::transform(positions, counters.begin(), [&](int64_t position) { return (epoch << 32) + position; });
   if (options_.mix.any()) plan_mix(column, n, static_cast<uint64_t>((epoch << 32) + first));
-  if (!images_) staged.pixels = read_pixels(samples, static_cast<uint64_t>((epoch << 32) + first));
+  if (!images_) staged.pixels = read_pixels(samples, counters);
   return staged;
 }
 
@@ -148,13 +158,14 @@ void BatchSource::plan_mix(int64_t* columns, int64_t n, uint64_t counter) const 
 Batch BatchSource::batch_of(const Tensor& columns) const {
   const Shape& image = dataset_.image_shape();
   Batch batch;
-  batch.size = columns.size(1);
+  batch.size = columns.size(1) - neighbours();
   batch.images = empty({batch.size, image[0], image[1], image[2]}, {options_.dtype, options_.device});
-  batch.labels = batch_column(columns, kLabels);
-  batch.indices = batch_column(columns, kIndices);
-  batch.groups = batch_column(columns, kGroups);
+  const auto column = [&](BatchColumn which) { return batch_column(columns, which).slice(0, batch.size); };
+  batch.labels = column(kLabels);
+  batch.indices = column(kIndices);
+  batch.groups = column(kGroups);
   if (!options_.mix.any()) return batch;
-  batch.other_labels = batch_column(columns, kOtherLabels);
+  batch.other_labels = column(kOtherLabels);
   batch.share = empty({batch.size}, {DType::kF32, options_.device});
   return batch;
 }
@@ -163,7 +174,8 @@ void BatchSource::make_images(Batch& batch, const Tensor& columns, const Tensor&
   const Tensor rows = pixels ? first_rows_.slice(0, columns.size(1)) : batch_column(columns, kIndices);
   const bool mixes = options_.mix.any();
   // Mixed in f32, whatever the batch's dtype is.
-  Tensor images = mixes ? empty(batch.images.shape(), {DType::kF32, options_.device}) : batch.images;
+  const Shape& image = dataset_.image_shape();
+  Tensor images = mixes ? empty({rows.numel(), image[0], image[1], image[2]}, {DType::kF32, options_.device}) : batch.images;
   dispatch(options_.device, [&]<class K>() {
     K::augment(images, pixels ? pixels : images_, rows, batch_column(columns, kCounters), mean_, stddev_,
                reader_.kernel_options());
@@ -174,6 +186,7 @@ void BatchSource::make_images(Batch& batch, const Tensor& columns, const Tensor&
 Batch BatchSource::finish(const StagedBatch& staged) const {
   const Tensor columns = staged.columns.to(options_.device);
   Batch batch = batch_of(columns);
+  batch.total = staged.total;
   make_images(batch, columns, staged.pixels ? staged.pixels.to(options_.device) : Tensor());
   return batch;
 }
@@ -184,12 +197,12 @@ void BatchSource::check_indices(const std::vector<int64_t>& indices) const {
           "), the samples of the data set");
 }
 
-Tensor BatchSource::read_pixels(std::span<const int64_t> samples, uint64_t counter) const {
+Tensor BatchSource::read_pixels(std::span<const int64_t> samples, std::span<const int64_t> counters) const {
   const Shape& image = dataset_.image_shape();
   Tensor pixels = host_tensor({std::ssize(samples), image[0], image[1], image[2]}, DType::kU8, options_.device);
   uint8_t* out = pixels.data<uint8_t>();
-  for (const int64_t sample : samples) {
-    reader_.read(sample, counter++, out);
+  for (size_t i = 0; i < samples.size(); i++) {
+    reader_.read(samples[i], static_cast<uint64_t>(counters[i]), out);
     out += image.numel();
   }
   return pixels;

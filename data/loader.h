@@ -36,13 +36,15 @@ struct Batch {
   Tensor other_labels;  // i64 [B]
   Tensor share;         // f32 [B], in [0, 1]
   int64_t size = 0;
+  int64_t total = 0;  // samples in all parts of the batch: LoaderOptions::parts
 };
 
 /// What a batch is made of, in the host's memory: pinned where the loader's device is a GPU.
 struct StagedBatch {
-  Tensor columns;  // i64 [rows, B]: BatchColumn of batch_source.h
+  Tensor columns;  // i64 [rows, B]: BatchColumn of batch_source.h; B with BatchSource::neighbours()
   Tensor pixels;   // u8 [B, H, W, C]; undefined where the data set's images are in memory
   int64_t size = 0;
+  int64_t total = 0;
 };
 
 struct LoaderOptions {
@@ -50,6 +52,10 @@ struct LoaderOptions {
   /// Samples to visit; none given: all of them.
   std::optional<std::vector<int64_t>> indices = {};
   bool shuffle = false;
+  /// Of every batch this loader makes slice number `part` of `parts` (slice_of in communicator.h): those of all parts, in
+  /// order, are the batch of one loader with parts = 1, bit for bit. A part without samples, of a last batch that has fewer
+  /// than `parts`, holds the first of the batch.
+  int part = 0, parts = 1;
   /// Leaves out the last batch of an epoch where it is smaller than the others.
   bool drop_last = false;
   /// Random crop of the padded image, flip and rotation; the default is none. Drawn from (augment.seed,

@@ -66,9 +66,12 @@ Tensor BatchNorm::forward(const Tensor& x) {
 }
 
 Tensor BatchNorm::normalise(const Tensor& x, const Fusion& fusion) {
+  BatchNormPart part;
+  if (part_ && part_->communicator && training())
+    part = {part_->communicator, x.numel() / x.size(-1) / x.size(0) * part_->total, part_->own.size() > 0};
   Tensor y =
       batch_norm(x, {weight, bias, running_mean, running_var},
-                 {training(), options_.momentum, options_.eps, fusion.residual, fusion.relu});
+                 {training(), options_.momentum, options_.eps, fusion.residual, fusion.relu, part});
   // Nothing here reads the count; it is kept for PyTorch, whose state dicts hold it.
   if (training()) ++*num_batches_tracked.data<int64_t>();
   return y;
@@ -77,6 +80,25 @@ Tensor BatchNorm::normalise(const Tensor& x, const Fusion& fusion) {
 void count_training_batch(Module& model) {
   for (NamedTensor& b : model.named_buffers())
     if (b.name.ends_with("num_batches_tracked")) ++*b.tensor.data<int64_t>();
+}
+
+// ---- several processes ----
+
+void distribute(Module& model, const std::shared_ptr<const BatchPart>& part, bool sync_batch_norm) {
+  if (auto* norm = dynamic_cast<BatchNorm*>(&model); norm && sync_batch_norm) norm->synchronise(part);
+  if (auto* dropout = dynamic_cast<Dropout*>(&model)) dropout->distribute(part);
+  for (const auto& child : model.children()) distribute(*child, part, sync_batch_norm);
+}
+
+void average_over_processes(const std::vector<NamedTensor>& buffers, Communicator& communicator) {
+  if (communicator.size() == 1) return;
+  const NoGrad no_grad;
+  for (const NamedTensor& b : buffers) {
+    if (!is_floating(b.tensor.dtype())) continue;
+    Tensor sum = b.tensor;
+    communicator.all_reduce(sum);
+    sum.copy_from(sum / static_cast<double>(communicator.size()));
+  }
 }
 
 // ---- Linear ----
@@ -117,7 +139,10 @@ void Dropout::set_p(double p) {
 }
 
 Tensor Dropout::forward(const Tensor& x) {
-  return training() ? dropout(x, p_, generator_) : x;
+  if (!training()) return x;
+  if (!part_ || !part_->communicator) return dropout(x, p_, generator_);
+  const int64_t features = x.numel() / x.size(0);
+  return dropout(x, p_, generator_, {part_->own.begin * features, part_->total * features});
 }
 
 // ---- shape and order ----

@@ -74,12 +74,47 @@ Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
         arena_.values.dtype(), " [B], one per sample, got ", losses.dtype(), " ", losses.shape());
   check(losses.device() == arena_.values.device(), "[weigh] expected losses on ", arena_.values.device(),
         " like the parameters, got ", losses.device());
-  const Tensor values = losses.detach();
-  weights_ = risk_->weights(values, context);
-  dispatch(losses.device(), [&]<class K>() { K::check_finite(control_, values); });
-  profile_work({.bytes = static_cast<double>(values.bytes() + weights_.bytes())});
+  batch_ = communicator_ ? gathered(losses.detach(), context) : WeighedBatch{losses.detach(), {}, context};
+  batch_.weights = risk_->weights(batch_.losses, batch_.context);
+  weights_ = communicator_ ? own_part(batch_.weights, losses.numel()) : batch_.weights;
+  dispatch(losses.device(), [&]<class K>() { K::check_finite(control_, batch_.losses); });
+  profile_work({.bytes = static_cast<double>(batch_.losses.bytes() + batch_.weights.bytes())});
   profile_mark("weights");
   return sum(mul(losses, weights_));
+}
+
+WeighedBatch Optimizer::gathered(const Tensor& losses, const BatchContext& context) const {
+  Communicator& c = *communicator_;
+  const int64_t total = context.total > 0 ? context.total : losses.numel() * c.size();
+  const auto rows = slice_sizes(total, c.size());
+  const int64_t own = rows[static_cast<size_t>(c.rank())];
+  check(losses.numel() == std::max<int64_t>(own, 1), "[weigh] expected ", std::max<int64_t>(own, 1), " losses of process ",
+        c.rank(), "'s part of ", total, ", got ", losses.numel());
+  const auto whole = [&](const Tensor& part) {
+    if (!part) return Tensor();
+    Tensor all = empty({total}, options_of(part));
+    c.all_gather(all, own > 0 ? part : Tensor(), rows);
+    return all;
+  };
+  return {whole(losses), {}, {whole(context.indices), whole(context.groups), total}};
+}
+
+Tensor Optimizer::own_part(const Tensor& weights, int64_t samples) const {
+  const Slice own = slice_of(weights.numel(), communicator_->rank(), communicator_->size());
+  if (own.size() > 0) return weights.slice(own.begin, own.end);
+  return zeros({samples}, options_of(weights));
+}
+
+void Optimizer::distribute(Communicator& communicator) {
+  if (communicator.size() == 1) return;
+  communicator_ = &communicator;
+  buckets_ = std::make_unique<GradientBuckets>(parameters_, arena_, communicator);
+}
+
+void Optimizer::backward(const Tensor& objective) {
+  if (!buckets_) return objective.backward();
+  const Listening on(*buckets_);
+  objective.backward();
 }
 
 void Optimizer::zero_grad() {
@@ -89,6 +124,7 @@ void Optimizer::zero_grad() {
 }
 
 void Optimizer::step() {
+  if (buckets_) buckets_->finish();
   dispatch(arena_.values.device(),
            [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
   update();

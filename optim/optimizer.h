@@ -5,6 +5,12 @@
 //   opt.weigh(cross_entropy(net(images), labels)).backward();   // Σ p_i l_i; the mean by default
 //   opt.step();
 //
+// One of several processes (core/communicator.h) gives its part of each batch, and the weights are those of the whole:
+//
+//   opt.distribute(*communicator);
+//   opt.backward(opt.weigh(cross_entropy(net(part), part_labels)));   // gradients are summed on the way
+//   opt.step();
+//
 // ABSGD is in absgd.h. After the first non-finite loss or gradient step() changes nothing any more,
 // so that the last good weights survive until somebody looks: finite().
 #pragma once
@@ -16,10 +22,18 @@
 #include <vector>
 
 #include <fulcrum/core/arena.h>
+#include <fulcrum/core/communicator.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/optim/gradient_buckets.h>
 #include <fulcrum/optim/risk.h>
 
 namespace fulcrum {
+
+/// A batch that was weighed, of all processes.
+struct WeighedBatch {
+  Tensor losses, weights;  // [B], detached
+  BatchContext context;
+};
 
 /// Parameters that share hyper-parameters.
 struct ParamGroup {
@@ -36,8 +50,17 @@ class Optimizer {
 
   /// Σ pᵢ lᵢ of losses [B], to be differentiated; p from the risk, without gradient.
   Tensor weigh(const Tensor& losses, const BatchContext& context = {});
-  /// The weights of the last weigh(), [B].
+  /// The weights of the last weigh(), [B]; in one of several processes those of its own samples.
   const Tensor& weights() const { return weights_; }
+  /// The whole batch of the last weigh().
+  const WeighedBatch& batch() const { return batch_; }
+  /// From now on this process is one of several, each with a slice of the batch (slice_of), in the order of ranks; where
+  /// that is empty, with a sample that is not counted. weigh() weighs the whole batch, so each sample has the weight that
+  /// it has in one process; step() updates by the sum of all gradients. Every process calls the same functions.
+  void distribute(Communicator& communicator);
+  /// objective.backward(), the last pass before step(): where there are several processes, gradients are summed over
+  /// them while others are still computed.
+  void backward(const Tensor& objective);
   /// Sets every gradient to zero.
   void zero_grad();
   /// Clips, where asked to, and updates every parameter (and its bf16 twin).
@@ -77,11 +100,18 @@ class Optimizer {
   Tensor control_;  // f64 [kControlSize]
 
  private:
+  /// Losses and context of all processes.
+  WeighedBatch gathered(const Tensor& losses, const BatchContext& context) const;
+  /// What of `weights` belongs to the `samples` of this process.
+  Tensor own_part(const Tensor& weights, int64_t samples) const;
   std::vector<ParamGroup> groups_;
   std::vector<Tensor> parameters_;
   std::map<std::string, Tensor> slots_;
   std::unique_ptr<Risk> risk_;
   Tensor weights_;
+  WeighedBatch batch_;
+  Communicator* communicator_ = nullptr;
+  std::unique_ptr<GradientBuckets> buckets_;
   double lr_, weight_decay_, max_norm_;
 };
 

@@ -22,6 +22,8 @@ namespace fulcrum {
 struct BatchContext {
   Tensor indices = {};  // position in the data set
   Tensor groups = {};   // group of each sample; by default its class
+  /// In one of several processes (Optimizer::distribute): samples of the batch in all of them. 0: in each as many.
+  int64_t total = 0;
 };
 
 /// Averages over the steps since the last reset.

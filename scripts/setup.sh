@@ -30,9 +30,11 @@ libjpeg-dev           | hdr jpeglib.h              | libjpeg(-turbo): JPEG image
 libpng-dev            | hdr png.h                  | libpng 1.6: PNG images
 libgtest-dev          | hdr gtest/gtest.h          | GoogleTest
 libdnnl-dev           | hdr oneapi/dnnl/dnnl.hpp   | oneDNN 2: fast convolutions (optional)
+libopenmpi-dev        | cmd mpicxx                 | MPI: training in several processes (optional)
+openmpi-bin           | cmd mpirun                 | its launcher (optional)
 dataset-fashion-mnist | file ${FULCRUM_DATA_DIR:-/usr/share/datasets/fashion-mnist} | Fashion-MNIST: demo data (optional)
 "
-optional=" libdnnl-dev dataset-fashion-mnist "
+optional=" libdnnl-dev libopenmpi-dev openmpi-bin dataset-fashion-mnist "
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }

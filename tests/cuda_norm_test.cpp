@@ -97,6 +97,29 @@ TEST_P(CudaNorm, Gradients) {
       }
 }
 
+// In parts, for a batch that is spread over processes.
+TEST_P(CudaNorm, Parts) {
+  FULCRUM_NEEDS_CUDA();
+  for (const int64_t c : {3, 16}) {
+    const int64_t rows = 700;
+    const Tensor x = random({rows, c}, 1), dy = random({rows, c}, 2), y = random({rows, c}, 3);
+    const Tensor w = ones({c}, {master(), {}});
+    expect_same_on_both(tolerance(), [&]<class K>(Device device) {
+      const BatchNormOptions o{.relu = true};
+      const auto vector = [&] { return ones({c}, {master(), device}); };
+      Tensor sums = empty({2, c}, {DType::kF64, device}), dsums = empty_like(sums);
+      Tensor mean = vector(), var = vector(), rstd = vector(), running_mean = vector(), running_var = vector();
+      Tensor dz = empty({rows, c}, {GetParam(), device}), dx = empty_like(dz);
+      K::batch_norm_sums(sums, x.to(device));
+      K::batch_norm_moments(mean, var, rstd, running_mean, running_var, sums, rows, o);
+      K::batch_norm_gradient_sums(dsums, dz, dy.to(device), x.to(device), y.to(device), mean, o);
+      K::batch_norm_gradient_apply(dx, dy.to(device), x.to(device), y.to(device), mean, rstd, w.to(device), dsums, 2 * rows,
+                                   o);
+      return Tensors{sums, mean, var, rstd, running_mean, running_var, dsums, dz, dx};
+    });
+  }
+}
+
 TEST_P(CudaNorm, SlicesThatStandOnNoVectorBoundary) {
   FULCRUM_NEEDS_CUDA();
   const int64_t rows = 1200, c = 16;

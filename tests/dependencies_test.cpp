@@ -76,7 +76,7 @@ TEST(Dependencies, OwnHeadersAreNamedAsUsersNameThem) {
 }
 
 TEST(Dependencies, HeadersDoNotShowTheLibrariesBehindThem) {
-  const std::regex hidden("(cuda|cudnn|cublas|nccl|Eigen|dnnl|oneapi)[^/]*[./].*");
+  const std::regex hidden("(cuda|cudnn|cublas|nccl|mpi|Eigen|dnnl|oneapi)[^/]*[./].*");
   for (const Include& i : includes())
     if (is_header(i.file) && !i.file.starts_with("core/cuda/")) {
       EXPECT_FALSE(std::regex_match(i.header, hidden)) << i.file << " includes " << i.header;
@@ -90,6 +90,9 @@ TEST(Dependencies, EachLibraryHasItsPlace) {
     }
     if (i.header.starts_with("cudnn_frontend")) {
       EXPECT_EQ(i.file, "core/cuda/cudnn.cpp");
+    }
+    if (i.header == "mpi.h") {
+      EXPECT_EQ(i.file, "core/mpi/communicator.cpp");
     }
     if (i.header.starts_with("Eigen/")) {
       EXPECT_TRUE(i.file.starts_with("core/cpu/")) << i.file;

@@ -13,6 +13,7 @@
 #include "apps/losses.h"
 #include "apps/progress.h"
 #include "apps/trainer.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -156,7 +157,8 @@ int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after
     if (state == CellState::kDone) continue;
     fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(),
                cell.directory().string());
-    Trainer trainer(cell.config, state == CellState::kWaiting ? Trainer::Start::kFresh : Trainer::Start::kResume);
+    Trainer trainer(cell.config, state == CellState::kWaiting ? Trainer::Start::kFresh : Trainer::Start::kResume,
+                    world());
     const TrainOutcome outcome = trainer.run();
     after_each();
     if (outcome.exit_code == kExitNonFinite)

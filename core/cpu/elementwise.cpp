@@ -142,7 +142,7 @@ FULCRUM_UNARY_FUNCTORS(FULCRUM_INSTANTIATE)
 FULCRUM_BINARY_FUNCTORS(FULCRUM_INSTANTIATE)
 #undef FULCRUM_INSTANTIATE
 
-void Cpu::dropout(Tensor& y, Tensor& mask, const Tensor& x, double p, Generator& generator) {
+void Cpu::dropout(Tensor& y, Tensor& mask, const Tensor& x, double p, Generator& generator, DropoutBlocks range) {
   const Philox philox(generator.seed, generator.stream);
   int64_t& position = generator.position.data<int64_t>()[0];
   uint8_t* keep = mask.data<uint8_t>();
@@ -150,12 +150,12 @@ void Cpu::dropout(Tensor& y, Tensor& mask, const Tensor& x, double p, Generator&
   const int64_t n = x.numel(), blocks = (n + 3) / 4;
   parallel_for(blocks, kGrain / 16, [&](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b++) {
-      const Words4 words = philox.block(static_cast<uint64_t>(position + b));
+      const Words4 words = philox.block(static_cast<uint64_t>(position + range.before + b));
       for (int64_t i = 4 * b; i < std::min(n, 4 * b + 4); i++)
         keep[i] = Philox::to_uniform(words.w[i % 4]) >= threshold;
     }
   });
-  position += blocks;
+  position += range.all > 0 ? range.all : blocks;
   dropout_gradient(y, x, mask, p);
 }
 

@@ -21,7 +21,7 @@ void Cpu::mix(Tensor& y, Tensor& share, const Tensor& x, const Tensor& plan) {
         for (int64_t k = rule.left * channels; k < rule.right * channels; k++) out[k] = T(before[k]);
       }
     };
-    cpu::parallel_for(batch, 16, [&](int64_t begin, int64_t end) {
+    cpu::parallel_for(y.size(0), 16, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; b++) one(b);
     });
   });

@@ -1,6 +1,7 @@
 // Batch normalisation, fused with the residual sum and the ReLU behind it. These kernels wait for
 // memory, so what counts is how often a tensor is read: the forward pass reads x twice (statistics,
 // result), the gradient reads dy, x and y twice.
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <type_traits>
@@ -10,6 +11,7 @@
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/cpu/words.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/norm_rules.h>
 
 namespace fulcrum {
 
@@ -145,6 +147,21 @@ std::vector<double> to_doubles(const Tensor& t) {
 
 }  // namespace
 
+namespace {
+
+// What is not finite would spoil the last good state of a run for ever.
+template <class A>
+void track(Tensor& running, int64_t c, double value, double momentum) {
+  if (!running || !std::isfinite(value)) return;
+  A& r = running.data<A>()[c];
+  r = static_cast<A>((1 - momentum) * static_cast<double>(r) + momentum * value);
+}
+
+/// For the running variance.
+double unbiased(double rows) { return rows > 1 ? rows / (rows - 1) : 1; }
+
+}  // namespace
+
 void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& running_mean,
                            Tensor& running_var, const Tensor& x, const Tensor& residual,
                            const Tensor& weight, const Tensor& bias, const BatchNormOptions& o) {
@@ -153,20 +170,13 @@ void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& runnin
     const Lines<T> lines(x);
     const Moments m = moments(lines, x.data<T>());
     const auto rows = static_cast<double>(lines.rows);
-    const double unbiased = lines.rows > 1 ? rows / (rows - 1) : 1;
-    const auto track = [&](Tensor& running, int64_t c, double value) {
-      // What is not finite would spoil the last good state of a run for ever.
-      if (!running || !std::isfinite(value)) return;
-      A& r = running.data<A>()[c];
-      r = static_cast<A>((1 - o.momentum) * static_cast<double>(r) + o.momentum * value);
-    };
     for (int64_t c = 0; c < lines.channels; c++) {
       const double channel_mean = m.mean[static_cast<size_t>(c)];
       const double variance = m.variance[static_cast<size_t>(c)];
       mean.data<A>()[c] = static_cast<A>(channel_mean);
       rstd.data<A>()[c] = static_cast<A>(1 / std::sqrt(variance + o.eps));
-      track(running_mean, c, channel_mean);
-      track(running_var, c, variance * unbiased);
+      track<A>(running_mean, c, channel_mean, o.momentum);
+      track<A>(running_var, c, variance * unbiased(rows), o.momentum);
     }
     normalise<T>(y, x, residual, lines, m, weight, bias, o);
   });
@@ -180,6 +190,36 @@ void Cpu::batch_norm_eval(Tensor& y, const Tensor& x, const Tensor& residual,
     const Moments m{to_doubles<A>(running_mean), to_doubles<A>(running_var)};
     normalise<T>(y, x, residual, Lines<T>(x), m, weight, bias, o);
   });
+}
+
+void Cpu::batch_norm_sums(Tensor& sums, const Tensor& x) {
+  visit_floating(x.dtype(), "batch_norm", [&]<class T>() {
+    const Lines<T> lines(x);
+    const Moments m = moments(lines, x.data<T>());
+    const auto rows = static_cast<double>(lines.rows);
+    double* to = sums.data<double>();
+    for (size_t c = 0; c < m.mean.size(); c++) {
+      to[c] = rows * m.mean[c];
+      to[m.mean.size() + c] = rows * (m.variance[c] + m.mean[c] * m.mean[c]);
+    }
+  });
+}
+
+void Cpu::batch_norm_moments(Tensor& mean, Tensor& var, Tensor& rstd, Tensor& running_mean, Tensor& running_var,
+                             const Tensor& sums, int64_t rows, const BatchNormOptions& o) {
+  const auto run = [&]<class A>() {
+    const int64_t channels = mean.numel();
+    const auto n = static_cast<double>(rows);
+    for (int64_t c = 0; c < channels; c++) {
+      const BatchMoments m(sums.data<double>()[c], sums.data<double>()[channels + c], n);
+      mean.data<A>()[c] = static_cast<A>(m.mean);
+      var.data<A>()[c] = static_cast<A>(m.variance);
+      rstd.data<A>()[c] = static_cast<A>(1 / std::sqrt(m.variance + o.eps));
+      track<A>(running_mean, c, m.mean, o.momentum);
+      track<A>(running_var, c, m.variance * unbiased(n), o.momentum);
+    }
+  };
+  mean.dtype() == DType::kF64 ? run.operator()<double>() : run.operator()<float>();
 }
 
 // ---- gradient -----------------------------------------------------------------------------------
@@ -241,49 +281,62 @@ struct GradientLine {
   }
 };
 
+/// Σ dz and Σ dz·(x − mean); dresidual, where it is wanted, is dz.
 template <class T>
-void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy,
-              const Tensor& x, const Tensor& y, const Tensor& mean, const Tensor& rstd,
-              const Tensor& weight, const BatchNormOptions& o) {
+ChannelSums gradient_sums_of(const Lines<T>& lines, Tensor& dresidual, const Tensor& dy, const Tensor& x, const Tensor& y,
+                             const Tensor& mean, const BatchNormOptions& o) {
   using A = Accumulate<T>;
-  const Lines<T> lines(x);
-  const A *mu = mean.data<A>(), *rs = rstd.data<A>(), *w = weight ? weight.data<A>() : nullptr;
-  const T *px = x.data<T>(), *pdy = dy.data<T>(), *py = o.relu ? y.data<T>() : nullptr;
+  const A* mu = mean.data<A>();
   T* dz = dresidual ? dresidual.data<T>() : nullptr;
-
+  const T* py = o.relu ? y.data<T>() : nullptr;
   const std::vector<A> mean_line = along_line(lines, [&](int64_t c) { return mu[c]; });
   ChannelSums sums;
   visit_bool(o.relu, [&](auto relu) {
     visit_bool(dz != nullptr, [&](auto write) {
-      sums = gradient_sums<relu, write>(lines, dz, pdy, px, py, mean_line.data());
+      sums = gradient_sums<relu, write>(lines, dz, dy.data<T>(), x.data<T>(), py, mean_line.data());
     });
   });
-  const auto dbias_of = [&](int64_t c) { return sums.first[static_cast<size_t>(c)]; };
-  const auto dweight_of = [&](int64_t c) {
-    return sums.second[static_cast<size_t>(c)] * static_cast<double>(rs[c]);
-  };
-  for (int64_t c = 0; c < lines.channels; c++) {
-    if (dbias) dbias.data<A>()[c] = static_cast<A>(dbias_of(c));
-    if (dweight) dweight.data<A>()[c] = static_cast<A>(dweight_of(c));
-  }
+  return sums;
+}
 
-  // In evaluation mean and rstd are constants: slope and offset vanish.
-  const double share = o.training ? 1 / static_cast<double>(lines.rows) : 0;
+/// dx from the sums, each times `share`: 1/rows, or 0 where mean and rstd are constants. `relu`: dy is not dz yet.
+template <class T>
+void apply_gradient(const Lines<T>& lines, Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& y, bool relu,
+                    const Tensor& mean, const Tensor& rstd, const Tensor& weight, const ChannelSums& sums, double share) {
+  using A = Accumulate<T>;
+  const A *mu = mean.data<A>(), *rs = rstd.data<A>(), *w = weight ? weight.data<A>() : nullptr;
   const auto scale_of = [&](int64_t c) {
     return (w ? static_cast<double>(w[c]) : 1.0) * static_cast<double>(rs[c]);
   };
+  const std::vector<A> mean_line = along_line(lines, [&](int64_t c) { return mu[c]; });
   const std::vector<A> scale = along_line(lines, scale_of);
   const std::vector<A> slope = along_line(lines, [&](int64_t c) {
-    return -scale_of(c) * share * dweight_of(c) * static_cast<double>(rs[c]);
+    const auto r = static_cast<double>(rs[c]);
+    return -scale_of(c) * share * (sums.second[static_cast<size_t>(c)] * r) * r;
   });
   const std::vector<A> offset =
-      along_line(lines, [&](int64_t c) { return -scale_of(c) * share * dbias_of(c); });
-  const T* masked_dy = dz ? dz : pdy;  // dz, where it was written, spares reading y again
-  visit_bool(o.relu && !dz, [&](auto relu) {
+      along_line(lines, [&](int64_t c) { return -scale_of(c) * share * sums.first[static_cast<size_t>(c)]; });
+  visit_bool(relu, [&](auto masked) {
     cpu::for_lines(lines,
-                   GradientLine<T, relu>{dx.data<T>(), masked_dy, px, py, mean_line.data(),
-                                         scale.data(), slope.data(), offset.data(), lines.words});
+                   GradientLine<T, masked>{dx.data<T>(), dy.data<T>(), x.data<T>(), relu ? y.data<T>() : nullptr,
+                                           mean_line.data(), scale.data(), slope.data(), offset.data(), lines.words});
   });
+}
+
+template <class T>
+void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy, const Tensor& x,
+              const Tensor& y, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const BatchNormOptions& o) {
+  using A = Accumulate<T>;
+  const Lines<T> lines(x);
+  const ChannelSums sums = gradient_sums_of(lines, dresidual, dy, x, y, mean, o);
+  for (int64_t c = 0; c < lines.channels; c++) {
+    const auto at = static_cast<size_t>(c);
+    if (dbias) dbias.data<A>()[c] = static_cast<A>(sums.first[at]);
+    if (dweight) dweight.data<A>()[c] = static_cast<A>(sums.second[at] * static_cast<double>(rstd.data<A>()[c]));
+  }
+  const double share = o.training ? 1 / static_cast<double>(lines.rows) : 0;
+  // dz, where it was written, spares reading y again.
+  apply_gradient(lines, dx, dresidual ? dresidual : dy, x, y, o.relu && !dresidual, mean, rstd, weight, sums, share);
 }
 
 }  // namespace
@@ -294,6 +347,24 @@ void Cpu::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Te
                               const BatchNormOptions& o) {
   visit_floating(x.dtype(), "batch_norm_gradient", [&]<class T>() {
     gradient<T>(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o);
+  });
+}
+
+void Cpu::batch_norm_gradient_sums(Tensor& sums, Tensor& dresidual, const Tensor& dy, const Tensor& x, const Tensor& y,
+                                   const Tensor& mean, const BatchNormOptions& o) {
+  visit_floating(x.dtype(), "batch_norm_gradient", [&]<class T>() {
+    const ChannelSums s = gradient_sums_of(Lines<T>(x), dresidual, dy, x, y, mean, o);
+    std::copy(s.second.begin(), s.second.end(), std::copy(s.first.begin(), s.first.end(), sums.data<double>()));
+  });
+}
+
+void Cpu::batch_norm_gradient_apply(Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& y, const Tensor& mean,
+                                    const Tensor& rstd, const Tensor& weight, const Tensor& sums, int64_t rows,
+                                    const BatchNormOptions& o) {
+  visit_floating(x.dtype(), "batch_norm_gradient", [&]<class T>() {
+    const double *first = sums.data<double>(), *second = first + x.size(-1), *end = second + x.size(-1);
+    apply_gradient(Lines<T>(x), dx, dy, x, y, o.relu, mean, rstd, weight, {{first, second}, {second, end}},
+                   1 / static_cast<double>(rows));
   });
 }
 

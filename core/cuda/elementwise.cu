@@ -160,9 +160,10 @@ FULCRUM_BINARY_FUNCTORS(FULCRUM_INSTANTIATE)
 
 namespace {
 
-__global__ void mask_kernel(uint8_t* keep, const int64_t* position, Philox philox, float threshold, int64_t n) {
+__global__ void mask_kernel(uint8_t* keep, const int64_t* position, int64_t before, Philox philox, float threshold,
+                            int64_t n) {
   for (int64_t b = thread_index(); b < (n + 3) / 4; b += thread_count()) {
-    const Words4 words = philox.block(static_cast<uint64_t>(*position + b));
+    const Words4 words = philox.block(static_cast<uint64_t>(*position + before + b));
     for (int64_t i = 4 * b; i < n && i < 4 * b + 4; i++)
       keep[i] = Philox::to_uniform(words.w[i % 4]) >= threshold;
   }
@@ -172,13 +173,13 @@ __global__ void advance_kernel(int64_t* position, int64_t blocks) { *position +=
 
 }  // namespace
 
-void Cuda::dropout(Tensor& y, Tensor& mask, const Tensor& x, double p, Generator& generator) {
+void Cuda::dropout(Tensor& y, Tensor& mask, const Tensor& x, double p, Generator& generator, DropoutBlocks range) {
   const int64_t n = x.numel(), blocks = (n + 3) / 4;
   int64_t* position = generator.position.data<int64_t>();
-  launch(mask_kernel, grid_for(blocks), mask.data<uint8_t>(), position,
+  launch(mask_kernel, grid_for(blocks), mask.data<uint8_t>(), position, range.before,
          Philox(generator.seed, generator.stream), static_cast<float>(p), n);
   // A kernel of its own: every block of the first reads the position.
-  launch(advance_kernel, Grid{1, 1}, position, blocks);
+  launch(advance_kernel, Grid{1, 1}, position, range.all > 0 ? range.all : blocks);
   dropout_gradient(y, x, mask, p);
 }
 

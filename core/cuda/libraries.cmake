@@ -10,6 +10,13 @@ target_compile_options(fulcrum_cudnn PRIVATE -O1)
 
 target_sources(fulcrum_core PRIVATE cuda/conv.cpp cuda/conv_names.cpp cuda/gemm.cpp cuda/cublas.cpp cuda/cublas_library.cpp
                                     cuda/library.cpp cuda/runtime.cpp $<TARGET_OBJECTS:fulcrum_cudnn>)
+if(NCCL_FOUND)
+  target_sources(fulcrum_core PRIVATE cuda/nccl.cpp)
+  set_source_files_properties(cuda/nccl.cpp PROPERTIES INCLUDE_DIRECTORIES ${NCCL_INCLUDE}
+                              COMPILE_DEFINITIONS "FULCRUM_NCCL_FOLDER=\"${NCCL_FOLDER}\"")
+else()
+  target_sources(fulcrum_core PRIVATE cuda/nccl_absent.cpp)
+endif()
 get_filename_component(cublas_folder ${CUDA_cublasLt_LIBRARY} DIRECTORY)
 set_source_files_properties(cuda/cublas_library.cpp PROPERTIES COMPILE_DEFINITIONS FULCRUM_CUBLAS_FOLDER="${cublas_folder}")
 target_compile_definitions(fulcrum_core PUBLIC FULCRUM_WITH_CUDA)

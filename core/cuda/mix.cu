@@ -11,7 +11,7 @@ using namespace cuda;
 namespace {
 
 struct MixShape {
-  int64_t batch, h, w, channels;
+  int64_t mixed, batch, h, w, channels;  // the first `mixed` of the batch
 };
 
 constexpr int64_t kPixelsPerThread = 4;
@@ -20,7 +20,7 @@ constexpr int64_t kPixelsPerThread = 4;
 template <class T>
 __global__ void mix_kernel(T* y, float* share, const float* x, const int64_t* plan, MixShape shape, int64_t parts) {
   const int64_t pixels = shape.h * shape.w;
-  for (int64_t job = blockIdx.x; job < shape.batch * parts; job += gridDim.x) {
+  for (int64_t job = blockIdx.x; job < shape.mixed * parts; job += gridDim.x) {
     const int64_t b = job / parts, part = job % parts, values = pixels * shape.channels;
     const MixRule rule(plan, shape.batch, b);
     const float* own = x + b * values;
@@ -38,10 +38,10 @@ __global__ void mix_kernel(T* y, float* share, const float* x, const int64_t* pl
 }  // namespace
 
 void Cuda::mix(Tensor& y, Tensor& share, const Tensor& x, const Tensor& plan) {
-  const MixShape shape{x.size(0), x.size(1), x.size(2), x.size(3)};
+  const MixShape shape{y.size(0), x.size(0), x.size(1), x.size(2), x.size(3)};
   const int64_t parts = std::max<int64_t>(1, shape.h * shape.w / (kThreads * kPixelsPerThread));
   visit_floating(y.dtype(), "mix", [&]<class T>() {
-    launch(mix_kernel<T>, grid_for(shape.batch * parts * kThreads), y.data<T>(), share.data<float>(), x.data<float>(),
+    launch(mix_kernel<T>, grid_for(shape.mixed * parts * kThreads), y.data<T>(), share.data<float>(), x.data<float>(),
            plan.data<int64_t>(), shape, parts);
   });
 }

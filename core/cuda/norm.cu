@@ -1,172 +1,10 @@
 // Batch normalisation, fused with the residual sum and the ReLU behind it. Forward and gradient are two
-// launches each: sums over the rows, whose last block works out the coefficients of each channel, and
-// one pass that applies them.
-#include <cmath>
-
-#include <fulcrum/core/cuda/tiles.cuh>
-#include <fulcrum/core/kernels.h>
+// launches each.
+#include <fulcrum/core/cuda/norm.cuh>
 
 namespace fulcrum {
 
 using namespace cuda;
-
-namespace {
-
-/// What a channel's elements are multiplied and shifted by, [3, channels], in the scratch memory.
-template <class A>
-Tensor new_coefficients(int64_t channels, Device device) {
-  return empty({3, channels}, {dtype_of<A>, device});
-}
-
-template <class A>
-A* data_or_null(Tensor& t) {
-  return t ? t.data<A>() : nullptr;
-}
-template <class A>
-const A* data_or_null(const Tensor& t) {
-  return t ? t.data<A>() : nullptr;
-}
-
-// ---- forward ------------------------------------------------------------------------------------
-
-/// y = (x − mean)·scale + shift. The mean is subtracted first, and what its rounding to A lost is in
-/// the shift: so a channel far from zero keeps all its digits.
-template <class A>
-struct Affine {
-  const A *weight, *bias;
-  A* coefficients;  // mean, scale, shift
-  int64_t channels;
-  double eps;
-
-  /// Sets the coefficients of channel c; 1/√(variance + eps).
-  __device__ double set(int64_t c, double mean, double variance) const {
-    const double rstd = 1 / std::sqrt(variance + eps);
-    const double scale = (weight ? static_cast<double>(weight[c]) : 1.0) * rstd;
-    const double lost = mean - static_cast<double>(static_cast<A>(mean));
-    coefficients[c] = static_cast<A>(mean);
-    coefficients[channels + c] = static_cast<A>(scale);
-    coefficients[2 * channels + c] = static_cast<A>((bias ? static_cast<double>(bias[c]) : 0.0) - lost * scale);
-    return rstd;
-  }
-};
-
-/// Σ (x − s) and Σ (x − s)², with s an element of the channel: the cancellation that ruins
-/// E x² − (E x)² when the mean is large has nothing to bite on. s is the slab's first element within a
-/// slab, the channel's first beyond.
-template <class T, int P>
-struct Moments {
-  using A = Accumulate<T>;
-  using Op = SumOf;
-  using Loaded = Pack<T, P>;
-  static constexpr int kWidth = P, kAtOnce = 4, kSums = 2;
-  struct Arguments {
-    const T* x;
-    A *mean, *rstd, *running_mean, *running_var;
-    Affine<A> affine;
-    int64_t rows;
-    double momentum;
-  };
-
-  const T* x;
-  A sum[2 * P] = {};
-  A s[P] = {};
-
-  __device__ void begin(const Arguments& a, int64_t at, int64_t) {
-    x = a.x;
-    const Pack<T, P> first = load(at);
-    for (int k = 0; k < P; k++) s[k] = A(first.at[k]);
-  }
-  __device__ Loaded load(int64_t at) const { return pack_at<P>(x, at); }
-  __device__ void take(const Loaded& in, int64_t) {
-    for (int k = 0; k < P; k++) {
-      const A d = A(in.at[k]) - s[k];
-      sum[k] += d;
-      sum[P + k] += d * d;
-    }
-  }
-  /// The same sums around the first element of the channel.
-  __device__ void totals(const Arguments& a, int64_t c, int k, int64_t rows, double (&total)[2]) const {
-    const auto n = static_cast<double>(rows), u = static_cast<double>(sum[k]);
-    const double d = static_cast<double>(s[k]) - static_cast<double>(A(a.x[c + k]));
-    total[0] = u + n * d;
-    total[1] = static_cast<double>(sum[P + k]) + 2 * d * u + n * d * d;
-  }
-  static __device__ void finish(const Arguments& a, int64_t, int64_t c, const double (&total)[2]) {
-    const auto n = static_cast<double>(a.rows);
-    const double d = total[0] / n, mean = static_cast<double>(A(a.x[c])) + d;
-    double variance = total[1] / n - d * d;
-    if (variance < 0) variance = 0;  // a NaN stays
-    a.mean[c] = static_cast<A>(mean);
-    a.rstd[c] = static_cast<A>(a.affine.set(c, mean, variance));
-    track(a.running_mean, c, mean, a.momentum);
-    track(a.running_var, c, a.rows > 1 ? variance * (n / (n - 1)) : variance, a.momentum);
-  }
-  static __device__ void track(A* running, int64_t c, double value, double momentum) {
-    // What is not finite would spoil the last good state of a run for ever.
-    if (!running || !std::isfinite(value)) return;
-    running[c] = static_cast<A>((1 - momentum) * static_cast<double>(running[c]) + momentum * value);
-  }
-};
-
-template <class A>
-__global__ void running_coefficients(Affine<A> affine, const A* mean, const A* var) {
-  for (int64_t c = thread_index(); c < affine.channels; c += thread_count())
-    affine.set(c, static_cast<double>(mean[c]), static_cast<double>(var[c]));
-}
-
-/// y = relu?((x − mean)·scale + shift + residual?).
-template <class T, int P>
-struct Normalise {
-  using A = Accumulate<T>;
-  static constexpr int kWidth = P, kAtOnce = 2;
-  struct Loaded {
-    Pack<T, P> x, residual;
-  };
-  struct Arguments {
-    T* y;
-    const T *x, *residual;
-    const A* coefficients;
-    int64_t channels;
-    bool relu;
-  };
-
-  Arguments a;
-  Pack<A, P> mean, scale, shift;
-
-  __device__ void begin(const Arguments& arguments, int64_t, int64_t c) {
-    a = arguments;
-    mean = pack_at<P>(a.coefficients, c);
-    scale = pack_at<P>(a.coefficients, a.channels + c);
-    shift = pack_at<P>(a.coefficients, 2 * a.channels + c);
-  }
-  __device__ Loaded load(int64_t at) const {
-    Loaded in{pack_at<P>(a.x, at), {}};
-    if (a.residual) in.residual = pack_at<P>(a.residual, at);
-    return in;
-  }
-  __device__ void take(const Loaded& in, int64_t at) const {
-    Pack<T, P> out;
-    for (int k = 0; k < P; k++) {
-      A v = (A(in.x.at[k]) - mean.at[k]) * scale.at[k] + shift.at[k];
-      if (a.residual) v += A(in.residual.at[k]);
-      if (a.relu) v = v < A(0) ? A(0) : v;
-      out.at[k] = T(v);
-    }
-    put_pack(a.y, at, out);
-  }
-};
-
-/// The second pass, with coefficients that are there.
-template <class T, int P>
-void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Tensor& coefficients,
-               const BatchNormOptions& o) {
-  const int64_t channels = x.size(-1);
-  apply_tiles<Normalise<T, P>>(1, x.numel() / channels, channels,
-                               {y.data<T>(), x.data<T>(), data_or_null<T>(residual),
-                                coefficients.data<Accumulate<T>>(), channels, o.relu});
-}
-
-}  // namespace
 
 void Cuda::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& running_mean, Tensor& running_var,
                             const Tensor& x, const Tensor& residual, const Tensor& weight, const Tensor& bias,
@@ -179,7 +17,7 @@ void Cuda::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& runni
     const auto run = [&]<int P>() {
       sum_tiles<Moments<T, P>>(1, rows, channels,
                                {x.data<T>(), mean.data<A>(), rstd.data<A>(), data_or_null<A>(running_mean),
-                                data_or_null<A>(running_var), affine, rows, o.momentum});
+                                data_or_null<A>(running_var), affine, rows, o.momentum, nullptr});
       normalise<T, P>(y, x, residual, coefficients, o);
     };
     visit_width<T>(channels, run, y.data<T>(), x.data<T>(), data_or_null<T>(residual));
@@ -200,121 +38,6 @@ void Cuda::batch_norm_eval(Tensor& y, const Tensor& x, const Tensor& residual, c
   });
 }
 
-// ---- gradient -----------------------------------------------------------------------------------
-
-namespace {
-
-/// dz is dy behind the gradient of the ReLU: dy where y > 0, else 0.
-template <class T, int P>
-struct GradientInputs {
-  const T *dy, *x, *y;  // y null: no ReLU
-
-  struct Loaded {
-    Pack<T, P> dy, x, y;
-  };
-  __device__ Loaded load(int64_t at) const {
-    Loaded in{pack_at<P>(dy, at), pack_at<P>(x, at), {}};
-    if (y) in.y = pack_at<P>(y, at);
-    return in;
-  }
-  __device__ Pack<T, P> dz(const Loaded& in) const {
-    Pack<T, P> dz = in.dy;
-    for (int k = 0; k < P; k++)
-      if (y && !(Accumulate<T>(in.y.at[k]) > 0)) dz.at[k] = T(0);
-    return dz;
-  }
-};
-
-/// Σ dz and Σ dz·(x − mean); writes dz where it is wanted.
-template <class T, int P>
-struct GradientSums {
-  using A = Accumulate<T>;
-  using Op = SumOf;
-  using Loaded = typename GradientInputs<T, P>::Loaded;
-  static constexpr int kWidth = P, kAtOnce = 2, kSums = 2;
-  struct Arguments {
-    GradientInputs<T, P> inputs;
-    T* dz;
-    const A *mean, *rstd, *weight;
-    A *dweight, *dbias, *coefficients;
-    int64_t channels;
-    double share;  // 1/rows, 0 where mean and rstd are constants
-  };
-
-  GradientInputs<T, P> inputs;
-  T* dz;
-  A sum[2 * P] = {};
-  A mean[P] = {};
-
-  __device__ void begin(const Arguments& a, int64_t, int64_t c) {
-    inputs = a.inputs;
-    dz = a.dz;
-    for (int k = 0; k < P; k++) mean[k] = a.mean[c + k];
-  }
-  __device__ Loaded load(int64_t at) const { return inputs.load(at); }
-  __device__ void take(const Loaded& in, int64_t at) {
-    const Pack<T, P> d = inputs.dz(in);
-    if (dz) put_pack(dz, at, d);
-    for (int k = 0; k < P; k++) {
-      sum[k] += A(d.at[k]);
-      sum[P + k] += A(d.at[k]) * (A(in.x.at[k]) - mean[k]);
-    }
-  }
-  __device__ void totals(const Arguments&, int64_t, int k, int64_t, double (&total)[2]) const {
-    for (int s = 0; s < 2; s++) total[s] = static_cast<double>(sum[s * P + k]);
-  }
-  /// dx = dz·scale + (x − mean)·slope + offset.
-  static __device__ void finish(const Arguments& a, int64_t, int64_t c, const double (&total)[2]) {
-    const auto rstd = static_cast<double>(a.rstd[c]);
-    const double scale = (a.weight ? static_cast<double>(a.weight[c]) : 1.0) * rstd;
-    const double dbias = total[0], dweight = total[1] * rstd;
-    if (a.dbias) a.dbias[c] = static_cast<A>(dbias);
-    if (a.dweight) a.dweight[c] = static_cast<A>(dweight);
-    a.coefficients[c] = static_cast<A>(scale);
-    a.coefficients[a.channels + c] = static_cast<A>(-scale * a.share * dweight * rstd);
-    a.coefficients[2 * a.channels + c] = static_cast<A>(-scale * a.share * dbias);
-  }
-};
-
-template <class T, int P>
-struct InputGradient {
-  using A = Accumulate<T>;
-  using Loaded = typename GradientInputs<T, P>::Loaded;
-  static constexpr int kWidth = P, kAtOnce = 2;
-  struct Arguments {
-    GradientInputs<T, P> inputs;
-    T* dx;
-    const A *mean, *coefficients;
-    int64_t channels;
-  };
-
-  GradientInputs<T, P> inputs;
-  T* dx;
-  A mean[P];
-  Pack<A, P> scale, slope, offset;
-
-  __device__ void begin(const Arguments& a, int64_t, int64_t c) {
-    inputs = a.inputs;
-    dx = a.dx;
-    for (int k = 0; k < P; k++) mean[k] = a.mean[c + k];
-    scale = pack_at<P>(a.coefficients, c);
-    slope = pack_at<P>(a.coefficients, a.channels + c);
-    offset = pack_at<P>(a.coefficients, 2 * a.channels + c);
-  }
-  __device__ Loaded load(int64_t at) const { return inputs.load(at); }
-  __device__ void take(const Loaded& in, int64_t at) const {
-    const Pack<T, P> dz = inputs.dz(in);
-    Pack<T, P> out;
-    for (int k = 0; k < P; k++) {
-      const A centred = A(in.x.at[k]) - mean[k];
-      out.at[k] = T(A(dz.at[k]) * scale.at[k] + (centred * slope.at[k] + offset.at[k]));
-    }
-    put_pack(dx, at, out);
-  }
-};
-
-}  // namespace
-
 void Cuda::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy,
                                const Tensor& x, const Tensor& y, const Tensor& mean, const Tensor& rstd,
                                const Tensor& weight, const BatchNormOptions& o) {
@@ -329,11 +52,9 @@ void Cuda::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, T
       sum_tiles<GradientSums<T, P>>(1, rows, channels,
                                     {{pdy, px, py}, dz, mean.data<A>(), rstd.data<A>(), data_or_null<A>(weight),
                                      data_or_null<A>(dweight), data_or_null<A>(dbias), coefficients.data<A>(),
-                                     channels, share});
-      // dz, where it was written, spares reading y again.
+                                     channels, share, nullptr});
       const GradientInputs<T, P> inputs = dz ? GradientInputs<T, P>{dz, px, nullptr} : GradientInputs<T, P>{pdy, px, py};
-      apply_tiles<InputGradient<T, P>>(
-          1, rows, channels, {inputs, dx.data<T>(), mean.data<A>(), coefficients.data<A>(), channels});
+      apply_gradient<T, P>(dx, inputs, mean, coefficients, rows, channels);
     };
     visit_width<T>(channels, run, dx.data<T>(), pdy, px, py, static_cast<const T*>(dz));
   });

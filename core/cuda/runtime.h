@@ -22,6 +22,10 @@ struct CUstream_st;
 struct CUevent_st;
 struct CUgraphExec_st;
 
+namespace fulcrum {
+class Communicator;
+}
+
 namespace fulcrum::cuda {
 
 using Stream = CUstream_st*;
@@ -63,6 +67,10 @@ void copy(void* to, Device to_device, const void* from, Device from_device, size
 void copy_async(void* to, Device to_device, const void* from, Device from_device, size_t bytes, Stream stream);
 /// Sets bytes on the compute stream.
 void set_bytes(void* block, int value, size_t bytes);
+
+/// Processes with a device each (core/communicator.h), over NCCL. `host` must outlive it. An Error where this build or
+/// machine has no NCCL.
+std::unique_ptr<Communicator> connect_devices(Communicator& host, Device device);
 
 /// A point in a stream that another stream, or the host, can wait for.
 class Event {

@@ -1,4 +1,5 @@
 // The runtime of a build without CUDA: no devices, and an Error for whoever insists.
+#include <fulcrum/core/communicator.h>
 #include <fulcrum/core/cuda/runtime.h>
 
 namespace fulcrum::cuda {
@@ -25,6 +26,8 @@ void synchronize(Stream) { absent(); }
 void copy(void*, Device, const void*, Device, size_t) { absent(); }
 void copy_async(void*, Device, const void*, Device, size_t, Stream) { absent(); }
 void set_bytes(void*, int, size_t) { absent(); }
+
+std::unique_ptr<Communicator> connect_devices(Communicator&, Device) { absent(); }
 
 Event::Event() : event_(nullptr) { absent(); }
 Event::~Event() = default;

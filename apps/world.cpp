@@ -1,0 +1,112 @@
+#include "apps/world.h"
+
+#include <cstdlib>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "apps/ranges.h"
+
+namespace fulcrum::apps {
+
+namespace {
+
+std::unique_ptr<Communicator> processes;
+
+// May differ from process to process, since their machines may.
+const std::vector<std::string> kOfTheMachine = {"data.dir", "data.workers", "train.threads"};
+
+/// Every process learns of what one has found, before any goes on.
+void refuse_together(Communicator& all, const std::string& problem) {
+  if (all.max(!problem.empty()) == 0) return;
+  if (!problem.empty()) throw UsageError(problem);
+  all.await_failure();
+}
+
+}  // namespace
+
+Communicator& world() {
+  if (!processes) processes = launched_processes();
+  return *processes;
+}
+
+bool first_process() {
+  if (processes) return processes->first();
+  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"})
+    if (const char* rank = std::getenv(variable); rank && launched_with_others()) return std::atoi(rank) == 0;
+  return true;
+}
+
+bool speaks_of_failure(int exit_code) {
+  if (!launched_with_others()) return true;
+  try {
+    return world().fail(exit_code);
+  } catch (const Error&) {  // there is no connection, and that is what has failed
+    return first_process();
+  }
+}
+
+int leave_world(int exit_code, bool failed) {
+  if (processes) processes->shut_down(failed);
+  return exit_code;
+}
+
+std::string process_label() {
+  if (!processes || processes->first()) return "";
+  return fmt::format("process {} of {}: ", processes->rank(), processes->size());
+}
+
+void require_one_process(const std::string& command) {
+  if (launched_with_others()) throw UsageError(command + " runs in one process: start it without mpirun or srun");
+}
+
+void check_alike(Communicator& all, const Config& config) {
+  if (all.size() == 1) return;
+  const auto texts = all.all_gather(to_toml(config));
+  Config expected;
+  load_toml(expected, texts.front(), "process 0");
+  std::string problem;
+  for (const std::string& line : differences(expected, config, kOfTheMachine)) problem += "\n  " + line;
+  if (!problem.empty())
+    problem = fmt::format("process 0 and process {} have different settings:{}", all.rank(), problem);
+  refuse_together(all, problem);
+}
+
+void check_alike(Communicator& all, const std::string& what, const std::string& value) {
+  const auto values = all.all_gather(value);
+  refuse_together(all, value == values.front() ? ""
+                                               : fmt::format("{}: expected {} as in process 0, got {} in process {}", what,
+                                                             values.front(), value, all.rank()));
+}
+
+void check_divisible(const Communicator& all, const Config& c) {
+  if (all.size() == 1) return;
+  if (c.train.batch_size % all.size() != 0)
+    usage("train.batch_size: expected a multiple of the ", all.size(), " processes, which share each batch, got ",
+          c.train.batch_size);
+  if (c.loss.name == "aldr-kl")
+    usage("loss.name: aldr-kl keeps a lambda for each sample in the process that trains on it; expected one process, got ",
+          all.size());
+  if (c.train.device != "cpu" && c.train.device != "cuda")
+    usage("train.device: expected cpu or cuda, of which each process takes its own, with ", all.size(),
+          " processes, got '", c.train.device, "'");
+}
+
+void take_own_gpu(const Communicator& all) {
+  if (all.size() == 1) return;
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  std::string own = std::to_string(all.local_rank());
+  if (visible && *visible) {
+    std::vector<std::string> list;
+    std::istringstream in(visible);
+    for (std::string id; std::getline(in, id, ',');) list.push_back(id);
+    if (list.size() == 1) return;  // the launcher has given each process one
+    if (all.local_rank() >= static_cast<int>(list.size()))
+      usage("CUDA_VISIBLE_DEVICES: expected a GPU for each of the ", all.local_size(), " processes of this machine, got ",
+            visible);
+    own = list[static_cast<size_t>(all.local_rank())];
+  }
+  setenv("CUDA_VISIBLE_DEVICES", own.c_str(), 1);
+}
+
+}  // namespace fulcrum::apps

@@ -1,0 +1,157 @@
+// Processes with a GPU each, over NCCL. Its unique identifier goes through the host's communicator, which serves tensors of
+// the host, too.
+//
+// All collectives run in one stream of their own, in the order of the calls: each begins behind what the compute stream
+// has been given before, and the compute stream goes on behind it, with start_all_reduce() only from finish() on. A
+// recorded step (core/replay.h) records them with the rest.
+#include <nccl.h>
+
+#include <cstring>
+
+#include <fulcrum/core/communicator.h>
+#include <fulcrum/core/cuda/check.h>
+#include <fulcrum/core/cuda/library.h>
+#include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/profile.h>
+
+namespace fulcrum::cuda {
+
+namespace {
+
+/// The library's function behind a declaration of its header.
+template <class F>
+F* function(F*, const char* name) {
+  static void* library = open_library("NCCL", "libnccl.so", NCCL_MAJOR, FULCRUM_NCCL_FOLDER);
+  return reinterpret_cast<F*>(find_function(library, name));
+}
+
+#define NCCL(name)                                                              \
+  ([]() {                                                                       \
+    static const auto found = function(static_cast<decltype(&name)>(nullptr), #name); \
+    return found;                                                               \
+  }())
+
+void check_status(ncclResult_t status, const char* expression) {
+  check(status == ncclSuccess, "[nccl] ", expression, ": ", NCCL(ncclGetErrorString)(status));
+}
+
+#define FULCRUM_NCCL_CHECK(expression) check_status((expression), #expression)
+
+ncclDataType_t type_of(const Tensor& t) {
+  switch (t.dtype()) {
+    case DType::kF32: return ncclFloat32;
+    case DType::kF64: return ncclFloat64;
+    case DType::kI64: return ncclInt64;
+    default: fail("[all_reduce] expected f32, f64 or i64, got ", t.dtype());
+  }
+}
+
+class NcclCommunicator : public Communicator {
+ public:
+  NcclCommunicator(Communicator& host, Device device)
+      : Communicator({host.rank(), host.size(), host.local_rank(), host.local_size()}), host_(host), device_(device) {
+    ncclUniqueId id{};
+    if (host.first()) FULCRUM_NCCL_CHECK(NCCL(ncclGetUniqueId)(&id));
+    Tensor bytes = empty({static_cast<int64_t>(sizeof id)}, {DType::kU8, {}});
+    std::memcpy(bytes.raw(), &id, sizeof id);
+    host.broadcast(bytes);
+    std::memcpy(&id, bytes.raw(), sizeof id);
+    use_device(device.index);
+    int least = 0, greatest = 0;
+    FULCRUM_CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
+    FULCRUM_CUDA_CHECK(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest));
+    FULCRUM_NCCL_CHECK(NCCL(ncclCommInitRank)(&comm_, size(), id, rank()));
+  }
+
+  ~NcclCommunicator() override {
+    if (comm_) NCCL(ncclCommDestroy)(comm_);
+    cudaStreamDestroy(stream_);
+  }
+
+  void all_reduce(Tensor& values) override {
+    if (values.device().is_cpu()) return host_.all_reduce(values);
+    begin_sum(values);
+    join();
+    profile_mark("all_reduce");
+  }
+
+  void start_all_reduce(const Tensor& values) override {
+    if (values.device().is_cpu()) return host_.start_all_reduce(values);
+    begin_sum(values);
+    begun_ = true;
+  }
+
+  void advance() override { host_.advance(); }
+
+  void finish() override {
+    host_.finish();
+    if (std::exchange(begun_, false)) join();
+    profile_mark("all_reduce (wait)");
+  }
+
+  // NCCL's own gather has parts of one size.
+  void all_gather(Tensor& all, const Tensor& part, const std::vector<int64_t>& rows) override {
+    if (all.device().is_cpu()) return host_.all_gather(all, part, rows);
+    const auto row = all.bytes() / static_cast<size_t>(all.size(0));
+    auto* to = static_cast<char*>(all.raw());
+    fork();
+    FULCRUM_NCCL_CHECK(NCCL(ncclGroupStart)());
+    for (int r = 0; r < size(); r++) {
+      const size_t bytes = row * static_cast<size_t>(rows[static_cast<size_t>(r)]);
+      const void* from = r == rank() && part ? part.raw() : to;
+      if (bytes > 0) FULCRUM_NCCL_CHECK(NCCL(ncclBroadcast)(from, to, bytes, ncclUint8, r, comm_, stream_));
+      to += bytes;
+    }
+    FULCRUM_NCCL_CHECK(NCCL(ncclGroupEnd)());
+    join();
+    profile_mark("all_gather");
+  }
+
+  void broadcast(Tensor& values) override {
+    if (values.device().is_cpu()) return host_.broadcast(values);
+    fork();
+    FULCRUM_NCCL_CHECK(NCCL(ncclBroadcast)(values.raw(), values.raw(), values.bytes(), ncclUint8, 0, comm_, stream_));
+    join();
+  }
+
+  bool fail(int exit_code) override { return host_.fail(exit_code); }
+  void await_failure() override { host_.await_failure(); }
+
+  void shut_down(bool failed) override {
+    if (!comm_) return;
+    // Kernels that wait for a process that is gone would hold up whatever waits for the device.
+    failed ? NCCL(ncclCommAbort)(comm_) : NCCL(ncclCommDestroy)(comm_);
+    comm_ = nullptr;
+  }
+
+ private:
+  void begin_sum(const Tensor& values) {
+    fork();
+    FULCRUM_NCCL_CHECK(NCCL(ncclAllReduce)(values.raw(), const_cast<void*>(values.raw()),
+                                           static_cast<size_t>(values.numel()), type_of(values), ncclSum, comm_, stream_));
+  }
+  void fork() {
+    use_device(device_.index);
+    ready_.record(compute_stream());
+    ready_.hold(stream_);
+  }
+  void join() {
+    done_.record(stream_);
+    done_.hold(compute_stream());
+  }
+
+  Communicator& host_;
+  Device device_;
+  Stream stream_ = nullptr;
+  ncclComm_t comm_ = nullptr;
+  Event ready_, done_;
+  bool begun_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> connect_devices(Communicator& host, Device device) {
+  return std::make_unique<NcclCommunicator>(host, device);
+}
+
+}  // namespace fulcrum::cuda
