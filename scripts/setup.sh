@@ -30,9 +30,10 @@ libjpeg-dev           | hdr jpeglib.h              | libjpeg(-turbo): JPEG image
 libpng-dev            | hdr png.h                  | libpng 1.6: PNG images
 libgtest-dev          | hdr gtest/gtest.h          | GoogleTest
 libdnnl-dev           | hdr oneapi/dnnl/dnnl.hpp   | oneDNN 2: fast convolutions (optional)
+python3-dev           | cmd python3-config         | headers of Python: for pip install . (optional)
 dataset-fashion-mnist | file ${FULCRUM_DATA_DIR:-/usr/share/datasets/fashion-mnist} | Fashion-MNIST: demo data (optional)
 "
-optional=" libdnnl-dev dataset-fashion-mnist "
+optional=" libdnnl-dev python3-dev dataset-fashion-mnist "
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
