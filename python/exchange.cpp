@@ -25,7 +25,7 @@ DType from_dlpack(nb::dlpack::dtype dtype) {
     if (to_dlpack(ours) == dtype) return ours;
   static const char* kinds[] = {"int", "uint", "float", "opaque", "bfloat", "complex", "bool"};
   fail("[from_dlpack] expected float32, float64, bfloat16, uint8, int32 or int64, got ",
-       dtype.code < std::size(kinds) ? kinds[dtype.code] : "another kind", dtype.bits);
+       dtype.code < std::size(kinds) ? kinds[dtype.code] : "another kind", int{dtype.bits});
 }
 
 template <class Framework>
@@ -103,7 +103,7 @@ void bind_exchange(nb::class_<Tensor>& tensor, nb::module_& m) {
         return nb::make_tuple(t.device().is_cpu() ? nb::device::cpu::value : nb::device::cuda::value,
                               t.device().index);
       });
-  m.def("from_dlpack", &borrow, "array"_a,
+  m.def("from_dlpack", &borrow, "array"_a.none(),
         "A tensor on the memory of an array of NumPy, PyTorch or another library with DLPack: float32, float64, "
         "bfloat16, uint8, int32 or int64, contiguous, writable, on the CPU. What one side writes the other sees, and "
         "the memory lives as long as either.");

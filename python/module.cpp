@@ -1,4 +1,6 @@
 // The extension fulcrum._core: exceptions, and the parts in order.
+#include <memory>
+
 #include "bindings.h"
 
 #include <fulcrum/core/autograd.h>
@@ -12,6 +14,9 @@ namespace {
 // `with fulcrum.no_grad():`, on the thread that enters it. Entered twice, it counts.
 class NoGradContext {
  public:
+  NoGradContext() = default;
+  NoGradContext(const NoGradContext&) = delete;
+  NoGradContext& operator=(const NoGradContext&) = delete;
   void enter() { guards_.push_back(std::make_unique<NoGrad>()); }
   void exit() {
     check(!guards_.empty(), "[no_grad] expected to be entered before it is left");

@@ -180,7 +180,8 @@ class Runs(unittest.TestCase):
         dataset = data.from_arrays(*rows())
         mean, stddev = data.channel_statistics(dataset)
         loader = data.Loader(dataset, batch_size=32, shuffle=True, mean=mean, stddev=stddev)
-        for make in (lambda: fulcrum.make_model("resnet8", classes=3, channels=1), Net):
+        for make in (lambda: fulcrum.make_model("resnet8", classes=3, channels=1),
+                     lambda: nn.Sequential(nn.Flatten(), nn.Linear(144, 16, relu=True), nn.Linear(16, 3))):
             model = make().to("cpu")
             opt = fulcrum.Absgd(model.parameters(), lr=0.1, lambda_=5)
             totals = []
