@@ -149,7 +149,17 @@ std::shared_ptr<Storage> Storage::allocate_pinned(size_t bytes) {
   return std::shared_ptr<Storage>(new Storage(useful ? pinned_pool() : pool_of(Device()), size_class(bytes)));
 }
 
-Storage::~Storage() { pool_->give(data_, bytes_); }
+Storage::Storage(Device device, void* data, size_t bytes, std::shared_ptr<void> owner)
+    : owner_(std::move(owner)), device_(device), data_(data), bytes_(bytes) {}
+
+std::shared_ptr<Storage> Storage::borrow(Device device, void* data, size_t bytes, std::shared_ptr<void> owner) {
+  check(data != nullptr && owner != nullptr, "[memory] expected memory and its owner to borrow from, got null");
+  return std::shared_ptr<Storage>(new Storage(device, data, bytes, std::move(owner)));
+}
+
+Storage::~Storage() {
+  if (pool_) pool_->give(data_, bytes_);
+}
 
 PrivatePool::PrivatePool(Device device) : pool_(make_pool(device)) {}
 

@@ -31,13 +31,15 @@ void empty_cache(Device device);
 
 class MemoryPool;
 
-/// One block of device memory, aligned to 256 bytes. Not copyable; shared through shared_ptr.
+/// One block of device memory, aligned to 256 bytes unless borrowed. Not copyable; shared through shared_ptr.
 class Storage {
  public:
   /// Contents are undefined. Throws Error when the system has no memory.
   static std::shared_ptr<Storage> allocate(Device device, size_t bytes);
   /// Host memory from which a GPU copies while the host goes on; plain memory without a GPU.
   static std::shared_ptr<Storage> allocate_pinned(size_t bytes);
+  /// Memory of somebody else (an array of NumPy), of any alignment, which `owner` keeps as long as this lives.
+  static std::shared_ptr<Storage> borrow(Device device, void* data, size_t bytes, std::shared_ptr<void> owner);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -45,13 +47,16 @@ class Storage {
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
+  bool is_borrowed() const { return owner_ != nullptr; }
 
  private:
   Storage(std::shared_ptr<MemoryPool> pool, size_t bytes);
-  std::shared_ptr<MemoryPool> pool_;  // lives as long as its last block
+  Storage(Device device, void* data, size_t bytes, std::shared_ptr<void> owner);
+  std::shared_ptr<MemoryPool> pool_;  // lives as long as its last block; null where the memory is borrowed
+  std::shared_ptr<void> owner_;       // of borrowed memory
   Device device_;
   void* data_;
-  size_t bytes_;  // rounded up to the pool's size class
+  size_t bytes_;  // rounded up to the pool's size class; of borrowed memory as given
 };
 
 /// A pool of one's own: while a Use lives on this thread, memory of the pool's device comes from it.

@@ -44,7 +44,7 @@ const std::shared_ptr<Storage>& Tensor::storage() const { return deref(impl_).st
 size_t Tensor::offset() const { return deref(impl_).offset; }
 const std::shared_ptr<Node>& Tensor::node() const { return deref(impl_).node; }
 bool Tensor::is_unique() const {
-  return impl_.use_count() == 1 && impl_->storage.use_count() == 1;
+  return impl_.use_count() == 1 && impl_->storage.use_count() == 1 && !impl_->storage->is_borrowed();
 }
 
 const void* Tensor::raw() const {

@@ -32,9 +32,10 @@ libgtest-dev          | hdr gtest/gtest.h          | GoogleTest
 libdnnl-dev           | hdr oneapi/dnnl/dnnl.hpp   | oneDNN 2: fast convolutions (optional)
 libopenmpi-dev        | cmd mpicxx                 | MPI: training in several processes (optional)
 openmpi-bin           | cmd mpirun                 | its launcher (optional)
+python3-dev           | cmd python3-config         | headers of Python: for pip install . (optional)
 dataset-fashion-mnist | file ${FULCRUM_DATA_DIR:-/usr/share/datasets/fashion-mnist} | Fashion-MNIST: demo data (optional)
 "
-optional=" libdnnl-dev libopenmpi-dev openmpi-bin dataset-fashion-mnist "
+optional=" libdnnl-dev libopenmpi-dev openmpi-bin python3-dev dataset-fashion-mnist "
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }

@@ -192,6 +192,22 @@ TEST(Memory, PeakAndCache) {
   EXPECT_EQ(memory_stats(Device()).reserved, start.reserved);
 }
 
+TEST(Memory, BorrowedMemoryIsSharedAndKeptByItsOwner) {
+  auto numbers = std::make_shared<std::vector<float>>(std::vector<float>{1, 2, 3});
+  const std::weak_ptr<std::vector<float>> watch = numbers;
+  const size_t before = memory_stats(Device()).allocated;
+  Tensor t(Storage::borrow(Device(), numbers->data(), 12, numbers), 0, {3}, DType::kF32);
+  EXPECT_EQ(memory_stats(Device()).allocated, before);
+  (*numbers)[1] = 5;
+  EXPECT_EQ(t.to_vector(), (std::vector<double>{1, 5, 3}));
+  EXPECT_FALSE(t.is_unique()) << "the owner sees it, too";
+  numbers.reset();
+  EXPECT_FALSE(watch.expired());
+  t = {};
+  EXPECT_TRUE(watch.expired());
+  EXPECT_THROW(Storage::borrow(Device(), nullptr, 12, nullptr), Error);
+}
+
 TEST(Memory, TheSystemRefusingIsAnError) {
   EXPECT_ERROR(empty({int64_t{1} << 45}), "[memory] the system has no");
   EXPECT_NO_THROW(empty({16}));

@@ -1,0 +1,69 @@
+// What the files of the bindings share: one function for each part of the extension fulcrum._core, and how
+// shapes, dtypes, devices and optional tensors come from Python.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/filesystem.h>
+#include <nanobind/stl/function.h>
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/variant.h>
+#include <nanobind/stl/vector.h>
+
+#include <fulcrum/core/ops.h>
+#include <fulcrum/core/tensor.h>
+
+namespace fulcrum::python {
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+// In the order in which they are called: a class comes before the signatures that name it.
+void bind_tensor(nb::module_& m);
+void bind_exchange(nb::class_<Tensor>& tensor, nb::module_& m);
+void bind_ops(nb::module_& m);
+void bind_losses(nb::module_& m);
+void bind_modules(nb::module_& m);
+void bind_layers(nb::module_& m);
+void bind_files(nb::module_& m);
+void bind_risks(nb::module_& m);
+void bind_optimizers(nb::module_& m);
+void bind_datasets(nb::module_& m);
+void bind_listings(nb::module_& m);
+void bind_loader(nb::module_& m);
+
+/// Everything that computes, reads or waits lets other Python threads run meanwhile.
+using Unlocked = nb::call_guard<nb::gil_scoped_release>;
+
+using Sizes = std::vector<int64_t>;
+using OptionalTensor = std::optional<Tensor>;
+/// One number for both sides, or (height, width).
+using Pair = std::variant<int64_t, std::pair<int64_t, int64_t>>;
+
+inline Tensor or_undefined(const OptionalTensor& tensor) { return tensor.value_or(Tensor()); }
+inline OptionalTensor or_none(const Tensor& tensor) {
+  return tensor ? OptionalTensor(tensor) : std::nullopt;
+}
+inline Size2 size2(const Pair& pair) {
+  if (const int64_t* both = std::get_if<int64_t>(&pair)) return *both;
+  const auto& [height, width] = std::get<1>(pair);
+  return {height, width};
+}
+inline nb::tuple shape_tuple(const Shape& shape) {
+  nb::list sizes;
+  for (const int64_t size : shape.sizes()) sizes.append(size);
+  return nb::tuple(sizes);
+}
+inline TensorOptions tensor_options(const std::string& dtype, const std::string& device) {
+  return {parse_dtype(dtype), Device(device)};
+}
+
+}  // namespace fulcrum::python

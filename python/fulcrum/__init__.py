@@ -1,0 +1,61 @@
+"""Deep learning in which every sample of a batch carries its own weight.
+
+    import fulcrum
+    import fulcrum.functional as F
+
+    model = fulcrum.make_model("resnet8", classes=10, channels=1).to("cpu")
+    opt = fulcrum.Absgd(model.parameters(), lr=0.1, lambda_=5)
+    for x, y in loader:                            # fulcrum.data.Loader
+        losses = F.cross_entropy(model(x), y)      # [B], one per sample
+        opt.zero_grad()
+        opt.weigh(losses).backward()               # sum of p_i l_i, p_i ~ exp(l_i / lambda)
+        opt.step()
+
+Names and meaning are PyTorch's; images are [N, H, W, C]. Whatever Fulcrum refuses is a fulcrum.Error.
+"""
+
+from . import _core
+from ._core import (
+    AbAdam, Absgd, Adam, Chi2Risk, CvarRisk, Ema, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
+    OutOfMemory, RgdRisk, Risk, RiskSummary, Sgd, Tensor, TiltedRisk, UInit, UUpdate, __version__, backends, empty,
+    empty_cache, freeze_backbone, from_dlpack, full, grad_enabled, head_prefix, load_file, load_metadata, make_model,
+    memory_stats, model_names, no_grad, ones, save_file, zeros)
+
+__all__ = [
+    "AbAdam", "Absgd", "Adam", "Chi2Risk", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk", "MeanRisk",
+    "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "Sgd", "Tensor", "TiltedRisk", "UInit",
+    "UUpdate", "__version__", "backends", "data", "empty", "empty_cache", "freeze_backbone", "from_dlpack", "from_numpy",
+    "full", "functional", "grad_enabled", "head_prefix", "load_file", "load_metadata", "make_model", "memory_stats",
+    "model_names", "nn", "no_grad", "ones", "save_file", "tensor", "zeros"]
+
+_numpy_names = {"f32": "float32", "f64": "float64", "u8": "uint8", "i32": "int32", "i64": "int64"}
+
+
+def from_numpy(array):
+    """A tensor on the memory of a NumPy array: float32, float64, uint8, int32 or int64, contiguous and writable."""
+    return from_dlpack(array)
+
+
+def tensor(values, dtype=None, device="cpu", requires_grad=False):
+    """A copy of numbers, nested lists or an array, as a tensor.
+
+    Without a dtype that of an array is kept; Python's numbers become 'f32', its integers 'i64'.
+    """
+    import numpy as np
+
+    if isinstance(values, Tensor):
+        result = values.detach().clone()
+    else:
+        array = np.array(values, order="C")  # a copy
+        if not hasattr(values, "dtype") and array.dtype == np.float64:
+            array = array.astype(np.float32 if dtype != "f64" else np.float64)
+        if dtype in _numpy_names:
+            array = array.astype(_numpy_names[dtype])
+        result = from_dlpack(array)
+    if dtype is not None:
+        result = result.to(dtype)
+    result = result.to(device)
+    return result.requires_grad_() if requires_grad else result
+
+
+from . import data, functional, nn  # noqa: E402: they use what stands above

@@ -1,0 +1,64 @@
+"""Operations and losses: `import fulcrum.functional as F`.
+
+Every loss gives one number per sample, [B], for `opt.weigh` to weigh; none is averaged. Logits are [B, C], labels
+i64 [B]. class_weight, f32 [C], multiplies the loss of its class. Formulas and sources are in docs/method.md.
+"""
+
+from ._core import (
+    Phi, abs, add, aldr_kl_loss, amax, argmax, avg_pool2d, binary_cross_entropy_with_logits, class_balanced_weights,
+    class_temperatures, concat, conv2d, cross_entropy, div, equal, exp, global_avg_pool2d, ldam_margins, ldr_kl_loss,
+    linear, log, log_prior, log_softmax, matmul, max_pool2d, maximum, mean, minimum, mse_loss, mul, neg, pad, relu,
+    sigmoid, slice, softmax, softplus, sqrt, square, sub, sum, tanh, transpose)
+
+__all__ = [
+    "Phi", "abs", "add", "aldr_kl_loss", "amax", "argmax", "avg_pool2d", "balanced_softmax_loss",
+    "binary_cross_entropy_with_logits", "class_balanced_weights", "class_temperatures", "concat", "conv2d",
+    "cross_entropy", "div", "equal", "exp", "focal_loss", "gce_loss", "global_avg_pool2d", "js_loss", "ldam_loss",
+    "ldam_margins", "ldr_kl_loss", "linear", "log", "log_prior", "log_softmax", "logit_adjusted_loss", "mae_loss",
+    "matmul", "max_pool2d", "maximum", "mean", "minimum", "mse_loss", "mul", "neg", "pad", "relu", "sce_loss", "sigmoid",
+    "slice", "softmax", "softplus", "sqrt", "square", "sub", "sum", "tanh", "transpose", "truncated_gce_loss"]
+
+
+def focal_loss(logits, labels, gamma=2.0, class_weight=None):
+    """(1 − p)^gamma · l (Lin et al. 2017): [B]."""
+    return cross_entropy(logits, labels, class_weight, phi=Phi.focal(gamma))
+
+
+def gce_loss(logits, labels, q=0.7, class_weight=None):
+    """Generalised cross entropy (1 − p^q)/q, q in (0, 1] (Zhang and Sabuncu 2018): [B]."""
+    return cross_entropy(logits, labels, class_weight, phi=Phi.gce(q))
+
+
+def truncated_gce_loss(logits, labels, q=0.7, k=0.5, class_weight=None):
+    """(1 − max(p, k)^q)/q, k in (0, 1) (Zhang and Sabuncu 2018): [B]."""
+    return cross_entropy(logits, labels, class_weight, phi=Phi.truncated_gce(q, k))
+
+
+def sce_loss(logits, labels, a=0.1, b=1.0, class_weight=None):
+    """Symmetric cross entropy a·l + b·A·(1 − p) (Wang et al. 2019): [B]."""
+    return cross_entropy(logits, labels, class_weight, phi=Phi.sce(a, b))
+
+
+def mae_loss(logits, labels, class_weight=None):
+    """2(1 − p), the absolute error of the probabilities (Ghosh et al. 2017): [B]."""
+    return cross_entropy(logits, labels, class_weight, phi=Phi.mae())
+
+
+def js_loss(logits, labels, pi=0.5, class_weight=None):
+    """Jensen-Shannon divergence between label and prediction, scaled; pi in (0, 1) (Englesson and Azizpour 2021): [B]."""
+    return cross_entropy(logits, labels, class_weight, phi=Phi.js(pi))
+
+
+def ldam_loss(logits, labels, margins, scale=30.0, class_weight=None):
+    """Margins f32 [C] of ldam_margins(counts), on the cosines of a normed head (Cao et al. 2019): [B]."""
+    return cross_entropy(logits, labels, class_weight, margin=margins, scale=scale)
+
+
+def balanced_softmax_loss(logits, labels, prior, class_weight=None):
+    """The cross entropy of logits + prior, f32 [C] of log_prior(counts) (Ren et al. 2020): [B]."""
+    return cross_entropy(logits, labels, class_weight, adjust=prior)
+
+
+def logit_adjusted_loss(logits, labels, prior, class_weight=None):
+    """The same with log_prior(counts, tau) (Menon et al. 2021): [B]."""
+    return cross_entropy(logits, labels, class_weight, adjust=prior)

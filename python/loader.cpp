@@ -1,0 +1,178 @@
+// The loader as a Python iterable.
+#include "bindings.h"
+
+#include <fulcrum/data/loader.h>
+
+namespace fulcrum::python {
+
+namespace {
+
+// One epoch. The first batch is made when it is asked for.
+class Batches {
+ public:
+  explicit Batches(BatchRange range) : range_(std::move(range)) {}
+
+  std::optional<Batch> next() {
+    if (!begun_) at_ = range_.begin();
+    else if (!(at_ == range_.end())) ++at_;
+    begun_ = true;
+    if (at_ == range_.end()) return {};
+    return *at_;
+  }
+
+ private:
+  BatchRange range_;
+  BatchRange::Iterator at_;
+  bool begun_ = false;
+};
+
+// iter(loader) is epoch 0 the first time, then 1, 2, …
+struct PythonLoader {
+  Loader loader;
+  int64_t next_epoch = 0;
+
+  std::unique_ptr<Batches> epoch(int64_t number, int64_t first_batch) const {
+    return std::make_unique<Batches>(loader.epoch(number, first_batch));
+  }
+};
+
+void bind_batch(nb::module_& m) {
+  nb::class_<Batch>(m, "Batch", "Unpacks to images, labels.")
+      .def_ro("images", &Batch::images, "[B, H, W, C] in the loader's dtype: (pixel/255 − mean) / stddev.")
+      .def_ro("labels", &Batch::labels, "i64 [B], noisy where the data set's labels are.")
+      .def_ro("indices", &Batch::indices, "i64 [B], of the samples in the data set.")
+      .def_ro("groups", &Batch::groups, "i64 [B]; the labels where the data set has no groups.")
+      .def_prop_ro("other_labels", [](const Batch& b) { return or_none(b.other_labels); },
+                   "i64 [B], of what each image was mixed with (Mixup, CutMix), or None.")
+      .def_prop_ro("share", [](const Batch& b) { return or_none(b.share); },
+                   "f32 [B], how much of an image is its own, or None.")
+      .def("__len__", [](const Batch& b) { return b.size; })
+      .def("__iter__", [](const Batch& b) { return nb::make_tuple(b.images, b.labels).attr("__iter__")(); });
+  nb::class_<Batches>(m, "BatchIterator")
+      .def("__iter__", [](nb::handle self) { return self; })
+      .def("__next__", [](Batches& batches) {
+        std::optional<Batch> batch;
+        {
+          const nb::gil_scoped_release release;
+          batch = batches.next();
+        }
+        if (!batch) throw nb::stop_iteration();
+        return *batch;
+      });
+}
+
+// Options in a Python dictionary, each taken out as it is read, so that what remains is a mistake.
+class Keywords {
+ public:
+  Keywords(const nb::kwargs& given, std::string op) : rest_(nb::steal<nb::dict>(PyDict_Copy(given.ptr()))), op_(std::move(op)) {}
+
+  template <class T>
+  void take(const char* name, T& value) {
+    if (!rest_.contains(name)) return;
+    const nb::object given = rest_[name];
+    check(nb::try_cast(given, value), "[", op_, "] ", name, ": unexpected ", nb::repr(given).c_str());
+    PyDict_DelItemString(rest_.ptr(), name);
+  }
+  nb::object take(const char* name) {
+    nb::object given = nb::none();
+    take(name, given);
+    return given;
+  }
+  void finish() const {
+    for (const auto& [name, value] : rest_) fail("[", op_, "] there is no option '", nb::str(name).c_str(), "'");
+  }
+
+ private:
+  nb::dict rest_;
+  std::string op_;
+};
+
+void take_augmentation(Keywords& options, LoaderOptions& o) {
+  options.take("pad", o.augment.pad);
+  options.take("flip", o.augment.flip);
+  options.take("rotation", o.augment.rotation);
+  options.take("augment_seed", o.augment.seed);
+  options.take("random_crop_size", o.random_crop_size);
+  bool resized_crop = false;
+  options.take("resized_crop", resized_crop);
+  if (resized_crop) o.resized_crop = ResizedCropOptions{};
+  std::optional<std::pair<double, double>> scale;
+  options.take("resized_crop_scale", scale);
+  if (scale) o.resized_crop = ResizedCropOptions{.min_scale = scale->first, .max_scale = scale->second};
+  options.take("brightness", o.color_jitter.brightness);
+  options.take("contrast", o.color_jitter.contrast);
+  options.take("saturation", o.color_jitter.saturation);
+  options.take("hue", o.color_jitter.hue);
+  options.take("rand_augment_ops", o.rand_augment.ops);
+  options.take("rand_augment_magnitude", o.rand_augment.magnitude);
+  options.take("mixup_alpha", o.mix.mixup_alpha);
+  options.take("cutmix_alpha", o.mix.cutmix_alpha);
+  options.take("mix_probability", o.mix.probability);
+  options.take("mix_switch_probability", o.mix.switch_probability);
+}
+
+LoaderOptions loader_options(const nb::kwargs& given) {
+  Keywords options(given, "loader");
+  LoaderOptions o;
+  std::string dtype = "f32", device = "cpu";
+  options.take("batch_size", o.batch_size);
+  options.take("indices", o.indices);
+  options.take("shuffle", o.shuffle);
+  options.take("drop_last", o.drop_last);
+  options.take("mean", o.mean);
+  options.take("stddev", o.stddev);
+  options.take("seed", o.seed);
+  options.take("dtype", dtype);
+  options.take("device", device);
+  options.take("workers", o.workers);
+  options.take("prefetch", o.prefetch);
+  std::optional<Sampler> sampler;
+  options.take("sampler", sampler);
+  o.sampler = std::move(sampler);
+  take_augmentation(options, o);
+  options.finish();
+  o.dtype = parse_dtype(dtype);
+  o.device = Device(device);
+  return o;
+}
+
+void bind_samplers(nb::module_& m) {
+  nb::class_<Sampler>(m, "Sampler", "Which samples an epoch visits: draw(epoch) gives `size` indices.")
+      .def("__init__", [](Sampler* self, int64_t size, std::function<std::vector<int64_t>(int64_t)> draw) {
+        new (self) Sampler{size, std::move(draw)};
+      }, "size"_a, "draw"_a)
+      .def_ro("size", &Sampler::size);
+  m.def("class_balanced_sampler", [](const std::vector<int64_t>& labels, const std::vector<int64_t>& indices,
+                                     uint64_t seed, int64_t size) {
+    return class_balanced_sampler(labels, indices, seed, size);
+  }, "labels"_a, "indices"_a, "seed"_a = 0, "size"_a = 0,
+  "`size` draws with replacement (0: as many as there are indices): a class, each as likely, then one of its samples.");
+}
+
+}  // namespace
+
+void bind_loader(nb::module_& m) {
+  bind_batch(m);
+  bind_samplers(m);
+  nb::class_<PythonLoader>(m, "Loader",
+                           "Batches of a data set, augmented and normalised, made ahead of time on worker threads. Every "
+                           "batch is a pure function of the options, the epoch and its number.")
+      .def("__init__", [](PythonLoader* self, const Dataset& dataset, const nb::kwargs& options) {
+        new (self) PythonLoader{Loader(dataset, loader_options(options))};
+      }, "dataset"_a, "options"_a, nb::keep_alive<1, 2>(),
+      "batch_size=128, indices=None, shuffle=False, drop_last=False, mean=[], stddev=[] (units of pixel/255), seed=0, "
+      "dtype='f32', device='cpu', workers=1, prefetch=2, sampler=None; pad=0 (pixels), flip=False, rotation=0 (degrees), "
+      "augment_seed=0, random_crop_size=0, resized_crop=False, resized_crop_scale=None, brightness, contrast, saturation, "
+      "hue=0, rand_augment_ops=0, rand_augment_magnitude=9, mixup_alpha=0, cutmix_alpha=0, mix_probability=1, "
+      "mix_switch_probability=0.5. docs/formats.md says what each does.")
+      .def("__len__", [](const PythonLoader& l) { return l.loader.batches(); }, "Batches an epoch.")
+      .def_prop_ro("size", [](const PythonLoader& l) { return l.loader.size(); }, "Samples an epoch.")
+      .def("order", [](const PythonLoader& l, int64_t epoch) { return l.loader.order(epoch); }, "epoch"_a,
+           "Indices of the samples of an epoch, in their order.")
+      .def("epoch", &PythonLoader::epoch, "epoch"_a, "first_batch"_a = 0, nb::keep_alive<0, 1>(),
+           "The batches of an epoch from first_batch on, once through.")
+      .def("__iter__", [](PythonLoader& l) { return l.epoch(l.next_epoch++, 0); }, nb::keep_alive<0, 1>(),
+           "Epoch 0 the first time, then 1, 2, …");
+}
+
+}  // namespace fulcrum::python

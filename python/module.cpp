@@ -1,0 +1,77 @@
+// The extension fulcrum._core: exceptions, and the parts in order.
+#include <memory>
+
+#include "bindings.h"
+
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/backends.h>
+#include <fulcrum/core/memory.h>
+
+namespace fulcrum::python {
+
+namespace {
+
+// `with fulcrum.no_grad():`, on the thread that enters it. Entered twice, it counts.
+class NoGradContext {
+ public:
+  NoGradContext() = default;
+  NoGradContext(const NoGradContext&) = delete;
+  NoGradContext& operator=(const NoGradContext&) = delete;
+  void enter() { guards_.push_back(std::make_unique<NoGrad>()); }
+  void exit() {
+    check(!guards_.empty(), "[no_grad] expected to be entered before it is left");
+    guards_.pop_back();
+  }
+
+ private:
+  std::vector<std::unique_ptr<NoGrad>> guards_;
+};
+
+void bind_no_grad(nb::module_& m) {
+  nb::class_<NoGradContext>(m, "no_grad", "While entered, this thread records no gradients: `with fulcrum.no_grad():`.")
+      .def(nb::init<>())
+      .def("__enter__", &NoGradContext::enter)
+      .def("__exit__", [](NoGradContext& context, nb::args) { context.exit(); });
+  m.def("grad_enabled", &grad_enabled, "Whether operations on this thread record their gradients.");
+}
+
+void bind_machine(nb::module_& m) {
+  m.def("backends", [] {
+    std::vector<std::pair<std::string, std::string>> all;
+    for (const Backend& b : backends()) all.emplace_back(b.device.str(), b.description);
+    return all;
+  }, "(device, description) of everything this build and machine can compute on; the CPU first.");
+  m.def("memory_stats", [](const std::string& device) {
+    const MemoryStats s = memory_stats(Device(device));
+    return std::map<std::string, size_t>{{"allocated", s.allocated}, {"reserved", s.reserved},
+                                         {"peak", s.peak}, {"system_requests", s.system_requests}};
+  }, "device"_a = "cpu",
+  "Of the pool that tensors come from, in bytes: allocated (in use now), reserved (taken from the system), peak "
+  "(largest allocated); and system_requests, how often the system was asked.");
+  m.def("empty_cache", [](const std::string& device) { empty_cache(Device(device)); }, "device"_a = "cpu",
+        "Returns cached memory to the system.");
+}
+
+}  // namespace
+
+NB_MODULE(_core, m) {
+  m.doc() = "The compiled part of Fulcrum; `import fulcrum` shows all of it.";
+  m.attr("__version__") = FULCRUM_VERSION;
+  const nb::exception<Error> error(m, "Error", PyExc_RuntimeError);
+  nb::exception<OutOfMemory>(m, "OutOfMemory", error);
+  bind_tensor(m);
+  bind_no_grad(m);
+  bind_machine(m);
+  bind_ops(m);
+  bind_losses(m);
+  bind_modules(m);
+  bind_layers(m);
+  bind_files(m);
+  bind_risks(m);
+  bind_optimizers(m);
+  bind_datasets(m);
+  bind_listings(m);
+  bind_loader(m);
+}
+
+}  // namespace fulcrum::python

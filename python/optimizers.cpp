@@ -1,0 +1,194 @@
+// The optimisers. Each shares its risk with Python, so that one may be made first, handed over and asked later.
+#include "bindings.h"
+
+#include <fulcrum/optim/absgd.h>
+#include <fulcrum/optim/risks.h>
+
+namespace fulcrum::python {
+
+namespace {
+
+using SharedRisk = std::shared_ptr<Risk>;
+using OptionalRisk = std::optional<SharedRisk>;
+
+// An optimiser owns its risk; this one is owned by Python, too. The statistics are one.
+class RiskHandle : public Risk {
+ public:
+  explicit RiskHandle(SharedRisk risk) : Risk(risk->state().at("statistics").device()), risk_(std::move(risk)) {
+    statistics_ = risk_->state().at("statistics");
+  }
+  const char* name() const override { return risk_->name(); }
+  Tensor weights(const Tensor& losses, const BatchContext& context) override { return risk_->weights(losses, context); }
+  std::map<std::string, Tensor> state() override { return risk_->state(); }
+  const SharedRisk& risk() const { return risk_; }
+
+ private:
+  SharedRisk risk_;
+};
+
+void set_risk(Optimizer& opt, const SharedRisk& risk) { opt.set_risk(std::make_unique<RiskHandle>(risk)); }
+
+SharedRisk risk_of(Optimizer& opt) { return dynamic_cast<RiskHandle&>(opt.risk()).risk(); }
+
+KlRisk& kl_of(Optimizer& opt) {
+  auto* kl = dynamic_cast<KlRisk*>(risk_of(opt).get());
+  check(kl != nullptr, "[optim] expected a KlRisk, which has a λ, got risk '", opt.risk().name(), "'");
+  return *kl;
+}
+
+// Tensors, or dictionaries {"params": […], "lr_scale": 1, "weight_decay": None}.
+std::vector<ParamGroup> groups_of(const nb::iterable& parameters) {
+  std::vector<ParamGroup> groups;
+  ParamGroup plain;
+  for (const nb::handle item : parameters) {
+    if (nb::isinstance<Tensor>(item)) {
+      plain.parameters.push_back(nb::cast<Tensor>(item));
+      continue;
+    }
+    check(nb::isinstance<nb::dict>(item), "[optim] expected parameters or dictionaries, got ",
+          nb::inst_name(item).c_str());
+    ParamGroup group;
+    for (const auto& [name, value] : nb::cast<nb::dict>(item)) {
+      const auto key = nb::cast<std::string>(name);
+      if (key == "params") group.parameters = nb::cast<std::vector<Tensor>>(value);
+      else if (key == "lr_scale") group.lr_scale = nb::cast<double>(value);
+      else if (key == "weight_decay") group.weight_decay = nb::cast<std::optional<double>>(value);
+      else fail("[optim] expected a group's params, lr_scale or weight_decay, got '", key, "'");
+    }
+    groups.push_back(std::move(group));
+  }
+  if (!plain.parameters.empty()) groups.insert(groups.begin(), std::move(plain));
+  return groups;
+}
+
+void choose_risk(Optimizer& opt, const OptionalRisk& risk) {
+  set_risk(opt, risk ? *risk : std::make_shared<MeanRisk>(MeanOptions{}, opt.control().device()));
+}
+
+// Of momentum and the like, beside the live state: what a checkpoint holds.
+std::map<std::string, Tensor> state_of(Optimizer& opt) {
+  std::map<std::string, Tensor> all = opt.state();
+  for (const auto& [name, tensors] : opt.slots())
+    for (size_t i = 0; i < tensors.size(); i++) all.emplace(name + "." + std::to_string(i), tensors[i]);
+  return all;
+}
+
+std::map<std::string, Tensor> state_dict(Optimizer& opt) {
+  std::map<std::string, Tensor> copies;
+  for (const auto& [name, tensor] : state_of(opt)) {
+    Tensor copy = empty(tensor.shape(), {tensor.dtype(), Device()});
+    copy.copy_from(tensor);
+    copies.emplace(name, copy);
+  }
+  return copies;
+}
+
+void load_state_dict(Optimizer& opt, const std::map<std::string, Tensor>& state) {
+  auto live = state_of(opt);
+  for (const auto& [name, tensor] : live) {
+    const auto found = state.find(name);
+    check(found != state.end(), "[optim] the state lacks '", name, "'");
+    check(found->second.shape() == tensor.shape(), "[optim] expected '", name, "' of shape ", tensor.shape(), ", got ",
+          found->second.shape());
+  }
+  for (const auto& [name, tensor] : state) check(live.contains(name), "[optim] there is no '", name, "' in this optimiser");
+  for (auto& [name, tensor] : live) tensor.copy_from(state.at(name));
+}
+
+void bind_optimizer(nb::module_& m) {
+  nb::class_<Optimizer>(m, "Optimizer", "A rule over parameters, with a risk that weighs the samples.")
+      .def("weigh", [](Optimizer& opt, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
+        const BatchContext context{or_undefined(indices), or_undefined(groups)};
+        return opt.weigh(losses, context);
+      }, "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
+      "Σ pᵢ lᵢ of losses [B], to be differentiated; p comes from the risk and has no gradient. indices (in the data set) "
+      "and groups are i64 [B], for the risks that need them.")
+      .def_prop_ro("weights", [](const Optimizer& opt) { return or_none(opt.weights()); },
+                   "The weights of the last weigh(), [B].")
+      .def("zero_grad", &Optimizer::zero_grad, Unlocked())
+      .def("step", &Optimizer::step, Unlocked(),
+           "Clips, where asked to, and updates every parameter. After the first loss or gradient that is not finite it "
+           "changes nothing any more: finite.")
+      .def_prop_rw("lr", &Optimizer::lr, &Optimizer::set_lr)
+      .def_prop_rw("risk", &risk_of, &set_risk)
+      .def_prop_ro("gradient_norm", &Optimizer::gradient_norm, "Of all gradients, before clipping, in the last step.")
+      .def_prop_ro("steps", &Optimizer::steps)
+      .def_prop_ro("finite", &Optimizer::finite, "False from the first loss or gradient on that was not finite.")
+      .def("clear_non_finite", &Optimizer::clear_non_finite, "Lets step() update again.")
+      .def("state_dict", &state_dict, Unlocked(), "A copy on the CPU: steps, the risk's state, momentum and the like.")
+      .def("load_state_dict", &load_state_dict, "state"_a, Unlocked());
+}
+
+template <class Rule>
+void bind_lambda(nb::class_<Rule, Optimizer>& rule) {
+  rule.def_prop_rw("lambda_", [](Rule& opt) { return kl_of(opt).lambda(); },
+                   [](Rule& opt, double lambda) { kl_of(opt).set_lambda(lambda); },
+                   "λ; a new one counts from the next batch on.");
+}
+
+// What ABSGD and Attentional-Biased Adam are: the rule with KlRisk.
+class AbsgdRule : public Sgd {
+ public:
+  using Sgd::Sgd;
+};
+class AbAdamRule : public Adam {
+ public:
+  using Adam::Adam;
+};
+
+SharedRisk kl_risk(const Optimizer& opt, double lambda, double gamma, double alpha, double additive, UInit u_init,
+                   bool keep_u) {
+  return std::make_shared<KlRisk>(KlRiskOptions{lambda, gamma, alpha, additive, u_init, keep_u}, opt.control().device());
+}
+
+void bind_sgd(nb::module_& m) {
+  nb::class_<Sgd, Optimizer>(m, "Sgd", "torch.optim.SGD. max_norm clips the gradient to this norm, 0: does not; the risk "
+                                       "is the mean by default.")
+      .def("__init__", [](Sgd* self, const nb::iterable& params, double lr, double momentum, double weight_decay,
+                          bool nesterov, double max_norm, const OptionalRisk& risk) {
+        new (self) Sgd(groups_of(params), {lr, momentum, weight_decay, nesterov, max_norm});
+        choose_risk(*self, risk);
+      }, "params"_a, "lr"_a, "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
+      "risk"_a = nb::none());
+  nb::class_<AbsgdRule, Optimizer> absgd(
+      m, "Absgd", "ABSGD (Qi et al., TMLR 2023): SGD with KlRisk, whose arguments it takes. λ = inf is SGD.");
+  absgd.def("__init__", [](AbsgdRule* self, const nb::iterable& params, double lr, double momentum, double weight_decay,
+                           bool nesterov, double max_norm, double lambda, double gamma, double alpha, double additive,
+                           UInit u_init, bool keep_u) {
+    new (self) AbsgdRule(groups_of(params), SgdOptions{lr, momentum, weight_decay, nesterov, max_norm});
+    set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
+  }, "params"_a, "lr"_a, "momentum"_a = 0.9, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
+  "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9, "alpha"_a = 1.0, "additive"_a = 0.0,
+  "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
+  bind_lambda(absgd);
+}
+
+void bind_adam(nb::module_& m) {
+  nb::class_<Adam, Optimizer>(m, "Adam", "torch.optim.Adam and, with decoupled=True, torch.optim.AdamW.")
+      .def("__init__", [](Adam* self, const nb::iterable& params, double lr, double beta1, double beta2, double eps,
+                          double weight_decay, bool decoupled, double max_norm, const OptionalRisk& risk) {
+        new (self) Adam(groups_of(params), {lr, beta1, beta2, eps, weight_decay, decoupled, max_norm});
+        choose_risk(*self, risk);
+      }, "params"_a, "lr"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0,
+      "decoupled"_a = false, "max_norm"_a = 0.0, "risk"_a = nb::none());
+  nb::class_<AbAdamRule, Optimizer> abadam(m, "AbAdam", "Adam or AdamW with KlRisk, whose arguments it takes.");
+  abadam.def("__init__", [](AbAdamRule* self, const nb::iterable& params, double lr, double beta1, double beta2,
+                            double eps, double weight_decay, bool decoupled, double max_norm, double lambda,
+                            double gamma, double alpha, double additive, UInit u_init, bool keep_u) {
+    new (self) AbAdamRule(groups_of(params), AdamOptions{lr, beta1, beta2, eps, weight_decay, decoupled, max_norm});
+    set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
+  }, "params"_a, "lr"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0,
+  "decoupled"_a = false, "max_norm"_a = 0.0, "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9,
+  "alpha"_a = 1.0, "additive"_a = 0.0, "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
+  bind_lambda(abadam);
+}
+
+}  // namespace
+
+void bind_optimizers(nb::module_& m) {
+  bind_optimizer(m);
+  bind_sgd(m);
+  bind_adam(m);
+}
+
+}  // namespace fulcrum::python

@@ -1,0 +1,225 @@
+"""Models, files, data and whole runs."""
+import pathlib
+import struct
+import tempfile
+import unittest
+import zlib
+
+import numpy as np
+
+import fulcrum
+import fulcrum.functional as F
+from fulcrum import data, nn
+
+
+class Net(nn.Module):
+    def __init__(self, seed=0):
+        super().__init__(seed)
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.BatchNorm(4), nn.ReLU())
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.head(F.global_avg_pool2d(self.body(x)))
+
+
+def rows(samples=96, classes=3, size=12):
+    """Class k is a bright row 3k + 2 under noise."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 100, (samples, size, size, 1), np.uint8)
+    labels = np.arange(samples) % classes
+    for image, label in zip(images, labels):
+        image[3 * label + 2] += 120
+    return images, labels
+
+
+def png(path, grey):
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    lines = b"".join(b"\0" + bytes(line) for line in grey)
+    header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 8, 0, 0, 0, 0)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b""))
+
+
+class Models(unittest.TestCase):
+    def test_make_model_and_files(self):
+        self.assertIn("resnet32", fulcrum.model_names())
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "model.safetensors")
+            first, second = (fulcrum.make_model("resnet8", classes=5, channels=1, seed=s) for s in (1, 2))
+            fulcrum.save_file(first.state_dict(), path, {"model": "resnet8"})
+            self.assertEqual(fulcrum.load_metadata(path), {"model": "resnet8"})
+            self.assertEqual(second.load_state_dict(fulcrum.load_file(path)), ([], []))
+            x = fulcrum.ones([2, 8, 8, 1])
+            np.testing.assert_array_equal(first.eval()(x).numpy(), second.eval()(x).numpy())
+            self.assertEqual(first.state_dict()["conv1.weight"].shape, (16, 1, 3, 3))
+            self.assertEqual(first.named_parameters()["conv1.weight"].shape, (16, 3, 3, 1))
+            state = fulcrum.load_file(path)
+            state["more"] = state.pop("fc.bias")
+            with self.assertRaisesRegex(fulcrum.Error, "fc.bias"):
+                second.load_state_dict(state)
+            self.assertEqual(second.load_state_dict({**fulcrum.load_file(path), "more": x}, strict=False), ([], ["more"]))
+        with self.assertRaisesRegex(fulcrum.Error, "resnet32"):
+            fulcrum.make_model("resnet33")
+
+    def test_a_network_of_ones_own(self):
+        net = Net(seed=3)
+        self.assertEqual(sorted(net.state_dict())[:2], ["body.0.weight", "body.1.bias"])
+        self.assertEqual(net.head.weight.shape, (3, 4))
+        np.testing.assert_array_equal(net.head.weight.numpy(), Net(seed=3).to("cpu").head.weight.numpy())
+        self.assertFalse((net.head.weight.numpy() == Net(seed=4).head.weight.numpy()).any())
+        twin = Net(seed=9)
+        twin.load_state_dict(net.state_dict())
+        x = fulcrum.tensor(np.random.default_rng(0).normal(size=(2, 6, 6, 1)).astype(np.float32))
+        np.testing.assert_array_equal(net.eval()(x).numpy(), twin.eval()(x).numpy())
+        self.assertFalse(net.body.training)
+        with self.assertRaisesRegex(fulcrum.Error, "comes too late"):
+            net.more = nn.ReLU()
+        with self.assertRaisesRegex(fulcrum.Error, "elsewhere"):
+            nn.Sequential(net.head)
+
+    def test_layers_by_themselves(self):
+        x = fulcrum.tensor(np.arange(32.0, dtype=np.float32).reshape(1, 4, 4, 2))
+        a = x.numpy()
+        np.testing.assert_array_equal(nn.MaxPool2d(2)(x).numpy(), a.reshape(1, 2, 2, 2, 2, 2).max(axis=(2, 4)))
+        np.testing.assert_array_equal(nn.AvgPool2d(2)(x).numpy(), a.reshape(1, 2, 2, 2, 2, 2).mean(axis=(2, 4)))
+        np.testing.assert_array_equal(nn.Flatten()(x).numpy(), a.transpose(0, 3, 1, 2).reshape(1, 32))
+        dropout = nn.Dropout(0.5)
+        self.assertTrue(set(np.unique(dropout(fulcrum.ones([1000])).numpy())) == {0, 2})
+        self.assertTrue((dropout.eval()(fulcrum.ones([1000])).numpy() == 1).all())
+        layer = nn.Linear(2, 3)
+        y = x.reshape([16, 2])
+        np.testing.assert_allclose(layer(y).numpy(), y.numpy() @ layer.weight.numpy().T + layer.bias.numpy(), rtol=1e-5)
+
+    def test_writing_a_parameter_reaches_its_bf16_twin(self):
+        net = nn.Linear(2, 1, bias=False).to("cpu", "bf16")
+        net.weight.copy_(fulcrum.tensor([[2.0, 3.0]]))
+        self.assertEqual(net(fulcrum.ones([1, 2], dtype="bf16")).item(), 5)
+
+    def test_ema(self):
+        net = nn.Linear(1, 1, bias=False).to("cpu")
+        net.weight.copy_(fulcrum.zeros([1, 1]))
+        ema = fulcrum.Ema(net._build(), 0.75)
+        net.weight.copy_(fulcrum.ones([1, 1]))
+        ema.update()
+        with ema.applied():
+            self.assertEqual(net.weight.item(), 0.25)
+        self.assertEqual(net.weight.item(), 1)
+
+
+class Data(unittest.TestCase):
+    def test_arrays_and_the_loader(self):
+        images, labels = rows()
+        dataset = data.from_arrays(images, labels)
+        self.assertEqual((len(dataset), dataset.classes, dataset.image_shape), (96, 3, (12, 12, 1)))
+        self.assertEqual(dataset.images.data_ptr(), images.ctypes.data)
+        image, label = dataset[4]
+        np.testing.assert_array_equal(image.numpy(), images[4])
+        self.assertEqual(label, labels[4])
+        loader = data.Loader(dataset, batch_size=40, shuffle=True, mean=[0.5], stddev=[0.25], workers=2, seed=1)
+        self.assertEqual((len(loader), loader.size), (3, 96))
+        epochs = [[batch.indices.tolist() for batch in loader] for _ in range(2)]
+        self.assertEqual([len(b) for b in epochs[0]], [40, 40, 16])
+        self.assertEqual(sorted(sum(epochs[0], [])), list(range(96)))
+        self.assertEqual([b.indices.tolist() for b in loader.epoch(1)], epochs[1])
+        self.assertNotEqual(epochs[0], epochs[1])
+        for x, y in loader:
+            self.assertEqual((x.dtype, y.dtype), ("f32", "i64"))
+            break  # ends the threads
+        batch = next(iter(loader.epoch(0)))
+        chosen = batch.indices.numpy()
+        np.testing.assert_allclose(batch.images.numpy(), (images[chosen] / 255 - 0.5) / 0.25, atol=1e-5)
+        with self.assertRaisesRegex(fulcrum.Error, "no option 'bath_size'"):
+            data.Loader(dataset, bath_size=3)
+        with self.assertRaisesRegex(fulcrum.Error, r"\[loader\] shuffle"):
+            data.Loader(dataset, shuffle="yes")
+
+    def test_the_loader_keeps_its_data(self):
+        iterator = iter(data.Loader(data.from_arrays(*rows()), batch_size=96))
+        self.assertEqual(len(next(iterator)), 96)
+        self.assertRaises(StopIteration, next, iterator)
+        self.assertRaises(StopIteration, next, iterator)
+
+    def test_a_sampler_in_python(self):
+        dataset = data.from_arrays(*rows())
+        loader = data.Loader(dataset, batch_size=2, sampler=data.Sampler(3, lambda epoch: [epoch, 5, 6]), workers=2)
+        self.assertEqual([b.indices.tolist() for b in loader.epoch(4)], [[4, 5], [6]])
+        balanced = data.class_balanced_sampler(dataset.labels, [0, 1, 3, 6], seed=1, size=50)
+        self.assertEqual(data.Loader(dataset, sampler=balanced).size, 50)
+
+    def test_imbalance_and_noise(self):
+        labels = [0] * 100 + [1] * 100
+        subset = data.imbalanced_subset(labels, 2, ratio=0.1, seed=1)
+        self.assertEqual(np.bincount(np.array(labels)[subset]).tolist(), [100, 10])
+        noisy = data.add_label_noise(labels, data.symmetric_noise(2, 0.25), seed=1)
+        self.assertEqual(sum(a != b for a, b in zip(labels, noisy)), 50)
+        train, held_out = data.stratified_split(labels, 0.2)
+        self.assertEqual((len(train), len(held_out)), (160, 40))
+
+    def test_folders_lists_and_packs(self):
+        with tempfile.TemporaryDirectory() as folder:
+            root = pathlib.Path(folder)
+            for label in ("a", "b"):
+                (root / label).mkdir()
+                for i in range(2):
+                    png(root / label / f"{i}.png", np.full((4, 4), 50 * i + (label == "b"), np.uint8))
+            dataset = data.image_folder(root, channels=1)
+            self.assertEqual((dataset.class_names, dataset.labels), (["a", "b"], [0, 0, 1, 1]))
+            self.assertEqual([image[0][0].item() for image, _ in dataset], [0, 50, 1, 51])
+            (root / "list.txt").write_text("a/0.png 0\nb/1.png 1\n")
+            listed = data.ImageDataset(data.list_image_list(root, root / "list.txt"), channels=1)
+            self.assertEqual(listed.paths, ["a/0.png", "b/1.png"])
+            data.save_pack(root / "all.pack", dataset)
+            pack = data.PackDataset(root / "all.pack")
+            self.assertEqual((len(pack), pack[3][0][0][0].item(), pack[3][1]), (4, 51, 1))
+            with self.assertRaisesRegex(fulcrum.Error, "nowhere"):
+                data.image_folder(root / "nowhere")
+
+
+class Runs(unittest.TestCase):
+    def test_absgd_learns(self):
+        dataset = data.from_arrays(*rows())
+        mean, stddev = data.channel_statistics(dataset)
+        loader = data.Loader(dataset, batch_size=32, shuffle=True, mean=mean, stddev=stddev)
+        for make in (lambda: fulcrum.make_model("resnet8", classes=3, channels=1),
+                     lambda: nn.Sequential(nn.Flatten(), nn.Linear(144, 16, relu=True), nn.Linear(16, 3))):
+            model = make().to("cpu")
+            opt = fulcrum.Absgd(model.parameters(), lr=0.1, lambda_=5)
+            totals = []
+            for _ in range(12):
+                total = 0
+                for x, y in loader:
+                    losses = F.cross_entropy(model(x), y)
+                    opt.zero_grad()
+                    opt.weigh(losses).backward()
+                    opt.step()
+                    total += F.mean(losses).item()
+                totals.append(total)
+            self.assertLess(totals[-1], 0.7 * totals[0])
+            self.assertTrue(opt.finite)
+
+    def test_losses_are_per_sample_and_have_their_formulas(self):
+        z = np.array([[2.0, 0.5, -1], [0.1, 0.2, 0.3]])
+        y = np.array([0, 2])
+        p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
+        p = p[[0, 1], y]
+        l = -np.log(p)
+        logits, labels = fulcrum.tensor(z), fulcrum.tensor(y)
+        prior = F.log_prior([10, 5, 1])
+        adjusted = z + prior.numpy()
+        balanced = -(adjusted[[0, 1], y] - np.log(np.exp(adjusted).sum(1)))
+        cases = [(F.cross_entropy, {}, l), (F.focal_loss, {"gamma": 2}, (1 - p) ** 2 * l),
+                 (F.gce_loss, {"q": 0.7}, (1 - p ** 0.7) / 0.7), (F.mae_loss, {}, 2 * (1 - p)),
+                 (F.truncated_gce_loss, {"q": 0.7, "k": 0.5}, (1 - np.maximum(p, 0.5) ** 0.7) / 0.7),
+                 (F.sce_loss, {"a": 0.1, "b": 1}, 0.1 * l - np.log(1e-4) * (1 - p)),
+                 (F.cross_entropy, {"class_weight": fulcrum.tensor([2.0, 1, 3], dtype="f64")}, l * [2, 3]),
+                 (F.balanced_softmax_loss, {"prior": prior.to("f64")}, balanced)]
+        for f, options, expected in cases:
+            with self.subTest(f.__name__):
+                np.testing.assert_allclose(f(logits, labels, **options).numpy(), expected, rtol=1e-6)
+        table = fulcrum.full([5], 1.0)
+        self.assertEqual(F.aldr_kl_loss(logits.to("f32"), labels, table, fulcrum.tensor([1, 4])).shape, (2,))
+        self.assertEqual([t == 1 for t in table.tolist()], [True, False, True, True, False])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,146 @@
+"""Risks and optimisers against closed forms in NumPy."""
+import math
+import unittest
+
+import numpy as np
+
+import fulcrum
+import fulcrum.functional as F
+
+losses = np.array([0.1, 0.5, 2.0, 3.0])
+
+
+def weights(risk, l=losses, **context):
+    return risk.weights(fulcrum.tensor(l), **context).numpy()
+
+
+class Risks(unittest.TestCase):
+    def test_closed_forms(self):
+        e = np.exp(losses / 5)
+        groups = fulcrum.tensor([0, 0, 1, 1])
+        cases = [(fulcrum.MeanRisk(), np.full(4, 0.25)),
+                 (fulcrum.KlRisk(lambda_=5, gamma=0.7), e / e.sum()),
+                 (fulcrum.TiltedRisk(5), e / e.sum()),
+                 (fulcrum.KlRisk(lambda_=math.inf), np.full(4, 0.25)),
+                 (fulcrum.CvarRisk(0.5), np.array([0, 0, 0.5, 0.5])),
+                 (fulcrum.RgdRisk(1), np.exp(np.minimum(losses, 1) / 2) / 4),
+                 (fulcrum.Chi2Risk(100), np.array([0, 0, 0, 1.0]))]
+        for risk, expected in cases:
+            with self.subTest(risk.name):
+                np.testing.assert_allclose(weights(risk), expected, rtol=1e-9)
+        q = np.exp(0.01 * np.array([0.3, 2.5]))
+        q /= q.sum()
+        np.testing.assert_allclose(weights(fulcrum.GroupRisk(2), groups=groups), np.repeat(q / 2, 2), rtol=1e-9)
+        ball = fulcrum.KlBallRisk(fraction=0.5)
+        p = weights(ball)
+        self.assertAlmostEqual(p.sum() ** 2 / (4 * (p ** 2).sum()), 0.5, places=5)
+        self.assertTrue(ball.lambda_ > 0)
+
+    def test_the_moving_average(self):
+        risk = fulcrum.KlRisk(lambda_=2, gamma=0.25)
+        weights(risk)
+        second = losses[::-1] * 0.5
+        u = 0.75 * np.exp(losses / 2).mean() + 0.25 * np.exp(second / 2).mean()
+        np.testing.assert_allclose(weights(risk, second), np.exp(second / 2) / (4 * u), rtol=1e-9)
+        self.assertAlmostEqual(risk.log_u, math.log(u), places=9)
+        self.assertEqual(risk.summary().steps, 2)
+        risk.lambda_ = -2
+        self.assertEqual(risk.lambda_, -2)
+
+    def test_a_risk_in_python(self):
+        class Largest(fulcrum.Risk):
+            def weights(self, losses, indices, groups):
+                self.seen = (None if indices is None else indices.tolist(), groups)
+                l = losses.numpy()
+                return fulcrum.tensor((l == l.max()).astype(l.dtype))
+
+        risk = Largest()
+        x = fulcrum.tensor([1.0, 2, 3], requires_grad=True)
+        opt = fulcrum.Sgd([x], lr=0.5, risk=risk)
+        opt.weigh(x * x, indices=fulcrum.tensor([7, 8, 9])).backward()
+        opt.step()
+        self.assertEqual((x.tolist(), opt.weights.tolist(), risk.seen), ([1, 2, 0], [0, 0, 1], ([7, 8, 9], None)))
+        self.assertIs(opt.risk, risk)
+
+        class Wrong(fulcrum.Risk):
+            def weights(self, losses, indices, groups):
+                return fulcrum.ones([2])
+
+        opt.risk = Wrong()
+        with self.assertRaisesRegex(fulcrum.Error, r"expected weights f32 \[3\] .*got f32 \[2\]"):
+            opt.weigh(x * x)
+        opt.risk = fulcrum.Risk()
+        with self.assertRaises(RuntimeError):
+            opt.weigh(x * x)
+
+    def test_what_is_refused(self):
+        for make in [lambda: fulcrum.KlRisk(lambda_=0), lambda: fulcrum.CvarRisk(0), lambda: fulcrum.KlBallRisk(),
+                     lambda: fulcrum.Chi2Risk(-1), lambda: fulcrum.GroupRisk(2).weights(fulcrum.ones([2]))]:
+            with self.assertRaises(fulcrum.Error):
+                make()
+
+
+class Optimisers(unittest.TestCase):
+    def step(self, make, start=(1.0, -2.0)):
+        x = fulcrum.tensor(list(start), dtype="f64", requires_grad=True)
+        opt = make([x])
+        for _ in range(3):
+            opt.zero_grad()
+            opt.weigh(x * x).backward()
+            opt.step()
+        return x.numpy()
+
+    def test_sgd_with_momentum(self):
+        x, m = np.array([1.0, -2.0]), 0
+        for _ in range(3):
+            m = 0.9 * m + x + 0.1 * x  # mean of two losses x², weight decay
+            x = x - 0.1 * m
+        np.testing.assert_allclose(self.step(lambda p: fulcrum.Sgd(p, lr=0.1, momentum=0.9, weight_decay=0.1)), x, rtol=1e-9)
+
+    def test_adam(self):
+        x, m, v = np.array([1.0, -2.0]), 0, 0
+        for t in range(1, 4):
+            g = x
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+            x = x - 0.1 * (m / (1 - 0.9 ** t)) / (np.sqrt(v / (1 - 0.999 ** t)) + 1e-8)
+        np.testing.assert_allclose(self.step(lambda p: fulcrum.Adam(p, lr=0.1)), x, rtol=1e-9)
+
+    def test_absgd_is_sgd_with_the_kl_risk_and_sgd_where_lambda_is_infinite(self):
+        absgd = self.step(lambda p: fulcrum.Absgd(p, lr=0.1, momentum=0.5, lambda_=2, gamma=0.6))
+        sgd = self.step(lambda p: fulcrum.Sgd(p, lr=0.1, momentum=0.5, risk=fulcrum.KlRisk(lambda_=2, gamma=0.6)))
+        plain = self.step(lambda p: fulcrum.Sgd(p, lr=0.1, momentum=0.5))
+        np.testing.assert_array_equal(absgd, sgd)
+        self.assertFalse((absgd == plain).any())
+        np.testing.assert_array_equal(self.step(lambda p: fulcrum.Absgd(p, lr=0.1, momentum=0.5)), plain)
+        adam = self.step(lambda p: fulcrum.AbAdam(p, lr=0.1, lambda_=2, gamma=0.6))
+        risk = fulcrum.KlRisk(lambda_=2, gamma=0.6)
+        np.testing.assert_array_equal(adam, self.step(lambda p: fulcrum.Adam(p, lr=0.1, risk=risk)))
+
+    def test_groups_and_state(self):
+        a, b = (fulcrum.tensor([1.0], requires_grad=True) for _ in range(2))
+        opt = fulcrum.Absgd([{"params": [a]}, {"params": [b], "lr_scale": 0.5}], lr=0.5, lambda_=3, momentum=0.9)
+        opt.weigh(a + b).backward()
+        opt.step()
+        self.assertEqual((a.item(), b.item(), opt.steps, opt.finite), (0.5, 0.75, 1, True))
+        opt.lambda_ = 4
+        self.assertEqual((opt.lambda_, opt.risk.lambda_), (4, 4))
+        state = opt.state_dict()
+        other = fulcrum.Absgd([{"params": [a]}, {"params": [b], "lr_scale": 0.5}], lr=0.5, momentum=0.9)
+        other.load_state_dict(state)
+        self.assertEqual((other.steps, other.lambda_), (1, 4))
+        del state["control"]
+        with self.assertRaisesRegex(fulcrum.Error, "lacks 'control'"):
+            other.load_state_dict(state)
+        with self.assertRaisesRegex(fulcrum.Error, "'lr'"):
+            fulcrum.Sgd([{"params": [a], "lr": 1}], lr=1)
+
+    def test_a_loss_that_is_not_finite_stops_the_updates(self):
+        x = fulcrum.tensor([1.0], requires_grad=True)
+        opt = fulcrum.Sgd([x], lr=1)
+        opt.weigh(x * math.inf).backward()
+        opt.step()
+        self.assertEqual((x.item(), opt.finite), (1, False))
+
+
+if __name__ == "__main__":
+    unittest.main()

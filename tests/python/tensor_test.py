@@ -1,0 +1,153 @@
+"""Tensors: memory shared with NumPy, lifetimes, gradients, errors."""
+import gc
+import threading
+import unittest
+import weakref
+
+import numpy as np
+
+import fulcrum
+import fulcrum.functional as F
+
+
+class Sharing(unittest.TestCase):
+    def test_every_dtype_goes_both_ways_without_a_copy(self):
+        for name, dtype in [("f32", "float32"), ("f64", "float64"), ("u8", "uint8"), ("i32", "int32"), ("i64", "int64")]:
+            array = np.arange(6, dtype=dtype).reshape(2, 3)
+            tensor = fulcrum.from_numpy(array)
+            self.assertEqual((tensor.dtype, tensor.shape), (name, (2, 3)))
+            self.assertEqual(tensor.data_ptr(), array.ctypes.data)
+            array[1, 2] = 42
+            self.assertEqual(tensor[1][2].item(), 42)
+            back = tensor.numpy()
+            back[0, 0] = 7
+            self.assertEqual((array[0, 0], back.dtype), (7, array.dtype))
+
+    def test_scalars_and_slices_are_shared(self):
+        rows = np.zeros((4, 3), np.float32)
+        fulcrum.from_numpy(rows[1:3]).copy_(fulcrum.ones([2, 3]))
+        np.testing.assert_array_equal(rows.sum(axis=1), [0, 3, 3, 0])
+        self.assertEqual(fulcrum.from_numpy(np.array(2.5)).item(), 2.5)
+
+    def test_asarray_and_dlpack_are_understood(self):
+        tensor = fulcrum.tensor([[1, 2], [3, 4]])
+        self.assertEqual(np.asarray(tensor).tolist(), [[1, 2], [3, 4]])
+        self.assertEqual(np.asarray(tensor, dtype=np.float64).dtype, np.float64)
+        shared = np.from_dlpack(tensor)
+        self.assertEqual(shared.ctypes.data, tensor.data_ptr())
+
+    def test_memory_lives_as_long_as_either_side(self):
+        array = np.full(1000, 3, np.float32)
+        tensor = fulcrum.from_numpy(array)
+        watch = weakref.ref(array)
+        del array
+        gc.collect()
+        self.assertIsNotNone(watch())
+        self.assertEqual(F.sum(tensor).item(), 3000)
+        del tensor
+        gc.collect()
+        self.assertIsNone(watch())
+
+        view = fulcrum.full([1000], 5).numpy()
+        for _ in range(10):  # what the pool hands out must not be what the view shows
+            fulcrum.zeros([1000])
+        self.assertTrue((view == 5).all())
+
+    def test_a_graph_keeps_an_array_that_is_gone(self):
+        weight = fulcrum.ones([3]).requires_grad_()
+        y = F.sum(weight * fulcrum.from_numpy(np.array([1, 2, 3], np.float32)))
+        gc.collect()
+        y.backward()
+        self.assertEqual(weight.grad.tolist(), [1, 2, 3])
+
+    def test_a_view_of_a_parameter_survives_its_move(self):
+        model = fulcrum.make_model("resnet8", channels=1)
+        view = model.named_parameters()["fc.weight"].numpy()
+        before = view.copy()
+        model.to("cpu")
+        np.testing.assert_array_equal(view, before)
+
+    def test_a_seed_is_left_as_it_was(self):
+        given = np.ones(3, np.float32)
+        x = fulcrum.zeros([3]).requires_grad_()
+        (x * 1.0).backward(fulcrum.from_numpy(given))
+        (x * 1.0).backward(fulcrum.from_numpy(given))
+        x.backward(fulcrum.from_numpy(given))
+        self.assertEqual((given.tolist(), x.grad.tolist()), ([1, 1, 1], [3, 3, 3]))
+
+    def test_what_cannot_be_shared_is_refused_in_words(self):
+        read_only = np.zeros(3)
+        read_only.flags.writeable = False
+        cases = [(np.zeros((4, 4))[:, ::2], "contiguous"), (read_only, "read-only"), (np.zeros(3, np.complex64), "complex64"),
+                 (np.zeros((0, 3)), "at least 1"), (np.zeros((1,) * 6), "at most 5 dimensions"), (np.zeros(2, bool), "bool8"),
+                 ("text", "got str"), (None, "NoneType")]
+        for source, words in cases:
+            with self.subTest(words), self.assertRaisesRegex(fulcrum.Error, words):
+                fulcrum.from_dlpack(source)
+        with self.assertRaisesRegex(fulcrum.Error, "NumPy has no bf16"):
+            fulcrum.ones([2], dtype="bf16").numpy()
+
+
+class Numbers(unittest.TestCase):
+    def test_tensor_copies_and_converts(self):
+        array = np.array([1, 2, 3], np.float64)
+        copy = fulcrum.tensor(array)
+        array[0] = 9
+        self.assertEqual((copy.dtype, copy.tolist()), ("f64", [1, 2, 3]))
+        self.assertEqual(fulcrum.tensor([1, 2]).dtype, "i64")
+        self.assertEqual(fulcrum.tensor([[1.5], [2]]).dtype, "f32")
+        self.assertEqual(fulcrum.tensor([0.1], dtype="f64").item(), 0.1)
+        self.assertEqual(fulcrum.tensor([1.5, 2], dtype="bf16").tolist(), [1.5, 2])
+        self.assertEqual(fulcrum.tensor(3.5).shape, ())
+
+    def test_operators_agree_with_numpy(self):
+        a, b = np.array([[1.0, -2], [3, 4]]), np.array([[2.0, 5], [-7, 8]])
+        x, y = fulcrum.tensor(a), fulcrum.tensor(b)
+        pairs = [(x + y, a + b), (x - y, a - b), (x * y, a * b), (x / y, a / b), (x @ y, a @ b), (-x, -a), (2 + x, 2 + a),
+                 (2 - x, 2 - a), (x - 2, a - 2), (3 * x, 3 * a), (x / 4, a / 4), (2 / x, 2 / a), (x[1], a[1]),
+                 (x[-1], a[-1]), (x[0:1], a[0:1]), (x.reshape([4]), a.reshape(4)), (F.sum(x, [0]), a.sum(0)),
+                 (F.mean(x), a.mean()), (F.softplus(x), np.log1p(np.exp(a))), (F.transpose(x, 0, 1), a.T),
+                 (F.maximum(x, y), np.maximum(a, b)), (F.concat([x, y], 1), np.concatenate([a, b], 1))]
+        for i, (ours, theirs) in enumerate(pairs):
+            with self.subTest(i):
+                np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-12)
+        self.assertEqual([row.tolist() for row in x], a.tolist())
+
+    def test_gradients(self):
+        x = fulcrum.tensor([1.0, 2, 3], dtype="f64", requires_grad=True)
+        F.sum(F.exp(x) * x).backward()
+        v = np.array([1.0, 2, 3])
+        np.testing.assert_allclose(x.grad.numpy(), np.exp(v) * (1 + v), rtol=1e-12)
+        with fulcrum.no_grad():
+            self.assertFalse(fulcrum.grad_enabled() or (x * 2).requires_grad)
+        self.assertTrue(fulcrum.grad_enabled() and (x * 2).requires_grad)
+
+    def test_errors_are_fulcrums_with_its_words(self):
+        with self.assertRaisesRegex(fulcrum.Error, r"^\[matmul\] "):
+            fulcrum.ones([2, 3]) @ fulcrum.ones([2, 3])
+        self.assertTrue(issubclass(fulcrum.OutOfMemory, fulcrum.Error) and issubclass(fulcrum.Error, RuntimeError))
+        with self.assertRaisesRegex(fulcrum.OutOfMemory, r"^\[memory\] "):
+            fulcrum.empty([1 << 46])
+        with self.assertRaisesRegex(fulcrum.Error, "f33"):
+            fulcrum.ones([1], dtype="f33")
+        with self.assertRaises(IndexError):
+            fulcrum.ones([2])[2]
+        with self.assertRaises(TypeError):
+            F.relu("x")
+
+    def test_threads_share_and_drop_tensors(self):
+        array, failures = np.ones(100, np.float32), []
+
+        def work():
+            for _ in range(200):
+                if F.sum(fulcrum.from_numpy(array) * 2).item() != 200:
+                    failures.append(1)
+
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        self.assertEqual(failures, [])
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,92 @@
+"""Tensors and weights shared with PyTorch, and the same numbers from both."""
+import gc
+import pathlib
+import runpy
+import sys
+import unittest
+
+import numpy as np
+import torch
+
+import fulcrum
+import fulcrum.functional as F
+from fulcrum.torch import Weigher
+
+
+class Sharing(unittest.TestCase):
+    def test_every_dtype_both_ways(self):
+        for name, dtype in [("f32", torch.float32), ("f64", torch.float64), ("bf16", torch.bfloat16), ("u8", torch.uint8),
+                            ("i32", torch.int32), ("i64", torch.int64)]:
+            theirs = torch.arange(6).reshape(2, 3).to(dtype)
+            ours = fulcrum.from_dlpack(theirs)
+            self.assertEqual((ours.dtype, ours.data_ptr()), (name, theirs.data_ptr()))
+            back = torch.from_dlpack(ours)
+            self.assertEqual((back.dtype, back.data_ptr(), back.shape), (dtype, theirs.data_ptr(), theirs.shape))
+            back[1, 2] = 42
+            self.assertEqual(ours[1][2].item(), 42)
+
+    def test_either_side_may_go_first(self):
+        ours = fulcrum.from_dlpack(torch.full((1000,), 3.0))
+        theirs = torch.from_dlpack(fulcrum.full([1000], 5))
+        gc.collect()
+        for _ in range(10):
+            fulcrum.zeros([1000]), torch.zeros(1000)
+        self.assertEqual((F.sum(ours).item(), theirs.sum().item()), (3000, 5000))
+
+    def test_other_strides_are_refused(self):
+        with self.assertRaisesRegex(fulcrum.Error, "contiguous"):
+            fulcrum.from_dlpack(torch.zeros(2, 3).t())
+
+
+class Weights(unittest.TestCase):
+    def test_weights_are_shared_and_have_no_gradient(self):
+        losses = torch.tensor([0.1, 0.5, 2.0, 3.0], requires_grad=True)
+        weigher = Weigher(fulcrum.KlRisk(lambda_=5, gamma=0.7))
+        total = weigher(losses)
+        p = torch.softmax(losses.detach() / 5, 0)
+        torch.testing.assert_close(weigher.weights, p)
+        torch.testing.assert_close(total, (p * losses).sum())
+        total.backward()
+        torch.testing.assert_close(losses.grad, p)
+        self.assertFalse(weigher.weights.requires_grad)
+
+    def test_half_precision_and_groups(self):
+        losses = torch.tensor([1.0, 2.0], dtype=torch.bfloat16, requires_grad=True)
+        weigher = Weigher(fulcrum.GroupRisk(2, eta=0.5))
+        weigher(losses, groups=torch.tensor([0, 1])).backward()
+        q = torch.softmax(torch.tensor([0.5, 1.0]), 0)
+        torch.testing.assert_close(weigher.weights, q)
+        torch.testing.assert_close(losses.grad, q.to(torch.bfloat16))
+
+    def test_torch_and_fulcrum_train_alike(self):
+        """The same linear model under ABSGD, differentiated and stepped by PyTorch, and by Fulcrum."""
+        rng = np.random.default_rng(0)
+        x, y = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
+        model = torch.nn.Linear(5, 3).double()
+        weight, bias = (fulcrum.tensor(p.detach().numpy(), requires_grad=True) for p in model.parameters())
+        theirs = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+        weigher = Weigher(fulcrum.KlRisk(lambda_=2, gamma=0.7))
+        ours = fulcrum.Absgd([weight, bias], lr=0.3, momentum=0.9, lambda_=2, gamma=0.7)
+        for _ in range(20):
+            losses = torch.nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y), reduction="none")
+            theirs.zero_grad()
+            weigher(losses).backward()
+            theirs.step()
+            own = F.cross_entropy(F.linear(fulcrum.from_numpy(x), weight, bias), fulcrum.from_numpy(y))
+            ours.zero_grad()
+            ours.weigh(own).backward()
+            ours.step()
+        np.testing.assert_allclose(own.numpy(), losses.detach().numpy(), rtol=1e-9)
+        np.testing.assert_allclose(weight.numpy(), model.weight.detach().numpy(), rtol=1e-9)
+
+    def test_the_example(self):
+        script = pathlib.Path(__file__).parents[2] / "examples/python/torch_absgd.py"
+        arguments, sys.argv = sys.argv, [str(script), "--epochs", "5"]
+        try:
+            runpy.run_path(str(script), run_name="__main__")
+        finally:
+            sys.argv = arguments
+
+
+if __name__ == "__main__":
+    unittest.main()
