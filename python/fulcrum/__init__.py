@@ -16,7 +16,7 @@ Names and meaning are PyTorch's; images are [N, H, W, C]. Whatever Fulcrum refus
 
 from . import _core
 from ._core import (
-    AbAdam, Absgd, Adam, Chi2Risk, CvarRisk, Ema, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
+    AbAdam, Absgd, Adam, Chi2Risk, CvarRisk, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
     OutOfMemory, RgdRisk, Risk, RiskSummary, Sgd, Tensor, TiltedRisk, UInit, UUpdate, __version__, backends, empty,
     empty_cache, freeze_backbone, from_dlpack, full, grad_enabled, head_prefix, load_file, load_metadata, make_model,
     memory_stats, model_names, no_grad, ones, save_file, zeros)
@@ -59,3 +59,4 @@ def tensor(values, dtype=None, device="cpu", requires_grad=False):
 
 
 from . import data, functional, nn  # noqa: E402: they use what stands above
+from .nn import Ema  # noqa: E402

@@ -19,8 +19,8 @@ child can be added. Initial numbers are those of the same tree in C++.
 
 from . import _core
 
-__all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Flatten", "GlobalAvgPool2d", "Linear", "MaxPool2d", "Module",
-           "NormedLinear", "ReLU", "Sequential"]
+__all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Ema", "Flatten", "GlobalAvgPool2d", "Linear", "MaxPool2d",
+           "Module", "NormedLinear", "ReLU", "Sequential"]
 
 
 class Module:
@@ -257,3 +257,18 @@ class Sequential(Module):
         for layer in self._children.values():
             x = layer(x)
         return x
+
+
+class Ema(_core.Ema):
+    """An exponential moving average of the weights of a network, from nn or make_model:
+
+        ema = fulcrum.Ema(model, 0.999)            # after model.to()
+        opt.step(); ema.update()
+        with ema.applied():                        # the model holds the averages
+            evaluate(model)
+
+    average <- decay * average + (1 - decay) * value, for every parameter and running statistic.
+    """
+
+    def __init__(self, model, decay):
+        super().__init__(model._build() if isinstance(model, Module) else model, decay)

@@ -98,7 +98,7 @@ class Models(unittest.TestCase):
     def test_ema(self):
         net = nn.Linear(1, 1, bias=False).to("cpu")
         net.weight.copy_(fulcrum.zeros([1, 1]))
-        ema = fulcrum.Ema(net._build(), 0.75)
+        ema = fulcrum.Ema(net, 0.75)
         net.weight.copy_(fulcrum.ones([1, 1]))
         ema.update()
         with ema.applied():
