@@ -28,9 +28,9 @@ endforeach()
 
 # Every setting of the program is in the table of docs/recipes.md.
 file(READ ${SOURCE_DIR}/docs/recipes.md recipes)
-file(STRINGS ${SOURCE_DIR}/apps/config.cpp rows REGEX "^ +{\"[a-z]+\\.[a-z_0-9]+\", &c\\.")
+file(STRINGS ${SOURCE_DIR}/apps/config_keys.cpp rows REGEX "^ +{\"[a-z]+\\.[a-z_0-9]+\", &c\\.")
 if(NOT rows)
-  message(FATAL_ERROR "apps/config.cpp: the table of keys is not where it was")
+  message(FATAL_ERROR "apps/config_keys.cpp: the table of keys is not where it was")
 endif()
 foreach(row ${rows})
   string(REGEX REPLACE "^ +{\"([a-z_0-9.]+)\".*" "\\1" key "${row}")
