@@ -2,7 +2,6 @@
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <functional>
@@ -27,17 +26,13 @@
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
 #include "apps/risks.h"
+#include "apps/seconds.h"
 #include "apps/trainer.h"
 #include "apps/world.h"
 
 namespace fulcrum::apps {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_of(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
-double since(Clock::time_point start) { return seconds_of(Clock::now() - start); }
 
 struct BenchFlags {
   std::string model = "resnet32", optimizer = "absgd", risk;
@@ -123,7 +118,7 @@ class BenchStep {
     const auto start = Clock::now();
     for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(batch.losses, batch.context);
     wait();
-    return since(start) / kCalls;
+    return seconds_since(start) / kCalls;
   }
   /// The mean loss of the last step. Waits for the device.
   double loss() const { return mean(inference_ ? losses_ : optimizer_->batch().losses).item(); }
@@ -197,7 +192,7 @@ int64_t chunk_of(BenchStep& step, const BenchFlags& f, Communicator& processes) 
     const auto start = Clock::now();
     for (int64_t i = 0; i < n; i++) step.run();
     step.wait();
-    const double seconds = static_cast<double>(processes.max(std::llround(1e6 * since(start)))) / 1e6;
+    const double seconds = static_cast<double>(processes.max(std::llround(1e6 * seconds_since(start)))) / 1e6;
     if (seconds > 0.1) return std::max<int64_t>(1, std::llround(static_cast<double>(n) * 0.5 / seconds));
   }
 }
@@ -208,12 +203,12 @@ nlohmann::json measure(BenchStep& step, const BenchFlags& f, Communicator& proce
   const int64_t steps_per_call = step.graph() ? f.steps_per_graph : 1;
   const auto before = memory_stats(step.device());
   const auto start = Clock::now();
-  const auto goes_on = [&] { return f.steps == 0 && processes.max(since(start) < seconds) == 1; };
+  const auto goes_on = [&] { return f.steps == 0 && processes.max(seconds_since(start) < seconds) == 1; };
   while (rates.empty() || goes_on()) {
     const auto chunk = Clock::now();
     for (int64_t i = 0; i < calls; i++) step.run();
     step.wait();
-    rates.push_back(static_cast<double>(calls * steps_per_call * f.train.batch_size) / since(chunk));
+    rates.push_back(static_cast<double>(calls * steps_per_call * f.train.batch_size) / seconds_since(chunk));
   }
   const auto chunks = static_cast<int64_t>(rates.size());
   std::ranges::sort(rates);
@@ -282,7 +277,7 @@ int bench(const BenchFlags& f) {
   step.wait();
   const auto first_step_end = Clock::now();
   step.warm_up();
-  const double warm = since(start);
+  const double warm = seconds_since(start);
   const int64_t calls = chunk_of(step, f, processes);
   const auto report = [&](double seconds) {
     nlohmann::json row = measure(step, f, processes, calls, seconds);

@@ -1,7 +1,6 @@
 // fulcrum data bench: images a second of the training loader, with nothing to train.
 #include <sys/resource.h>
 
-#include <chrono>
 #include <cstdio>
 #include <iostream>
 
@@ -11,17 +10,12 @@
 #include "apps/commands.h"
 #include "apps/data_command.h"
 #include "apps/experiment.h"
+#include "apps/seconds.h"
 #include "apps/trainer.h"
 
 namespace fulcrum::apps {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Epoch after epoch for so many seconds; the threads of an epoch that has begun are ended
 // unclocked.
@@ -32,7 +26,7 @@ nlohmann::json measure(const Loader& loader, double seconds, int64_t& epoch) {
   while (elapsed < seconds) {
     for (const Batch& batch : loader.epoch(epoch++)) {
       images += batch.size;
-      elapsed = since(start);
+      elapsed = seconds_since(start);
       if (elapsed >= seconds) break;
     }
   }

@@ -149,7 +149,7 @@ void check_data_folders(Checks& all) {
   } else {
     all.push_back({"data", State::kWarn, concat_text("no Fashion-MNIST in ", kFashionMnistDir), "apt install dataset-fashion-mnist, or --data-dir names your data"});
   }
-  std::string formats = "JPEG, PNG", lacking;
+  std::string lacking;
 #ifndef FULCRUM_WITH_JPEG
   lacking += " libjpeg-dev";
 #endif
@@ -159,7 +159,7 @@ void check_data_folders(Checks& all) {
 #ifndef FULCRUM_WITH_ZLIB
   lacking += " zlib1g-dev";
 #endif
-  if (lacking.empty()) all.push_back({"images", State::kOk, formats + " and gzip can be read"});
+  if (lacking.empty()) all.push_back({"images", State::kOk, "JPEG, PNG and gzip can be read"});
   else all.push_back({"images", State::kWarn, "this build cannot read all formats", "apt install" + lacking + ", then configure again"});
 }
 

@@ -13,16 +13,11 @@
 #include "apps/model_summary.h"
 #include "apps/pretrained.h"
 #include "apps/progress.h"
+#include "apps/seconds.h"
 
 namespace fulcrum::apps {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 void show_data(const ExperimentData& d) {
   const auto& counts = d.class_counts;
@@ -109,7 +104,7 @@ int dry_run(const Config& config) {
   if (!pretrained.empty()) fmt::print("# {}\n", pretrained);
   fmt::print("# model: {} parameters, {:.1f} million multiply-adds an image forward\n", model->num_parameters(),
              static_cast<double>(multiply_adds) / 1e6);
-  fmt::print("# memory, from shapes: {}\n", text_of(estimate_memory(config, image, data.train->classes())));
+  fmt::print("# memory, from shapes: {}\n", text_of(estimate_memory(config, *model, image, config.train.batch_size)));
   fmt::print("# a step, measured: {:.2f} GFLOP, {:.0f} ms; peak memory {:.0f} MiB beside the data\n",
              6e-9 * static_cast<double>(multiply_adds * config.train.batch_size), 1e3 * cost.step_seconds,
              static_cast<double>(cost.peak_bytes) / 1048576);

@@ -9,18 +9,17 @@
 
 namespace fulcrum::apps {
 
-MemoryEstimate estimate_memory(const Config& config, const Shape& image, int64_t classes) {
-  const auto model = make_model(config, image, classes);
-  const SavedActivations saved = saved_for_backward(*model, {1, image[0], image[1], image[2]});
+MemoryEstimate estimate_memory(const Config& config, Module& model, const Shape& image, int64_t batch) {
+  const SavedActivations saved = saved_for_backward(model, {1, image[0], image[1], image[2]});
   int64_t trained = 0, largest_weight = 0;
-  for (const Tensor& p : model->parameters()) {
+  for (const Tensor& p : model.parameters()) {
     trained += p.numel();
     largest_weight = std::max(largest_weight, p.numel());
   }
   const DType dtype = activation_dtype(config);
   const bool twins = dtype == DType::kBf16;
   const int64_t slots = config.optim.name == "sgd" ? config.optim.momentum > 0 : 2;
-  const int64_t parameters = model->num_parameters(), batch = config.train.batch_size;
+  const int64_t parameters = model.num_parameters();
   MemoryEstimate e;
   e.state = parameters * (twins ? 6 : 4) + trained * 4 * (1 + slots);
   if (config.train.ema_decay > 0) e.state += parameters * 4;
@@ -37,13 +36,10 @@ std::string text_of(const MemoryEstimate& e) {
                      mib(e.total()), mib(e.activations), mib(e.state), mib(e.working));
 }
 
-std::vector<std::string> memory_lines(const Config& config, const Dataset& data, const Communicator& processes) {
-  Config own = config;
-  own.train.batch_size /= processes.size();
-  const MemoryEstimate e = estimate_memory(own, data.image_shape(), data.classes());
+std::vector<std::string> memory_lines(const MemoryEstimate& e, Device device, const Communicator& processes) {
   std::vector<std::string> lines = {(processes.size() > 1 ? "memory of each process: " : "memory: ") + text_of(e)};
   const double available = available_memory();
-  if (Device(config.train.device).is_cpu() && static_cast<double>(e.total() * processes.local_size()) > available)
+  if (device.is_cpu() && static_cast<double>(e.total() * processes.local_size()) > available)
     lines.push_back(fmt::format("warning: {:.0f} MiB of memory are available; a smaller --batch-size, with --accumulate, needs less",
                                 available / 1048576));
   return lines;

@@ -1,7 +1,7 @@
 // What memory a training step will need, from shapes alone: before a long run, and on machines other
 // than this one.
 //
-//   const MemoryEstimate e = estimate_memory(config, {32, 32, 3}, 10);
+//   const MemoryEstimate e = estimate_memory(config, *model, {32, 32, 3}, config.train.batch_size);
 //   text_of(e);                                   // "about 310 MiB: 250 of a batch's activations, …"
 //
 // tests/memory_estimate_test.cpp holds it against the peak of real steps.
@@ -25,12 +25,12 @@ struct MemoryEstimate {
   int64_t total() const { return state + activations + working; }
 };
 
-/// For images [H, W, C]. Builds the network once, on the host.
-MemoryEstimate estimate_memory(const Config& config, const Shape& image, int64_t classes);
+/// For steps of `batch` images [H, W, C]. The network is on the host, and evaluates one image; it stays as it is.
+MemoryEstimate estimate_memory(const Config& config, Module& model, const Shape& image, int64_t batch);
 
 std::string text_of(const MemoryEstimate& estimate);
-/// What a run says before it begins: the estimate for a process, which has its part of a batch, and a warning where the
-/// machine has less than its processes need.
-std::vector<std::string> memory_lines(const Config& config, const Dataset& data, const Communicator& processes);
+/// What a run says before it begins: the estimate for a process, and a warning where the machine has less than its
+/// processes need on the CPU.
+std::vector<std::string> memory_lines(const MemoryEstimate& estimate, Device device, const Communicator& processes);
 
 }  // namespace fulcrum::apps

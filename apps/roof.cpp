@@ -1,18 +1,17 @@
 #include "apps/roof.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
 #include <omp.h>
 
+#include "apps/seconds.h"
+
 namespace fulcrum::apps {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 5;
 
@@ -23,7 +22,7 @@ double least_seconds(F f) {
   for (int i = 0; i < kRounds; i++) {
     const auto start = Clock::now();
     f();
-    least = std::min(least, std::chrono::duration<double>(Clock::now() - start).count());
+    least = std::min(least, seconds_since(start));
   }
   return least;
 }

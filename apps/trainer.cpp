@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "apps/data_sets.h"
-#include "apps/memory_estimate.h"
 #include "apps/model_inputs.h"
 #include "apps/pretrained.h"
 #include "apps/report/report.h"
@@ -46,6 +45,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
       data_(load_data(config_.data)),
       device_processes_(fulcrum::device_processes(processes, Device(config_.train.device))),
       model_(make_model(config_, *data_.train)),
+      memory_(estimate_memory(config_, *model_, data_.train->image_shape(), config_.train.batch_size / processes.size())),
       optimizer_((model_->to(Device(config_.train.device), activation_dtype(config_)),
                   make_optimizer(config_, *model_, data_.class_counts))),
       schedule_(make_schedule(config_)),
@@ -101,7 +101,7 @@ Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& ind
 
 TrainOutcome Trainer::run() {
   if (run_.writes())
-    for (const std::string& line : memory_lines(config_, *data_.train, processes_)) progress_.print(line);
+    for (const std::string& line : memory_lines(memory_, Device(config_.train.device), processes_)) progress_.print(line);
   try {
     return run_to_end();
   } catch (...) {

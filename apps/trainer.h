@@ -23,6 +23,7 @@
 #include "apps/evaluation.h"
 #include "apps/experiment.h"
 #include "apps/losses.h"
+#include "apps/memory_estimate.h"
 #include "apps/progress.h"
 #include "apps/readings.h"
 #include "apps/run_directory.h"
@@ -112,6 +113,7 @@ class Trainer {
   std::unique_ptr<Communicator> device_processes_;  // on a GPU, where there are several
   std::shared_ptr<BatchPart> part_ = std::make_shared<BatchPart>();
   std::unique_ptr<Module> model_;
+  MemoryEstimate memory_;  // of this process
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;
   Loader train_loader_, test_loader_;

@@ -24,7 +24,8 @@ class MemoryEstimateOf : public ProgramSuite {
   static void expect_close(const Flags& settings) {
     const Config config = config_of(settings);
     const apps::ExperimentData data = apps::load_data(config.data);
-    const MemoryEstimate e = apps::estimate_memory(config, data.train->image_shape(), data.train->classes());
+    const auto model = apps::make_model(config, *data.train);
+    const MemoryEstimate e = apps::estimate_memory(config, *model, data.train->image_shape(), config.train.batch_size);
     const auto measured = static_cast<double>(apps::measure_cost(config, data).peak_bytes);
     const double ratio = static_cast<double>(e.total()) / measured;
     std::string what;
