@@ -1,7 +1,4 @@
 // Matrix products.
-#include <tuple>
-#include <utility>
-
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
@@ -12,11 +9,16 @@
 namespace fulcrum {
 
 namespace {
+/// Of a product with `elements` sums of `terms`.
+Work work_of(int64_t elements, int64_t terms) {
+  return {.flop = 2.0 * static_cast<double>(elements) * static_cast<double>(terms)};
+}
+
 Tensor product(const Shape& shape, const Tensor& a, bool ta, const Tensor& b, bool tb, DType dtype,
                const Tensor& bias = {}, bool relu = false) {
   Tensor c = empty(shape, {dtype, a.device()});
   dispatch(a.device(), [&]<class K>() { K::gemm(c, a, ta, b, tb, bias, relu); });
-  profile_work({.flop = 2.0 * static_cast<double>(c.numel()) * static_cast<double>(a.size(ta ? 0 : 1))});
+  profile_work(work_of(c.numel(), a.size(ta ? 0 : 1)));
   return c;
 }
 
@@ -29,21 +31,6 @@ Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
   Tensor dx = empty_like(dy);
   dispatch(dy.device(), [&]<class K>() { K::template unary_gradient<Relu>(dx, dy, y); });
   return dx;
-}
-
-/// The gradients of the weight and the bias that are wanted; the others are undefined.
-std::pair<Tensor, Tensor> weight_gradient(const Tensor& dy, const Tensor& x, bool weight, DType weight_dtype, bool bias,
-                                          DType bias_dtype) {
-  Tensor dw, dbias;
-  if (weight) dw = empty({dy.size(1), x.size(1)}, {weight_dtype, dy.device()});
-  if (bias) dbias = empty({1, dy.size(1)}, {bias_dtype, dy.device()});
-  dispatch(dy.device(), [&]<class K>() {
-    if (weight && bias) return K::linear_weight_gradient(dw, dbias, dy, x);
-    if (weight) K::gemm(dw, dy, true, x, false, {}, false);
-    if (bias) K::reduce_sum(dbias, dy);
-  });
-  if (weight) profile_work({.flop = 2.0 * static_cast<double>(dw.numel()) * static_cast<double>(dy.size(0))});
-  return {dw, bias ? dbias.reshape({dy.size(1)}) : dbias};
 }
 
 DType gradient_dtype(const Tensor& x) { return x.node() ? x.node()->dtype : x.dtype(); }
@@ -87,8 +74,15 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
                   if (positive) g = relu_gradient(g, positive);
                   Grads grads(3);
                   if (need[0]) grads[0] = product(rows.shape(), g, false, w, false, g.dtype()).reshape(from);
-                  if (need[1] || need[2])
-                    std::tie(grads[1], grads[2]) = weight_gradient(g, rows, need[1], dw, need[2], dbias);
+                  if (need[1]) grads[1] = empty(w.shape(), {dw, g.device()});
+                  if (need[2]) grads[2] = empty({1, w.size(0)}, {dbias, g.device()});
+                  dispatch(g.device(), [&]<class K>() {
+                    if (need[1] && need[2]) return K::linear_weight_gradient(grads[1], grads[2], g, rows);
+                    if (need[1]) K::gemm(grads[1], g, true, rows, false, {}, false);
+                    if (need[2]) K::reduce_sum(grads[2], g);
+                  });
+                  if (need[1]) profile_work(work_of(w.numel(), rows.size(0)));
+                  if (need[2]) grads[2] = grads[2].reshape({w.size(0)});
                   return grads;
                 },
                 OpDetail(LinearCall{relu}));

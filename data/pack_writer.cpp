@@ -79,43 +79,43 @@ class NewFile {
 };
 
 /// The samples [first, first + size) of a data set as a file.
-struct Slice {
+struct Shard {
   int64_t shard = 0, shards = 1;  // shards 1: the whole data set
   int64_t first = 0, size = 0;
 };
 
 /// Length, header and labels: everything before the images. `set` is 16 digits, so that the length does
 /// not depend on it.
-std::string head_of(const Dataset& data, const Slice& slice, const std::string& set) {
+std::string head_of(const Dataset& data, const Shard& part, const std::string& set) {
   const Shape& image = data.image_shape();
-  const auto labels_bytes = static_cast<uint64_t>(slice.size) * sizeof(int64_t);
-  const uint64_t end = labels_bytes + static_cast<uint64_t>(slice.size * image.numel());
-  const std::string shard = slice.shards == 1 ? ""
+  const auto labels_bytes = static_cast<uint64_t>(part.size) * sizeof(int64_t);
+  const uint64_t end = labels_bytes + static_cast<uint64_t>(part.size * image.numel());
+  const std::string shard = part.shards == 1 ? ""
                                               : concat_text(",", quote(kPackSet), ":", quote(set), ",", quote(kPackShard), ":",
-                                                            quote(pack_shard_text(slice.shard, slice.shards)));
+                                                            quote(pack_shard_text(part.shard, part.shards)));
   std::string header = concat_text(
       R"({"__metadata__":{"classes":)", quote(class_array(data.class_names())), R"(,"format":)",
       quote(kPackFormat), shard, R"(,"version":)", quote(kPackVersion),
-      R"(},"labels":{"dtype":"I64","shape":[)", slice.size, R"(],"data_offsets":[0,)",
-      labels_bytes, R"(]},"images":{"dtype":"U8","shape":[)", slice.size, ",", image[0], ",",
+      R"(},"labels":{"dtype":"I64","shape":[)", part.size, R"(],"data_offsets":[0,)",
+      labels_bytes, R"(]},"images":{"dtype":"U8","shape":[)", part.size, ",", image[0], ",",
       image[1], ",", image[2], R"(],"data_offsets":[)", labels_bytes, ",", end, "]}}");
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const uint64_t length = header.size();
   std::string head(reinterpret_cast<const char*>(&length), sizeof length);
   head += header;
-  head.append(reinterpret_cast<const char*>(data.clean_labels().data() + slice.first), labels_bytes);
+  head.append(reinterpret_cast<const char*>(data.clean_labels().data() + part.first), labels_bytes);
   return head;
 }
 
-std::vector<Slice> slices_of(const Dataset& data, int64_t shard_bytes) {
+std::vector<Shard> shards_of(const Dataset& data, int64_t shard_bytes) {
   const int64_t n = data.size();
   const int64_t each = shard_bytes > 0 ? std::clamp<int64_t>(shard_bytes / data.image_shape().numel(), 1, n) : n;
   const int64_t shards = (n + each - 1) / each;
   check(shards <= kMaxPackShards, "[pack] expected a shard size that makes at most ", kMaxPackShards, " shards, got ",
         shard_bytes, " bytes, which makes ", shards);
-  std::vector<Slice> slices;
-  for (int64_t k = 0; k < shards; k++) slices.push_back({k, shards, k * each, std::min(each, n - k * each)});
-  return slices;
+  std::vector<Shard> parts;
+  for (int64_t k = 0; k < shards; k++) parts.push_back({k, shards, k * each, std::min(each, n - k * each)});
+  return parts;
 }
 
 std::string hexadecimal(uint64_t value) {
@@ -124,18 +124,18 @@ std::string hexadecimal(uint64_t value) {
   return text;
 }
 
-/// Writes the images of a slice behind its head; the hash of its pixels.
-uint64_t write_images(const NewFile& file, uint64_t offset, const Dataset& data, const Slice& slice, int threads) {
+/// Writes the images of a shard behind its head; the hash of its pixels.
+uint64_t write_images(const NewFile& file, uint64_t offset, const Dataset& data, const Shard& part, int threads) {
   const auto image_bytes = static_cast<size_t>(data.image_shape().numel());
   // Some images a piece, so that small ones do not cost a system call each.
   const int64_t piece = std::max(int64_t{1}, (int64_t{1} << 20) / data.image_shape().numel());
-  const int64_t pieces = (slice.size + piece - 1) / piece;
+  const int64_t pieces = (part.size + piece - 1) / piece;
   std::vector<uint64_t> hashes(static_cast<size_t>(pieces));
   parallel_for(pieces, threads, [&](int64_t k) {
-    const int64_t first = k * piece, end = std::min(slice.size, first + piece);
+    const int64_t first = k * piece, end = std::min(part.size, first + piece);
     std::vector<uint8_t> pixels(static_cast<size_t>(end - first) * image_bytes);
     for (int64_t i = first; i < end; i++)
-      data.read(slice.first + i, pixels.data() + static_cast<size_t>(i - first) * image_bytes);
+      data.read(part.first + i, pixels.data() + static_cast<size_t>(i - first) * image_bytes);
     file.write_at(offset + static_cast<uint64_t>(first) * image_bytes, pixels.data(), pixels.size());
     Hash hash;
     hash.add(pixels.data(), pixels.size());
@@ -158,22 +158,22 @@ void remove_others(const fs::path& path, const std::vector<fs::path>& kept) {
 
 std::vector<fs::path> save_pack(const fs::path& path, const Dataset& dataset, const PackOptions& options) {
   check(options.shard_bytes >= 0, "[pack] expected a shard size of 0 or more bytes, got ", options.shard_bytes);
-  const std::vector<Slice> slices = slices_of(dataset, options.shard_bytes);
+  const std::vector<Shard> parts = shards_of(dataset, options.shard_bytes);
   std::vector<std::unique_ptr<NewFile>> files;
   std::vector<std::string> heads;
   std::vector<fs::path> paths;
   Hash set;
-  for (const Slice& slice : slices) {
-    paths.push_back(slice.shards == 1 ? path : pack_shard_path(path, slice.shard, slice.shards));
+  for (const Shard& part : parts) {
+    paths.push_back(part.shards == 1 ? path : pack_shard_path(path, part.shard, part.shards));
     files.push_back(std::make_unique<NewFile>(paths.back()));
-    const std::string head = head_of(dataset, slice, hexadecimal(0));
+    const std::string head = head_of(dataset, part, hexadecimal(0));
     set.add_text(head);
-    const uint64_t pixels = write_images(*files.back(), head.size(), dataset, slice, options.threads);
+    const uint64_t pixels = write_images(*files.back(), head.size(), dataset, part, options.threads);
     set.add(&pixels, sizeof pixels);
     files.back()->close();
   }
-  for (size_t k = 0; k < slices.size(); k++) {
-    const std::string head = head_of(dataset, slices[k], hexadecimal(set.value()));
+  for (size_t k = 0; k < parts.size(); k++) {
+    const std::string head = head_of(dataset, parts[k], hexadecimal(set.value()));
     files[k]->reopen();
     files[k]->write_at(0, head.data(), head.size());
     files[k]->close();
