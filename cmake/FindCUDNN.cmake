@@ -6,14 +6,10 @@ find_library(CUDNN_LIBRARY NAMES libcudnn.so.9 HINTS ${CUDNN_HINTS} ${CUDAToolki
              PATHS ${FULCRUM_CUDA_WHEELS} PATH_SUFFIXES lib lib64)
 mark_as_advanced(CUDNN_INCLUDE CUDNN_LIBRARY)
 
+include(${CMAKE_CURRENT_LIST_DIR}/header_version.cmake)
 if(CUDNN_INCLUDE)
-  set(CUDNN_VERSION "")
-  foreach(part MAJOR MINOR PATCHLEVEL)
-    file(STRINGS ${CUDNN_INCLUDE}/cudnn_version.h line REGEX "^#define CUDNN_${part} [0-9]+")
-    string(REGEX REPLACE ".* " "" number "${line}")
-    list(APPEND CUDNN_VERSION ${number})
-  endforeach()
-  list(JOIN CUDNN_VERSION "." CUDNN_VERSION)
+  header_version(CUDNN_VERSION ${CUDNN_INCLUDE}/cudnn_version.h
+                 CUDNN_MAJOR CUDNN_MINOR CUDNN_PATCHLEVEL)
 endif()
 
 include(FindPackageHandleStandardArgs)

@@ -5,14 +5,10 @@ find_library(NCCL_LIBRARY NAMES libnccl.so.2 HINTS ${NCCL_INCLUDE}/../lib ${NCCL
              PATHS ${FULCRUM_CUDA_WHEELS} PATH_SUFFIXES lib lib64)
 mark_as_advanced(NCCL_INCLUDE NCCL_LIBRARY)
 
+include(${CMAKE_CURRENT_LIST_DIR}/header_version.cmake)
 if(NCCL_INCLUDE)
-  set(NCCL_VERSION "")
-  foreach(part MAJOR MINOR PATCH)
-    file(STRINGS ${NCCL_INCLUDE}/nccl.h line REGEX "^#define NCCL_${part} [0-9]+")
-    string(REGEX REPLACE ".* " "" number "${line}")
-    list(APPEND NCCL_VERSION ${number})
-  endforeach()
-  list(JOIN NCCL_VERSION "." NCCL_VERSION)
+  header_version(NCCL_VERSION ${NCCL_INCLUDE}/nccl.h
+                 NCCL_MAJOR NCCL_MINOR NCCL_PATCH)
 endif()
 
 include(FindPackageHandleStandardArgs)

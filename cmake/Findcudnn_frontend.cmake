@@ -4,15 +4,10 @@ find_path(CUDNN_FRONTEND_INCLUDE cudnn_frontend.h HINTS ${CUDNN_FRONTEND_ROOT} E
           PATHS ${PROJECT_SOURCE_DIR}/build/third-party/cudnn-frontend PATH_SUFFIXES include)
 mark_as_advanced(CUDNN_FRONTEND_INCLUDE)
 
+include(${CMAKE_CURRENT_LIST_DIR}/header_version.cmake)
 if(CUDNN_FRONTEND_INCLUDE)
-  set(cudnn_frontend_VERSION "")
-  foreach(part MAJOR MINOR PATCH)
-    file(STRINGS ${CUDNN_FRONTEND_INCLUDE}/cudnn_frontend_version.h line
-         REGEX "^#define CUDNN_FRONTEND_${part}_VERSION [0-9]+")
-    string(REGEX REPLACE ".* " "" number "${line}")
-    list(APPEND cudnn_frontend_VERSION ${number})
-  endforeach()
-  list(JOIN cudnn_frontend_VERSION "." cudnn_frontend_VERSION)
+  header_version(cudnn_frontend_VERSION ${CUDNN_FRONTEND_INCLUDE}/cudnn_frontend_version.h
+                 CUDNN_FRONTEND_MAJOR_VERSION CUDNN_FRONTEND_MINOR_VERSION CUDNN_FRONTEND_PATCH_VERSION)
 endif()
 
 include(FindPackageHandleStandardArgs)

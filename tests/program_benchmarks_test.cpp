@@ -4,19 +4,13 @@
 #include "apps/experiment.h"
 #include "apps/smoke.h"
 #include "benchmark_layouts.h"
+#include "recipe_testing.h"
 
 namespace fulcrum::testing {
 namespace {
 
 using apps::Config;
 using Ints = std::vector<int64_t>;
-
-Config recipe(const std::string& name) {
-  Config config;
-  load_toml(config, apps::recipe_text(name), "recipe " + name);
-  finish(config);
-  return config;
-}
 
 // ---- what they say ----
 

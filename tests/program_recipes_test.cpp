@@ -2,18 +2,12 @@
 #include "apps/experiment.h"
 #include "apps/risks.h"
 #include "program_testing.h"
+#include "recipe_testing.h"
 
 namespace fulcrum::testing {
 namespace {
 
 using apps::Config;
-
-Config recipe(const std::string& name) {
-  Config config;
-  load_toml(config, apps::recipe_text(name), "recipe " + name);
-  finish(config);
-  return config;
-}
 
 // The learning rates and epochs of the code: adjust_learning_rate counts epochs from 1.
 TEST(Recipes, OfLongTailsFollowTheOfficialSchedule) {

@@ -3,9 +3,6 @@ PyTorch's through scripts/export_torch.py, and both compute the same from them. 
 
 import contextlib
 import io
-import json
-import os
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -19,6 +16,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path[:0] = [str(SCRIPTS), str(SCRIPTS / "peers")]
 import export_torch  # noqa: E402
 from cifar_resnet import cifar_resnet  # noqa: E402
+from program import fulcrum  # noqa: E402
 from tiny_data import write_data  # noqa: E402
 
 MEAN, STDDEV = 0.2860, 0.3530  # fashion_mnist_statistics() of data/idx.h
@@ -37,16 +35,8 @@ class Exchange(unittest.TestCase):
         cls.images = (pixels.float() / 255 - MEAN) / STDDEV
         cls.labels = torch.arange(len(pixels)) % 10
         cls.flags = ["--model", "resnet8", "--dataset", "fashion-mnist", "--data-dir", str(cls.dir / "data")]
-        cls.fulcrum("train", "--epochs", "6", "--batch-size", "32", "--opt", "absgd", "--lambda", "5",
-                    "--output", str(cls.dir / "run"), *cls.flags)
-
-    @staticmethod
-    def fulcrum(*words: str) -> dict:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("FULCRUM_")}
-        done = subprocess.run([os.environ["FULCRUM_PROGRAM"], *words], env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise AssertionError(f"fulcrum {' '.join(words)}: exit {done.returncode}\n{done.stderr}")
-        return json.loads(done.stdout)
+        fulcrum("train", "--epochs", "6", "--batch-size", "32", "--opt", "absgd", "--lambda", "5",
+                "--output", str(cls.dir / "run"), *cls.flags)
 
     def export(self, *words, status: int = 0) -> str:
         out = io.StringIO()
@@ -56,7 +46,7 @@ class Exchange(unittest.TestCase):
 
     def check_same(self, path: Path, model: torch.nn.Module, *flags: str) -> None:
         """`fulcrum eval path` computes what the model does."""
-        metrics = self.fulcrum("eval", str(path), "--logits", str(self.dir / "logits"), *self.flags, *flags)
+        metrics = fulcrum("eval", str(path), "--logits", str(self.dir / "logits"), *self.flags, *flags)
         ours = load_file(self.dir / "logits")
         model.eval()
         with torch.no_grad():

@@ -2,8 +2,6 @@
 tests/python.sh runs this."""
 
 import json
-import os
-import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from safetensors.numpy import load_file
+from program import fulcrum
 from tiny_data import write_data
 
 TOLERANCE = 1e-4  # of the largest logit, and at least of 1: f32 in another order of summation
@@ -38,21 +37,13 @@ class Onnx(unittest.TestCase):
         cls.pixels = np.frombuffer(raw, np.uint8).reshape(-1, 1, 28, 28).astype(np.float32) / 255
         cls.data = ["--dataset", "fashion-mnist", "--data-dir", str(cls.dir / "data")]
 
-    @staticmethod
-    def fulcrum(*words: str) -> dict:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("FULCRUM_")}
-        done = subprocess.run([os.environ["FULCRUM_PROGRAM"], *words], env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise AssertionError(f"fulcrum {' '.join(words)}: exit {done.returncode}\n{done.stderr}")
-        return json.loads(done.stdout)
-
     def train(self, model: str, flags: list[str]) -> str:
         run = str(self.dir / model)
-        self.fulcrum("train", "--smoke", "--model", model, "-b", "8", "--lr", "0.01", "-o", run, *self.data, *flags)
+        fulcrum("train", "--smoke", "--model", model, "-b", "8", "--lr", "0.01", "-o", run, *self.data, *flags)
         return run
 
     def logits(self, run: str) -> np.ndarray:
-        self.fulcrum("eval", run, *self.data, "--logits", str(self.dir / "logits"))
+        fulcrum("eval", run, *self.data, "--logits", str(self.dir / "logits"))
         return load_file(self.dir / "logits")["logits"]
 
     def check_same(self, file: Path, images: np.ndarray, expected: np.ndarray) -> None:
@@ -66,7 +57,7 @@ class Onnx(unittest.TestCase):
         for model, flags in NETWORKS.items():
             with self.subTest(model):
                 run, file = self.train(model, flags), self.dir / f"{model}.onnx"
-                said = self.fulcrum("export", run, "--onnx", str(file))
+                said = fulcrum("export", run, "--onnx", str(file))
                 self.assertEqual(said["images"], ["batch", 1, 28, 28])
                 onnx.checker.check_model(onnx.load(file), full_check=True)
                 inputs = json.loads({p.key: p.value for p in onnx.load(file).metadata_props}["inputs"])
@@ -77,7 +68,7 @@ class Onnx(unittest.TestCase):
 
     def test_normalisation_inside(self):
         run, file = self.train("resnet8", ["--exist-ok"]), self.dir / "inside.onnx"
-        self.assertTrue(self.fulcrum("export", run, "--onnx", str(file), "--normalize")["normalized_inside"])
+        self.assertTrue(fulcrum("export", run, "--onnx", str(file), "--normalize")["normalized_inside"])
         onnx.checker.check_model(onnx.load(file), full_check=True)
         self.check_same(file, self.pixels, self.logits(run))
 

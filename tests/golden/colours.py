@@ -9,13 +9,11 @@
     python colours.py [--check]      needs numpy, Pillow, safetensors, torchvision
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
-from images import picture
+from images import picture, write_or_check
 from PIL import Image
-from safetensors.numpy import load_file, save_file
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
@@ -78,17 +76,5 @@ def golden() -> dict:
     return tensors
 
 
-def main() -> None:
-    tensors = golden()
-    if "--check" not in sys.argv:
-        save_file(tensors, PATH)
-        print(f"{PATH.name}: {PATH.stat().st_size} bytes")
-        return
-    stored = load_file(PATH)
-    bad = sorted(set(stored) ^ set(tensors))
-    bad += [name for name in set(stored) & set(tensors) if not np.array_equal(stored[name], tensors[name])]
-    sys.exit(f"{PATH.name}: differs in {', '.join(bad)}" if bad else 0)
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PATH, golden())

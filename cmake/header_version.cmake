@@ -1,0 +1,11 @@
+# header_version(OUT HEADER NAME…): "MAJOR.MINOR.PATCH" of the numbers that a header defines under these names.
+function(header_version out header)
+  set(version "")
+  foreach(name ${ARGN})
+    file(STRINGS ${header} line REGEX "^#define ${name} [0-9]+")
+    string(REGEX REPLACE ".* " "" number "${line}")
+    list(APPEND version ${number})
+  endforeach()
+  list(JOIN version "." version)
+  set(${out} "${version}" PARENT_SCOPE)
+endfunction()
