@@ -20,6 +20,7 @@ import argparse
 import datetime
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,9 @@ def write(path: Path, text: str) -> None:
 
 
 def commit() -> str | None:
+    """None where there is no git, or no history."""
+    if not shutil.which("git"):
+        return None
     git = subprocess.run(["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True)
     return git.stdout.strip() or None
 
