@@ -303,7 +303,10 @@ class Processes(Run):
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=HANGS)
         self.assertNotEqual(process.returncode, 0)
-        self.assertEqual(err.count("stopped by signal"), 1, err)
+        # An interrupted mpirun does not always pass on the last line; the run's log has it in any case.
+        self.assertLessEqual(err.count("stopped by signal"), 1, err[-2000:])
+        log = (self.folder / "run1" / "log.txt").read_text()
+        self.assertEqual(log.count("stopped by signal"), 1, f"{log[-2000:]}\nmpirun: {process.returncode}\n{err[-2000:]}")
         self.assertEqual(self.ranks("run1"), {})
         self.goes_on("run1")
 
