@@ -23,6 +23,8 @@ cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_
   -DFULCRUM_WERROR=OFF -DFULCRUM_CUDA=OFF -DFULCRUM_ONEDNN=OFF -DFULCRUM_MPI=OFF -DFULCRUM_PYTHON=OFF -DFULCRUM_INSTALL=OFF -DFULCRUM_CPU_ARCH= >/dev/null
 cmake --build build-fuzz --parallel "$(nproc)" --target "${targets[@]/#/fuzz_}"
 
+# The search for uses of a stack after a return spends two thirds of the time on tidying up after exceptions.
+export ASAN_OPTIONS=detect_stack_use_after_return=0
 status=0 told=()
 for name in "${targets[@]}"; do
   mkdir -p "build-fuzz/grown/$name" "build-fuzz/found/$name"
