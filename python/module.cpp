@@ -6,6 +6,7 @@
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/backends.h>
 #include <fulcrum/core/memory.h>
+#include <fulcrum/core/recompute.h>
 
 namespace fulcrum::python {
 
@@ -32,6 +33,9 @@ void bind_no_grad(nb::module_& m) {
       .def(nb::init<>())
       .def("__enter__", &NoGradContext::enter)
       .def("__exit__", [](NoGradContext& context, nb::args) { context.exit(); });
+  m.def("_recompute", [](const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs) {
+    return recompute(f, inputs);
+  }, "function"_a, "inputs"_a, Unlocked());
   m.def("grad_enabled", &grad_enabled, "Whether operations on this thread record their gradients.");
 }
 

@@ -61,6 +61,20 @@ TEST(ProgramBench, TimesInference) {
   expect_refused(bench({"--inference", "--risk", "kl"}), 2, {"--inference", "excludes", "--risk"});
 }
 
+TEST(ProgramBench, RecomputingNeedsLessMemoryForTheSameSteps) {
+  const Outcome kept = bench({"--model", "resnet32", "--image-size", "16"}),
+                recomputed = bench({"--model", "resnet32", "--image-size", "16", "--recompute"});
+  ASSERT_EQ(recomputed.code, 0) << recomputed.err;
+  const json a = last_line_of(kept), b = last_line_of(recomputed);
+  EXPECT_EQ(a["recompute"], false);
+  EXPECT_EQ(b["recompute"], true);
+  EXPECT_EQ(a["loss"], b["loss"]);
+  EXPECT_LT(b["tensor_peak_mb"], a["tensor_peak_mb"]);
+  EXPECT_NE(recomputed.out.find("MB of tensors at most, recomputing"), std::string::npos) << recomputed.out;
+  expect_refused(bench({"--inference", "--recompute"}), 2, {"--inference", "excludes", "--recompute"});
+  expect_refused(bench({"--model", "mlp", "--recompute"}), 2, {"recompute", "residual blocks"});
+}
+
 TEST(ProgramBench, RefusesRisksThatDoNotExistAndTwoAtOnce) {
   expect_refused(bench({"--risk", "max"}), 2, {"risk.name: expected one of mean, kl", "got 'max'"});
   expect_refused(bench({"--risk", "kl", "--opt", "sgd"}), 2, {"--risk", "excludes", "--opt"});
