@@ -17,7 +17,7 @@ using Numbers = std::vector<double>;
 Tensor leaf(const Shape& shape, uint64_t stream) { return random_tensor(shape, stream).set_requires_grad(); }
 
 TEST(Recompute, RunsTheFunctionAgainInTheBackwardPass) {
-  const Tensor x = leaf({2, 3}, 1), w = leaf({3, 4}, 2);
+  Tensor x = leaf({2, 3}, 1), w = leaf({3, 4}, 2);
   int runs = 0;
   const Tensor y = recompute(
       [&](const Tensor& in) {
@@ -66,7 +66,8 @@ TEST(Recompute, TensorsBesideTheInputsGetTheirGradients) {
 }
 
 TEST(Recompute, InputsWithoutGradientAndOnesThatAreHandedThrough) {
-  const Tensor images = random_tensor({2, 3}, 1), w = leaf({3, 3}, 2), x = leaf({2, 3}, 3);
+  const Tensor images = random_tensor({2, 3}, 1), w = leaf({3, 3}, 2);
+  Tensor x = leaf({2, 3}, 3);
   sum(recompute([&](const Tensor& in) { return matmul(in, w); }, images)).backward();
   EXPECT_TRUE(w.grad().defined());
   EXPECT_FALSE(images.requires_grad());
@@ -246,8 +247,8 @@ struct Log : BackwardListener {
 
 // w is used in two functions and between them: it is complete after the first of the three, which comes last.
 TEST(Recompute, AListenerHearsOfAGradientWhenItIsComplete) {
-  const Tensor x = ones({2}, {DType::kF64, {}}), w = full({2}, 2, {DType::kF64, {}}).set_requires_grad(),
-               v = full({2}, 3, {DType::kF64, {}}).set_requires_grad();
+  const Tensor x = ones({2}, {DType::kF64, {}});
+  Tensor w = full({2}, 2, {DType::kF64, {}}).set_requires_grad(), v = full({2}, 3, {DType::kF64, {}}).set_requires_grad();
   w.set_grad(zeros_like(w)), v.set_grad(zeros_like(v));
   const auto square_of_w = [&](const Tensor& in) { return mul(mul(in, w), w); };
   const Tensor y = recompute([&](const Tensor& in) { return mul(square_of_w(in), v); }, mul(recompute(square_of_w, x), w));
