@@ -4,8 +4,8 @@
 namespace fulcrum::testing {
 namespace {
 
-Outcome bench(const Flags& more) {
-  Flags flags = {"bench", "--model", "resnet8", "--batch-size", "4", "--image-size", "8", "--threads", "1", "--steps", "1",
+Outcome bench(const Flags& more, const std::string& model = "resnet8") {
+  Flags flags = {"bench", "--model", model, "--batch-size", "4", "--image-size", "8", "--threads", "1", "--steps", "1",
                  "--no-profile"};
   flags.insert(flags.end(), more.begin(), more.end());
   return run_program(flags);
@@ -62,8 +62,7 @@ TEST(ProgramBench, TimesInference) {
 }
 
 TEST(ProgramBench, RecomputingNeedsLessMemoryForTheSameSteps) {
-  const Outcome kept = bench({"--model", "resnet32", "--image-size", "16"}),
-                recomputed = bench({"--model", "resnet32", "--image-size", "16", "--recompute"});
+  const Outcome kept = bench({}, "resnet32"), recomputed = bench({"--recompute"}, "resnet32");
   ASSERT_EQ(recomputed.code, 0) << recomputed.err;
   const json a = last_line_of(kept), b = last_line_of(recomputed);
   EXPECT_EQ(a["recompute"], false);
@@ -72,7 +71,7 @@ TEST(ProgramBench, RecomputingNeedsLessMemoryForTheSameSteps) {
   EXPECT_LT(b["tensor_peak_mb"], a["tensor_peak_mb"]);
   EXPECT_NE(recomputed.out.find("MB of tensors at most, recomputing"), std::string::npos) << recomputed.out;
   expect_refused(bench({"--inference", "--recompute"}), 2, {"--inference", "excludes", "--recompute"});
-  expect_refused(bench({"--model", "mlp", "--recompute"}), 2, {"recompute", "residual blocks"});
+  expect_refused(bench({"--recompute"}, "mlp"), 2, {"recompute", "residual blocks"});
 }
 
 TEST(ProgramBench, RefusesRisksThatDoNotExistAndTwoAtOnce) {
