@@ -33,7 +33,8 @@ TEST_F(SimtProgram, ARecordedRunEqualsAnEagerOneBitForBit) {
 }
 
 TEST_F(SimtProgram, ARecordedStepRecomputesToTheSameBits) {
-  const Flags flags = {"--opt", "absgd", "--lambda", "2", "--set", "model.dropout=0.2"};
+  const Flags flags = {"--opt", "absgd", "--lambda", "2", "--set", "model.dropout=0.2", "--epochs", "1", "--set",
+                       "train.limit_batches=4"};
   ASSERT_EQ(run_program(cuda_flags(dir, "kept", flags)).code, 0);
   const Outcome recomputed = run_program(cuda_flags(dir, "recomputed", merged(flags, {"--recompute"})));
   ASSERT_EQ(recomputed.code, 0) << recomputed.err;
