@@ -15,6 +15,7 @@
 
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/inference_mode.h>
 #include <fulcrum/core/memory.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/replay.h>
@@ -82,6 +83,7 @@ class BenchStep {
     std::vector<int64_t> labels;
     for (int64_t i = own.begin; i < own.end; i++) labels.push_back(i % f.classes);
     labels_ = from_vector({own.size()}, labels).to(device_);
+    if (inference_) inference_mode_.emplace();
   }
 
   /// A step, or all those of a graph; does not wait for a GPU.
@@ -94,7 +96,6 @@ class BenchStep {
     optimizer_->step();
   }
   void infer() {
-    const NoGrad no_grad;
     losses_ = cross_entropy((*model_)(images_), labels_);
   }
   void wait() const {
@@ -146,6 +147,7 @@ class BenchStep {
   std::unique_ptr<Optimizer> optimizer_;
   Tensor images_, labels_, losses_;  // losses of inference
   bool graph_, inference_;
+  std::optional<InferenceMode> inference_mode_;
   Replay replay_;
 };
 

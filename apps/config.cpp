@@ -8,8 +8,6 @@
 #include <numeric>
 #include <sstream>
 
-#include <toml++/toml.h>
-
 #include "apps/augmentation.h"
 #include "apps/data_sets.h"
 #include "apps/losses.h"
@@ -17,6 +15,7 @@
 #include "apps/ranges.h"
 #include "apps/recipes.h"
 #include "apps/risks.h"
+#include "apps/toml.h"
 
 namespace fulcrum::apps {
 

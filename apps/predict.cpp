@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/inference_mode.h>
 #include <fulcrum/data/image_dataset.h>
 
 #include "apps/commands.h"
@@ -195,7 +195,7 @@ int run_predict(const PredictFlags& flags) {
   const ImageDataset images = open_images(flags, config, inputs);
   const Loader loader = make_eval_loader(config, images, all_indices(images.size()), inputs.statistics);
   const Printer printer(flags.format, inputs.classes, images.paths());
-  const NoGrad no_grad;
+  const InferenceMode inference;
   size_t at = 0;
   for (const Batch& batch : loader.epoch(0)) {
     const Tensor logits = (*model)(batch.images).to(DType::kF32).to(Device());

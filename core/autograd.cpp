@@ -12,6 +12,7 @@ namespace fulcrum {
 
 namespace {
 thread_local bool recording = true;
+thread_local bool in_gradient = false;  // what an op's gradient calls is part of it, for the profile
 thread_local OpObserver* observer = nullptr;
 thread_local BackwardListener* active_listener = nullptr;
 
@@ -165,19 +166,15 @@ void OpObserver::show(const Op& op) {
   for (const OpObserver* o = observer; o; o = o->previous_) o->callback_(op);
 }
 
-void profile_op(const OpObserver::Op& op) {
-  if (!active_profile) return;
-  for (const Tensor& x : op.inputs) profile_work({.bytes = bytes_of(x)});
-  profile_work({.bytes = bytes_of(op.output)});
-  mark(op.name, "", op.output.shape());
-}
-
 Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient,
               OpDetail detail) {
-  const OpObserver::Op op{name, y, inputs, detail};
-  OpObserver::show(op);
+  OpObserver::show({name, y, inputs, detail});
+  if (active_profile && !in_gradient) {
+    for (const Tensor& x : inputs) profile_work({.bytes = bytes_of(x)});
+    profile_work({.bytes = bytes_of(y)});
+    mark(name, "", y.shape());
+  }
   if (!recording) return y;
-  profile_op(op);
   bool wanted = false;
   for (const Tensor& x : inputs) wanted = wanted || (x.defined() && x.requires_grad());
   if (!wanted) return y;
@@ -191,6 +188,16 @@ Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gra
   y.set_node(std::move(node));
   return y;
 }
+
+namespace {
+Grads gradient_of(const Node& node, const Tensor& dy) {
+  struct InGradient {
+    bool before = std::exchange(in_gradient, true);
+    ~InGradient() { in_gradient = before; }
+  } now;
+  return node.gradient(dy, Needs(node));
+}
+}  // namespace
 
 void Tensor::backward(const Tensor& seed) const {
   check(requires_grad(), "[backward] expected a tensor that depends on a leaf with requires_grad");
@@ -218,7 +225,7 @@ void Tensor::backward(const Tensor& seed) const {
         accumulate(*y.node(), dy, node->name, pending);
       }
     } else if (dy.defined()) {
-      Grads grads = node->gradient(dy, Needs(*node));
+      Grads grads = gradient_of(*node, dy);
       check(grads.size() == node->inputs.size(), "[autograd] expected ", node->inputs.size(),
             " gradients from ", node->name, ", got ", grads.size());
       for (size_t i = 0; i < grads.size(); i++) {

@@ -112,9 +112,6 @@ class OpObserver {
   OpObserver* previous_;
 };
 
-/// Charges the op to the profile (profile.h), if there is one, as record() does.
-void profile_op(const OpObserver::Op& op);
-
 /// Follows backward passes: what sends gradients away while others are still being computed.
 class BackwardListener {
  public:

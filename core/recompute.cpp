@@ -82,7 +82,6 @@ bool recomputing() { return Run::any_second(); }
 Generator drawn_again(const Generator& generator) { return Run::draw(Run::innermost, generator); }
 
 Tensor recompute(std::function<Tensor(const std::vector<Tensor>&)> f, std::vector<Tensor> inputs) {
-  const bool recorded = grad_enabled();
   Wanted wanted;
   for (const Tensor& input : inputs) wanted.add(input);
   std::vector<Tensor> positions;
@@ -94,7 +93,6 @@ Tensor recompute(std::function<Tensor(const std::vector<Tensor>&)> f, std::vecto
     // Nothing being recorded, a tensor with a history comes from outside: an input, a parameter, or another that f uses.
     const OpObserver observer([&](const OpObserver::Op& op) {
       for (const Tensor& x : op.inputs) wanted.add(x);
-      if (recorded) profile_op(op);
       ops++;
     });
     const Tensor result = f(inputs);
@@ -103,7 +101,7 @@ Tensor recompute(std::function<Tensor(const std::vector<Tensor>&)> f, std::vecto
     positions = first.positions();
   }
   OpObserver::show({"recompute", y, wanted.tensors(), OpDetail(RecomputeCall{ops})});
-  if (!recorded || wanted.tensors().empty()) return y;
+  if (!grad_enabled() || wanted.tensors().empty()) return y;
   auto node = std::make_shared<Node>();
   node->name = "recompute";
   node->shape = y.shape();

@@ -19,7 +19,7 @@ std::string within(const ImageListing& listing) {
   return listing.confined ? fs::canonical(listing.root, error).string() : "";
 }
 
-DecodeOptions decode_options(const ImageOptions& options, const std::string& within) {
+DecodeOptions decode_options(const ImageOptions& options, std::string_view within) {
   return {.channels = options.channels,
           .exif_orientation = options.exif_orientation,
           .least_scale = {},
@@ -30,15 +30,16 @@ int64_t resize_size(const ImageOptions& options) {
   return options.resize_size > 0 ? options.resize_size : options.image_size;
 }
 
-Image load(const std::string& path, const ImageOptions& options, const std::string& within) {
+Image load(const std::string& path, const ImageOptions& options, std::string_view within,
+           std::vector<uint8_t> memory = {}) {
   DecodeOptions decode = decode_options(options, within);
-  if (options.image_size == 0) return load_image(path, decode);
+  if (options.image_size == 0) return load_image(path, decode, std::move(memory));
   const int64_t side = options.squash ? options.image_size : resize_size(options);
   if (options.fast_decode)
     decode.least_scale = [side](ImageSize s) {
       return static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width));
     };
-  const Image image = load_image(path, decode);
+  const Image image = load_image(path, decode, std::move(memory));
   if (options.squash) return resize(image, side, side);
   return center_crop(resize_shorter(image, side), options.image_size);
 }
@@ -71,7 +72,8 @@ void skip_bad_images(ImageListing& listing, const std::vector<BadImage>& bad) {
 
 /// The size that all images have.
 ImageSize common_size(const ImageListing& listing, const ImageOptions& options) {
-  const DecodeOptions decode = decode_options(options, within(listing));
+  const std::string root = within(listing);
+  const DecodeOptions decode = decode_options(options, root);
   const ImageSize first = image_size(listing.root / listing.paths.front(), decode);
   parallel_for(std::ssize(listing.paths), options.threads, [&](int64_t i) {
     const fs::path path = listing.root / listing.paths[static_cast<size_t>(i)];
@@ -140,8 +142,11 @@ Image ImageDataset::original(int64_t index, const std::function<double(ImageSize
 }
 
 void ImageDataset::read(int64_t index, uint8_t* out) const {
-  const std::string path = root_ + this->path(index);
-  const Image image = load(path, options_, within_);
+  // A thread's own, so that small images cost no allocation.
+  thread_local std::string path;
+  thread_local Image image;
+  path.assign(root_).append(this->path(index));
+  image = load(path, options_, within_, std::move(image.pixels));
   // The file may have changed since its header was read.
   check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ", path,
         ": expected ", image_shape()[0], "x", image_shape()[1], " (height x width), got ",

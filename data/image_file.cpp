@@ -9,6 +9,7 @@
 #include <cctype>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 #include <fulcrum/core/check.h>
 #include <fulcrum/data/exif.h>
@@ -29,15 +30,15 @@ struct Descriptor {
   }
 };
 
-void check_link(const std::string& name, const std::string& within) {
+void check_link(const std::string& name, std::string_view within) {
   std::error_code error;
   const std::string target = std::filesystem::canonical(name, error).string();
-  if (!error && !target.starts_with(within + "/"))
+  if (!error && !target.starts_with(concat_text(within, "/")))
     refuse_image(name, concat_text("expected a file below ", within, ", got a link to ", target,
                                    "; data.follow_links = true permits it"));
 }
 
-int open_to_read(const std::string& name, const std::string& within) {
+int open_to_read(const std::string& name, std::string_view within) {
   constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
   if (within.empty()) return ::open(name.c_str(), kFlags);
   const int fd = ::open(name.c_str(), kFlags | O_NOFOLLOW);
@@ -47,7 +48,7 @@ int open_to_read(const std::string& name, const std::string& within) {
 }
 
 /// The whole file, into a buffer that a thread uses again: small files cost no allocation.
-std::span<const uint8_t> read_file(const std::string& name, const std::string& within) {
+std::span<const uint8_t> read_file(const std::string& name, std::string_view within) {
   thread_local std::vector<uint8_t> buffer;
   const Descriptor file{open_to_read(name, within)};
   if (file.fd < 0) refuse_errno(name, "open");
@@ -143,7 +144,8 @@ Image in_channels(DecodedImage decoded, int64_t channels) {
 
 }  // namespace
 
-Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, const std::string& name) {
+Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, const std::string& name,
+                   std::vector<uint8_t> memory) {
   const int64_t channels = options.channels;
   check(channels == 1 || channels == 3, "[image] expected 1 or 3 channels, got ", channels);
   const Kind kind = kind_of(file, name);
@@ -152,7 +154,7 @@ Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, 
   std::function<double(ImageSize)> least_scale = options.least_scale;
   if (least_scale && orientation >= 5)
     least_scale = [&](ImageSize s) { return options.least_scale({s.width, s.height}); };
-  return oriented(in_channels(decode_jpeg(file, name, least_scale), channels), orientation);
+  return oriented(in_channels(decode_jpeg(file, name, least_scale, std::move(memory)), channels), orientation);
 }
 
 ImageSize image_size(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options) {
@@ -163,8 +165,8 @@ ImageSize image_size(std::span<const uint8_t> file, const std::string& name, con
   return on_its_side ? ImageSize{size.width, size.height} : size;
 }
 
-Image load_image(const std::string& path, const DecodeOptions& options) {
-  return decode_image(read_file(path, options.within), options, path);
+Image load_image(const std::string& path, const DecodeOptions& options, std::vector<uint8_t> memory) {
+  return decode_image(read_file(path, options.within), options, path, std::move(memory));
 }
 
 ImageSize image_size(const std::string& path, const DecodeOptions& options) {

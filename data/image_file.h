@@ -16,6 +16,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fulcrum {
@@ -43,15 +44,17 @@ struct DecodeOptions {
   /// those of decoding and resizing.
   std::function<double(ImageSize)> least_scale = {};
   /// An absolute path without links: a file that is a link is refused unless it leads to below it.
-  std::string within = {};
+  std::string_view within = {};
 };
 
-/// A path is a string here: taking a std::filesystem::path apart costs as much as opening a small file.
-Image load_image(const std::string& path, const DecodeOptions& options);
+/// A path is a string here: taking a std::filesystem::path apart costs as much as opening a small file. `memory`, the
+/// pixels of an image that is no longer needed, saves an allocation.
+Image load_image(const std::string& path, const DecodeOptions& options, std::vector<uint8_t> memory = {});
 ImageSize image_size(const std::string& path, const DecodeOptions& options = {});
 
 /// The same from memory; `name` stands for the file in messages.
-Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, const std::string& name);
+Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, const std::string& name,
+                   std::vector<uint8_t> memory = {});
 ImageSize image_size(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options = {});
 
 /// .jpg, .jpeg or .png in any case.

@@ -6,6 +6,7 @@
 
 #include <csetjmp>
 #include <cstdio>
+#include <utility>
 
 #include <jpeglib.h>
 // After jpeglib.h, on which it depends.
@@ -129,10 +130,10 @@ unsigned eighths_of(double least_scale) {
 }  // namespace
 
 DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name,
-                         const std::function<double(ImageSize)>& least_scale) {
+                         const std::function<double(ImageSize)>& least_scale, std::vector<uint8_t> memory) {
   Decompressor& jpeg = start(file, name);
   const unsigned eighths = least_scale ? eighths_of(least_scale(jpeg.size())) : 8;
-  DecodedImage image = {jpeg.reduce(eighths), jpeg.layout(name), {}};
+  DecodedImage image = {jpeg.reduce(eighths), jpeg.layout(name), std::move(memory)};
   const size_t bytes = image.layout == PixelLayout::kGrey  ? 1
                        : image.layout == PixelLayout::kRgb ? 3
                                                            : 4;
@@ -160,7 +161,7 @@ namespace {
 }  // namespace
 
 DecodedImage decode_jpeg(std::span<const uint8_t>, const std::string& name,
-                         const std::function<double(ImageSize)>&) {
+                         const std::function<double(ImageSize)>&, std::vector<uint8_t>) {
   refuse(name);
 }
 ImageSize jpeg_size(std::span<const uint8_t>, const std::string& name) {

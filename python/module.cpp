@@ -5,6 +5,7 @@
 
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/backends.h>
+#include <fulcrum/core/inference_mode.h>
 #include <fulcrum/core/memory.h>
 #include <fulcrum/core/recompute.h>
 
@@ -13,26 +14,35 @@ namespace fulcrum::python {
 namespace {
 
 // `with fulcrum.no_grad():`, on the thread that enters it. Entered twice, it counts.
-class NoGradContext {
+template <class Guard>
+class Context {
  public:
-  NoGradContext() = default;
-  NoGradContext(const NoGradContext&) = delete;
-  NoGradContext& operator=(const NoGradContext&) = delete;
-  void enter() { guards_.push_back(std::make_unique<NoGrad>()); }
+  Context() = default;
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  void enter() { guards_.push_back(std::make_unique<Guard>()); }
   void exit() {
-    check(!guards_.empty(), "[no_grad] expected to be entered before it is left");
+    check(!guards_.empty(), "[mode] expected to be entered before it is left");
     guards_.pop_back();
   }
 
  private:
-  std::vector<std::unique_ptr<NoGrad>> guards_;
+  std::vector<std::unique_ptr<Guard>> guards_;
 };
 
-void bind_no_grad(nb::module_& m) {
-  nb::class_<NoGradContext>(m, "no_grad", "While entered, this thread records no gradients: `with fulcrum.no_grad():`.")
+template <class Guard>
+void bind_context(nb::module_& m, const char* name, const char* text) {
+  nb::class_<Context<Guard>>(m, name, text)
       .def(nb::init<>())
-      .def("__enter__", &NoGradContext::enter)
-      .def("__exit__", [](NoGradContext& context, nb::args) { context.exit(); });
+      .def("__enter__", &Context<Guard>::enter)
+      .def("__exit__", [](Context<Guard>& context, nb::args) { context.exit(); });
+}
+
+void bind_modes(nb::module_& m) {
+  bind_context<NoGrad>(m, "no_grad", "While entered, this thread records no gradients: `with fulcrum.no_grad():`.");
+  bind_context<InferenceMode>(m, "inference_mode",
+                              "no_grad, and a promise that weights do not change: what the CPU makes of them in the "
+                              "first call serves the later ones. `with fulcrum.inference_mode():`.");
   m.def("_recompute", [](const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs) {
     return recompute(f, inputs);
   }, "function"_a, "inputs"_a, Unlocked());
@@ -64,7 +74,7 @@ NB_MODULE(_core, m) {
   const nb::exception<Error> error(m, "Error", PyExc_RuntimeError);
   nb::exception<OutOfMemory>(m, "OutOfMemory", error);
   bind_tensor(m);
-  bind_no_grad(m);
+  bind_modes(m);
   bind_machine(m);
   bind_ops(m);
   bind_losses(m);

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the documentation as a site in build/docs/html, without a warning, and checks its links.
 # Needs mkdocs with its theme Material: pip install -r docs/requirements.txt, or Debian's mkdocs-material.
-# Exit status 77 where they are not installed. PYTHON names the Python that has them.
+# Exit status 77 where they are not installed. PYTHON names the Python that has them; without it that of
+# build/test-venv is tried, which scripts/test.sh makes, then python3.
 #
 #   scripts/docs.sh [--out FOLDER] [--repository URL]
 set -euo pipefail
@@ -17,9 +18,10 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-python=${PYTHON:-python3}
-if ! "$python" -c 'import mkdocs, material, pymdownx' 2>/dev/null; then
-  echo "docs: skipped: $python has no mkdocs with Material (pip install -r docs/requirements.txt)"
-  exit 77
-fi
-PYTHONDONTWRITEBYTECODE=1 exec "$python" scripts/docs/site.py "$out" "${options[@]}"
+for python in ${PYTHON:-build/test-venv/bin/python python3}; do
+  if "$python" -c 'import mkdocs, material, pymdownx' 2>/dev/null; then
+    PYTHONDONTWRITEBYTECODE=1 exec "$python" scripts/docs/site.py "$out" "${options[@]}"
+  fi
+done
+echo "docs: skipped: ${PYTHON:-python3} has no mkdocs with Material (pip install -r docs/requirements.txt)"
+exit 77

@@ -15,7 +15,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # package | how to see that it is there without dpkg | what it is for
-# The first word of the test is a command (cmd), a header of C++ (hdr) or a file (file).
+# The first word of the test is a command (cmd), a header of C++ (hdr), a module of Python (py) or a file (file).
 packages="
 g++                   | cmd c++                    | C++20 compiler (GCC 12 or Clang 16, or newer) with OpenMP
 cmake                 | cmd cmake                  | CMake 3.25 or newer
@@ -33,9 +33,10 @@ libdnnl-dev           | hdr oneapi/dnnl/dnnl.hpp   | oneDNN 2: fast convolutions
 libopenmpi-dev        | cmd mpicxx                 | MPI: training in several processes (optional)
 openmpi-bin           | cmd mpirun                 | its launcher (optional)
 python3-dev           | cmd python3-config         | headers of Python: for pip install . (optional)
+python3-venv          | py  ensurepip              | environments of Python: for tests (optional)
 dataset-fashion-mnist | file ${FULCRUM_DATA_DIR:-/usr/share/datasets/fashion-mnist} | Fashion-MNIST: demo data (optional)
 "
-optional=" libdnnl-dev libopenmpi-dev openmpi-bin python3-dev dataset-fashion-mnist "
+optional=" libdnnl-dev libopenmpi-dev openmpi-bin python3-dev python3-venv dataset-fashion-mnist "
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -52,6 +53,7 @@ present() {  # package, kind, what
   case $2 in
     cmd) command -v "$3" >/dev/null ;;
     hdr) has_header "$3" ;;
+    py) python3 -c "import $3" 2>/dev/null ;;
     file) [ -e "$3" ] ;;
   esac
 }

@@ -1,24 +1,39 @@
 #!/usr/bin/env bash
 # Builds, and runs every test. The exit status is that of the tests; the last line counts them.
 # Where there is an nvcc with cuDNN and no GPU, the CUDA back-end is built, too, in build/cuda, and the
-# tests that need a GPU skip themselves. Where there is one, setup.sh has built it in build.
+# tests that need a GPU skip themselves. Where there is one, setup.sh has built it in build. The packages of
+# tests/requirements.txt come from PyPI into build/test-venv; where that fails, the tests that need them skip.
 #
 #   scripts/test.sh [--debug] [-- ctest options]      e.g. scripts/test.sh -- -R KlRisk
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-setup=() binary=build
+setup=() deps=1 binary=build
 while [ $# -gt 0 ]; do
   case $1 in
-    --debug) binary=build/debug ;&
-    --no-deps) setup+=("$1") ;;
+    --debug) binary=build/debug setup=(--debug) ;;
+    --no-deps) deps=0 ;;
     --) shift; break ;;
     -h | --help) sed -n '2,/^set -/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit ;;
     *) echo "test: unknown option '$1' (--help lists them)" >&2; exit 2 ;;
   esac
   shift
 done
-scripts/setup.sh "${setup[@]}"
+
+venv=$PWD/build/test-venv
+python_packages() {
+  "$venv/bin/python" -c 'import material, mkdocs, nanobind, numpy, onnx, onnxruntime, safetensors, tensorboard' 2>/dev/null && return
+  [ $deps = 1 ] && python3 -m venv "$venv" &&
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+}
+[ $deps = 0 ] || scripts/setup.sh --deps-only
+options=()
+if python_packages >&2; then
+  options=(-DPython_EXECUTABLE="$venv/bin/python")
+else
+  echo "test: no $venv: tests of the Python package, of files for other programs and of the documentation skip" >&2
+fi
+scripts/setup.sh --no-deps "${setup[@]}" -- "${options[@]}"
 
 log=$binary/tests.log
 status=0

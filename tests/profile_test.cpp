@@ -1,6 +1,7 @@
 // What a profile counts as the work of an op.
 #include <gtest/gtest.h>
 
+#include <fulcrum/core/autograd.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/profile.h>
 
@@ -53,6 +54,21 @@ TEST(Profile, MatrixProductsCount) {
     matmul(zeros({3, 4}), zeros({4, 5}));
   }
   EXPECT_EQ(profile.rows.at("matmul").work.flop, 2.0 * 3 * 4 * 5);
+}
+
+TEST(Profile, SeesOpsWithoutAHistoryButNotThoseInsideOfAGradient) {
+  Profile profile;
+  const Tensor w = ones({2, 2}).set_requires_grad();
+  const Tensor y = sum(matmul(ones({2, 2}), w));
+  {
+    const Profiling on(profile);
+    y.backward();
+    const NoGrad no_grad;
+    exp(w);
+  }
+  EXPECT_EQ(profile.rows.at("exp").calls, 1);
+  EXPECT_FALSE(profile.rows.contains("matmul"));
+  EXPECT_TRUE(profile.rows.contains("matmul gradient"));
 }
 
 }  // namespace

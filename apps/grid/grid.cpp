@@ -6,12 +6,12 @@
 #include <fstream>
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include "apps/commands.h"
 #include "apps/grids.h"
 #include "apps/ranges.h"
 #include "apps/smoke.h"
+#include "apps/toml.h"
 
 namespace fulcrum::apps {
 

@@ -3,11 +3,11 @@
 #include <sstream>
 
 #include <fmt/format.h>
-#include <toml++/toml.h>
 
 #include "apps/report/page.h"
 #include "apps/report/sections.h"
 #include "apps/report/text.h"
+#include "apps/toml.h"
 
 namespace fulcrum::apps {
 

@@ -16,6 +16,7 @@
 #include <fulcrum/core/cpu/scratch.h>
 #include <fulcrum/core/cpu/winograd_conv.h>
 #include <fulcrum/core/cpu/words.h>
+#include <fulcrum/core/kept_weights.h>
 #include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
@@ -54,16 +55,18 @@ bool is_plain(const Conv2dGeometry& g, DType dtype) {
 }
 
 // Winograd's way where there are tiles enough to be worth the transformed weights, which are four
-// times as large as the weights: an eighth of the channels. Where the rivals multiply pairs of bf16,
-// as many tiles as channels, and channels enough to be worth the transforms. Measured by
-// tests/conv_bench.cpp; tiles that are mostly border count for what is used of them.
+// times as large as the weights and made in every call: for each thread a quarter of the channels, and
+// enough to share. Where the rivals multiply pairs of bf16, as many tiles as channels, and channels
+// enough to be worth the transforms. Measured by tests/conv_bench.cpp; tiles that are mostly border
+// count for what is used of them.
 bool use_winograd(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
+  constexpr int64_t kLeastTiles = 16;
   if (!is_plain(g, dtype) || !cpu::winograd_conv_supported(direct_geometry(g), pass)) return false;
-  const bool pairs = dtype == DType::kBf16 && cpu::bf16_pairs_pay();
-  const int64_t channels = std::min(g.c, g.out_c), least_channels = pairs ? 64 : 0;
+  if (std::min(g.out_h, g.out_w) < cpu::kWinogradTile) return false;
+  const int64_t channels = std::min(g.c, g.out_c), threads = omp_get_max_threads();
   const int64_t tiles = g.n * g.out_h * g.out_w / (cpu::kWinogradTile * cpu::kWinogradTile);
-  const bool cut = std::min(g.out_h, g.out_w) < cpu::kWinogradTile;
-  return !cut && channels >= least_channels && tiles * (pairs ? 1 : 8) >= channels;
+  if (dtype == DType::kBf16 && cpu::bf16_pairs_pay()) return channels >= 64 && tiles >= channels;
+  return tiles >= threads * std::max(kLeastTiles, channels / 4);
 }
 
 // The direct kernels for few channels, save where their inner loops are short or skip most of the
@@ -132,6 +135,22 @@ void visit_own(DType dtype, F f) {
   }
 }
 
+/// The weights in another dtype.
+Tensor cast_weight(const Tensor& w, DType dtype, const Conv2dGeometry& g) {
+  if (w.dtype() == dtype) return w;
+  return kept_weight(w, {WeightForm::kCast, g, dtype, 0}, [&] { return converted(w, dtype); });
+}
+
+/// For winograd_conv_forward_with. `scratch` is that of the pass.
+Tensor winograd_weight(const Tensor& w, float* scratch, const Conv2dGeometry& g, int threads) {
+  const DirectConv d = direct_geometry(g);
+  return kept_weight(w, {WeightForm::kWinograd, g, DType::kF32, threads}, [&] {
+    Tensor u = empty({static_cast<int64_t>(cpu::winograd_conv_weights_size(d))});
+    cpu::winograd_conv_weights(u.data<float>(), w.data<float>(), scratch, d, threads);
+    return u;
+  });
+}
+
 template <class T>
 void add_bias(Tensor& y, const Tensor& bias) {
   const int64_t channels = bias.numel(), rows = y.numel() / channels;
@@ -151,12 +170,14 @@ void add_bias(Tensor& y, const Tensor& bias) {
 void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
                  const Conv2dGeometry& g) {
   if (const auto way = own_way(g, ConvPass::kForward, x.dtype())) {
-    const Tensor w32 = converted(w, DType::kF32);
+    const Tensor w32 = cast_weight(w, DType::kF32, g);
     visit_own(x.dtype(), [&]<class T>() {
-      const auto kernel = way->winograd ? cpu::winograd_conv_forward<Bits<T>>
-                                        : cpu::direct_conv_forward<Bits<T>>;
       run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
-        kernel(bits(y.data<T>()), bits(x.data<T>()), w32.data<float>(), scratch, d, threads);
+        Bits<T>* to = bits(y.data<T>());
+        const Bits<T>* from = bits(x.data<T>());
+        if (!way->winograd) return cpu::direct_conv_forward(to, from, w32.data<float>(), scratch, d, threads);
+        const Tensor u = winograd_weight(w32, scratch, g, threads);
+        cpu::winograd_conv_forward_with(to, from, u.data<float>(), scratch, d, threads);
       });
       if (bias) add_bias<T>(y, bias);
     });
@@ -165,7 +186,7 @@ void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias
   if (cpu::onednn_conv2d(y, x, w, bias, g)) return;
   const DType dtype = cpu::library_dtype(x.dtype());
   compute_in(dtype, y, [&](Tensor& out) {
-    const Tensor in = converted(x, dtype), weight = converted(w, dtype);
+    const Tensor in = converted(x, dtype), weight = cast_weight(w, dtype, g);
     const Tensor added = converted(bias, dtype);
     if (!cpu::onednn_conv2d(out, in, weight, added, g))
       cpu::reference_conv2d(out, in, weight, added, g);

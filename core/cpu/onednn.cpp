@@ -12,6 +12,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include <fulcrum/core/cpu/processor.h>
+#include <fulcrum/core/kept_weights.h>
 
 namespace fulcrum::cpu {
 namespace {
@@ -75,10 +76,19 @@ struct Plan {
   Step step;
   std::vector<Argument> arguments;
 
-  /// Pointers in the order of `arguments`.
-  void run(const std::vector<const void*>& data) const {
+  /// Makes the layout of argument i that the primitive wants.
+  Tensor reordered_input(size_t i, const void* data) const {
+    const Argument& a = arguments[i];
+    Tensor to = scratch(a.wanted);
+    a.reorder->run({{DNNL_ARG_FROM, memory(a.held, engine(), const_cast<void*>(data))},
+                    {DNNL_ARG_TO, memory(a.wanted, engine(), to.raw())}});
+    return to;
+  }
+
+  /// Pointers in the order of `arguments`, and what `reordered` has already in the primitive's layout.
+  void run(const std::vector<const void*>& data, std::vector<Tensor> reordered = {}) const {
     std::unordered_map<int, memory> bound;
-    std::vector<Tensor> reordered(arguments.size());
+    reordered.resize(arguments.size());
     for (size_t i = 0; i < arguments.size(); i++) {
       const Argument& a = arguments[i];
       memory held(a.held, engine(), const_cast<void*>(data[i]));
@@ -86,11 +96,8 @@ struct Plan {
         bound.emplace(a.name, held);
         continue;
       }
-      reordered[i] = scratch(a.wanted);
-      memory wanted(a.wanted, engine(), reordered[i].raw());
-      if (a.direction == Argument::kInput)
-        a.reorder->run({{DNNL_ARG_FROM, held}, {DNNL_ARG_TO, wanted}});
-      bound.emplace(a.name, wanted);
+      if (!reordered[i]) reordered[i] = a.direction == Argument::kInput ? reordered_input(i, data[i]) : scratch(a.wanted);
+      bound.emplace(a.name, memory(a.wanted, engine(), reordered[i].raw()));
     }
     step.run(bound);
     for (size_t i = 0; i < arguments.size(); i++) {
@@ -264,14 +271,21 @@ struct ConvPlanner {
   }
 };
 
-bool run_conv(const char* op, const ConvKey& key, const std::vector<const void*>& data) {
+/// `weight`: that of a forward pass, whose layout InferenceMode may keep.
+bool run_conv(const char* op, const ConvKey& key, const std::vector<const void*>& data, const Tensor& weight = {}) {
   if (!is_known(key.activations) || !is_known(key.weights)) return false;
   if (key.bias && !is_known(*key.bias)) return false;
   static auto* cache = new PlanCache<ConvKey>;
+  constexpr size_t kWeight = 2;  // of a forward plan's arguments
   try {
     const auto plan = cache->get(key, [&] { return ConvPlanner(key).plan(); });
-    if (plan) plan->run(data);
-    return plan != nullptr;
+    if (!plan) return false;
+    std::vector<Tensor> reordered(data.size());
+    if (weight && plan->arguments[kWeight].reorder)
+      reordered[kWeight] = kept_weight(weight, {WeightForm::kLibrary, key.g, key.activations, key.threads},
+                                       [&] { return plan->reordered_input(kWeight, weight.raw()); });
+    plan->run(data, std::move(reordered));
+    return true;
   } catch (const dnnl::error& e) {
     fail("[", op, "] oneDNN: ", e.what(), " (status ", e.status, ") for ", describe(key.g), ", ",
          key.activations);
@@ -320,7 +334,7 @@ bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bi
   if (bias) data.push_back(bias.raw());
   return run_conv("conv2d",
                   {Pass::kForward, g, x.dtype(), w.dtype(), dtype_if(bias), omp_get_max_threads()},
-                  data);
+                  data, w);
 }
 
 bool onednn_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,

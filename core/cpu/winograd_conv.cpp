@@ -150,14 +150,9 @@ std::size_t correlation_scratch(const DirectConv& g, int threads) {
   return static_cast<std::size_t>(weights_size(g) + threads * part_size(g));
 }
 
-// w_at and stride as for transform_weights.
-template <class T, class At>
-void correlate(T* out, const T* in, float* scratch, const DirectConv& g, int threads,
-               ptrdiff_t stride, At w_at) {
+template <class T>
+void correlate(T* out, const T* in, const float* weights, float* parts, const DirectConv& g, int threads) {
   const Tiles tiles(g);
-  float* weights = scratch;
-  float* parts = scratch + weights_size(g);
-  transform_weights(weights, parts, g, threads, stride, w_at);
   for_each_block_of(tiles, threads, [&](int part, ptrdiff_t first, ptrdiff_t count) {
     float* v = parts + part * part_size(g);
     float* m = v + block_size(g.c_in);
@@ -181,25 +176,48 @@ DirectConv turned_about(const DirectConv& g) {
 
 }  // namespace
 
+std::size_t winograd_conv_weights_size(const DirectConv& g) {
+  return static_cast<std::size_t>(weights_size(g));
+}
+
+void winograd_conv_weights(float* u, const float* w, float* scratch, const DirectConv& g, int threads) {
+  transform_weights(u, scratch, g, threads, ptrdiff_t{kTaps} * g.c_in,
+                    [&](int a, int b, int i) { return w + ptrdiff_t{a * 3 + b} * g.c_in + i; });
+}
+
+template <class T>
+void winograd_conv_forward_with(T* y, const T* x, const float* u, float* scratch, const DirectConv& g,
+                                int threads) {
+  correlate(y, x, u, scratch, g, threads);
+}
+
 template <class T>
 void winograd_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g,
                            int threads) {
-  correlate(y, x, scratch, g, threads, ptrdiff_t{kTaps} * g.c_in,
-            [&](int a, int b, int i) { return w + ptrdiff_t{a * 3 + b} * g.c_in + i; });
+  float* parts = scratch + weights_size(g);
+  winograd_conv_weights(scratch, w, parts, g, threads);
+  correlate(y, x, scratch, parts, g, threads);
 }
 
 template <class T>
 void winograd_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch,
                                  const DirectConv& g, int threads) {
-  correlate(dx, dy, scratch, turned_about(g), threads, 1, [&](int a, int b, int i) {
+  const DirectConv turned = turned_about(g);
+  float* parts = scratch + weights_size(turned);
+  transform_weights(scratch, parts, turned, threads, 1, [&](int a, int b, int i) {
     return w + (ptrdiff_t{i} * kTaps + (2 - a) * 3 + 2 - b) * g.c_in;
   });
+  correlate(dx, dy, scratch, parts, turned, threads);
 }
 
 template void winograd_conv_forward(float*, const float*, const float*, float*, const DirectConv&,
                                     int);
 template void winograd_conv_forward(std::uint16_t*, const std::uint16_t*, const float*, float*,
                                     const DirectConv&, int);
+template void winograd_conv_forward_with(float*, const float*, const float*, float*, const DirectConv&,
+                                         int);
+template void winograd_conv_forward_with(std::uint16_t*, const std::uint16_t*, const float*, float*,
+                                         const DirectConv&, int);
 template void winograd_conv_backward_data(float*, const float*, const float*, float*,
                                           const DirectConv&, int);
 template void winograd_conv_backward_data(std::uint16_t*, const std::uint16_t*, const float*,

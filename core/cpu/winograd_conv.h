@@ -40,6 +40,14 @@ template <class T>
 void winograd_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g,
                            int threads);
 
+// The same in two parts, for weights that serve several calls: u takes winograd_conv_weights_size(g)
+// floats, the scratch is as above.
+std::size_t winograd_conv_weights_size(const DirectConv& g);
+void winograd_conv_weights(float* u, const float* w, float* scratch, const DirectConv& g, int threads);
+template <class T>
+void winograd_conv_forward_with(T* y, const T* x, const float* u, float* scratch, const DirectConv& g,
+                                int threads);
+
 template <class T>
 void winograd_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch,
                                  const DirectConv& g, int threads);

@@ -94,6 +94,7 @@ def main():
     write("recipe", "good", "[data]\nname = 'cifar10'\nimb_factor = 0.01\n[optim]\nlr = 0.1\nmilestones = []\n")
     write("recipe", "schedule", "[schedule]\nkind = 'multistep'\nmilestones = [10, 20]\nfactors = [0.1, 1e-3]\n")
     write("recipe", "kinds", "train.epochs = 'ten'\nmodel = 3\n[risk]\nlambda = nan\n")
+    write("recipe", "letter-before-a-key", "\uFCFFname = 1\n")  # apps/toml.h
     write("grid", "good", "title = 'Mine'\nrecipe = 'fashion-mnist-lt'\nseeds = 2\n[[variant]]\nname = '0.5'\n"
           "set = ['data.imb_factor=0.5']\n[[method]]\nname = 'ce'\ntitle = 'Cross entropy'\n[[published]]\n"
           "variant = '0.5'\nmethod = 'ce'\ntop1 = 0.7\nepoch = 'best'\nsource = 'x'\n")

@@ -118,8 +118,9 @@ class Numbers(unittest.TestCase):
         F.sum(F.exp(x) * x).backward()
         v = np.array([1.0, 2, 3])
         np.testing.assert_allclose(x.grad.numpy(), np.exp(v) * (1 + v), rtol=1e-12)
-        with fulcrum.no_grad():
-            self.assertFalse(fulcrum.grad_enabled() or (x * 2).requires_grad)
+        for mode in (fulcrum.no_grad, fulcrum.inference_mode):
+            with mode():
+                self.assertFalse(fulcrum.grad_enabled() or (x * 2).requires_grad)
         self.assertTrue(fulcrum.grad_enabled() and (x * 2).requires_grad)
 
     def test_errors_are_fulcrums_with_its_words(self):
