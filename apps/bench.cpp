@@ -61,7 +61,8 @@ class BenchStep {
   BenchStep(const BenchFlags& f, Communicator& processes)
       : device_(f.train.device),
         device_processes_(device_processes(processes, device_)),
-        model_(named_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size})),
+        model_(named_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size,
+                                     .recompute = f.train.recompute})),
         graph_(f.train.graph && !device_.is_cpu()),
         inference_(f.inference),
         replay_(device_, [this, n = f.steps_per_graph] {
@@ -244,7 +245,8 @@ nlohmann::json about(const BenchStep& step, const BenchFlags& f, int threads) {
   if (f.inference) {
     row["inference"] = true;
   } else {
-    row.update({{"optimizer", f.risk.empty() ? f.optimizer : "sgd"}, {"risk", risk_config(f).risk.name}});
+    row.update({{"optimizer", f.risk.empty() ? f.optimizer : "sgd"}, {"risk", risk_config(f).risk.name},
+                {"recompute", f.train.recompute}});
   }
   if (!step.device().is_cpu())
     row.update({{"graph", step.graph()}, {"steps_per_graph", f.steps_per_graph},
@@ -255,9 +257,9 @@ nlohmann::json about(const BenchStep& step, const BenchFlags& f, int threads) {
 }
 
 void add_memory(nlohmann::json& row, Device device) {
-  row["peak_mb"] = host_peak_mb();
-  if (device.is_cpu()) return;
   const MemoryStats stats = memory_stats(device);
+  row.update({{"peak_mb", host_peak_mb()}, {"tensor_peak_mb", mb(stats.peak)}});
+  if (device.is_cpu()) return;
   row.update({{"device_peak_mb", mb(stats.peak)}, {"device_reserved_mb", mb(stats.reserved)}});
 }
 
@@ -304,7 +306,8 @@ int bench(const BenchFlags& f) {
   if (!processes.first()) return kExitDone;
   fmt::print("{} batch {} {} {}: {}\n", f.model, f.train.batch_size, f.train.amp == "bf16" ? "bf16" : "f32",
              f.inference ? "inference" : f.risk.empty() ? f.optimizer : f.risk, backend_text(step.device(), threads));
-  fmt::print("{:.0f} images/s, {:.3f} ms a step\n\n", row["images_per_s"].get<double>(), row["step_ms"].get<double>());
+  fmt::print("{:.0f} images/s, {:.3f} ms a step, {:.0f} MB of tensors at most{}\n\n", row["images_per_s"].get<double>(),
+             row["step_ms"].get<double>(), row["tensor_peak_mb"].get<double>(), f.train.recompute ? ", recomputing" : "");
   if (profile) row["profile"] = print_profile(*profile);
   fmt::print("{}\n", row.dump());
   return kExitDone;
@@ -321,6 +324,7 @@ void add_bench_command(CLI::App& app, Command& command) {
   sub->add_option("--channels", f->channels, "of the images")->check(above_zero())->capture_default_str();
   sub->add_option("--classes", f->classes)->check(above_zero())->capture_default_str();
   sub->add_flag("--sync-bn", f->train.sync_bn, "several processes: batch norm over the whole batch");
+  sub->add_flag("--recompute", f->train.recompute, "residual blocks keep their inputs alone and run again in the backward pass");
   sub->add_option("--threads", f->train.threads, "CPU threads of each process; 0: all cores, shared")->check(CLI::NonNegativeNumber);
   sub->add_option("--device", f->train.device, "cpu or cuda[:N]")->capture_default_str();
   sub->add_flag("!--no-graph", f->train.graph, "GPU: run each step anew instead of recording it as a CUDA graph");
@@ -335,7 +339,8 @@ void add_bench_command(CLI::App& app, Command& command) {
   sub->add_option("--steps", f->steps, "measure this many steps, whatever time they take; 0: by --seconds")
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--interleave", f->interleave, "read 'run SECONDS' lines from stdin, answer each with JSON");
-  sub->add_flag("--inference", f->inference, "the forward pass of evaluation alone")->excludes("--opt")->excludes("--risk");
+  sub->add_flag("--inference", f->inference, "the forward pass of evaluation alone")->excludes("--opt")->excludes("--risk")
+      ->excludes("--recompute");
   sub->add_flag("!--no-profile", f->profile, "leave out the table of ops");
   sub->add_flag("--by-shape", f->by_shape, "in that table, a row for each shape of an op's output");
   sub->callback([f, &command] { command = [f] { return bench(*f); }; });

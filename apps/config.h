@@ -169,6 +169,7 @@ struct TrainSettings {
   int64_t patience = 0;
   int64_t limit_batches = 0;
   bool sync_bn = false;
+  bool recompute = false;
 };
 
 struct Config {

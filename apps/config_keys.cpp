@@ -140,6 +140,8 @@ std::vector<Key> keys_of(Config& c) {
       {"train.patience", &c.train.patience, "stop after so many epochs without a better one; 0: never"},
       {"train.limit_batches", &c.train.limit_batches, "batches an epoch, in training and evaluation; 0: all"},
       {"train.sync_bn", &c.train.sync_bn, "several processes: batch norm over the whole batch, not over each part"},
+      {"train.recompute", &c.train.recompute,
+       "residual blocks keep their inputs alone and run again in the backward pass: less memory, longer steps"},
   };
 }
 

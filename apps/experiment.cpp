@@ -128,7 +128,8 @@ std::unique_ptr<Module> make_model(const Config& c, const Shape& image, int64_t 
                                                              .image = {image[0], image[1]},
                                                              .normed_head = c.loss.name == "ldam",
                                                              .stem = c.model.stem,
-                                                             .seed = static_cast<uint64_t>(c.train.seed)});
+                                                             .seed = static_cast<uint64_t>(c.train.seed),
+                                                             .recompute = c.train.recompute});
   if (c.model.freeze == "backbone") freeze_backbone(*model);
   return model;
 }

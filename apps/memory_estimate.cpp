@@ -40,7 +40,7 @@ std::vector<std::string> memory_lines(const MemoryEstimate& e, Device device, co
   std::vector<std::string> lines = {(processes.size() > 1 ? "memory of each process: " : "memory: ") + text_of(e)};
   const double available = available_memory();
   if (device.is_cpu() && static_cast<double>(e.total() * processes.local_size()) > available)
-    lines.push_back(fmt::format("warning: {:.0f} MiB of memory are available; a smaller --batch-size, with --accumulate, needs less",
+    lines.push_back(fmt::format("warning: {:.0f} MiB of memory are available; a smaller --batch-size, with --accumulate, or --recompute needs less",
                                 available / 1048576));
   return lines;
 }

@@ -1,10 +1,12 @@
 #include "apps/model_summary.h"
 
 #include <algorithm>
+#include <span>
 #include <string_view>
 
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/recompute.h>
 
 namespace fulcrum::apps {
 
@@ -53,12 +55,27 @@ std::vector<LayerRow> layer_table(Module& model, const Shape& images) {
 }
 
 SavedActivations saved_for_backward(Module& model, const Shape& images) {
-  SavedActivations saved{.elements = images.numel()};
+  struct Kept {
+    int64_t elements = 0, winners = 0;
+  };
+  std::vector<Kept> ops;
+  Kept now{images.numel()};
+  SavedActivations saved;
   const OpObserver observer([&](const OpObserver::Op& op) {
     const int64_t elements = op.output.numel();
+    if (const auto* call = op.detail.as<RecomputeCall>()) {
+      for (Kept& inner : std::span(ops).last(static_cast<size_t>(call->ops))) {
+        now.elements -= inner.elements;
+        now.winners -= inner.winners;
+        inner = {};
+      }
+    }
+    ops.push_back({keeps_result(op) ? elements : 0, op.name == std::string_view("max_pool2d") ? elements : 0});
+    now.elements += ops.back().elements;
+    now.winners += ops.back().winners;
+    saved.elements = std::max(saved.elements, now.elements);
+    saved.winners = std::max(saved.winners, now.winners);
     saved.largest = std::max(saved.largest, elements);
-    if (keeps_result(op)) saved.elements += elements;
-    if (op.name == std::string_view("max_pool2d")) saved.winners += elements;
   });
   run_on_zeros(model, images);
   return saved;

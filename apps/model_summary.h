@@ -23,7 +23,8 @@ struct LayerRow {
 /// mode on zeros [N, H, W, C]. The model is on the CPU.
 std::vector<LayerRow> layer_table(Module& model, const Shape& images);
 
-/// What the ops of a training step keep until the backward pass.
+/// The most that the ops of a training step keep for the backward pass at a time. A function that is recomputed
+/// (core/recompute.h) keeps its result alone but while it runs again, when all before it is kept.
 struct SavedActivations {
   int64_t elements = 0;  // in the dtype of the batch, the images among them
   int64_t winners = 0;   // of max-pooling, 4 bytes each

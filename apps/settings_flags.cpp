@@ -70,6 +70,7 @@ constexpr Switch kSwitches[] = {
     {"--tf32", "train.tf32", "true"},
     {"--cudnn-benchmark", "train.cudnn_benchmark", "true"},
     {"--sync-bn", "train.sync_bn", "true"},
+    {"--recompute", "train.recompute", "true"},
 };
 
 constexpr std::pair<const char*, const char*> kEnvironment[] = {{"FULCRUM_DATA_DIR", "data.dir"},

@@ -36,7 +36,7 @@ struct TrainFlags {
 // length of the run, which may be extended.
 const std::vector<std::string> kFreeOnResume = {"data.dir",       "data.workers", "train.output",
                                                 "train.threads",  "train.device", "train.log_interval",
-                                                "train.recovery_interval", "train.epochs"};
+                                                "train.recovery_interval", "train.recompute", "train.epochs"};
 
 Config stored_config(const std::filesystem::path& run) {
   const auto file = run / "last.safetensors";

@@ -1,5 +1,6 @@
 #include <fulcrum/core/autograd.h>
 
+#include <span>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -69,12 +70,52 @@ void mark(const char* name, const char* suffix, const Shape& y) {
 
 double bytes_of(const Tensor& x) { return x.defined() ? static_cast<double>(x.bytes()) : 0; }
 
+// The nodes of a pass, each after all that it depends on: the pass takes them from the back.
+class Order {
+ public:
+  using Nodes = std::span<const std::shared_ptr<Node>>;
+
+  /// Appends what is reachable from root and not here yet, and returns it. Iterative: a chain of 100 000 ops must not
+  /// overflow the stack.
+  Nodes add(const std::shared_ptr<Node>& root) {
+    const size_t before = nodes_.size();
+    if (!here_.insert(root.get()).second) return {};
+    std::vector<std::pair<std::shared_ptr<Node>, size_t>> stack{{root, 0}};
+    while (!stack.empty()) {
+      auto& [node, next] = stack.back();
+      if (next == node->inputs.size()) {
+        nodes_.push_back(std::move(node));
+        stack.pop_back();
+        continue;
+      }
+      const std::shared_ptr<Node>& input = node->inputs[next++];
+      if (input && here_.insert(input.get()).second) stack.emplace_back(input, 0);
+    }
+    return Nodes(nodes_).subspan(before);
+  }
+
+  bool empty() const { return nodes_.empty(); }
+  std::shared_ptr<Node> take() {
+    std::shared_ptr<Node> node = std::move(nodes_.back());
+    nodes_.pop_back();
+    here_.erase(node.get());  // a later node may come to lie at its address
+    return node;
+  }
+
+ private:
+  std::vector<std::shared_ptr<Node>> nodes_;
+  std::unordered_set<const Node*> here_;
+};
+
 // Tells the listener, where there is one, when a leaf has got all its terms: so many as operations use it.
 class LeafUses {
  public:
-  LeafUses(const std::vector<std::shared_ptr<Node>>& order, BackwardListener* listener) : listener_(listener) {
+  explicit LeafUses(BackwardListener* listener) : listener_(listener) {}
+
+  /// These nodes are part of the pass.
+  void add(Order::Nodes nodes) {
     if (!listener_) return;
-    for (const auto& node : order)
+    for (const auto& node : nodes)
       for (const auto& input : node->inputs)
         if (input && input->is_leaf()) left_[input.get()]++;
   }
@@ -97,23 +138,12 @@ class LeafUses {
   std::unordered_map<const Node*, int> left_;
 };
 
-// Nodes reachable from root, each after all that it depends on. Iterative: a chain of 100 000 ops
-// must not overflow the stack.
-std::vector<std::shared_ptr<Node>> topological_order(const std::shared_ptr<Node>& root) {
-  std::vector<std::shared_ptr<Node>> order;
-  std::unordered_set<const Node*> seen{root.get()};
-  std::vector<std::pair<std::shared_ptr<Node>, size_t>> stack{{root, 0}};
-  while (!stack.empty()) {
-    auto& [node, next] = stack.back();
-    if (next == node->inputs.size()) {
-      order.push_back(std::move(node));
-      stack.pop_back();
-      continue;
-    }
-    const std::shared_ptr<Node>& input = node->inputs[next++];
-    if (input && seen.insert(input.get()).second) stack.emplace_back(input, 0);
-  }
-  return order;
+Tensor computed_again(const Node& node) {
+  const EnableGrad recording_again;
+  Tensor y = node.again();
+  check(y.shape() == node.shape && y.dtype() == node.dtype, "[recompute] expected the function to give ", node.dtype, " ",
+        node.shape, " again, got ", y.dtype(), " ", y.shape());
+  return y;
 }
 
 }  // namespace
@@ -122,6 +152,8 @@ bool Needs::operator[](size_t i) const { return node_.inputs[i] != nullptr; }
 
 NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = previous_; }
+EnableGrad::EnableGrad() : previous_(std::exchange(recording, true)) {}
+EnableGrad::~EnableGrad() { recording = previous_; }
 bool grad_enabled() { return recording; }
 
 Listening::Listening(BackwardListener& listener) : previous_(std::exchange(active_listener, &listener)) {}
@@ -131,8 +163,7 @@ OpObserver::OpObserver(Callback callback)
     : callback_(std::move(callback)), previous_(std::exchange(observer, this)) {}
 OpObserver::~OpObserver() { observer = previous_; }
 void OpObserver::show(const Op& op) {
-  if (observer) [[unlikely]]
-    observer->callback_(op);
+  for (const OpObserver* o = observer; o; o = o->previous_) o->callback_(op);
 }
 
 Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient,
@@ -175,18 +206,25 @@ void Tensor::backward(const Tensor& seed) const {
   check(seed.defined() || numel() == 1, "[backward] expected one element, got ", shape(),
         "; give a seed of that shape");
   const NoGrad no_grad;
-  auto order = topological_order(root);
+  Order order;
   PendingSums pending;
-  LeafUses uses(order, active_listener);
+  LeafUses uses(active_listener);
+  uses.add(order.add(root));
   accumulate(*root, seed.defined() ? seed : ones(shape(), options_of(*this)), "backward", pending);
   while (!order.empty()) {
-    const std::shared_ptr<Node> node = std::move(order.back());
-    order.pop_back();
+    const std::shared_ptr<Node> node = order.take();
     if (node->is_leaf()) continue;
     check(!node->released, "[backward] the graph under '", node->name,
           "' was freed by an earlier backward pass");
     const Tensor dy = std::exchange(node->grad, {});
-    if (dy.defined()) {
+    if (dy.defined() && node->again) {
+      // The ops that made the result take the node's place. They end where it does, at its inputs.
+      const Tensor y = computed_again(*node);
+      if (y.requires_grad()) {
+        uses.add(order.add(y.node()));
+        accumulate(*y.node(), dy, node->name, pending);
+      }
+    } else if (dy.defined()) {
       Grads grads = gradient_of(*node, dy);
       check(grads.size() == node->inputs.size(), "[autograd] expected ", node->inputs.size(),
             " gradients from ", node->name, ", got ", grads.size());
@@ -205,6 +243,7 @@ void Tensor::backward(const Tensor& seed) const {
     uses.done(*node, pending);
     // What the gradient saved is free from here on.
     node->gradient = nullptr;
+    node->again = nullptr;
     node->inputs.clear();
     node->released = true;
   }
@@ -214,11 +253,13 @@ void Tensor::backward(const Tensor& seed) const {
 // A long chain would be destroyed recursively, one stack frame a node; this unties it in a loop.
 Node::~Node() {
   std::vector<std::shared_ptr<Node>> pending = std::move(inputs);
+  again = nullptr;  // its tensors hold nodes, too
   while (!pending.empty()) {
     const std::shared_ptr<Node> node = std::move(pending.back());
     pending.pop_back();
     if (node && node.use_count() == 1) {
       node->gradient = nullptr;
+      node->again = nullptr;
       for (auto& input : node->inputs) pending.push_back(std::move(input));
       node->inputs.clear();
     }

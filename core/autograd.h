@@ -42,11 +42,12 @@ struct Node {
   Shape shape;
   DType dtype = DType::kF32;
   Gradient gradient;                          // empty for a leaf
+  std::function<Tensor()> again;  // in place of a gradient: computes the result once more (recompute.h)
   std::vector<std::shared_ptr<Node>> inputs;  // null where no gradient is wanted
   Tensor grad;  // leaf: accumulated; otherwise: pending during a backward pass
   Tensor twin;  // leaf: copy of the parameter in another dtype, kept up to date by the optimiser
   bool requires_grad = true;
-  bool released = false;  // a backward pass has freed `gradient`
+  bool released = false;  // a backward pass has freed `gradient` or `again`
 
   ~Node();
   bool is_leaf() const { return inputs.empty() && !released; }
@@ -86,7 +87,7 @@ Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gra
               OpDetail detail = {});
 
 /// While one of these lives on this thread, it sees every op that has a gradient, recorded or not, in
-/// the order in which they are computed:
+/// the order in which they are computed, and so do those around it:
 ///
 ///   OpObserver observer([&](const OpObserver::Op& op) { bytes += op.output.bytes(); });
 ///   net(images);
@@ -141,6 +142,17 @@ class NoGrad {
   ~NoGrad();
   NoGrad(const NoGrad&) = delete;
   NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool previous_;
+};
+/// While one of these lives on this thread, ops are recorded, within NoGrad, too.
+class EnableGrad {
+ public:
+  EnableGrad();
+  ~EnableGrad();
+  EnableGrad(const EnableGrad&) = delete;
+  EnableGrad& operator=(const EnableGrad&) = delete;
 
  private:
   bool previous_;

@@ -4,6 +4,7 @@
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/ops_checks.h>
+#include <fulcrum/core/recompute.h>
 
 namespace fulcrum {
 
@@ -143,7 +144,8 @@ Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part
   check_one_device("dropout", {{"x", x}, {"the generator", generator.position}});
   Tensor y = empty_like(x);
   Tensor mask = empty(x.shape(), {DType::kU8, x.device()});
-  dispatch(x.device(), [&]<class K>() { K::dropout(y, mask, x, p, generator, {(part.before + 3) / 4, (part.all + 3) / 4}); });
+  Generator from = drawn_again(generator);
+  dispatch(x.device(), [&]<class K>() { K::dropout(y, mask, x, p, from, {(part.before + 3) / 4, (part.all + 3) / 4}); });
   return record("dropout", y, {x}, [mask, p](const Tensor& dy, Needs) -> Grads {
     Tensor dx = empty_like(dy);
     dispatch(dy.device(), [&]<class K>() { K::dropout_gradient(dx, dy, mask, p); });

@@ -4,6 +4,7 @@
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/ops_checks.h>
+#include <fulcrum/core/recompute.h>
 
 namespace fulcrum {
 
@@ -14,6 +15,14 @@ void check_channels(const Tensor& x, const Tensor& t, const char* what) {
   check(!t || (t.shape() == Shape{x.size(-1)} && t.dtype() == statistics_dtype(x)),
         "[batch_norm] expected ", what, " ", statistics_dtype(x), " [", x.size(-1), "], got ",
         t ? t.dtype() : DType::kF32, " ", t ? t.shape() : Shape());
+}
+
+// What training moves; nothing where it has moved already.
+struct RunningStatistics {
+  Tensor mean, var;
+};
+RunningStatistics moving_statistics(const BatchNormTensors& t) {
+  return recomputing() ? RunningStatistics() : RunningStatistics{t.running_mean, t.running_var};
 }
 
 Tensor eval_rstd(const Tensor& var, double eps) {
@@ -34,7 +43,7 @@ Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const
     if (part.counts) K::batch_norm_sums(sums, x);
     else K::fill(sums, 0);
     part.communicator->all_reduce(sums);
-    Tensor running_mean = t.running_mean, running_var = t.running_var;
+    auto [running_mean, running_var] = moving_statistics(t);
     K::batch_norm_moments(mean, var, rstd, running_mean, running_var, sums, part.rows, o);
     K::batch_norm_eval(y, x, args.residual, mean, var, t.weight, t.bias, o);
   });
@@ -86,7 +95,7 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
     if (args.training) {
       mean = empty({x.size(-1)}, statistics);
       rstd = empty({x.size(-1)}, statistics);
-      Tensor running_mean = t.running_mean, running_var = t.running_var;
+      auto [running_mean, running_var] = moving_statistics(t);
       K::batch_norm_train(y, mean, rstd, running_mean, running_var, x, args.residual, t.weight, t.bias, o);
     } else {
       K::batch_norm_eval(y, x, args.residual, t.running_mean, t.running_var, t.weight, t.bias, o);

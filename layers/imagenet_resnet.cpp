@@ -110,7 +110,10 @@ ImagenetResnet::ImagenetResnet(const ImagenetResnetShape& shape, const ImagenetR
       fc_(o.normed_head
               ? static_cast<Module&>(add<NormedLinear>(
                     "fc", NormedLinearOptions{.in = outputs_of(3, shape), .out = o.classes}))
-              : add<Linear>("fc", LinearOptions{.in = outputs_of(3, shape), .out = o.classes})) {}
+              : add<Linear>("fc", LinearOptions{.in = outputs_of(3, shape), .out = o.classes})) {
+  for (const Sequential* layer : layers_)
+    for (const auto& block : layer->children()) block->set_recompute(o.recompute);
+}
 
 Sequential& ImagenetResnet::add_layer(int index, const ImagenetResnetShape& shape,
                                       bool zero_init_residual) {

@@ -30,6 +30,7 @@ struct ImagenetResnetOptions {
   std::string stem = "imagenet";    // or "cifar"
   bool zero_init_residual = false;  // the last batch norm of every block starts with weight 0
   uint64_t seed = 0;                // of the initial weights and the dropout
+  bool recompute = false;           // blocks keep their inputs alone and run again in the backward pass
 };
 
 /// What one member of the family is.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <fulcrum/core/autograd.h>
+#include <fulcrum/core/recompute.h>
 
 namespace fulcrum {
 
@@ -73,7 +74,7 @@ Tensor BatchNorm::normalise(const Tensor& x, const Fusion& fusion) {
       batch_norm(x, {weight, bias, running_mean, running_var},
                  {training(), options_.momentum, options_.eps, fusion.residual, fusion.relu, part});
   // Nothing here reads the count; it is kept for PyTorch, whose state dicts hold it.
-  if (training()) ++*num_batches_tracked.data<int64_t>();
+  if (training() && !recomputing()) ++*num_batches_tracked.data<int64_t>();
   return y;
 }
 

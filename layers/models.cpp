@@ -13,24 +13,31 @@ template <auto make>
 std::unique_ptr<Module> of_cifar(const ModelOptions& o) {
   check(o.stem.empty() || o.stem == "cifar",
         "[model] expected the stem cifar for a network of CIFAR, got '", o.stem, "'");
-  ResnetOptions own{
-      .channels = o.channels, .dropout = o.dropout, .normed_head = o.normed_head, .seed = o.seed};
+  ResnetOptions own{.channels = o.channels,
+                    .dropout = o.dropout,
+                    .normed_head = o.normed_head,
+                    .seed = o.seed,
+                    .recompute = o.recompute};
   own.classes = o.classes.value_or(own.classes);
   return std::unique_ptr<Module>(new Resnet(make(own)));
 }
 
 template <auto make>
 std::unique_ptr<Module> of_imagenet(const ModelOptions& o) {
-  ImagenetResnetOptions own{
-      .channels = o.channels, .dropout = o.dropout, .normed_head = o.normed_head, .seed = o.seed};
+  ImagenetResnetOptions own{.channels = o.channels,
+                            .dropout = o.dropout,
+                            .normed_head = o.normed_head,
+                            .seed = o.seed,
+                            .recompute = o.recompute};
   own.classes = o.classes.value_or(own.classes);
   if (!o.stem.empty()) own.stem = o.stem;
   return std::unique_ptr<Module>(new ImagenetResnet(make(own)));
 }
 
 template <class Network, class Options>
-std::unique_ptr<Module> without_stem(const ModelOptions& o) {
+std::unique_ptr<Module> without_blocks(const ModelOptions& o) {
   check(o.stem.empty(), "[model] expected no stem for a network without a choice of one, got '", o.stem, "'");
+  check(!o.recompute, "[model] recompute: expected a network of residual blocks, got one without");
   Options own{.channels = o.channels,
               .image = o.image,
               .dropout = o.dropout,
@@ -58,8 +65,8 @@ constexpr NamedModel kModels[] = {{"resnet8", of_cifar<resnet8>},
                                   {"resnet101", of_imagenet<resnet101>},
                                   {"resnet152", of_imagenet<resnet152>},
                                   {"resnext50_32x4d", of_imagenet<resnext50_32x4d>},
-                                  {"sce_cnn", without_stem<SceCnn, SceCnnOptions>},
-                                  {"mlp", without_stem<Mlp, MlpOptions>}};
+                                  {"sce_cnn", without_blocks<SceCnn, SceCnnOptions>},
+                                  {"mlp", without_blocks<Mlp, MlpOptions>}};
 
 }  // namespace
 

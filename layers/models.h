@@ -28,6 +28,7 @@ struct ModelOptions {
   /// sce_cnn has none.
   std::string stem = {};
   uint64_t seed = 0;  // of the initial weights and the dropout
+  bool recompute = false;  // residual blocks keep their inputs alone and run again in the backward pass
 };
 
 /// The network of this name. An unknown one is an Error that lists model_names().

@@ -8,6 +8,7 @@
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/recompute.h>
 
 namespace fulcrum {
 
@@ -178,6 +179,11 @@ Generator& Module::add_generator(const std::string& name, uint64_t stream,
   generators_.emplace_back(name,
                            std::make_unique<Generator>(own_seed.value_or(seed()), own_stream));
   return *generators_.back().second;
+}
+
+Tensor Module::operator()(const Tensor& x) {
+  if (!recompute_) return observed(forward(x));
+  return observed(recompute([this](const Tensor& input) { return forward(input); }, x));
 }
 
 // ---- the tree ----

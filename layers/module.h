@@ -97,7 +97,7 @@ class Module {
 
   virtual Tensor forward(const Tensor& x) = 0;
   /// forward(x), shown to the ForwardObserver if there is one.
-  Tensor operator()(const Tensor& x) { return observed(forward(x)); }
+  Tensor operator()(const Tensor& x);
 
   /// Training or evaluation: batch statistics and dropout, or not.
   void train(bool on = true);
@@ -106,6 +106,8 @@ class Module {
   /// Takes this module and what is below it out of the training for good: no gradients, and always in
   /// evaluation mode, so that running statistics stay. Call it before to() and the optimiser.
   void freeze();
+  /// From now on a call keeps nothing but x for the backward pass, in which forward(x) runs again (core/recompute.h).
+  void set_recompute(bool on = true) { recompute_ = on; }
 
   /// Parameters that require a gradient: what an optimiser takes. Order of registration, a module's
   /// own before its children's, which is the order of PyTorch's named_parameters().
@@ -180,7 +182,7 @@ class Module {
   std::string name_;
   Module* parent_ = nullptr;
   std::optional<uint64_t> seed_;
-  bool training_ = true, frozen_ = false;
+  bool training_ = true, frozen_ = false, recompute_ = false;
   std::vector<NamedTensor> parameters_, buffers_;  // under their local names
   std::vector<std::pair<std::string, std::unique_ptr<Generator>>> generators_;
   std::vector<std::unique_ptr<Module>> children_;

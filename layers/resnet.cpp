@@ -90,6 +90,8 @@ Resnet::Resnet(int64_t depth, const ResnetOptions& o)
                         : add<Linear>("fc", LinearOptions{.in = kWidths[2],
                                                           .out = o.classes,
                                                           .weight_init = Init::kaiming_normal()})) {
+  for (const Sequential* layer : {&layer1_, &layer2_, &layer3_})
+    for (const auto& block : layer->children()) block->set_recompute(o.recompute);
 }
 
 Sequential& Resnet::add_layer(const std::string& name, const BasicBlockOptions& first) {

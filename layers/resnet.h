@@ -24,6 +24,7 @@ struct ResnetOptions {
   double dropout = 0;        // before fc
   bool normed_head = false;  // fc is a NormedLinear (LDAM)
   uint64_t seed = 0;         // of the initial weights and the dropout
+  bool recompute = false;    // blocks keep their inputs alone and run again in the backward pass
 };
 
 /// Option A: x[:, ::stride, ::stride, :] with (out − C)/2 zero channels on either side.

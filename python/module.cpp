@@ -7,6 +7,7 @@
 #include <fulcrum/core/backends.h>
 #include <fulcrum/core/inference_mode.h>
 #include <fulcrum/core/memory.h>
+#include <fulcrum/core/recompute.h>
 
 namespace fulcrum::python {
 
@@ -42,6 +43,9 @@ void bind_modes(nb::module_& m) {
   bind_context<InferenceMode>(m, "inference_mode",
                               "no_grad, and a promise that weights do not change: what the CPU makes of them in the "
                               "first call serves the later ones. `with fulcrum.inference_mode():`.");
+  m.def("_recompute", [](const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs) {
+    return recompute(f, inputs);
+  }, "function"_a, "inputs"_a, Unlocked());
   m.def("grad_enabled", &grad_enabled, "Whether operations on this thread record their gradients.");
 }
 

@@ -25,6 +25,8 @@ void bind_module(nb::module_& m) {
       .def_prop_ro("training", &Module::training)
       .def("freeze", &Module::freeze,
            "Takes it out of the training for good: no gradients, always in evaluation mode. Before to() and the optimiser.")
+      .def("set_recompute", &Module::set_recompute, "on"_a = true,
+           "A call keeps nothing but its input for the backward pass, in which it runs again; or not.")
       .def("parameters", &Module::parameters, "What an optimiser takes: the parameters that require a gradient.")
       .def("named_parameters", [](const Module& net) { return by_name(net.named_parameters()); },
            "All parameters by name, live; convolution weights [out, kh, kw, in].")
@@ -57,14 +59,15 @@ void bind_module(nb::module_& m) {
 
 void bind_models(nb::module_& m) {
   m.def("make_model", [](const std::string& name, std::optional<int64_t> classes, int64_t channels, double dropout,
-                         const Pair& image, bool normed_head, const std::string& stem, uint64_t seed) {
-    return make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed});
+                         const Pair& image, bool normed_head, const std::string& stem, uint64_t seed, bool recompute) {
+    return make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed, recompute});
   }, "name"_a, "classes"_a = nb::none(), "channels"_a = 3, "dropout"_a = 0.0, "image"_a = 32, "normed_head"_a = false,
-  "stem"_a = "", "seed"_a = 0, Unlocked(),
+  "stem"_a = "", "seed"_a = 0, "recompute"_a = false, Unlocked(),
   "The network of this name (model_names() lists them): [N, H, W, channels] → logits [N, classes].\n\n"
   "classes: by default the network's own, 10 or 1000; dropout: before the head; image: height and width, of which "
   "sce_cnn and mlp need to know; normed_head: cosines instead of a linear head (LDAM); stem: 'imagenet' or 'cifar'; "
-  "seed: of the initial weights and the dropout.");
+  "seed: of the initial weights and the dropout; recompute: residual blocks keep their inputs alone and run again in the "
+  "backward pass.");
   m.def("model_names", &model_names);
   m.def("head_prefix", &head_prefix, "network"_a, "What comes before the names of the head's parameters: 'fc.'");
   m.def("freeze_backbone", &freeze_backbone, "network"_a, "Freezes all but the head.");

@@ -1,4 +1,5 @@
 // A whole training step on the device: against the CPU, and recorded against eager.
+#include <fulcrum/core/recompute.h>
 #include <fulcrum/core/replay.h>
 #include <fulcrum/layers/ema.h>
 #include <fulcrum/layers/layers.h>
@@ -14,13 +15,17 @@ struct StepSettings {
   DType dtype = DType::kF32;
   bool record = false;
   double dropout = 0;
+  bool recompute = false;
 };
 
 // A small residual network that sees one batch after another, at an address that stays.
 class Training {
  public:
   Training(Device device, const StepSettings& s)
-      : settings_(s), device_(device), step_(device, [this] { step(); }) {
+      : settings_(s),
+        device_(device),
+        net_(resnet8({.classes = 5, .channels = 3, .recompute = s.recompute})),
+        step_(device, [this] { step(); }) {
     net_.to(device, s.dtype);
     optimizer_ = std::make_unique<Absgd>(
         net_.parameters(),
@@ -47,13 +52,17 @@ class Training {
       if (is_floating(b.tensor.dtype())) all.push_back(b.tensor);
     for (const auto& t : ema_->tensors()) all.push_back(t.tensor);
     for (const auto& [key, t] : optimizer_->state()) all.push_back(t);
+    all.push_back(generator_.position);
     return all;
   }
 
  private:
   void step() {
-    Tensor logits = net_(images_);
-    if (settings_.dropout > 0) logits = dropout(logits, settings_.dropout, generator_);
+    const auto forward = [this](const Tensor& images) {
+      const Tensor logits = net_(images);
+      return settings_.dropout > 0 ? dropout(logits, settings_.dropout, generator_) : logits;
+    };
+    const Tensor logits = settings_.recompute ? recompute(forward, images_) : forward(images_);
     const Tensor losses = cross_entropy(logits, labels_);
     optimizer_->zero_grad();
     optimizer_->weigh(losses).backward();
@@ -64,7 +73,7 @@ class Training {
 
   StepSettings settings_;
   Device device_;
-  Resnet net_ = resnet8({.classes = 5, .channels = 3});
+  Resnet net_;
   Generator generator_{kSeed, streams::kDropout, device_};
   std::unique_ptr<Absgd> optimizer_;
   std::unique_ptr<Ema> ema_;
@@ -102,6 +111,16 @@ TEST_P(CudaReplay, GivesTheBitsOfEagerSteps) {
     EXPECT_EQ(recorded.recorded(), i >= 2);
   }
   expect_same_state(eager, recorded);
+}
+
+// The blocks are recomputed, and so is all of it with a dropout behind: its second draw replays from the position of the first.
+TEST_P(CudaReplay, RecomputesToTheSameBits) {
+  FULCRUM_NEEDS_CUDA();
+  const Device device("cuda");
+  Training kept(device, {GetParam(), true, 0.2}), recomputed(device, {GetParam(), true, 0.2, true});
+  for (uint64_t i = 0; i < 4; i++) EXPECT_EQ(kept.run(i), recomputed.run(i)) << "step " << i;
+  EXPECT_TRUE(recomputed.recorded());
+  expect_same_state(kept, recomputed);
 }
 
 INSTANTIATE_TEST_SUITE_P(Dtypes, CudaReplay, ::testing::Values(DType::kF32, DType::kBf16),

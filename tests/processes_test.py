@@ -125,10 +125,22 @@ class Run(unittest.TestCase):
             self.assert_close(f"run{n}", "run1", limit)
 
 
+    # Sums over the processes are made in both forward passes, while buckets of gradients are on their way.
+    def equal_bits_with_recompute(self, *more):
+        more = ("--opt", "absgd", "--lambda", 1.5, "--sync-bn", "--set", "model.dropout=0.2", *more)
+        self.train("run1", 2, *more)
+        self.train("run2", 2, *more, "--recompute")
+        kept, recomputed = (read_tensors(self.folder / run / "last.safetensors")[0] for run in ("run1", "run2"))
+        self.assertEqual([name for name in kept if kept[name] != recomputed[name]], [])
+
+
 class OtherDevice(Run):
     # The third step is recorded with its collectives, and replayed.
     def test_absgd(self):
         self.equal("--opt", "absgd", "--lambda", 1.5, processes=(2,), steps=5)
+
+    def test_recompute(self):
+        self.equal_bits_with_recompute("--set", "train.limit_batches=5")
 
 
 class Processes(Run):
@@ -157,6 +169,9 @@ class Processes(Run):
 
     def test_bf16(self):
         self.equal("--amp", "bf16", "--opt", "absgd", "--lambda", 2, processes=(2,), limit=0.1, steps=2)
+
+    def test_recompute(self):
+        self.equal_bits_with_recompute()
 
     # Frozen, a network normalises by its running statistics, and no batch norm sees what others have.
     def test_without_sync_bn(self):

@@ -4,8 +4,8 @@
 namespace fulcrum::testing {
 namespace {
 
-Outcome bench(const Flags& more) {
-  Flags flags = {"bench", "--model", "resnet8", "--batch-size", "4", "--image-size", "8", "--threads", "1", "--steps", "1",
+Outcome bench(const Flags& more, const std::string& model = "resnet8") {
+  Flags flags = {"bench", "--model", model, "--batch-size", "4", "--image-size", "8", "--threads", "1", "--steps", "1",
                  "--no-profile"};
   flags.insert(flags.end(), more.begin(), more.end());
   return run_program(flags);
@@ -59,6 +59,19 @@ TEST(ProgramBench, TimesInference) {
   EXPECT_EQ(last_line_of(got)["inference"], true);
   EXPECT_FALSE(last_line_of(got).contains("risk"));
   expect_refused(bench({"--inference", "--risk", "kl"}), 2, {"--inference", "excludes", "--risk"});
+}
+
+TEST(ProgramBench, RecomputingNeedsLessMemoryForTheSameSteps) {
+  const Outcome kept = bench({}, "resnet32"), recomputed = bench({"--recompute"}, "resnet32");
+  ASSERT_EQ(recomputed.code, 0) << recomputed.err;
+  const json a = last_line_of(kept), b = last_line_of(recomputed);
+  EXPECT_EQ(a["recompute"], false);
+  EXPECT_EQ(b["recompute"], true);
+  EXPECT_EQ(a["loss"], b["loss"]);
+  EXPECT_LT(b["tensor_peak_mb"], a["tensor_peak_mb"]);
+  EXPECT_NE(recomputed.out.find("MB of tensors at most, recomputing"), std::string::npos) << recomputed.out;
+  expect_refused(bench({"--inference", "--recompute"}), 2, {"--inference", "excludes", "--recompute"});
+  expect_refused(bench({"--recompute"}, "mlp"), 2, {"recompute", "residual blocks"});
 }
 
 TEST(ProgramBench, RefusesRisksThatDoNotExistAndTwoAtOnce) {

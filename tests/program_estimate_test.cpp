@@ -43,6 +43,8 @@ TEST_F(MemoryEstimateOf, RunsIsNearTheMeasuredPeak) {
   expect_close({"model.name=resnet20", "train.batch_size=64", "train.amp=bf16"});
   expect_close({"model.name=resnet10", "train.batch_size=64", "optim.name=adamw"});
   expect_close({"model.name=resnet50", "train.batch_size=32", "model.stem=cifar"});
+  expect_close({"model.name=resnet32", "train.batch_size=32", "train.recompute=true"});
+  expect_close({"model.name=resnet50", "train.batch_size=32", "model.stem=cifar", "train.recompute=true"});
   expect_close({"model.name=sce_cnn", "train.batch_size=64", "optim.momentum=0"});
 }
 

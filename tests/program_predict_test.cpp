@@ -174,6 +174,15 @@ TEST(Onnx, EveryModelOfTheProgramCanBeExported) {
   }
 }
 
+// A network that recomputes has the same ops.
+TEST(Onnx, ANetworkThatRecomputesGivesTheSameFile) {
+  const TempDir dir;
+  for (const bool recompute : {false, true})
+    export_onnx(*make_model("resnet8", {.seed = 1, .recompute = recompute}), dir / (recompute ? "again" : "kept"),
+                {.image = {32, 32, 3}});
+  EXPECT_EQ(read_text(dir / "again"), read_text(dir / "kept"));
+}
+
 class Unexportable : public Module {
  public:
   Tensor forward(const Tensor& x) override {

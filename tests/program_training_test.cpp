@@ -72,6 +72,22 @@ TEST_F(ProgramTraining, AveragedWeightsAreEvaluatedSavedAndResumed) {
   expect_same_run(dir() / "averaged", dir() / "averaged-killed");
 }
 
+TEST_F(ProgramTraining, RecomputingHasTheSameBits) {
+  const Flags flags = {"--epochs", "2", "--opt", "absgd", "--lambda", "2", "--accumulate", "2", "--model-ema-decay", "0.8",
+                       "--set", "model.dropout=0.2", "--set", "train.limit_batches=4"};
+  ASSERT_EQ(train("kept", flags).code, 0);
+  const Outcome got = train("recomputed", merged(flags, {"--recompute"}));
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_NE(read_text(dir() / "recomputed" / "config.toml").find("recompute = true"), std::string::npos);
+  expect_same_run(dir() / "kept", dir() / "recomputed");
+  // A run may take it up, or leave it, when it goes on.
+  ASSERT_EQ(train("changed", merged(flags, {"--epochs", "1", "--recompute"})).code, 0);
+  const Outcome resumed = train("changed", merged(flags, {"--resume", "auto"}));
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  expect_same_tensors(dir() / "kept" / "last.safetensors", dir() / "changed" / "last.safetensors");
+  expect_refused(train("none", {"--model", "mlp", "--recompute"}), 2, {"recompute", "residual blocks"});
+}
+
 TEST_F(ProgramTraining, StopsEarlyWhenNothingGetsBetter) {
   // A learning rate of almost nothing: the first epoch stays the best.
   const Flags flags = {"--epochs", "30", "--lr", "1e-12", "--patience", "2"};

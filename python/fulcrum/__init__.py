@@ -26,7 +26,7 @@ __all__ = [
     "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "Sgd", "Tensor", "TiltedRisk", "UInit",
     "UUpdate", "__version__", "backends", "data", "empty", "empty_cache", "freeze_backbone", "from_dlpack", "from_numpy",
     "full", "functional", "grad_enabled", "head_prefix", "inference_mode", "load_file", "load_metadata", "make_model",
-    "memory_stats", "model_names", "nn", "no_grad", "ones", "save_file", "tensor", "zeros"]
+    "memory_stats", "model_names", "nn", "no_grad", "ones", "recompute", "save_file", "tensor", "zeros"]
 
 _numpy_names = {"f32": "float32", "f64": "float64", "u8": "uint8", "i32": "int32", "i64": "int64"}
 
@@ -56,6 +56,15 @@ def tensor(values, dtype=None, device="cpu", requires_grad=False):
         result = result.to(dtype)
     result = result.to(device)
     return result.requires_grad_() if requires_grad else result
+
+
+def recompute(function, *inputs):
+    """function(*inputs), of which the inputs alone are kept for the backward pass, where it runs a second time.
+
+    As torch.utils.checkpoint. It returns one tensor, and may use parameters and other tensors beside its inputs; dropout
+    draws the same numbers again, running statistics move once.
+    """
+    return _core._recompute(lambda tensors: function(*tensors), list(inputs))
 
 
 from . import data, functional, nn  # noqa: E402: they use what stands above

@@ -31,6 +31,7 @@ class Module:
         object.__setattr__(self, "_children", {})
         object.__setattr__(self, "_core_module", None)
         object.__setattr__(self, "_parent", None)
+        object.__setattr__(self, "_recompute", False)
         object.__setattr__(self, "_seed", seed)
 
     def forward(self, x):
@@ -38,6 +39,8 @@ class Module:
 
     def __call__(self, *inputs):
         self._build()
+        if self._recompute:
+            return _core._recompute(lambda tensors: self.forward(*tensors), list(inputs))
         return self.forward(*inputs)
 
     def __setattr__(self, name, value):
@@ -94,6 +97,11 @@ class Module:
     def freeze(self):
         """Takes it out of the training for good. Before to() and the optimiser."""
         self._build().freeze()
+        return self
+
+    def set_recompute(self, on=True):
+        """A call keeps nothing but its inputs for the backward pass, in which it runs again; or not."""
+        object.__setattr__(self, "_recompute", on)
         return self
 
     @property

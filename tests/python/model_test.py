@@ -95,6 +95,39 @@ class Models(unittest.TestCase):
         net.weight.copy_(fulcrum.tensor([[2.0, 3.0]]))
         self.assertEqual(net(fulcrum.ones([1, 2], dtype="bf16")).item(), 5)
 
+    def test_recompute(self):
+        x = fulcrum.tensor(np.random.default_rng(0).normal(size=(4, 6, 6, 1)).astype(np.float32))
+        calls = []
+
+        def train(prepare):
+            net = Net(seed=1).to("cpu")
+            prepare(net)
+
+            def features(images):
+                calls.append(1)
+                return F.relu(net.body(images))
+
+            y = fulcrum.recompute(features, x) if len(calls) == 0 else features(x)
+            F.sum(net.head(F.global_avg_pool2d(y))).backward()
+            return {name: p.grad.numpy().copy() for name, p in net.named_parameters().items()}, net.state_dict()
+
+        function, _ = train(lambda net: None)
+        self.assertEqual(len(calls), 2)
+        plain, state = train(lambda net: None)
+        module, other = train(lambda net: net.body.set_recompute())
+        for name, grad in plain.items():
+            np.testing.assert_array_equal(function[name], grad)
+            np.testing.assert_array_equal(module[name], grad)
+        for name, buffer in state.items():
+            np.testing.assert_array_equal(other[name].numpy(), buffer.numpy())
+        with self.assertRaisesRegex(ValueError, "mine"):
+            def fail(images):
+                raise ValueError("mine")
+            fulcrum.recompute(fail, x)
+        fulcrum.make_model("resnet8", recompute=True)
+        with self.assertRaisesRegex(fulcrum.Error, "residual blocks"):
+            fulcrum.make_model("mlp", recompute=True)
+
     def test_ema(self):
         net = nn.Linear(1, 1, bias=False).to("cpu")
         net.weight.copy_(fulcrum.zeros([1, 1]))

@@ -32,6 +32,16 @@ TEST_F(SimtProgram, ARecordedRunEqualsAnEagerOneBitForBit) {
   expect_same_tensors(dir / "recorded" / "last.safetensors", dir / "eager" / "last.safetensors");
 }
 
+TEST_F(SimtProgram, ARecordedStepRecomputesToTheSameBits) {
+  const Flags flags = {"--opt", "absgd", "--lambda", "2", "--set", "model.dropout=0.2", "--epochs", "1", "--set",
+                       "train.limit_batches=4"};
+  ASSERT_EQ(run_program(cuda_flags(dir, "kept", flags)).code, 0);
+  const Outcome recomputed = run_program(cuda_flags(dir, "recomputed", merged(flags, {"--recompute"})));
+  ASSERT_EQ(recomputed.code, 0) << recomputed.err;
+  EXPECT_EQ(metrics_of(dir / "kept"), metrics_of(dir / "recomputed"));
+  expect_same_tensors(dir / "kept" / "last.safetensors", dir / "recomputed" / "last.safetensors");
+}
+
 TEST_F(SimtProgram, MixesInARecordedStepAsInAnEagerOne) {
   const Flags mix = {"--set", "data.mixup=0.5", "--set", "data.cutmix=1", "--opt", "absgd", "--lambda", "2"};
   ASSERT_EQ(run_program(cuda_flags(dir, "recorded", mix)).code, 0);
