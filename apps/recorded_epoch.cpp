@@ -48,8 +48,7 @@ bool Trainer::train_recorded_epoch() {
     if (reading->control[kBad] != 0) {
       // The device has not updated since: what it has done tells which batch it was.
       p.batch = first + static_cast<int64_t>(reading->control[kStep]) - updates_before;
-      BatchRange again = train_loader_.epoch(p.epoch, p.batch);
-      return !stopped_by_non_finite(*again.begin());
+      return !stopped_by_non_finite();
     }
     show_progress(reading->step, last, reading->totals, first);
     if (stop != 0) return false;

@@ -33,7 +33,9 @@ void check_ranges(const RiskSettings& r) {
     usage("risk.lambda: expected a non-zero number (inf for plain SGD), got ", r.lambda);
   in_range("risk.gamma", r.gamma, 0, 1, "(0, 1]");
   in_range("risk.alpha", r.alpha, 0, kInfinity, "(0, inf)");
-  in_range("risk.additive", r.additive, 0, kInfinity, "[0, inf)");
+  if (r.gamma * r.alpha < 1e-30)  // weights go up to the inverse
+    usage("risk.gamma, risk.alpha: expected a product of at least 1e-30, got ", r.gamma, " * ", r.alpha);
+  in_range("risk.additive", r.additive, 0, 1e30, "[0, 1e30]");
   in_range("risk.log_step", r.log_step, -kInfinity, kInfinity, "(-inf, inf)");
   in_range("risk.cvar_level", r.cvar_level, 0, 1, "(0, 1]");
   in_range("risk.rho", r.rho, 0, kInfinity, "(0, inf)");

@@ -218,7 +218,7 @@ bool Trainer::train_epoch() {
     progress_.add_data_wait(
         std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
     train_batch(batch);
-    if (group_ends(p.batch) && stopped_by_non_finite(batch)) return false;
+    if (group_ends(p.batch) && stopped_by_non_finite()) return false;
     p.batch++;
     if (progress_.due(p.batch, last)) show_progress(p.batch, last, totals_.to_vector(), first);
     if (group_ends(p.batch - 1) && agree_on_stop(processes_) != 0) return false;
@@ -229,9 +229,13 @@ bool Trainer::train_epoch() {
   return true;
 }
 
+void Trainer::announce_part(const Batch& batch) {
+  if (several()) *part_ = {&on_device(), slice_of(batch.total, processes_.rank(), processes_.size()), batch.total};
+}
+
 void Trainer::train_batch(const Batch& batch) {
   const int64_t number = state_.progress.batch, size = group_size(number);
-  if (several()) *part_ = {&on_device(), slice_of(batch.total, processes_.rank(), processes_.size()), batch.total};
+  announce_part(batch);
   const Tensor logits = (*model_)(batch.images);
   const Tensor losses = loss_(logits, batch);
   if (number % config_.train.accumulate == 0) optimizer_->zero_grad();

@@ -70,6 +70,8 @@ class Trainer {
   /// Whether the step is recorded: on a GPU, one update a batch, and nobody has said otherwise.
   bool records() const;
   void show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first);
+  /// Tells layers that work over the whole batch which part of it this process has.
+  void announce_part(const Batch& batch);
   /// Adds the batch to the gradients and, with the last of its group, updates.
   void train_batch(const Batch& batch);
   /// Sums of the batch, over all processes, into totals_.
@@ -91,8 +93,15 @@ class Trainer {
   bool evaluate_epoch(nlohmann::json& row, const SampleTable& seen);
   /// `row` is the epoch's.
   void keep_if_best(const nlohmann::json& row);
-  bool stopped_by_non_finite(const Batch& batch);
-  std::string first_non_finite_layer(const Batch& batch);
+  /// Whether the last update found a number that is not finite; then its batches are looked at once more.
+  bool stopped_by_non_finite();
+  /// Where a batch has a number that is not finite, the first layer that gave one, and whose loss is one: samples of
+  /// the data set.
+  struct NonFinite {
+    std::string layer;
+    std::vector<int64_t> samples;
+  };
+  NonFinite find_non_finite(const Batch& batch);
   nlohmann::json training_metrics(const SampleTable& seen);
   /// suspects.csv, where labels may be wrong and weights say which; false when a signal came.
   bool save_suspects();

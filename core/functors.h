@@ -114,6 +114,48 @@ struct Softplus {
   }
 };
 
+/// x·Φ(x), Φ the distribution function of a standard normal (Hendrycks & Gimpel 2016, arXiv 1606.08415). By erfc, since
+/// 1 + erf loses all digits where x is far below 0.
+struct Gelu {
+  static constexpr const char* kName = "gelu";
+  static constexpr Saves kSaves = Saves::kInput;
+  static constexpr double kSqrtHalf = 0.70710678118654752440, kInvSqrtTwoPi = 0.39894228040143267794;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return x * distribution(x);
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A x) {
+    return dy * (distribution(x) + x * A(kInvSqrtTwoPi) * std::exp(A(-0.5) * x * x));
+  }
+  template <class A>
+  FULCRUM_HD static A distribution(A x) {
+    return A(0.5) * std::erfc(x * A(-kSqrtHalf));
+  }
+};
+
+/// Its approximation ½x(1 + tanh(u)), u = √(2/π)(x + 0.044715x³), from the same source: x·σ(2u).
+struct GeluTanh {
+  static constexpr const char* kName = "gelu_tanh";
+  static constexpr Saves kSaves = Saves::kInput;
+  static constexpr double kTwoSqrtTwoOverPi = 1.59576912160573071176, kCubic = 0.044715;
+  template <class A>
+  FULCRUM_HD static A forward(A x) {
+    return x * share(x);
+  }
+  template <class A>
+  FULCRUM_HD static A gradient(A dy, A x) {
+    const A s = share(x), slope = s * (A(1) - s);
+    // Far from 0 the slope vanishes sooner than x³ grows; 0·∞ would be no number.
+    const A rest = slope > 0 ? x * slope * A(kTwoSqrtTwoOverPi) * (A(1) + A(3 * kCubic) * x * x) : A(0);
+    return dy * (s + rest);
+  }
+  template <class A>
+  FULCRUM_HD static A share(A x) {
+    return Sigmoid::forward(A(kTwoSqrtTwoOverPi) * (x + A(kCubic) * x * x * x));
+  }
+};
+
 /// max(x, 0); NaN stays NaN, as in PyTorch. The gradient at 0 is 0.
 struct Relu {
   static constexpr const char* kName = "relu";
@@ -168,7 +210,7 @@ struct Square {
 };
 
 #define FULCRUM_UNARY_FUNCTORS(X) \
-  X(Exp) X(Log) X(Sqrt) X(Tanh) X(Sigmoid) X(Softplus) X(Relu) X(Neg) X(Abs) X(Square)
+  X(Exp) X(Log) X(Sqrt) X(Tanh) X(Sigmoid) X(Softplus) X(Gelu) X(GeluTanh) X(Relu) X(Neg) X(Abs) X(Square)
 
 // Binary functors have no gradient of their own: ops_elementwise.cpp composes them.
 

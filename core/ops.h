@@ -25,6 +25,9 @@ Tensor sqrt(const Tensor& x);
 Tensor tanh(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
 Tensor softplus(const Tensor& x);  ///< log(1 + exp(x))
+enum class GeluApproximation { kNone, kTanh };
+/// x·Φ(x), or with kTanh ½x(1 + tanh(√(2/π)(x + 0.044715x³))).
+Tensor gelu(const Tensor& x, GeluApproximation approximate = GeluApproximation::kNone);
 Tensor relu(const Tensor& x);
 Tensor neg(const Tensor& x);
 Tensor abs(const Tensor& x);

@@ -67,6 +67,9 @@ Tensor sqrt(const Tensor& x) { return unary<Sqrt>(x); }
 Tensor tanh(const Tensor& x) { return unary<Tanh>(x); }
 Tensor sigmoid(const Tensor& x) { return unary<Sigmoid>(x); }
 Tensor softplus(const Tensor& x) { return unary<Softplus>(x); }
+Tensor gelu(const Tensor& x, GeluApproximation approximate) {
+  return approximate == GeluApproximation::kTanh ? unary<GeluTanh>(x) : unary<Gelu>(x);
+}
 Tensor relu(const Tensor& x) { return unary<Relu>(x); }
 Tensor neg(const Tensor& x) { return unary<Neg>(x); }
 Tensor abs(const Tensor& x) { return unary<Abs>(x); }

@@ -46,9 +46,10 @@ struct KlAverage {
   FULCRUM_HD double operator()(double log_u, double log_m) const {
     const double scaled = log_alpha + log_m;
     if (log_u == -std::numeric_limits<double>::infinity() && !start_from_zero) return scaled;
-    // SCENT is a moving average, too, whose step depends on u.
-    const double rest = scent ? log_sigmoid(-log_step - log_u) : log_rest;
-    return log_add_exp(rest + log_u, (scent ? log_sigmoid(log_step + log_u) : log_gamma) + scaled);
+    if (!scent) return log_add_exp(log_rest + log_u, log_gamma + scaled);
+    // SCENT is a moving average, too, whose γ depends on u. Weights go up to 1/(γα): that stays a finite f32.
+    const double share = log_sigmoid(log_step + log_u) + log_alpha, least = -69.07755278982137;  // log 1e-30
+    return log_add_exp(log_sigmoid(-log_step - log_u) + log_u, (share > least ? share : least) + log_m);
   }
 };
 

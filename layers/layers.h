@@ -144,6 +144,19 @@ class ReLU : public Module {
   Tensor forward(const Tensor& x) override { return relu(x); }
 };
 
+struct GELUOptions {
+  GeluApproximation approximate = GeluApproximation::kNone;
+};
+
+class GELU : public Module {
+ public:
+  explicit GELU(const GELUOptions& options = {}) : options_(options) {}
+  Tensor forward(const Tensor& x) override { return gelu(x, options_.approximate); }
+
+ private:
+  GELUOptions options_;
+};
+
 class MaxPool2d : public Module {
  public:
   explicit MaxPool2d(const PoolOptions& options) : options_(options) {}

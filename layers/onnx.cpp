@@ -120,6 +120,13 @@ class Exporter {
     return name;
   }
 
+  std::string number(double value) {
+    const std::string name = concat_text("number_", numbers_++);
+    const float narrow = static_cast<float>(value);
+    graph_.floats(name, {}, {&narrow, 1});
+    return name;
+  }
+
   std::string per_channel(const std::string& name, const std::vector<double>& values) {
     floats(name, {1, std::ssize(values), 1, 1}, std::vector<float>(values.begin(), values.end()));
     return name;
@@ -138,6 +145,7 @@ class Exporter {
     if (name == "transpose") return transposed(op);
     if (name == "linear") return linear(op);
     if (name == "sum") return sum(op);
+    if (name == "gelu" || name == "gelu_tanh") return gelu(op);
     if (name == "square") return add("Mul", {name_of(x), name_of(x)});
     if (name == "softmax" || name == "log_softmax")
       return add(name == "softmax" ? "Softmax" : "LogSoftmax", {name_of(x)}, {{"axis", int64_t{-1}}});
@@ -233,6 +241,20 @@ class Exporter {
     return add("ReduceSum", {name_of(x), integers(axes)}, {{"keepdims", int64_t{1}}});
   }
 
+  // ½x(1 + erf(x/√2)), or ½x(1 + tanh(√(2/π)(x + 0.044715x³))): ONNX has a Gelu from operator set 20 on.
+  std::string gelu(const Op& op) {
+    const std::string x = name_of(op.inputs[0]);
+    std::string inner;
+    if (std::string_view(op.name) == "gelu") {
+      inner = add("Erf", {add("Mul", {x, number(0.70710678118654752)})});
+    } else {
+      const std::string cube = add("Mul", {add("Mul", {x, x}), x});
+      const std::string sum = add("Add", {x, add("Mul", {cube, number(0.044715)})});
+      inner = add("Tanh", {add("Mul", {sum, number(0.79788456080286536)})});
+    }
+    return add("Mul", {add("Mul", {x, number(0.5)}), add("Add", {inner, number(1)})});
+  }
+
   std::string plain(const Op& op, const char* theirs) {
     std::vector<std::string> inputs;
     for (const Tensor& x : op.inputs) {
@@ -248,7 +270,7 @@ class Exporter {
   std::set<std::string> written_;
   std::vector<Value> values_;
   std::string images_;
-  int64_t integers_ = 0, parameters_ = 0;
+  int64_t integers_ = 0, numbers_ = 0, parameters_ = 0;
 };
 
 }  // namespace

@@ -21,7 +21,11 @@ void check_lambda(double lambda, UUpdate update) {
   check(update != UUpdate::kScent || lambda > 0, "[risk] expected lambda > 0 with the update of SCENT, got ", lambda);
 }
 
-void check_gamma(double gamma) { check(gamma > 0 && gamma <= 1, "[risk] expected gamma in (0, 1], got ", gamma); }
+void check_gamma(double gamma, double alpha) {
+  check(gamma > 0 && gamma <= 1, "[risk] expected gamma in (0, 1], got ", gamma);
+  // Weights go up to 1/(γα), which must be a finite f32.
+  check(gamma * alpha >= 1e-30, "[risk] expected gamma * alpha >= 1e-30, got ", gamma, " * ", alpha);
+}
 
 }  // namespace
 
@@ -54,9 +58,9 @@ Tensor MeanRisk::weights(const Tensor& losses, const BatchContext& context) {
 KlRisk::KlRisk(const KlRiskOptions& o, Device device)
     : Risk(device), options_(o), state_(zeros({kKlStateSize}, {DType::kF64, device})) {
   check_lambda(o.lambda, o.u_update);
-  check_gamma(o.gamma);
   check(o.alpha > 0 && std::isfinite(o.alpha), "[risk] expected alpha > 0, got ", o.alpha);
-  check(o.additive >= 0 && std::isfinite(o.additive), "[risk] expected additive >= 0, got ", o.additive);
+  check_gamma(o.gamma, o.alpha);
+  check(o.additive >= 0 && o.additive <= 1e30, "[risk] expected additive >= 0 and at most 1e30, got ", o.additive);
   const bool scent = o.u_update == UUpdate::kScent;
   check(std::isfinite(o.log_step), "[risk] expected a finite log_step, got ", o.log_step);
   check(!scent || o.u_init == UInit::kFirstBatch, "[risk] expected u to start by the first batch with the update of SCENT");
@@ -83,7 +87,7 @@ double KlRisk::lambda() const { return 1 / state_.to_vector()[kInvLambda]; }
 double KlRisk::log_u() const { return state_.to_vector()[kLogU]; }
 
 void KlRisk::set_gamma(double gamma) {
-  check_gamma(gamma);
+  check_gamma(gamma, options_.alpha);
   kernel_options_.gamma = gamma;
 }
 

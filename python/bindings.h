@@ -57,6 +57,11 @@ inline Size2 size2(const Pair& pair) {
   const auto& [height, width] = std::get<1>(pair);
   return {height, width};
 }
+/// PyTorch's words.
+inline GeluApproximation gelu_approximation(const std::string& word) {
+  check(word == "none" || word == "tanh", "[gelu] expected approximate 'none' or 'tanh', got '", word, "'");
+  return word == "tanh" ? GeluApproximation::kTanh : GeluApproximation::kNone;
+}
 inline nb::tuple shape_tuple(const Shape& shape) {
   nb::list sizes;
   for (const int64_t size : shape.sizes()) sizes.append(size);

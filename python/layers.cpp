@@ -89,6 +89,10 @@ void bind_rest(nb::module_& m) {
     return make<AvgPool2d>(parent, name, PoolOptions{size2(kernel), size2(stride), size2(padding), count_include_pad});
   }, "parent"_a.none(), "name"_a, "kernel_size"_a, "stride"_a, "padding"_a, "count_include_pad"_a);
   bind_plain<ReLU>(m, "_ReLU", "_relu");
+  nb::class_<GELU, Module>(m, "_GELU");
+  m.def("_gelu", [](const nb::object& parent, const std::string& name, const std::string& approximate) {
+    return make<GELU>(parent, name, GELUOptions{gelu_approximation(approximate)});
+  }, "parent"_a.none(), "name"_a, "approximate"_a);
   bind_plain<GlobalAvgPool2d>(m, "_GlobalAvgPool2d", "_global_avg_pool2d");
   bind_plain<Flatten>(m, "_Flatten", "_flatten");
 }

@@ -21,6 +21,9 @@ void bind_elementwise(nb::module_& m) {
       {"abs", &abs, "|x|."},
       {"square", &square, "x²."}};
   for (const auto& [name, op, doc] : unary) m.def(name, op, "x"_a, Unlocked(), doc);
+  m.def("gelu", [](const Tensor& x, const std::string& approximate) { return gelu(x, gelu_approximation(approximate)); },
+        "x"_a, "approximate"_a = "none", Unlocked(),
+        "x·Φ(x), Φ the distribution function of a standard normal; approximate='tanh': ½x(1 + tanh(√(2/π)(x + 0.044715x³))).");
   const std::vector<std::tuple<const char*, Binary, const char*>> binary{
       {"add", static_cast<Binary>(&add), "a + b; shapes broadcast as in NumPy."},
       {"sub", &sub, "a − b; shapes broadcast."},

@@ -59,6 +59,8 @@ struct GoldenOp {
     const Json& params = row["params"];
     const auto unary = unary_ops().find(op);
     if (unary != unary_ops().end()) return unary->second(in[0]);
+    if (op == "gelu")
+      return gelu(in[0], params.has("approximate") ? GeluApproximation::kTanh : GeluApproximation::kNone);
     const auto binary = binary_ops().find(op);
     if (binary != binary_ops().end()) return binary->second(in[0], in[1]);
     if (op == "conv2d")

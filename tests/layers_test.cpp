@@ -261,6 +261,8 @@ TEST(Layers, PoolingReluAndFlattenAreTheOps) {
   EXPECT_TRUE(same_bits(AvgPool2d(pool)(x), avg_pool2d(x, pool)));
   EXPECT_TRUE(same_bits(GlobalAvgPool2d()(x), global_avg_pool2d(x)));
   EXPECT_TRUE(same_bits(ReLU()(x), relu(x)));
+  EXPECT_TRUE(same_bits(GELU()(x), gelu(x)));
+  EXPECT_TRUE(same_bits(GELU({.approximate = GeluApproximation::kTanh})(x), gelu(x, GeluApproximation::kTanh)));
   const Tensor flat = Flatten()(x);
   ASSERT_EQ(flat.shape(), (Shape{2, 48}));
   const auto in = x.to_vector(), out = flat.to_vector();

@@ -3,6 +3,8 @@
 // is tested by a new row (docs/adding-an-op.md).
 #pragma once
 
+#include <numbers>
+
 #include "oracles.h"
 
 namespace fulcrum::testing {
@@ -70,6 +72,8 @@ inline std::vector<OpCase> unary_cases() {
                       OpInput input) {
     return OpCase{name, {input}, [op](const Tensors& in) { return op(in[0]); }, map_of(f)};
   };
+  const auto exact_gelu = [](const Tensor& x) { return gelu(x); };
+  const auto tanh_gelu = [](const Tensor& x) { return gelu(x, GeluApproximation::kTanh); };
   return {
       row("exp", exp, [](double x) { return std::exp(x); }, {{3, 5}, -2, 2}),
       row("exp_two_threads", exp, [](double x) { return std::exp(x); }, {{3, 20011}, -2, 2}),
@@ -83,6 +87,14 @@ inline std::vector<OpCase> unary_cases() {
       row("softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, {{7, 3}, -4, 4}),
       row("softplus_far", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); },
           {{9}, -700, 700}),
+      row("gelu", exact_gelu, [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); }, {{7, 3}, -4, 4}),
+      row("gelu_two_threads", exact_gelu, [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); },
+          {{3, 20011}, -4, 4}),
+      row("gelu_far", exact_gelu, [](double x) { return x > 0 ? x : 0; }, OpInput{{9}, -700, 700}.off_zero(10)),
+      row("gelu_tanh", tanh_gelu,
+          [](double x) { return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))); },
+          {{7, 3}, -4, 4}),
+      row("gelu_tanh_far", tanh_gelu, [](double x) { return x > 0 ? x : 0; }, OpInput{{9}, -700, 700}.off_zero(10)),
       row(
           "relu", relu, [](double x) { return x > 0 ? x : 0; }, OpInput{{5, 5}}.off_zero(0.01)),
       row("neg", neg, [](double x) { return -x; }, {{}}),

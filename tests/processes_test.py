@@ -209,7 +209,7 @@ class Processes(Run):
 
     def test_a_non_finite_loss_is_said_once(self):
         done = self.train("run1", 2, "--lr", 1e30, code=3)
-        self.assert_one_error(done.stderr, ["non-finite", "last.safetensors"])
+        self.assert_one_error(done.stderr, ["non-finite", "; samples ", "last.safetensors"])
 
     def test_one_process_fails(self):
         """A folder of images whose last file is no image: one process decodes it."""

@@ -210,11 +210,36 @@ TEST_F(ProgramErrors, NonFiniteLossKeepsTheLastGoodWeights) {
     })) << name;
   }
   EXPECT_GT(progress_of(dir() / "exploded")["batch"], 0);
+  // Batch norm carries what one sample has to all of them.
+  EXPECT_NE(read_text(dir() / "exploded/log.txt").find(" and 24 more of 32; the last good"), std::string::npos);
   // It can be evaluated, and resumed: to fail at the same batch again.
   EXPECT_EQ(run_program({"eval", (dir() / "exploded").string()}).code, 0);
   auto again = flags;
   again.insert(again.end(), {"--resume", "auto"});
   expect_refused(run_program(again), 3, {"non-finite"});
+}
+
+TEST_F(ProgramErrors, NonFiniteLossNamesItsSamples) {
+  write_white(dir() / "two", {203, 17});
+  write_white(dir() / "twelve", {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 319});
+  for (const Flags& precision : {Flags{}, Flags{"--amp", "bf16"}})
+    for (const Flags& risk : {Flags{"--risk", "mean"}, Flags{"--opt", "absgd", "--lambda", "-2"}, Flags{"--risk", "chi2"}}) {
+      Flags more = merged(precision, risk);
+      more.insert(more.end(), {"-b", "320", "--exist-ok"});
+      const std::string where = "error: non-finite loss; first layer with a non-finite output: fc1 at epoch 1 step 1; samples ";
+      expect_refused(ProgramSuite::train("named", white_flags(dir() / "two", more)), 3, {where + "17, 203 of 320; the last good weights are in"});
+      expect_refused(ProgramSuite::train("named", white_flags(dir() / "twelve", more)), 3,
+                     {where + "0, 1, 2, 3, 4, 5, 6, 7 and 4 more of 320; the last good weights are in"});
+    }
+}
+
+// The update is that of many batches; what is not finite is in one of them.
+TEST_F(ProgramErrors, NonFiniteLossOfAnAccumulatedStepNamesItsSample) {
+  write_white(dir() / "one", {17});
+  const Flags more{"-b", "32", "--set", "train.accumulate=10"};
+  expect_refused(ProgramSuite::train("accumulated", white_flags(dir() / "one", more)), 3,
+                 {"first layer with a non-finite output: fc1 at epoch 1 step 1; sample 17 of 32; the last good weights"});
+  EXPECT_EQ(progress_of(dir() / "accumulated")["batch"], 0);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // fulcrum predict, and what fulcrum export refuses; the files that it writes are run by tests/exchange.
 #include <fulcrum/core/ops.h>
+#include <fulcrum/layers/layers.h>
 #include <fulcrum/layers/models.h>
 #include <fulcrum/layers/onnx.h>
 
@@ -181,6 +182,21 @@ TEST(Onnx, ANetworkThatRecomputesGivesTheSameFile) {
     export_onnx(*make_model("resnet8", {.seed = 1, .recompute = recompute}), dir / (recompute ? "again" : "kept"),
                 {.image = {32, 32, 3}});
   EXPECT_EQ(read_text(dir / "again"), read_text(dir / "kept"));
+}
+
+// Operator set 17 has no Gelu: it becomes what it is made of.
+TEST(Onnx, ExportsBothFormsOfGelu) {
+  const TempDir dir;
+  const auto file_of = [&](GeluApproximation approximate) {
+    Sequential net;
+    net.append<Flatten>();
+    net.append<Linear>(LinearOptions{.in = 12, .out = 5});
+    net.append<GELU>(GELUOptions{approximate});
+    EXPECT_EQ(export_onnx(net, dir / "gelu.onnx", {.image = {2, 2, 3}}).parameters, 65);
+    return read_text(dir / "gelu.onnx");
+  };
+  EXPECT_NE(file_of(GeluApproximation::kNone).find("Erf"), std::string::npos);
+  EXPECT_NE(file_of(GeluApproximation::kTanh).find("Tanh"), std::string::npos);
 }
 
 class Unexportable : public Module {

@@ -78,6 +78,21 @@ inline void write_data(const std::filesystem::path& dir) {
   }
 }
 
+/// The same with training images that are black, but for white ones; and flags for a network in which only the white
+/// ones overflow: every pixel counts for itself, and theirs are 1/3e-39.
+inline void write_white(const std::filesystem::path& dir, const std::vector<int64_t>& white) {
+  write_data(dir);
+  std::string images = big_endian({0x803, kTrainImages, 28, 28}) + std::string(kTrainImages * 784, '\0');
+  for (int64_t i : white) std::fill_n(images.begin() + 16 + i * 784, 784, '\xff');
+  write_text(dir / "train-images-idx3-ubyte", images);
+}
+inline Flags white_flags(const std::filesystem::path& dir, const Flags& more = {}) {
+  Flags flags{"--data-dir", dir.string(), "--model", "mlp", "--set", "data.mean=[0.0]", "--set", "data.std=[3e-39]",
+              "--set", "data.pad=0", "--set", "data.flip=false"};
+  flags.insert(flags.end(), more.begin(), more.end());
+  return flags;
+}
+
 // ---- the program ----
 
 struct Limits {

@@ -4,56 +4,12 @@
 
 #include <fulcrum/optim/absgd.h>
 
-#include "testing.h"
+#include "risk_references.h"
 
 namespace fulcrum::testing {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr DType kDTypes[] = {DType::kF64, DType::kF32};
-
-// log(eᵃ + eᵇ).
-long double log_add(long double a, long double b) {
-  if (std::isinf(a) && a < 0) return b;
-  return std::max(a, b) + std::log1p(std::exp(-std::abs(a - b)));
-}
-
-// design.md §3 in long double, every weight from its own logarithm.
-struct Reference {
-  KlRiskOptions o;
-  long double log_u = -std::numeric_limits<long double>::infinity();
-  long double log_m = 0;
-
-  std::vector<double> weights(const std::vector<double>& losses) {
-    const auto batch = static_cast<long double>(losses.size());
-    const long double inv = 1.0L / static_cast<long double>(o.lambda), gamma = o.gamma;
-    log_m = -std::numeric_limits<long double>::infinity();
-    for (double l : losses) log_m = log_add(log_m, static_cast<long double>(l) * inv);
-    log_m -= std::log(batch);
-    const long double scaled = std::log(static_cast<long double>(o.alpha)) + log_m;
-    const bool fresh = std::isinf(log_u);
-    const long double old = fresh || gamma == 1 ? -std::numeric_limits<long double>::infinity()
-                                                : std::log1p(-gamma) + log_u;
-    log_u =
-        fresh && o.u_init == UInit::kFirstBatch ? scaled : log_add(old, std::log(gamma) + scaled);
-    std::vector<double> p;
-    for (double l : losses)
-      p.push_back(static_cast<double>(std::exp(static_cast<long double>(l) * inv - log_u) / batch +
-                                      static_cast<long double>(o.additive) / batch));
-    return p;
-  }
-};
-
-Tensor losses_of(int64_t batch, uint64_t stream, double scale, DType dtype) {
-  return random_tensor({batch}, stream, 0, scale, dtype);
-}
-
-double total(const Tensor& p) {
-  double sum = 0;
-  for (double v : p.to_vector()) sum += v;
-  return sum;
-}
 
 // ---- closed forms ----
 
@@ -68,7 +24,7 @@ TEST(KlRisk, EqualsItsClosedForm) {
                                        additive, " ", dtype));
               const KlRiskOptions o{lambda, gamma, alpha, additive, start};
               KlRisk risk(o);
-              Reference reference{o};
+              KlReference reference{o};
               for (uint64_t step = 0; step < 5; step++) {
                 const Tensor l = losses_of(7, step, 4, dtype);
                 const Tensor p = risk.weights(l, {});
@@ -141,7 +97,7 @@ TEST(KlRisk, IsFiniteAndBoundedAtEveryScale) {
                   concat_text("λ ", lambda, " losses to ", scale, " B ", batch, " ", dtype));
               const KlRiskOptions o{lambda, 0.3, 0.5, 1, start};
               KlRisk risk(o);
-              Reference reference{o};
+              KlReference reference{o};
               const double bound = 1 / (0.3 * 0.5), slack = 1 + 1e-4,
                            size = static_cast<double>(batch);
               for (uint64_t step = 0; step < 4; step++) {

@@ -25,5 +25,6 @@ inline Tensor vector_of(const Values& v) {
 inline double total(const Values& p) {
   return std::accumulate(p.begin(), p.end(), 0.0);
 }
+inline double total(const Tensor& p) { return total(p.to_vector()); }
 
 }  // namespace fulcrum::testing

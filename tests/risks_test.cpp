@@ -9,7 +9,7 @@
 #include <fulcrum/optim/optimizer.h>
 #include <fulcrum/optim/risks.h>
 
-#include "risk_testing.h"
+#include "risk_references.h"
 
 namespace fulcrum::testing {
 namespace {
@@ -48,27 +48,6 @@ void expect_weights(const std::function<Tensor(const Tensor&)>& weights,
 
 // ---- CVaR ----
 
-// One sample after the other, from the largest: each takes 1/(cB) until 1 is given away.
-Values cvar_reference(const Values& l, double level) {
-  std::vector<size_t> order(l.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::ranges::stable_sort(order, [&](size_t a, size_t b) { return l[a] > l[b]; });
-  Values p(l.size());
-  double left = 1;
-  for (size_t i : order) {
-    p[i] = std::min(left, 1 / (level * static_cast<double>(l.size())));
-    left -= p[i];
-  }
-  const Values greedy = p;  // equal losses share
-  for (size_t i = 0; i < l.size(); i++) {
-    double sum = 0, ties = 0;
-    for (size_t k = 0; k < l.size(); k++)
-      if (l[k] == l[i]) sum += greedy[k], ties++;
-    p[i] = sum / ties;
-  }
-  return p;
-}
-
 TEST(CvarRisk, GivesTheLargestLossesTheirShare) {
   for (const double level : {0.01, 0.1, 0.25, 0.3, 0.5, 0.77, 1.0})
     expect_weights([&](const Tensor& l) { return CvarRisk(level).weights(l, {}); },
@@ -79,40 +58,6 @@ TEST(CvarRisk, GivesTheLargestLossesTheirShare) {
 }
 
 // ---- χ² ----
-
-// Exact: for each number k of active samples the divergence is a quadratic equation for η.
-Values chi2_reference(const Values& l, double rho) {
-  Values sorted = l;
-  std::ranges::sort(sorted, std::greater<>());
-  const auto size = static_cast<long double>(l.size());
-  const auto ties = std::ranges::count(sorted, sorted[0]);
-  const auto weights = [&](auto r) {
-    long double sum = 0;
-    Values p;
-    for (double v : l) sum += r(v);
-    for (double v : l) p.push_back(static_cast<double>(r(v) / sum));
-    return p;
-  };
-  if (static_cast<long double>(rho) >= (size / static_cast<long double>(ties) - 1) / 2)
-    return weights([&](double v) { return v == sorted[0] ? 1.0L : 0.0L; });
-  for (size_t k = l.size(); k > 0; k--) {
-    // B·Σr²/(Σr)² = 1 + 2ρ with r = l − η over the k largest: with mean m and variance s of those,
-    // (B/k)(s/(m−η)² + 1) = 1 + 2ρ.
-    const auto n = static_cast<long double>(k);
-    long double mean = 0, variance = 0;
-    for (size_t i = 0; i < k; i++) mean += static_cast<long double>(sorted[i]) / n;
-    for (size_t i = 0; i < k; i++)
-      variance += std::pow(static_cast<long double>(sorted[i]) - mean, 2.0L) / n;
-    const long double excess = (1 + 2 * static_cast<long double>(rho)) * n / size - 1;
-    if (excess <= 0) continue;
-    const long double eta = mean - std::sqrt(variance / excess);
-    const bool rest_is_below = k == l.size() || static_cast<long double>(sorted[k]) <= eta;
-    if (static_cast<long double>(sorted[k - 1]) >= eta && rest_is_below)
-      return weights([&](double v) { return std::max(0.0L, static_cast<long double>(v) - eta); });
-  }
-  ADD_FAILURE() << "no solution for rho " << rho;
-  return Values(l.size());
-}
 
 TEST(Chi2Risk, IsTheWorstOfTheBall) {
   for (const double rho : {1e-3, 0.1, 0.5, 1.0, 3.0, 100.0})
@@ -138,12 +83,7 @@ TEST(RgdRisk, IsTheClippedExponential) {
   for (const double tau : {0.0, 1.0, 5.0})
     expect_weights(
         [&](const Tensor& l) { return RgdRisk(tau).weights(l, {}); },
-        [&](const Values& l) {
-          Values p;
-          for (double v : l)
-            p.push_back(std::exp(std::min(v, tau) / (tau + 1)) / static_cast<double>(l.size()));
-          return p;
-        });
+        [&](const Values& l) { return rgd_reference(l, tau); });
   for (double v : RgdRisk(0).weights(losses_of(8, 1, 9), {}).to_vector()) EXPECT_EQ(v, 0.125);
 }
 

@@ -23,8 +23,7 @@ void Cpu::cvar_weights(Tensor& p, Tensor& statistics, const Tensor& losses, doub
   const double threshold = s[whole];
   const auto above = std::count_if(l, l + batch, [&](double v) { return v > threshold; });
   const auto ties = std::count(l, l + batch, threshold);
-  const double rest =
-      std::max(0.0, 1 - static_cast<double>(above) / share) / static_cast<double>(ties);
+  const double rest = std::max(0.0, share - static_cast<double>(above)) / (share * static_cast<double>(ties));
   cpu::write_weights(p, statistics, [&](int64_t i) {
     return l[i] > threshold ? 1 / share : l[i] == threshold ? rest : 0;
   });

@@ -49,8 +49,8 @@ __global__ void __launch_bounds__(kRiskThreads) cvar_kernel(T* p, double* statis
   const T threshold = number_from_top(l, batch, whole < batch - 1 ? whole : batch - 1);
   const int above = block_join<SumOf>(batch, [&](int64_t i) { return l[i] > threshold ? 1 : 0; });
   const int ties = block_join<SumOf>(batch, [&](int64_t i) { return l[i] == threshold ? 1 : 0; });
-  const double left = 1 - static_cast<double>(above) / share;
-  const double rest = (left > 0 ? left : 0) / static_cast<double>(ties);
+  const double left = share - static_cast<double>(above);
+  const double rest = (left > 0 ? left : 0) / (share * static_cast<double>(ties));
   write_weights(p, batch, statistics, 0,
                 [&](int64_t i) { return l[i] > threshold ? 1 / share : l[i] == threshold ? rest : 0; });
 }

@@ -19,8 +19,8 @@ child can be added. Initial numbers are those of the same tree in C++.
 
 from . import _core
 
-__all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Ema", "Flatten", "GlobalAvgPool2d", "Linear", "MaxPool2d",
-           "Module", "NormedLinear", "ReLU", "Sequential"]
+__all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Ema", "Flatten", "GELU", "GlobalAvgPool2d", "Linear",
+           "MaxPool2d", "Module", "NormedLinear", "ReLU", "Sequential"]
 
 
 class Module:
@@ -220,6 +220,15 @@ class Dropout(_Layer):
 
 class ReLU(_Layer):
     _function = _core._relu
+
+
+class GELU(_Layer):
+    """x·Φ(x); approximate="tanh" for the formula with tanh."""
+
+    _function = _core._gelu
+
+    def __init__(self, approximate="none"):
+        super().__init__(approximate=approximate)
 
 
 class Flatten(_Layer):

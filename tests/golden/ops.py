@@ -199,6 +199,8 @@ CASES = [
     reduction("mean", torch.mean, None),
     reduction("mean", torch.mean, (3,)),
     reduction("mean", torch.mean, (0, 2)),
+    unary("gelu", F.gelu, bound=4.0),
+    unary("gelu", F.gelu, bound=4.0, name="gelu_tanh", approximate="tanh"),
 ]
 
 

@@ -83,6 +83,10 @@ class Models(unittest.TestCase):
         np.testing.assert_array_equal(nn.MaxPool2d(2)(x).numpy(), a.reshape(1, 2, 2, 2, 2, 2).max(axis=(2, 4)))
         np.testing.assert_array_equal(nn.AvgPool2d(2)(x).numpy(), a.reshape(1, 2, 2, 2, 2, 2).mean(axis=(2, 4)))
         np.testing.assert_array_equal(nn.Flatten()(x).numpy(), a.transpose(0, 3, 1, 2).reshape(1, 32))
+        np.testing.assert_array_equal(nn.GELU()(x).numpy(), F.gelu(x).numpy())
+        np.testing.assert_array_equal(nn.GELU("tanh")(x).numpy(), F.gelu(x, "tanh").numpy())
+        with self.assertRaisesRegex(fulcrum.Error, "'none' or 'tanh', got 'erf'"):
+            nn.GELU("erf")(x)
         dropout = nn.Dropout(0.5)
         self.assertTrue(set(np.unique(dropout(fulcrum.ones([1000])).numpy())) == {0, 2})
         self.assertTrue((dropout.eval()(fulcrum.ones([1000])).numpy() == 1).all())

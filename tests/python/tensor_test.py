@@ -1,5 +1,6 @@
 """Tensors: memory shared with NumPy, lifetimes, gradients, errors."""
 import gc
+import math
 import threading
 import unittest
 import weakref
@@ -107,6 +108,8 @@ class Numbers(unittest.TestCase):
                  (2 - x, 2 - a), (x - 2, a - 2), (3 * x, 3 * a), (x / 4, a / 4), (2 / x, 2 / a), (x[1], a[1]),
                  (x[-1], a[-1]), (x[0:1], a[0:1]), (x.reshape([4]), a.reshape(4)), (F.sum(x, [0]), a.sum(0)),
                  (F.mean(x), a.mean()), (F.softplus(x), np.log1p(np.exp(a))), (F.transpose(x, 0, 1), a.T),
+                 (F.gelu(x), np.vectorize(lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2)(a)),
+                 (F.gelu(x, approximate="tanh"), a * (1 + np.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3))) / 2),
                  (F.maximum(x, y), np.maximum(a, b)), (F.concat([x, y], 1), np.concatenate([a, b], 1))]
         for i, (ours, theirs) in enumerate(pairs):
             with self.subTest(i):

@@ -90,6 +90,22 @@ TEST_F(SimtProgram, WhatIsNotFiniteStopsTheRunWithTheLastGoodWeights) {
     }
 }
 
+TEST_F(SimtProgram, ALossThatIsNotFiniteNamesItsSamples) {
+  std::vector<int64_t> white;
+  for (int64_t i = 0; i < kTrainImages; i += 4) white.push_back(i);
+  write_white(dir / "white", white);
+  for (const char* precision : {"off", "bf16"}) {
+    const Outcome got = run_program(cuda_flags(dir, precision, white_flags(dir / "white", {"--amp", precision})));
+    EXPECT_EQ(got.code, 3) << got.err;
+    const size_t at = got.err.find("; sample"), end = got.err.find(" of 4; the last good weights");
+    ASSERT_TRUE(at != std::string::npos && end != std::string::npos) << got.err;
+    std::istringstream numbers(got.err.substr(got.err.find(' ', at + 2), end));
+    int64_t sample = -1;
+    numbers >> sample;
+    EXPECT_EQ(sample % 4, 0) << got.err;
+  }
+}
+
 // After as many steps the loss is the same to the last bit, however they were launched.
 TEST_F(SimtProgram, BenchRunsTheSameStepsRecordedAndEager) {
   const auto bench = [](const Flags& more) {
