@@ -12,10 +12,11 @@
 #   mutation   faults that the tests notice (scripts/quality/mutation.py): at least 95 %
 #
 # Without a stage: all of them. Beyond what setup.sh installs they take, from Debian: gcovr, clang, clang-tidy, libomp-dev.
+# CLANGXX and CLANG_TIDY name other versions: CLANGXX=clang++-16 with libomp-16-dev.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-jobs=$(nproc) stages=()
+jobs=$(nproc) stages=() clang=${CLANGXX:-clang++} clang_tidy=${CLANG_TIDY:-clang-tidy}
 while [ $# -gt 0 ]; do
   case $1 in
     --jobs) jobs=${2:?quality: expected a number after --jobs}; shift ;;
@@ -71,11 +72,11 @@ address() {
 # The OpenMP of Clang tells ThreadSanitizer of its barriers (Archer, part of libomp); with that of GCC, which does not, the
 # end of each parallel region looks like a race. oneDNN has threads of its own and is built without the sanitizer.
 thread() {
-  need clang++ clang || return
+  need "$clang" clang || return
   local archer
-  archer=$(clang++ -print-file-name=libarcher.so)
+  archer=$("$clang" -print-file-name=libarcher.so)
   [ -e "$archer" ] || { echo "libarcher.so is missing (Debian: apt-get install libomp-dev)"; return 1; }
-  build_tests thread -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS='-O1 -g1' -DCMAKE_CXX_COMPILER=clang++ -DFULCRUM_SANITIZE=thread \
+  build_tests thread -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS='-O1 -g1' -DCMAKE_CXX_COMPILER="$clang" -DFULCRUM_SANITIZE=thread \
     -DFULCRUM_ONEDNN=OFF \
     -DFULCRUM_TEST_FILES='autograd|communicator|data_(colours|folders|images|loader|mix|pack)|kernels|ops|optim|tensor|winograd_conv' ||
     return
@@ -83,11 +84,11 @@ thread() {
 }
 
 tidy() {
-  need clang-tidy clang-tidy && need clang++ clang || return
-  configure tidy -DCMAKE_CXX_COMPILER=clang++ || { echo "CMake failed"; return 1; }
+  need "$clang_tidy" clang-tidy && need "$clang" clang || return
+  configure tidy -DCMAKE_CXX_COMPILER="$clang" || { echo "CMake failed"; return 1; }
   local log=build-quality/tidy.warnings files
   files=$(find core layers optim data apps -name '*.cpp' ! -path 'core/cuda/*' ! -path 'core/mpi/communicator.cpp' | sort)
-  printf '%s\n' "$files" | nice xargs -P "$jobs" -n 1 clang-tidy --quiet -p build-quality/tidy \
+  printf '%s\n' "$files" | nice xargs -P "$jobs" -n 1 "$clang_tidy" --quiet -p build-quality/tidy \
     --extra-arg=-Wno-unknown-warning-option >"$log" 2>/dev/null || true
   grep -E '(warning|error): ' "$log" | sort -u >"$log.unique" || true
   grep -A3 -E '(warning|error): ' "$log" | tail -n 200 >&2 || true
