@@ -74,7 +74,7 @@ address() {
 thread() {
   need "$clang" clang || return
   local archer
-  archer=$("$clang" -print-file-name=libarcher.so)
+  archer=$(dirname "$(readlink -f "$(command -v "$clang")")")/../lib/libarcher.so
   [ -e "$archer" ] || { echo "libarcher.so is missing (Debian: apt-get install libomp-dev)"; return 1; }
   build_tests thread -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS='-O1 -g1' -DCMAKE_CXX_COMPILER="$clang" -DFULCRUM_SANITIZE=thread \
     -DFULCRUM_ONEDNN=OFF \
