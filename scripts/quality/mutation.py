@@ -137,7 +137,7 @@ def try_all(faults, jobs):
         print(f"{'noticed ' if noticed else 'SURVIVED'}  {fault}" + (f"  ({noticed})" if noticed else ""), flush=True)
         return fault, noticed
 
-    results = []
+    results, broken = [], []
     with ThreadPoolExecutor(max(1, jobs // 2)) as pool:
         for number, fault in enumerate(faults):
             target = TREE / fault.file
@@ -150,7 +150,9 @@ def try_all(faults, jobs):
             # Put back before the next one; it is compiled again only where that one is in another file.
             target.write_text((ROOT / fault.file).read_text())
             if run.returncode:
-                fail(f"{fault}: does not compile", run.stdout[-4000:])
+                broken.append(f"{fault}: does not compile\n{run.stdout[-2000:]}")
+        if broken:
+            fail(*broken)
         return [result.result() for result in results]
 
 
