@@ -101,8 +101,8 @@ def run_tests(program, limit):
     start = time.monotonic()
     environment = {**os.environ, "OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"}
     try:
-        run = subprocess.run([program, "--gtest_brief=1", "--gtest_fail_fast"], env=environment, text=True, errors="replace",
-                             timeout=limit)
+        run = subprocess.run([program, "--gtest_brief=1", "--gtest_fail_fast"], env=environment, capture_output=True,
+                             text=True, errors="replace", timeout=limit)
     except subprocess.TimeoutExpired:
         return "the time limit", limit
     seconds = time.monotonic() - start
