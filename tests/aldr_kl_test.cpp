@@ -53,6 +53,14 @@ TEST(AldrKl, AtTheLargestLambdaItIsLdrKl) {
   EXPECT_TRUE(all_close(aldr, ldr_kl_loss(z, y, {.margin = 0.7, .lambda = 1.5, .class_weight = w}), {1e-12}));
 }
 
+TEST(AldrKl, LambdasAreHeldConstant) {
+  Tensor z = random_tensor({2, 3}, 5, -1, 1, DType::kF64).set_requires_grad(), lambdas = ones({2}, {DType::kF64, {}});
+  lambdas.set_requires_grad();
+  sum(aldr_kl_loss(z, labels_of({0, 2}), lambdas)).backward();
+  EXPECT_TRUE(z.grad().defined());
+  EXPECT_FALSE(lambdas.grad().defined());
+}
+
 TEST(AldrKl, OfASampleThatIsThereTwiceTheLastVisitStays) {
   Tensor table = full({2}, 1);
   const Tensor z = from_vector({2, 2}, std::vector<double>{0, 0, 9, -9});

@@ -141,6 +141,34 @@ struct Log : BackwardListener {
   void advance() override {}
 };
 
+// The operation, with what it records; the only part is the whole.
+TEST(Communicator, BatchNormOfOneProcessIsBatchNorm) {
+  const auto world = launched_processes();
+  const auto x = [] { return random_tensor({5, 3, 4}, 1, -2, 2).set_requires_grad(); };
+  const auto residual = [] { return random_tensor({5, 3, 4}, 2).set_requires_grad(); };
+  const Tensor seed = random_tensor({5, 3, 4}, 3);
+  struct Trial {
+    Tensor x, residual, weight, bias, mean, var, y;
+  };
+  const auto run = [&](const BatchNormPart& part) {
+    Trial t{x(), residual(), random_tensor({4}, 4, 0.5, 1.5).set_requires_grad(), random_tensor({4}, 5).set_requires_grad(),
+            random_tensor({4}, 6), random_tensor({4}, 7, 0.5, 1.5), {}};
+    t.y = batch_norm(t.x, {t.weight, t.bias, t.mean, t.var}, {.residual = t.residual, .relu = true, .part = part});
+    t.y.backward(seed);
+    return t;
+  };
+  const Trial whole = run({}), part = run({world.get(), 15});
+  EXPECT_TRUE(all_close(part.y, whole.y, {1e-12}));
+  EXPECT_TRUE(all_close(part.mean, whole.mean, {1e-12}));
+  EXPECT_TRUE(all_close(part.var, whole.var, {1e-12}));
+  EXPECT_TRUE(all_close(part.x.grad(), whole.x.grad(), {1e-10}));
+  EXPECT_TRUE(all_close(part.residual.grad(), whole.residual.grad(), {1e-12}));
+  EXPECT_TRUE(all_close(part.weight.grad(), whole.weight.grad(), {1e-10}));
+  EXPECT_TRUE(all_close(part.bias.grad(), whole.bias.grad(), {1e-12}));
+  const Trial stand_in = run({world.get(), 15, false});
+  for (double g : stand_in.x.grad().to_vector()) EXPECT_EQ(g, 0);
+}
+
 // b is used twice: it is complete after the operation that comes last, and its gradient is the whole sum then.
 TEST(Communicator, AListenerHearsOfEachLeafWhenItHasAllItsTerms) {
   Tensor a = ones({2}).set_requires_grad(), b = ones({2}).set_requires_grad();

@@ -147,6 +147,27 @@ TEST(OpValues, MaxPoolGivesATieToTheFirst) {
   EXPECT_EQ(x.grad().to_vector(), (std::vector<double>{1, 0, 0, 0}));
 }
 
+TEST(OpValues, AtAKinkTheGradientIsZero) {
+  Tensor (*const kinked[])(const Tensor&) = {relu, abs};
+  for (const auto op : kinked) {
+    Tensor x = from_vector({3}, std::vector<double>{-2, 0, 2}).set_requires_grad();
+    sum(op(x)).backward();
+    EXPECT_EQ(x.grad().to_vector()[1], 0);
+  }
+}
+
+// Fine-tuning of biases: the gradient of the weight, which is computed along with it otherwise, is not wanted.
+TEST(OpValues, ABiasAloneGetsItsGradient) {
+  const Tensor seed = random_tensor({4, 5}, 1), x = random_tensor({4, 3}, 2), w = random_tensor({5, 3}, 3);
+  Tensor of_linear = zeros({5}, {DType::kF64, {}}).set_requires_grad(), of_conv = of_linear.clone();
+  of_conv.set_requires_grad();
+  linear(x, w, of_linear).backward(seed);
+  conv2d(x.reshape({4, 1, 1, 3}), w.reshape({5, 1, 1, 3}), of_conv).backward(seed.reshape({4, 1, 1, 5}));
+  const Tensor expected = sum(seed, {0});
+  EXPECT_TRUE(all_close(of_linear.grad(), expected, {1e-14}));
+  EXPECT_TRUE(all_close(of_conv.grad(), expected, {1e-14}));
+}
+
 TEST(OpValues, NonFiniteNumbersAreNotHidden) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const Tensor x = from_vector({2, 2}, std::vector<double>{nan, 1, 2, 3});

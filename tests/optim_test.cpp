@@ -221,6 +221,38 @@ TEST(Absgd, AFiniteLambdaIsSomethingElse) {
   EXPECT_FALSE(same_parameters(a.parameters, b.parameters));
 }
 
+// Every option by itself, so that none is lost or changes places with another.
+template <class Biased, class Rule, class RuleOptions, class Options>
+void expect_a_rule_with_kl_risk(const RuleOptions& rule_options, Options options) {
+  const KlRiskOptions risk{.lambda = 0.7, .gamma = 0.4, .alpha = 0.6, .additive = 1, .u_init = UInit::kZero, .keep_u = true};
+  options.lambda = risk.lambda, options.gamma = risk.gamma, options.alpha = risk.alpha;
+  options.additive = risk.additive, options.u_init = risk.u_init, options.keep_u = risk.keep_u;
+  const Mlp a, b;
+  Biased biased(a.parameters, options);
+  Rule rule(b.parameters, rule_options);
+  rule.set_risk(std::make_unique<KlRisk>(risk));
+  a.train(biased, 0, 3);
+  b.train(rule, 0, 3);
+  biased.set_lambda(3);
+  static_cast<KlRisk&>(rule.risk()).set_lambda(3);
+  EXPECT_EQ(biased.lambda(), 3);
+  a.train(biased, 3, 6);
+  b.train(rule, 3, 6);
+  EXPECT_TRUE(same_parameters(a.parameters, b.parameters));
+}
+
+TEST(Absgd, IsSgdWithKlRisk) {
+  expect_a_rule_with_kl_risk<Absgd, Sgd>(
+      SgdOptions{.lr = 0.1, .momentum = 0.8, .weight_decay = 0.01, .nesterov = true, .max_norm = 0.1},
+      AbsgdOptions{.lr = 0.1, .momentum = 0.8, .weight_decay = 0.01, .nesterov = true, .max_norm = 0.1});
+}
+
+TEST(AbAdam, IsAdamWithKlRisk) {
+  expect_a_rule_with_kl_risk<AbAdam, Adam>(
+      AdamOptions{.lr = 0.01, .beta1 = 0.7, .beta2 = 0.9, .eps = 0.1, .weight_decay = 0.1, .decoupled = true, .max_norm = 0.1},
+      AbAdamOptions{.lr = 0.01, .beta1 = 0.7, .beta2 = 0.9, .eps = 0.1, .weight_decay = 0.1, .decoupled = true, .max_norm = 0.1});
+}
+
 // ---- resuming ----
 
 template <class Opt, class Options>
@@ -296,14 +328,21 @@ TEST(Optimizer, ClipsByTheNormOfAllGradients) {
   EXPECT_NEAR(a.item(), -0.9, 1e-6);
 }
 
-TEST(Optimizer, KeepsTheBf16TwinsInStep) {
+template <class Opt, class Options>
+void keep_the_twin_in_step(const Options& options) {
   Tensor w = random_tensor({300}, 1, -1, 1, DType::kF32).set_requires_grad();
   Arena::lay_out({w}, {DType::kF32, {}}, DType::kBf16);
-  Adam opt({w}, {.lr = 0.1});
+  Opt opt(Tensors{w}, options);
   for (int i = 0; i < 3; i++) {
     step_with(opt, {1.5});
     ASSERT_TRUE(same_bits(w.as(DType::kBf16), w.detach().to(DType::kBf16)));
   }
+}
+
+TEST(Optimizer, KeepsTheBf16TwinsInStep) {
+  keep_the_twin_in_step<Sgd>(SgdOptions{.lr = 0.1});
+  keep_the_twin_in_step<Sgd>(SgdOptions{.lr = 0.1, .momentum = 0.9});
+  keep_the_twin_in_step<Adam>(AdamOptions{.lr = 0.1});
 }
 
 TEST(Optimizer, ASteadyStepAsksTheSystemForNothing) {
@@ -356,6 +395,48 @@ TEST(Optimizer, ANonFiniteLossLeavesEverythingAsItWas) {
     opt.step();
     EXPECT_FALSE(opt.finite());
     EXPECT_TRUE(same_parameters(net.parameters, kept));
+  }
+}
+
+TEST(Optimizer, GoesOnWhenTheFlagIsCleared) {
+  const Tensor w = one_parameter({1});
+  Sgd opt({w}, {.lr = 0.1});
+  step_with(opt, {kNan});
+  step_with(opt, {1});
+  EXPECT_EQ(w.item(), 1);
+  opt.clear_non_finite();
+  EXPECT_TRUE(opt.finite());
+  step_with(opt, {1});
+  EXPECT_EQ(w.item(), 0.9);
+  EXPECT_EQ(opt.steps(), 1);
+}
+
+// Where ε is as large as the root of the second moment: without the corrections, with each of them, and with one too many.
+TEST(Optimizer, AdamCorrectsItsMomentsAndNotEpsilon) {
+  const double beta1 = 0.6, beta2 = 0.7, eps = 2, lr = 0.5;
+  const Tensor w = one_parameter({1});
+  Adam opt({w}, {.lr = lr, .beta1 = beta1, .beta2 = beta2, .eps = eps});
+  double m = 0, v = 0, expected = 1;
+  for (int t = 1; t <= 4; t++) {
+    const double g = 3 - t;
+    step_with(opt, {g});
+    m = beta1 * m + (1 - beta1) * g;
+    v = beta2 * v + (1 - beta2) * g * g;
+    expected -= lr * m / (1 - std::pow(beta1, t)) / (std::sqrt(v / (1 - std::pow(beta2, t))) + eps);
+    EXPECT_NEAR(w.item(), expected, 1e-14) << t;
+  }
+}
+
+// Decay is part of what momentum remembers, and is not clipped.
+TEST(Optimizer, DecayIsAddedToTheClippedGradient) {
+  const Tensor w = one_parameter({2});
+  Sgd opt({w}, {.lr = 0.1, .momentum = 0.5, .weight_decay = 0.25, .max_norm = 1});
+  double m = 0, expected = 2;
+  for (int t = 0; t < 3; t++) {
+    step_with(opt, {8});
+    m = 0.5 * m + 1 + 0.25 * expected;
+    expected -= 0.1 * m;
+    EXPECT_NEAR(w.item(), expected, 1e-6);
   }
 }
 

@@ -247,6 +247,8 @@ TEST(Weigh, TheWeightsCarryNoGradient) {
   Absgd opt({parameter}, {.lr = 0.1, .lambda = 1});
   opt.weigh(l).backward();
   EXPECT_TRUE(all_close(l.grad(), opt.weights(), {1e-15}));
+  EXPECT_FALSE(opt.batch().losses.requires_grad()) << "the batch would keep its graph alive";
+  EXPECT_FALSE(opt.batch().weights.requires_grad());
 }
 
 // ---- errors ----

@@ -150,6 +150,22 @@ TEST(GroupRisk, SurvivesHugeLosses) {
   }
 }
 
+// ---- a warm start ----
+
+TEST(DeferredRisk, IsTheMeanUntilItIsActive) {
+  const KlRiskOptions o{.lambda = 1, .gamma = 0.5};
+  DeferredRisk risk(std::make_unique<KlRisk>(o));
+  KlRisk straight(o);
+  for (double v : risk.weights(losses_of(4, 1, 3), {}).to_vector()) EXPECT_EQ(v, 0.25);
+  EXPECT_EQ(static_cast<KlRisk&>(risk.risk()).log_u(), -kInfinity) << "u has not begun";
+  risk.set_active(true);
+  for (const uint64_t step : {2, 3})
+    EXPECT_TRUE(same_bits(risk.weights(losses_of(4, step, 3), {}), straight.weights(losses_of(4, step, 3), {})));
+  EXPECT_EQ(risk.summary().steps, 3) << "those of the mean, too";
+  EXPECT_STREQ(risk.name(), "kl");
+  EXPECT_TRUE(same_bits(risk.state().at("kl"), straight.state().at("kl")));
+}
+
 // ---- what all have in common ----
 
 using MakeRisk = std::function<std::unique_ptr<Risk>()>;
@@ -161,6 +177,7 @@ std::vector<MakeRisk> every_risk() {
           [] { return std::make_unique<RgdRisk>(1); },
           [] { return std::make_unique<GroupRisk>(GroupRiskOptions{.groups = 5, .eta = 0.1}); },
           [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = 2, .gamma = 1}); },
+          [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = -2, .gamma = 1}); },
           [] {
             return std::make_unique<KlRisk>(
                 KlRiskOptions{.lambda = 2, .u_update = UUpdate::kScent, .log_step = 1});
@@ -203,7 +220,7 @@ TEST(EveryRisk, ALossThatIsNotFiniteChangesNoState) {
     risk->weights(losses_of(3, 1, 2), context);
     std::map<std::string, Tensor> before;
     for (const auto& [key, t] : risk->state()) before[key] = t.clone();
-    for (const double bad : {kNan, kInfinity}) {
+    for (const double bad : {kNan, kInfinity, -kInfinity}) {
       for (double v : risk->weights(vector_of({1, bad, 2}), context).to_vector()) EXPECT_EQ(v, 0);
       for (const auto& [key, t] : risk->state()) EXPECT_TRUE(same_bits(t, before.at(key))) << key;
     }
