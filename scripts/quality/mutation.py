@@ -6,8 +6,8 @@
     scripts/quality/mutation.py --check                      # the table against the sources alone: no build
 
 The faults are those of scripts/quality/faults/*.toml: a text that stands exactly once in a file, and what it becomes. For
-each the engine is built anew in build-quality/mutation, and the tests of FILES run until the first failure. A fault that no test notices means a missing test, or a fault that changes nothing: then
-it leaves the table. Exit status: 1 where fewer than 95 % are noticed, 2 where the table does not fit the sources.
+each the engine is built anew in build-quality/mutation, and the tests of FILES run until the first failure. A fault
+that no test notices means a missing test, or a fault that changes nothing: then it leaves the table. Exit status: 1 where fewer than 95 % are noticed, 2 where the table does not fit the sources.
 """
 
 import argparse
