@@ -34,7 +34,7 @@ class Twin(unittest.TestCase):
         cls.addClassCleanup(folder.cleanup)
         cls.dir = Path(folder.name)
         write_cifar(cls.dir / "data")
-        cls.fulcrum("--smoke", "--output", cls.dir / "grid")
+        cls.fulcrum("--epochs", "2", "--set", "train.limit_batches=2", "--output", cls.dir / "grid")
 
     @classmethod
     def fulcrum(cls, *words):
