@@ -253,6 +253,16 @@ TEST(Arenas, ATwinHoldsTheRoundedMasterAndPassesGradientsToIt) {
   EXPECT_EQ(twin.to_vector()[0], 0);
 }
 
+TEST(Arenas, TheGradientOfAConvolutionsTwinIsNotRounded) {
+  Tensor w = random_tensor({4, 3, 3, 3}, 1, -1, 1, DType::kF32).set_requires_grad();
+  Arena arena = Arena::lay_out({w}, {DType::kF32, {}}, DType::kBf16);
+  const Tensor x = random_tensor({2, 5, 6, 3}, 2, -1, 1, DType::kBf16);
+  sum(conv2d(x, w.as(DType::kBf16), {}, {.padding = 1})).backward();
+  const Tensor wide = w.detach().to(DType::kF64).set_requires_grad();
+  sum(conv2d(x.to(DType::kF64), wide, {}, {.padding = 1})).backward();
+  EXPECT_TRUE(all_close(w.grad(), wide.grad(), {1e-5}));
+}
+
 TEST(Arenas, Errors) {
   EXPECT_ERROR(Arena::lay_out({}, {DType::kF32, {}}), "[arena] expected at least one parameter");
   EXPECT_ERROR(Arena::lay_out({zeros({1})}, {DType::kBf16, {}}),
