@@ -176,6 +176,8 @@ void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias
         Bits<T>* to = bits(y.data<T>());
         const Bits<T>* from = bits(x.data<T>());
         if (!way->winograd) return cpu::direct_conv_forward(to, from, w32.data<float>(), scratch, d, threads);
+        if (!KeptWeights::active)  // the scratch has room for the transforms
+          return cpu::winograd_conv_forward(to, from, w32.data<float>(), scratch, d, threads);
         const Tensor u = winograd_weight(w32, scratch, g, threads);
         cpu::winograd_conv_forward_with(to, from, u.data<float>(), scratch, d, threads);
       });
