@@ -38,7 +38,7 @@ struct InputFile::Handle {
   gzFile file = nullptr;
 
   explicit Handle(const std::string& name) : file(gzopen(name.c_str(), "rb")) {
-    if (file != nullptr) gzbuffer(file, 1u << 18);
+    if (file != nullptr) gzbuffer(file, 1u << 16);
   }
   ~Handle() {
     if (file != nullptr) gzclose(file);

@@ -4,6 +4,8 @@
 
 #ifdef FULCRUM_WITH_JPEG
 
+#include <algorithm>
+#include <array>
 #include <csetjmp>
 #include <cstdio>
 #include <utility>
@@ -90,10 +92,12 @@ class Decompressor {
                             : info_.num_components == 3 ? JCS_RGB
                                                         : JCS_CMYK;
     jpeg_start_decompress(&info_);
+    const size_t row_bytes = size_t{info_.output_width} * static_cast<size_t>(info_.output_components);
+    std::array<JSAMPROW, 16> rows;  // a call a row is a measurable part of a small image
     while (info_.output_scanline < info_.output_height) {
-      JSAMPROW row = out + size_t{info_.output_scanline} * info_.output_width *
-                               static_cast<size_t>(info_.output_components);
-      jpeg_read_scanlines(&info_, &row, 1);
+      const size_t count = std::min<size_t>(rows.size(), info_.output_height - info_.output_scanline);
+      for (size_t i = 0; i < count; i++) rows[i] = out + (info_.output_scanline + i) * row_bytes;
+      jpeg_read_scanlines(&info_, rows.data(), static_cast<JDIMENSION>(count));
     }
     jpeg_finish_decompress(&info_);
     return true;
