@@ -80,6 +80,17 @@ TEST(Philox, IntegersBelowABoundAreEvenlySpread) {
   EXPECT_EQ(Philox::scale(0, 10), 0u);
 }
 
+// Fills compute in runs, with a logarithm, sine and cosine of their own.
+TEST(Fills, OfManyElementsAreTheStreamsElements) {
+  const Philox philox(7, 9);
+  Tensor t = empty({100003});
+  fill_normal(t, 0, 1, 7, 9);
+  Tensor u = empty({1, 129});
+  fill_uniform(u, 0, 1, 7, 9);
+  for (uint64_t i = 0; i < 100003; i++) ASSERT_FLOAT_EQ(t.data<float>()[i], philox.normal(i)) << i;
+  for (uint64_t i = 0; i < 129; i++) ASSERT_FLOAT_EQ(u.data<float>()[i], philox.uniform(i)) << i;
+}
+
 TEST(Fills, AreTheStreamsElementsInEveryDtype) {
   const Philox philox(5, 6);
   for (DType dtype : {DType::kF32, DType::kF64, DType::kBf16}) {
