@@ -77,6 +77,14 @@ TEST(Autograd, ADiamondIsVisitedOnce) {
   EXPECT_EQ(x.grad().to_vector(), Numbers{5});
 }
 
+TEST(Autograd, ALeafsGradientHasItsDtype) {
+  const Tensor x = leaf({1, 2});
+  const Tensor y = record("coarse", x.clone(), {x}, [](const Tensor& dy, Needs) -> Grads { return {dy.to(DType::kBf16)}; });
+  sum(y * 3.0).backward();
+  EXPECT_EQ(x.grad().dtype(), DType::kF64);
+  EXPECT_EQ(x.grad().to_vector(), (Numbers{3, 3}));
+}
+
 TEST(Autograd, OnlyWhatIsWantedIsComputed) {
   const Tensor x = random_tensor({2, 4, 4, 3}, 1),
                w = random_tensor({2, 3, 3, 3}, 2).set_requires_grad();

@@ -2,7 +2,9 @@
 """Prints mean ± sample standard deviation, in percent, of keys of "name | {json}" lines, by name.
 
     scripts/results/mean_sd.py results.txt top1 balanced
+    scripts/results/mean_sd.py results.txt val.balanced      # of the held-out part
 """
+import functools
 import json
 import statistics
 import sys
@@ -25,7 +27,7 @@ def main():
     print("| method | runs | " + " | ".join(keys) + " |")
     print("|---" * (len(keys) + 2) + "|")
     for name, results in rows.items():
-        cells = [cell([r[k] for r in results]) for k in keys]
+        cells = [cell([functools.reduce(dict.__getitem__, k.split("."), r) for r in results]) for k in keys]
         print(f"| {name} | {len(results)} | " + " | ".join(cells) + " |")
 
 

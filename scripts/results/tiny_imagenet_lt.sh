@@ -52,7 +52,7 @@ if $tune; then
     mapfile -t risk < <(absgd $lambda)
     finish "lambda = $lambda" ldam $lambda "${drw[@]}" "${risk[@]}"
   done
-  scripts/results/mean_sd.py "$out/results.txt" top1 balanced many medium few
+  scripts/results/mean_sd.py "$out/results.txt" val.balanced val.many val.medium val.few
   exit
 fi
 for seed in ${SEEDS:-0 1 2}; do
