@@ -5,8 +5,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace fulcrum;
-  static const fuzz::Folder folder({"test_batch.bin", "test.bin"});
-  fuzz::as_file({data, size});
+  const auto& file = fuzz::as_file({data, size});
+  static const fuzz::Folder folder({{"test_batch.bin", file}, {"test.bin", file}});
   fuzz::refuses_or_reads([&] { load_cifar10(folder.path(), /*train=*/false); });
   return fuzz::refuses_or_reads([&] { load_cifar100(folder.path(), /*train=*/false); });
 }

@@ -75,6 +75,17 @@ def main():
     write("list", "leaves", "../a.jpg 0\n/etc/passwd 1\na/../../b.jpg 0\n")
     write("list", "labels", "a.jpg 99999999999999999999\nb.jpg -1\nc.jpg\n\n 0\n")
 
+    inat = {"images": [{"id": 7, "file_name": "train/a.jpg"}, {"id": 8, "file_name": "../b.jpg", "width": 1.5}],
+            "annotations": [{"id": 9, "image_id": 7, "category_id": 0}, {"id": 10, "image_id": 8, "category_id": 1}],
+            "categories": [{"id": 0, "name": "Turdus merula"}, {"id": 1, "name": "<script>"}], "info": None}
+    write("annotations", "good", json.dumps(inat))
+    write("annotations", "kinds", '{"images": {"id": "7"}, "annotations": [[[]], {"image_id": 1e300}], "categories": [null]}')
+    write("annotations", "deep", "[" * 500)
+    write("csv", "good", "split,filename,y,location\ntrain,a.jpg,0,1\ntest,\"b,\"\"c\"\".jpg\",1,2\ntrain,d.jpg,1,3\n\fy,name\n0,cat\n1,dog\n")
+    write("csv", "bad", "filename,split,y\n../a.jpg,train,-1\nb.jpg,tset,99999999999\n\"open")
+    write("keys", "good", "images/0/a,b.jpg\nimages/1/c.jpg\n\fimages/0/a,b.jpg 1\nimages/1/c.jpg 0\n\fT-Shirt\nShirt\n")
+    write("keys", "bad", "../a.jpg\n/etc/passwd\n\f../a.jpg 0\n/etc/passwd x\nb 99999999999999999999\n\fA\nA\n")
+
     write("tables", "matrix", "# a b c\n0.8 0.2 0\n0.1, 0.9, 0\n0 0 1\n")
     write("tables", "indices", "# fulcrum indices: 3 samples\n0\n17\n999\n")
     write("tables", "numbers", "nan inf -1\n1e999 0x10 1\n")

@@ -22,24 +22,42 @@
 
 namespace fulcrum::fuzz {
 
-/// A file in memory with these bytes, the same one in every call, and a path to it.
-inline std::filesystem::path as_file(std::span<const uint8_t> bytes) {
-  static const int file = memfd_create("input", MFD_CLOEXEC);
-  static const std::string path = "/proc/self/fd/" + std::to_string(file);
-  const bool written = file >= 0 && ftruncate(file, 0) == 0 &&
-                       pwrite(file, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size());
-  if (!written) __builtin_trap();
-  return path;
+/// A file in memory, with a path to it.
+class MemoryFile {
+ public:
+  MemoryFile() : file_(memfd_create("input", MFD_CLOEXEC)), path_("/proc/self/fd/" + std::to_string(file_)) {}
+  /// In place of what it held.
+  void write(std::span<const uint8_t> bytes) const {
+    const bool written = file_ >= 0 && ftruncate(file_, 0) == 0 &&
+                         pwrite(file_, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size());
+    if (!written) __builtin_trap();
+  }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  int file_;
+  std::filesystem::path path_;
+};
+
+/// A file with these bytes, the same one in every call.
+inline const std::filesystem::path& as_file(std::span<const uint8_t> bytes) {
+  static const MemoryFile file;
+  file.write(bytes);
+  return file.path();
 }
 
-/// A folder in which these names are links to the file of as_file; removed at the end of the program.
+/// A folder of links to files in memory; removed at the end of the program.
 class Folder {
  public:
-  explicit Folder(const std::vector<std::string>& names) {
+  struct Link {
+    std::string name;
+    std::filesystem::path target;
+  };
+  explicit Folder(const std::vector<Link>& links) {
     std::string pattern = std::filesystem::temp_directory_path() / "fulcrum-fuzz-XXXXXX";
     if (mkdtemp(pattern.data()) == nullptr) __builtin_trap();
     path_ = pattern;
-    for (const std::string& name : names) std::filesystem::create_symlink(as_file({}), path_ / name);
+    for (const Link& link : links) std::filesystem::create_symlink(link.target, path_ / link.name);
   }
   ~Folder() {
     std::error_code ignored;
@@ -52,6 +70,13 @@ class Folder {
  private:
   std::filesystem::path path_;
 };
+
+/// A listing takes no path that leaves its root.
+inline void expect_below(const std::filesystem::path& root, const std::vector<std::string>& paths) {
+  const std::string start = root.lexically_normal().string();
+  for (const std::string& path : paths)
+    if (!(root / path).lexically_normal().string().starts_with(start)) __builtin_trap();
+}
 
 inline std::string as_text(std::span<const uint8_t> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};

@@ -14,9 +14,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (size_t i = 0; i + 5 <= size && !many; i++) many = long_number(data + i);
   return fuzz::refuses_or_reads([&] {
     const ImageListing listing = list_image_list("/root-of-data", fuzz::as_file({data, size}), many || size % 2 ? 100 : 0);
-    for (const auto& file : listing.paths) {
-      const std::string path = (listing.root / file).lexically_normal();
-      if (!path.starts_with("/root-of-data")) __builtin_trap();
-    }
+    fuzz::expect_below(listing.root, listing.paths);
   });
 }

@@ -4,8 +4,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace fulcrum;
-  static const fuzz::Folder metrics({"metrics.jsonl"}), both({"metrics.jsonl", "data.json"});
-  fuzz::as_file({data, size});
+  const auto& file = fuzz::as_file({data, size});
+  static const fuzz::Folder metrics({{"metrics.jsonl", file}}), both({{"metrics.jsonl", file}, {"data.json", file}});
   fuzz::refuses_or_reads([&] { apps::read_run(metrics.path()); });
   return fuzz::refuses_or_reads([&] { apps::read_run(both.path()); });
 }
