@@ -57,13 +57,13 @@ def main():
 
     labels = struct.pack(">II", 0x801, 4) + bytes([0, 1, 2, 9])
     images = struct.pack(">IIII", 0x803, 2, 3, 4) + bytes(range(24))
-    write("idx", "labels", labels)
-    write("idx", "images", images)
-    write("idx", "images.gz", gzip.compress(images, mtime=0))
+    write("idx", "good-labels", labels)
+    write("idx", "good-images", images)
+    write("idx", "good-images.gz", gzip.compress(images, mtime=0))
     write("idx", "huge", struct.pack(">IIII", 0x803, 0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF))
 
-    write("cifar", "ten", bytes([7]) + bytes(3072))
-    write("cifar", "hundred", bytes([19, 99]) + bytes(3072))
+    write("cifar", "good-ten", bytes([7]) + bytes(3072))
+    write("cifar", "good-hundred", bytes([19, 99]) + bytes(3072))
     write("cifar", "short", bytes(3000))
 
     metadata = {"format": "fulcrum-pack", "version": "1", "classes": json.dumps(["cat", "dog"])}
@@ -86,8 +86,8 @@ def main():
     write("keys", "good", "images/0/a,b.jpg\nimages/1/c.jpg\n\fimages/0/a,b.jpg 1\nimages/1/c.jpg 0\n\fT-Shirt\nShirt\n")
     write("keys", "bad", "../a.jpg\n/etc/passwd\n\f../a.jpg 0\n/etc/passwd x\nb 99999999999999999999\n\fA\nA\n")
 
-    write("tables", "matrix", "# a b c\n0.8 0.2 0\n0.1, 0.9, 0\n0 0 1\n")
-    write("tables", "indices", "# fulcrum indices: 3 samples\n0\n17\n999\n")
+    write("tables", "good-matrix", "# a b c\n0.8 0.2 0\n0.1, 0.9, 0\n0 0 1\n")
+    write("tables", "good-indices", "# fulcrum indices: 3 samples\n0\n17\n999\n")
     write("tables", "numbers", "nan inf -1\n1e999 0x10 1\n")
 
     grey = png(3, 2, 0, 8, b"\0abc\0def")
@@ -96,19 +96,19 @@ def main():
              "palette": png(2, 1, 3, 1, b"\0\x40", palette), "huge": png(1 << 30, 1 << 30, 2, 8, b"")}
     for name, data in kinds.items():
         write("png", name, data)
-    write("image", "grey.png", grey)
-    write("image", "grey.jpg", JPEG_TABLES)
-    write("jpeg", "grey", JPEG_TABLES)
+    write("image", "good.png", grey)
+    write("image", "good.jpg", JPEG_TABLES)
+    write("jpeg", "good", JPEG_TABLES)
     write("jpeg", "cut", JPEG_TABLES[:200])
     write("jpeg", "huge", JPEG_TABLES.replace(bytes.fromhex("080008000801"), bytes.fromhex("08ffffffff01")))
 
-    write("recipe", "good", "[data]\nname = 'cifar10'\nimb_factor = 0.01\n[optim]\nlr = 0.1\nmilestones = []\n")
+    write("recipe", "good", "[data]\nname = 'cifar10'\nimb_factor = 0.01\n[optim]\nlr = 0.1\n")
     write("recipe", "schedule", "[schedule]\nkind = 'multistep'\nmilestones = [10, 20]\nfactors = [0.1, 1e-3]\n")
     write("recipe", "kinds", "train.epochs = 'ten'\nmodel = 3\n[risk]\nlambda = nan\n")
     write("recipe", "letter-before-a-key", "\uFCFFname = 1\n")  # apps/toml.h
     write("grid", "good", "title = 'Mine'\nrecipe = 'fashion-mnist-lt'\nseeds = 2\n[[variant]]\nname = '0.5'\n"
           "set = ['data.imb_factor=0.5']\n[[method]]\nname = 'ce'\ntitle = 'Cross entropy'\n[[published]]\n"
-          "variant = '0.5'\nmethod = 'ce'\ntop1 = 0.7\nepoch = 'best'\nsource = 'x'\n")
+          "variant = '0.5'\nmethod = 'ce'\ntop1 = 70.0\nsource = 'x'\ncertainty = 'S'\n")
     write("grid", "kinds", "title = 3\nvariant = 'x'\n[[method]]\n")
 
     row = {"epoch": 0, "lr": 0.1, "train": {"loss": 1.5, "top1": 0.5, "objective": 1}, "class_weight_share": [0.5, 0.5],
@@ -120,7 +120,7 @@ def main():
 
     progress = json.dumps({"epoch": 1, "batch": 2, "best": None, "latest": {"epoch": 0}})
     state = {"format": "fulcrum-run-1", "config": "[optim]\nlr = 0.05\n", "data": "1", "progress": progress}
-    write("checkpoint", "metadata", safetensors({"fc.bias": ("F32", [2], bytes(8))}, state))
+    write("checkpoint", "good", safetensors({"fc.bias": ("F32", [2], bytes(8))}, state))
     write("checkpoint", "checksum", safetensors({"ema.fc.bias": ("F32", [2], bytes(8))}, {**state, "checksum": "0"}))
 
 
