@@ -41,11 +41,10 @@ SinCos sin_cos_of(double turns) {
 }
 
 constexpr int kRun = 32;  // blocks drawn at a time
-struct Run {
-  float x[4][kRun];  // number k of block i
-};
+template <class T>
+using Run = T[4][kRun];  // number k of block i
 
-// Elements 4b to 4b + 3 are the numbers of block b: draw(words of a run of blocks, run).
+// Elements 4b to 4b + 3 are the numbers of block b: draw(words of a run of blocks, their numbers).
 template <class Draw>
 void fill_from_host(Tensor& t, const Philox& philox, Draw draw) {
   const bool in_place = t.device().is_cpu() && t.dtype() == DType::kF32;
@@ -54,16 +53,16 @@ void fill_from_host(Tensor& t, const Philox& philox, Draw draw) {
   const int64_t n = t.numel(), step = 4 * kRun, runs = (n + step - 1) / step;
 #pragma omp parallel for if (runs > 128)
   for (int64_t r = 0; r < runs; r++) {
-    uint32_t words[4][kRun];
+    Run<uint32_t> words;
     for (int i = 0; i < kRun; i++) {
       const Words4 block = philox.block(static_cast<uint64_t>(r * kRun + i));
       for (int k = 0; k < 4; k++) words[k][i] = block.w[k];
     }
-    Run run;
-    draw(words, run);
+    Run<float> numbers;
+    draw(words, numbers);
     float elements[4 * kRun];
     for (int i = 0; i < kRun; i++)
-      for (int k = 0; k < 4; k++) elements[4 * i + k] = run.x[k][i];
+      for (int k = 0; k < 4; k++) elements[4 * i + k] = numbers[k][i];
     std::copy_n(elements, std::min(step, n - step * r), x + step * r);
   }
   if (!in_place) t.copy_from(host);
@@ -76,22 +75,22 @@ Generator::Generator(uint64_t s, uint64_t st, Device device)
 
 void fill_uniform(Tensor& t, double low, double high, uint64_t seed, uint64_t stream) {
   const auto a = static_cast<float>(low), width = static_cast<float>(high - low);
-  fill_from_host(t, Philox(seed, stream), [&](const uint32_t (&words)[4][kRun], Run& run) {
+  fill_from_host(t, Philox(seed, stream), [&](const Run<uint32_t>& words, Run<float>& x) {
     for (int k = 0; k < 4; k++)
-      for (int i = 0; i < kRun; i++) run.x[k][i] = a + width * Philox::to_uniform(words[k][i]);
+      for (int i = 0; i < kRun; i++) x[k][i] = a + width * Philox::to_uniform(words[k][i]);
   });
 }
 
 // Philox::to_normal in runs.
 void fill_normal(Tensor& t, double mean, double stddev, uint64_t seed, uint64_t stream) {
   const auto m = static_cast<float>(mean), s = static_cast<float>(stddev);
-  fill_from_host(t, Philox(seed, stream), [&](const uint32_t (&words)[4][kRun], Run& run) {
+  fill_from_host(t, Philox(seed, stream), [&](const Run<uint32_t>& words, Run<float>& x) {
     for (int k = 0; k < 4; k += 2)
       for (int i = 0; i < kRun; i++) {
         const double radius = std::sqrt(-2 * log_of(1.0 - static_cast<double>(Philox::to_uniform(words[k][i]))));
         const SinCos at = sin_cos_of(static_cast<double>(Philox::to_uniform(words[k + 1][i])));
-        run.x[k][i] = m + s * static_cast<float>(radius * at.cos);
-        run.x[k + 1][i] = m + s * static_cast<float>(radius * at.sin);
+        x[k][i] = m + s * static_cast<float>(radius * at.cos);
+        x[k + 1][i] = m + s * static_cast<float>(radius * at.sin);
       }
   });
 }

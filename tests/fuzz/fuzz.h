@@ -11,9 +11,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,6 +46,15 @@ inline const std::filesystem::path& as_file(std::span<const uint8_t> bytes) {
   static const MemoryFile file;
   file.write(bytes);
   return file.path();
+}
+
+/// The bytes up to each form feed go to one of the files, in this order; what has no bytes left becomes empty.
+inline void write_parts(std::span<const uint8_t> bytes, std::initializer_list<const MemoryFile*> files) {
+  for (const MemoryFile* file : files) {
+    const auto length = static_cast<size_t>(std::ranges::find(bytes, '\f') - bytes.begin());
+    file->write(bytes.first(length));
+    bytes = bytes.subspan(std::min(length + 1, bytes.size()));
+  }
 }
 
 /// A folder of links to files in memory; removed at the end of the program.
