@@ -71,14 +71,14 @@ void ProgressLine::show(const StepInfo& s) {
 
 void ProgressLine::print(const std::string& line) {
   if (!shown_) return;
+  log(line);  // first: a pipe that nobody reads any more may be the end of the next line
   fmt::print(stderr, "{}{}\n", terminal_ ? "\r\x1b[K" : "", line);
-  log(line);
 }
 
 void ProgressLine::print_error(const std::string& line) {
   if (!shown_) return;
-  fmt::print(stderr, "{}{}{}\n", terminal_ ? "\r\x1b[K" : "", red("error: ", STDERR_FILENO), line);
   log("error: " + line);
+  fmt::print(stderr, "{}{}{}\n", terminal_ ? "\r\x1b[K" : "", red("error: ", STDERR_FILENO), line);
 }
 
 // The log is a convenience: where it cannot be written, the run goes on.

@@ -283,7 +283,9 @@ class Processes(Run):
     # ---- the end ----
 
     def start(self, run, processes, quiet=True):
-        words = [str(w) for w in mpirun(processes, *self.words(run, *SHORT, "--epochs", 10000), quiet=quiet)]
+        # Few lines: mpirun does not read them while it waits before it kills, and a process with a full pipe stands still.
+        short = (*SHORT, "--epochs", 10000, "--log-interval", 1000)
+        words = [str(w) for w in mpirun(processes, *self.words(run, *short), quiet=quiet)]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
         deadline = time.monotonic() + HANGS
         while not (self.folder / run / "last.safetensors").exists():
