@@ -23,8 +23,9 @@ cmake -S . -B build-fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_
   -DFULCRUM_WERROR=OFF -DFULCRUM_CUDA=OFF -DFULCRUM_ONEDNN=OFF -DFULCRUM_MPI=OFF -DFULCRUM_PYTHON=OFF -DFULCRUM_INSTALL=OFF -DFULCRUM_CPU_ARCH= >/dev/null
 cmake --build build-fuzz --parallel "$(nproc)" --target "${targets[@]/#/fuzz_}"
 
-# The search for uses of a stack after a return spends two thirds of the time on tidying up after exceptions.
-export ASAN_OPTIONS=detect_stack_use_after_return=0
+# The search for uses of a stack after a return spends two thirds of the time on tidying up after exceptions; short backtraces
+# of allocations, a small quarantine and memory that is not filled are another 10 to 45 % more executions a second.
+export ASAN_OPTIONS=detect_stack_use_after_return=0:malloc_context_size=2:quarantine_size_mb=8:thread_local_quarantine_size_kb=64:max_malloc_fill_size=0
 status=0 told=()
 for name in "${targets[@]}"; do
   mkdir -p "build-fuzz/grown/$name" "build-fuzz/found/$name"
