@@ -19,8 +19,8 @@ Dataset::Dataset(Shape image_shape, std::vector<int64_t> labels,
   check_labels(labels_, classes(), "[dataset] ");
 }
 
-Image Dataset::original(int64_t index, const std::function<double(ImageSize)>&) const {
-  Image image = {image_shape_[0], image_shape_[1], image_shape_[2], {}};
+Image Dataset::original(int64_t index, const std::function<DecodeNeeds(ImageSize)>&, std::vector<uint8_t> memory) const {
+  Image image = {image_shape_[0], image_shape_[1], image_shape_[2], std::move(memory)};
   image.pixels.resize(static_cast<size_t>(image_shape_.numel()));
   read(index, image.pixels.data());
   return image;

@@ -30,8 +30,10 @@ class Dataset {
   /// once. An Error where the image cannot be had.
   virtual void read(int64_t index, uint8_t* out) const = 0;
   /// The image of sample `index` before it was brought to image_shape(), for transforms that cut out a part
-  /// of their own; `least_scale` is that of DecodeOptions. Where there is no such image: that of read().
-  virtual Image original(int64_t index, const std::function<double(ImageSize)>& least_scale) const;
+  /// of their own; `needs` is that of DecodeOptions, `memory` that of load_image. Where there is no such image: that
+  /// of read().
+  virtual Image original(int64_t index, const std::function<DecodeNeeds(ImageSize)>& needs,
+                         std::vector<uint8_t> memory = {}) const;
   /// All images, u8 [N, H, W, C] on the CPU, where they are in memory; else undefined.
   virtual Tensor images() const { return {}; }
   /// What tells sample `index` from others without reading its pixels: its path and size in bytes

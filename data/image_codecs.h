@@ -28,10 +28,9 @@ struct DecodedImage {
 /// Refuses an image without pixels or with more than kMaxImagePixels.
 void check_image_size(ImageSize size, const std::string& name);
 
-/// With `least_scale` not empty, reduced as DecodeOptions says, asked with the size that the file has. The pixels take
-/// `memory`.
+/// `needs` is that of DecodeOptions. The pixels take `memory`.
 DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name,
-                         const std::function<double(ImageSize)>& least_scale = {}, std::vector<uint8_t> memory = {});
+                         const std::function<DecodeNeeds(ImageSize)>& needs = {}, std::vector<uint8_t> memory = {});
 ImageSize jpeg_size(std::span<const uint8_t> file, const std::string& name);
 DecodedImage decode_png(std::span<const uint8_t> file, const std::string& name);
 ImageSize png_size(std::span<const uint8_t> file, const std::string& name);

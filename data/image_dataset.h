@@ -63,7 +63,8 @@ class ImageDataset : public Dataset {
   /// An Error names the file.
   void read(int64_t index, uint8_t* out) const override;
   /// As large as the file has it.
-  Image original(int64_t index, const std::function<double(ImageSize)>& least_scale) const override;
+  Image original(int64_t index, const std::function<DecodeNeeds(ImageSize)>& needs,
+                 std::vector<uint8_t> memory = {}) const override;
   /// The path relative to the root, and the size of the file in bytes.
   std::string identity(int64_t index) const override;
   const std::vector<std::string>& paths() const { return paths_; }

@@ -151,10 +151,13 @@ Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, 
   const Kind kind = kind_of(file, name);
   const int orientation = turns(kind, options) ? exif_orientation(file) : 1;
   if (kind == Kind::kPng) return in_channels(decode_png(file, name), channels);
-  std::function<double(ImageSize)> least_scale = options.least_scale;
-  if (least_scale && orientation >= 5)
-    least_scale = [&](ImageSize s) { return options.least_scale({s.width, s.height}); };
-  return oriented(in_channels(decode_jpeg(file, name, least_scale, std::move(memory)), channels), orientation);
+  std::function<DecodeNeeds(ImageSize)> needs = options.needs;
+  if (needs && orientation != 1)  // whose rows are not those of the file
+    needs = [&](ImageSize s) {
+      const DecodeNeeds asked = options.needs(orientation >= 5 ? ImageSize{s.width, s.height} : s);
+      return DecodeNeeds{.least_scale = asked.least_scale};
+    };
+  return oriented(in_channels(decode_jpeg(file, name, needs, std::move(memory)), channels), orientation);
 }
 
 ImageSize image_size(std::span<const uint8_t> file, const std::string& name, const DecodeOptions& options) {

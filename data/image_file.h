@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,14 +36,22 @@ struct ImageSize {
 /// Larger images are refused before memory is asked for: a file of a few bytes may claim any size.
 inline constexpr int64_t kMaxImagePixels = int64_t{1} << 28;
 
+/// What is wanted of an image, by which a JPEG may be decoded faster.
+struct DecodeNeeds {
+  /// A factor of the sides: the smallest of 1/8, 1/4, 1/2 and 1 that is as large is taken. The pixels are not
+  /// those of decoding and resizing.
+  double least_scale = 1;
+  /// From the top, of the image at its full size. What is below them keeps its place in the pixels, but they may hold
+  /// anything, and damage to it is not noticed.
+  int64_t rows = std::numeric_limits<int64_t>::max();
+};
+
 struct DecodeOptions {
   int64_t channels = 3;  // 1 or 3
   /// Turns a JPEG as the orientation in its EXIF data says: PIL's ImageOps.exif_transpose.
   bool exif_orientation = false;
-  /// Given the size of the image, says by how much a JPEG may be reduced in decoding, as a factor of its
-  /// sides: the smallest of 1/8, 1/4, 1/2 and 1 that is as large is taken. Empty: 1. The pixels are not
-  /// those of decoding and resizing.
-  std::function<double(ImageSize)> least_scale = {};
+  /// Asked with the size of a JPEG, once its header is read. Empty: all of it, as it is.
+  std::function<DecodeNeeds(ImageSize)> needs = {};
   /// An absolute path without links: a file that is a link is refused unless it leads to below it.
   std::string_view within = {};
 };

@@ -85,8 +85,8 @@ class Decompressor {
     return {reduced(info_.image_height), reduced(info_.image_width)};
   }
 
-  /// Decodes all rows to `out`, [height, width, components].
-  bool decode(uint8_t* out) {
+  /// Decodes so many rows, or all, to `out`, [height, width, components].
+  bool decode(uint8_t* out, int64_t wanted) {
     if (setjmp(error_.jump)) return false;
     info_.out_color_space = info_.num_components == 1   ? JCS_GRAYSCALE
                             : info_.num_components == 3 ? JCS_RGB
@@ -94,12 +94,13 @@ class Decompressor {
     jpeg_start_decompress(&info_);
     const size_t row_bytes = size_t{info_.output_width} * static_cast<size_t>(info_.output_components);
     std::array<JSAMPROW, 16> rows;  // a call a row is a measurable part of a small image
-    while (info_.output_scanline < info_.output_height) {
-      const size_t count = std::min<size_t>(rows.size(), info_.output_height - info_.output_scanline);
+    const auto end = static_cast<JDIMENSION>(std::min(wanted, int64_t{info_.output_height}));
+    while (info_.output_scanline < end) {
+      const size_t count = std::min<size_t>(rows.size(), end - info_.output_scanline);
       for (size_t i = 0; i < count; i++) rows[i] = out + (info_.output_scanline + i) * row_bytes;
       jpeg_read_scanlines(&info_, rows.data(), static_cast<JDIMENSION>(count));
     }
-    jpeg_finish_decompress(&info_);
+    if (end == info_.output_height) jpeg_finish_decompress(&info_);  // else the next image ends this one
     return true;
   }
 
@@ -134,15 +135,18 @@ unsigned eighths_of(double least_scale) {
 }  // namespace
 
 DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name,
-                         const std::function<double(ImageSize)>& least_scale, std::vector<uint8_t> memory) {
+                         const std::function<DecodeNeeds(ImageSize)>& needs, std::vector<uint8_t> memory) {
   Decompressor& jpeg = start(file, name);
-  const unsigned eighths = least_scale ? eighths_of(least_scale(jpeg.size())) : 8;
+  const DecodeNeeds asked = needs ? needs(jpeg.size()) : DecodeNeeds();
+  const unsigned eighths = eighths_of(asked.least_scale);
   DecodedImage image = {jpeg.reduce(eighths), jpeg.layout(name), std::move(memory)};
   const size_t bytes = image.layout == PixelLayout::kGrey  ? 1
                        : image.layout == PixelLayout::kRgb ? 3
                                                            : 4;
   image.pixels.resize(static_cast<size_t>(image.size.height * image.size.width) * bytes);
-  if (!jpeg.decode(image.pixels.data())) refuse_image(name, "corrupt JPEG: " + jpeg.message());
+  const int64_t rows = std::clamp(asked.rows, int64_t{1}, jpeg.size().height);
+  const int64_t reduced_rows = (rows * eighths + 7) / 8 + 1;  // one for the rounding of boxes
+  if (!jpeg.decode(image.pixels.data(), reduced_rows)) refuse_image(name, "corrupt JPEG: " + jpeg.message());
   return image;
 }
 
@@ -165,7 +169,7 @@ namespace {
 }  // namespace
 
 DecodedImage decode_jpeg(std::span<const uint8_t>, const std::string& name,
-                         const std::function<double(ImageSize)>&, std::vector<uint8_t>) {
+                         const std::function<DecodeNeeds(ImageSize)>&, std::vector<uint8_t>) {
   refuse(name);
 }
 ImageSize jpeg_size(std::span<const uint8_t>, const std::string& name) {

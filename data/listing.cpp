@@ -48,13 +48,13 @@ void ListingBuilder::add(std::string_view text, int64_t label, int64_t entry) {
   entries_.push_back(entry);
 }
 
-ImageListing ListingBuilder::finish(int64_t classes) {
+ImageListing ListingBuilder::finish(int64_t classes, bool named) {
   check_labels(classes > 0 ? classes : kMaxClasses);
   check_repeated();
   if (!rules_.follow_links) check_links();
   const auto& labels = listing_.labels;
   const int64_t largest = labels.empty() ? 0 : std::max(int64_t{0}, std::ranges::max(labels));
-  listing_.class_names = numbered_class_names(classes > 0 ? classes : largest + 1);
+  if (named) listing_.class_names = numbered_class_names(classes > 0 ? classes : largest + 1);
   if (classes == 0 && !labels.empty()) check_classes();
   std::ranges::stable_sort(problems_, {}, [](const auto& p) { return p.first; });
   for (auto& [entry, text] : problems_) listing_.problems.push_back(std::move(text));

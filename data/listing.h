@@ -55,8 +55,9 @@ class ListingBuilder {
   void drop_unlabelled(const std::string& expected);
 
   /// Classes "0", "1", …, as many as `classes` or, with 0, as the largest label says. Problems: labels
-  /// outside of them, classes without samples where classes is 0, repeated paths, links out of the root.
-  ImageListing finish(int64_t classes);
+  /// outside of them, classes without samples where classes is 0, repeated paths, links out of the root. Not `named`,
+  /// with classes > 0 alone: without names, for a caller that has better ones.
+  ImageListing finish(int64_t classes, bool named = true);
 
  private:
   std::string where(int64_t entry) const;

@@ -20,7 +20,8 @@ SampleReader::SampleReader(const Dataset& dataset, const LoaderOptions& o)
 void SampleReader::read(int64_t sample, uint64_t counter, uint8_t* out) const {
   if (!needed()) return dataset_.read(sample, out);
   const uint64_t seed = options_.augment.seed;
-  Image image = part(sample, counter);
+  thread_local Image image;  // a thread's own: what an image of a photograph's size costs is mostly new memory
+  image = part(sample, counter, std::move(image.pixels));
   if (colours_) {
     image = crop_and_flip(image, counter);
     color_jitter(image, options_.color_jitter, Philox(seed, streams::kColorJitter), counter);
@@ -29,13 +30,13 @@ void SampleReader::read(int64_t sample, uint64_t counter, uint8_t* out) const {
   std::ranges::copy(image.pixels, out);
 }
 
-Image SampleReader::part(int64_t sample, uint64_t counter) const {
-  if (options_.resized_crop) return random_part(sample, counter);
+Image SampleReader::part(int64_t sample, uint64_t counter, std::vector<uint8_t> memory) const {
+  if (options_.resized_crop) return random_part(sample, counter, std::move(memory));
   const Shape& shape = dataset_.image_shape();
   if (options_.random_crop_size > 0) {
     const int64_t side = options_.random_crop_size;
     const Image image = resize_shorter(dataset_.original(sample, [side](ImageSize s) {
-      return static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width));
+      return DecodeNeeds{.least_scale = static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width))};
     }), side);
     const Words4 words = Philox(options_.augment.seed, streams::kRandomCrop).block(counter);
     const auto place = [](uint32_t word, int64_t free) {
@@ -43,26 +44,29 @@ Image SampleReader::part(int64_t sample, uint64_t counter) const {
     };
     return crop(image, {place(words.w[0], image.height - shape[0]), place(words.w[1], image.width - shape[1]), shape[0], shape[1]});
   }
-  Image image = {shape[0], shape[1], shape[2], std::vector<uint8_t>(static_cast<size_t>(shape.numel()))};
+  Image image = {shape[0], shape[1], shape[2], std::move(memory)};
+  image.pixels.resize(static_cast<size_t>(shape.numel()));
   dataset_.read(sample, image.pixels.data());
   return image;
 }
 
-Image SampleReader::random_part(int64_t sample, uint64_t counter) const {
+Image SampleReader::random_part(int64_t sample, uint64_t counter, std::vector<uint8_t> memory) const {
   const Shape& shape = dataset_.image_shape();
   const Philox philox(options_.augment.seed, streams::kResizedCrop);
   ImageSize full;
   CropBox box;
-  const auto draw = [&](ImageSize size) {  // also asked before an image is decoded to less than its size
+  const auto draw = [&](ImageSize size) {  // asked before a JPEG is decoded, no further than needed
     full = size;
     box = random_crop_box(size, *options_.resized_crop, philox, counter);
-    return std::max(static_cast<double>(shape[0]) / static_cast<double>(box.height),
-                    static_cast<double>(shape[1]) / static_cast<double>(box.width));
+    return DecodeNeeds{.least_scale = std::max(static_cast<double>(shape[0]) / static_cast<double>(box.height),
+                                               static_cast<double>(shape[1]) / static_cast<double>(box.width)),
+                       .rows = box.top + box.height};
   };
-  const Image image = dataset_.original(sample, draw);
+  thread_local Image image;
+  image = dataset_.original(sample, draw, std::move(image.pixels));
   const ImageSize size = {image.height, image.width};
   if (box.height == 0) draw(size);
-  return resize(crop(image, scaled_box(box, full, size)), shape[0], shape[1]);
+  return resized_crop(image, scaled_box(box, full, size), shape[0], shape[1], std::move(memory));
 }
 
 // As the kernel, with the same draws.

@@ -26,8 +26,9 @@ class SampleReader {
   void read(int64_t sample, uint64_t counter, uint8_t* out) const;
 
  private:
-  Image part(int64_t sample, uint64_t counter) const;
-  Image random_part(int64_t sample, uint64_t counter) const;
+  /// The pixels take `memory`.
+  Image part(int64_t sample, uint64_t counter, std::vector<uint8_t> memory) const;
+  Image random_part(int64_t sample, uint64_t counter, std::vector<uint8_t> memory) const;
   Image crop_and_flip(const Image& image, uint64_t counter) const;
 
   const Dataset& dataset_;

@@ -55,13 +55,13 @@ class Metadata {
     if (gap != seen_.end())
       builders_[0].problem(0, "expected rows of every class from 0 to the largest y, ", classes - 1,
                            ", got none of ", gap - seen_.begin());
-    std::vector<std::string> names;  // not asked for with gaps: a y alone can make a million of them
+    std::vector<std::string> names;  // none with gaps, where a single y could make a million of them
     if (gap == seen_.end()) names = read_categories(categories, classes);
     std::vector<ImageListing> listings;
     for (size_t i = 0; i < builders_.size(); i++) {
       if (builders_[i].size() == 0) builders_[i].problem(0, "expected rows of the split '", splits_[i], "', got none");
-      listings.push_back(builders_[i].finish(classes));
-      if (!names.empty()) listings.back().class_names = names;
+      listings.push_back(builders_[i].finish(classes, /*named=*/false));
+      listings.back().class_names = names;
     }
     return listings;
   }

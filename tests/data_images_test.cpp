@@ -1,6 +1,7 @@
 // Image files against PIL (tests/golden/images.py), damaged and hostile ones, resizing.
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 
 #include <fulcrum/core/serialize.h>
 #include <fulcrum/data/resized_crop.h>
@@ -196,6 +197,20 @@ TEST(Resize, ShorterSideAndCropEqualTorchvision) {
   }
 }
 
+TEST(Resize, PartsAreThoseOfTheWhole) {
+  const Image input = image_from("resize.input");
+  const CropBox boxes[] = {{0, 0, input.height, input.width}, {1, 2, 5, 7}, {3, 0, 1, 9}, {0, 4, 8, 1}};
+  for (const CropBox& box : boxes)
+    for (const auto& [height, width] : {std::pair{4, 5}, {11, 7}, {5, 30}, {1, 1}, {8, 9}}) {
+      const Image part = resized_crop(input, box, height, width, std::vector<uint8_t>(7, 1));
+      EXPECT_EQ(part.pixels, resize(crop(input, box), height, width).pixels) << box.top << " " << height << "x" << width;
+    }
+  for (const int64_t shorter : {6, 13, 40})
+    for (const int64_t size : {1, 5, 6})
+      EXPECT_EQ(resized_center(input, shorter, size).pixels, center_crop(resize_shorter(input, shorter), size).pixels)
+          << shorter << " " << size;
+}
+
 TEST(Resize, OneChannelIsAnyOfThree) {
   const Image input = image_from("resize.input");
   Image green = {input.height, input.width, 1, {}};
@@ -243,7 +258,7 @@ TEST(ImageFile, LargeJpegsAreReducedWhereItIsAskedFor) {
                                                 {0.25, {6, 9}}, {0.01, {3, 5}}, {2, {21, 34}}};
   for (const auto& [scale, size] : cases) {
     ImageSize asked;
-    const Image image = decode_image(file, {.least_scale = [&](ImageSize s) { return asked = s, scale; }}, "a");
+    const Image image = decode_image(file, {.needs = [&](ImageSize s) { return asked = s, DecodeNeeds{.least_scale = scale}; }}, "a");
     EXPECT_EQ(asked, (ImageSize{21, 34}));
     EXPECT_EQ((ImageSize{image.height, image.width}), size) << scale;
     if (scale >= 0.6) {
@@ -253,8 +268,30 @@ TEST(ImageFile, LargeJpegsAreReducedWhereItIsAskedFor) {
   // On its side, the size that is asked with is the one that comes out.
   const Bytes turned = bytes_of("exif.6.file");
   ImageSize asked;
-  decode_image(turned, {.exif_orientation = true, .least_scale = [&](ImageSize s) { return asked = s, 1.0; }}, "a");
+  decode_image(turned, {.exif_orientation = true, .needs = [&](ImageSize s) { return asked = s, DecodeNeeds(); }}, "a");
   EXPECT_EQ(asked, (ImageSize{13, 8}));
+}
+
+TEST(ImageFile, JpegsAreDecodedNoFurtherThanNeeded) {
+  if (!can_read("jpeg")) GTEST_SKIP() << "a build without libjpeg";
+  for (const std::string& name : files()) {
+    if (!name.starts_with("jpeg")) continue;
+    const Bytes file = bytes_of(name + ".file");
+    for (const double scale : {1.0, 0.5}) {
+      const auto decode = [&](const Bytes& bytes, int64_t rows) {
+        return decode_image(bytes, {.needs = [&](ImageSize) { return DecodeNeeds{scale, rows}; }}, "a");
+      };
+      const Image full = decode(file, std::numeric_limits<int64_t>::max());
+      for (const int64_t rows : {1, 7, 20, 21, 22}) {
+        const Image part = decode(file, rows);
+        EXPECT_EQ(part.pixels.size(), full.pixels.size());
+        const auto wanted = static_cast<int64_t>(std::ceil(static_cast<double>(rows) * scale)) * full.width * 3;
+        EXPECT_TRUE(std::equal(part.pixels.begin(), part.pixels.begin() + std::min(wanted, std::ssize(part.pixels)),
+                               full.pixels.begin()))
+            << name << " " << rows;
+      }
+    }
+  }
 }
 
 // ---- RandomResizedCrop ----

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The PyTorch twin of `fulcrum data bench`: images/s of DataLoader + ImageFolder + PIL, with nothing to train.
 
-    torch_loader.py FOLDER --workers 2 --batch-size 128 --pad 4 [--image-size 224]
+    torch_loader.py FOLDER --workers 2 --batch-size 128 --pad 4 [--image-size 224] [--random-resized-crop]
 
 A server: every line "run SECONDS" on stdin is answered by a JSON line.  The worker processes live on between epochs.
 """
@@ -29,14 +29,16 @@ def main() -> None:
     p.add_argument("--batch-size", type=int, default=128)
     p.add_argument("--pad", type=int, default=4)
     p.add_argument("--image-size", type=int, default=0)
+    p.add_argument("--random-resized-crop", action="store_true")
     args = p.parse_args()
     torch.set_num_threads(1)
     data = ImageFolder(args.folder)
     size = args.image_size or data[0][0].size[0]
     resize = [v2.Resize(args.image_size), v2.CenterCrop(args.image_size)] if args.image_size else []
+    part = v2.RandomResizedCrop(size) if args.random_resized_crop else v2.RandomCrop(size, padding=args.pad)
     data.transform = v2.Compose([
-        *resize,
-        v2.RandomCrop(size, padding=args.pad),
+        *([] if args.random_resized_crop else resize),
+        part,
         v2.RandomHorizontalFlip(),
         v2.PILToTensor(),
         v2.ToDtype(torch.float32, scale=True),
