@@ -68,7 +68,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
   Tensor y = flat.reshape(with_last(x.shape(), out));
   return record("linear", y, {x, weight, bias},
                 [rows, w = weight.detach(), from = x.shape(), dw = gradient_dtype(weight),
-                 dbias = bias ? bias.dtype() : x.dtype(), positive = relu ? flat : Tensor()](
+                 dbias = bias ? bias.dtype() : x.dtype(), positive = relu ? flat.detach() : Tensor()](
                     const Tensor& dy, Needs need) -> Grads {
                   Tensor g = dy.reshape({rows.size(0), w.size(0)});
                   if (positive) g = relu_gradient(g, positive);

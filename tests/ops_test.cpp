@@ -68,6 +68,16 @@ TEST_P(Ops, EqualsItsOracleInF64) {
   EXPECT_TRUE(all_close(run.y, GetParam().oracle(numbers), {1e-12, 1e-13}));
 }
 
+TEST_P(Ops, AResultThatIsNotUsedGivesBackItsMemory) {
+  const Tensors numbers = numbers_of(GetParam());
+  const auto held_after = [&] {
+    Trial(GetParam(), numbers, DType::kF32);
+    return memory_stats(test_device()).allocated;
+  };
+  const size_t first = held_after();  // with what an operation keeps for the next
+  EXPECT_EQ(held_after(), first);
+}
+
 TEST_P(Ops, GradientsEqualCentralDifferences) {
   EXPECT_TRUE(gradients_match(GetParam().op, numbers_of(GetParam()), wanted(GetParam())));
 }
