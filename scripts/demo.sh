@@ -23,7 +23,7 @@ if [ $# -gt 0 ]; then
   [ "$1" = --help ] || exit 2
   exit
 fi
-scripts/setup.sh
+scripts/setup.sh --program
 
 data=${FULCRUM_DATA_DIR:-/usr/share/datasets/fashion-mnist}
 if [ ! -d "$data" ]; then
