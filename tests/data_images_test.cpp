@@ -258,7 +258,8 @@ TEST(ImageFile, LargeJpegsAreReducedWhereItIsAskedFor) {
                                                 {0.25, {6, 9}}, {0.01, {3, 5}}, {2, {21, 34}}};
   for (const auto& [scale, size] : cases) {
     ImageSize asked;
-    const Image image = decode_image(file, {.needs = [&asked, least = scale](ImageSize s) { return asked = s, DecodeNeeds{.least_scale = least}; }}, "a");
+    const auto needs = [&asked, least = scale](ImageSize s) { return asked = s, DecodeNeeds{.least_scale = least}; };
+    const Image image = decode_image(file, {.needs = needs}, "a");
     EXPECT_EQ(asked, (ImageSize{21, 34}));
     EXPECT_EQ((ImageSize{image.height, image.width}), size) << scale;
     if (scale >= 0.6) {
