@@ -81,7 +81,7 @@ thread() {
     -DFULCRUM_ONEDNN=OFF -DFULCRUM_CPU_ARCH=x86-64-v3 \
     -DFULCRUM_TEST_FILES='autograd|communicator|data_(colours|folders|images|loader|mix|pack)|kernels|ops|optim|tensor|winograd_conv' ||
     return
-  OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS=ignore_noninstrumented_modules=1 run_tests thread
+  OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 allocator_may_return_null=1" run_tests thread
 }
 
 tidy() {
