@@ -39,7 +39,7 @@ Image load(const std::string& path, const ImageOptions& options, std::string_vie
     decode.needs = [side](ImageSize s) {
       return DecodeNeeds{.least_scale = static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width))};
     };
-  thread_local Image image;  // a thread's own: new memory for every photograph is a tenth of its time
+  thread_local Image image;  // a thread's own: new memory for every photograph takes time
   image = load_image(path, decode, std::move(image.pixels));
   if (options.squash) return resized_crop(image, {0, 0, image.height, image.width}, side, side, std::move(memory));
   return resized_center(image, side, options.image_size, std::move(memory));

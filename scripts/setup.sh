@@ -5,7 +5,7 @@
 #
 #   --deps-only   install, do not build
 #   --no-deps     build, do not look at packages
-#   --program     build the program alone, without tests and Python module: a third of the work
+#   --program     build the program alone, without tests and Python module: a third of the files
 #   --debug       with AddressSanitizer and UBSan, in build/debug
 #
 # On Debian and Ubuntu missing packages come from apt, as root or through sudo. Elsewhere the script
