@@ -167,7 +167,7 @@ void resize_rows(const Pixels& image, const Filter& filter, uint8_t* out) {
   }
 }
 
-void check_box(const Image& image, const CropBox& box) {
+void check_box(ImageSize image, const CropBox& box) {
   check(box.top >= 0 && box.left >= 0 && box.height >= 1 && box.width >= 1 && box.top <= image.height - box.height &&
             box.left <= image.width - box.width,
         "[crop] expected a box in an image of ", image.height, "x", image.width, ", got ", box.height, "x", box.width,
@@ -222,13 +222,6 @@ Pixels all_of(const Image& image) {
   return {image.pixels.data(), image.height, image.width, image.channels, image.width * image.channels};
 }
 
-/// Of the image with its shorter side resized to `size`. In Python int(size * longer / shorter): a division of floats, cut.
-ImageSize size_of_shorter(const Image& image, int64_t size) {
-  const int64_t shorter = std::min(image.height, image.width), longer = std::max(image.height, image.width);
-  const auto scaled = static_cast<int64_t>(static_cast<double>(size * longer) / static_cast<double>(shorter));
-  return image.width <= image.height ? ImageSize{scaled, size} : ImageSize{size, scaled};
-}
-
 CropBox center_box(ImageSize image, int64_t size) {
   check(size >= 1 && size <= image.height && size <= image.width,
         "[center_crop] expected a size of 1 to that of the image, ", image.height, "x", image.width,
@@ -241,8 +234,15 @@ CropBox center_box(ImageSize image, int64_t size) {
 
 }  // namespace
 
+// In Python int(size * longer / shorter): a division of floats, cut.
+ImageSize size_of_shorter(const Image& image, int64_t size) {
+  const int64_t shorter = std::min(image.height, image.width), longer = std::max(image.height, image.width);
+  const auto scaled = static_cast<int64_t>(static_cast<double>(size * longer) / static_cast<double>(shorter));
+  return image.width <= image.height ? ImageSize{scaled, size} : ImageSize{size, scaled};
+}
+
 Image resized_crop(const Image& image, const CropBox& box, int64_t height, int64_t width, std::vector<uint8_t> memory) {
-  check_box(image, box);
+  check_box({image.height, image.width}, box);
   return resize_to_box(cut(all_of(image), box), height, width, {0, 0, height, width}, std::move(memory));
 }
 
@@ -259,9 +259,14 @@ Image resize_shorter(const Image& image, int64_t size) {
 
 Image center_crop(const Image& image, int64_t size) { return crop(image, center_box({image.height, image.width}, size)); }
 
+Image resized_part(const Image& image, ImageSize to, const CropBox& box, std::vector<uint8_t> memory) {
+  check_box(to, box);
+  return resize_to_box(all_of(image), to.height, to.width, box, std::move(memory));
+}
+
 Image resized_center(const Image& image, int64_t shorter, int64_t size, std::vector<uint8_t> memory) {
   const ImageSize to = size_of_shorter(image, shorter);
-  return resize_to_box(all_of(image), to.height, to.width, center_box(to, size), std::move(memory));
+  return resized_part(image, to, center_box(to, size), std::move(memory));
 }
 
 }  // namespace fulcrum

@@ -28,6 +28,10 @@ Image resize_shorter(const Image& image, int64_t size);
 /// The middle size×size of an image that is at least as large. Halves of pixels are rounded to
 /// even, as Python's round does.
 Image center_crop(const Image& image, int64_t size);
+/// The size that resize_shorter gives.
+ImageSize size_of_shorter(const Image& image, int64_t size);
+/// crop(resize(image, to.height, to.width), box) without the pixels that are cut off; the others take `memory`.
+Image resized_part(const Image& image, ImageSize to, const CropBox& box, std::vector<uint8_t> memory = {});
 /// center_crop(resize_shorter(image, shorter), size) without the pixels that are cut off; the others take `memory`.
 Image resized_center(const Image& image, int64_t shorter, int64_t size, std::vector<uint8_t> memory = {});
 
