@@ -16,7 +16,7 @@ struct LogBins {
   double low;  // where the first begins
   int decades, per_decade;
 
-  constexpr size_t count() const { return static_cast<size_t>(decades * per_decade); }
+  constexpr size_t count() const { return static_cast<size_t>(decades) * static_cast<size_t>(per_decade); }
   /// Zero, negative numbers and NaN are in the first.
   size_t bin(double v) const {
     if (!(v > low)) return 0;

@@ -146,7 +146,7 @@ void LossFunction::begin_epoch(int64_t epoch) {
 }
 
 Tensor LossFunction::operator()(const Tensor& logits, const Batch& batch) {
-  const Tensor own = (*this)(logits, batch.labels, batch.indices);
+  Tensor own = (*this)(logits, batch.labels, batch.indices);
   if (!batch.share) return own;
   const Tensor other = (*this)(logits, batch.other_labels, batch.indices);
   return other + (own - other) * batch.share;

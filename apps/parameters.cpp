@@ -31,11 +31,23 @@ Rule parse_rule(const char* key, const std::string& text) {
   return rule;
 }
 
+// Where the rest does not fit, the last star takes one letter more; the stars before it never have to.
 bool matches(std::string_view pattern, std::string_view name) {
-  if (pattern.empty()) return name.empty();
-  if (pattern[0] != '*')
-    return !name.empty() && name[0] == pattern[0] && matches(pattern.substr(1), name.substr(1));
-  return matches(pattern.substr(1), name) || (!name.empty() && matches(pattern, name.substr(1)));
+  size_t at = 0, star = std::string_view::npos, after_star = 0;
+  for (size_t i = 0; i < name.size();) {
+    if (at < pattern.size() && pattern[at] == '*') {
+      star = at++;
+      after_star = i;
+    } else if (at < pattern.size() && pattern[at] == name[i]) {
+      at++, i++;
+    } else if (star != std::string_view::npos) {
+      at = star + 1;
+      i = ++after_star;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', at) == std::string_view::npos;
 }
 
 /// The rules of one setting, and which of them some parameter has met.
@@ -72,8 +84,7 @@ constexpr const char *kDecays = "optim.weight_decay_of", *kRates = "optim.lr_of"
 }  // namespace
 
 void check_parameter_patterns(const OptimSettings& s) {
-  Rules(kDecays, s.weight_decay_of);
-  Rules(kRates, s.lr_of);
+  const Rules decays(kDecays, s.weight_decay_of), rates(kRates, s.lr_of);
   if (!s.lr_of.empty() && s.lr == 0) usage("optim.lr: expected a number above 0 beside optim.lr_of, got 0");
 }
 

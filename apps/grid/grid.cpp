@@ -35,7 +35,7 @@ class GridTable {
   }
   /// A name that may be a folder's.
   std::string name() const {
-    const std::string name = text("name");
+    std::string name = text("name");
     const auto is_fit = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("._+-", c); };
     if (name.empty() || name.front() == '.' || !std::ranges::all_of(name, is_fit))
       usage(where_, ": name: expected letters, digits and . _ + -, got '", name, "'");
