@@ -27,10 +27,12 @@ void check_parts(const DataSettings& d) {
 void check_colours(const DataSettings& d) {
   const auto& jitter = d.color_jitter;
   if (!jitter.empty() && jitter.size() != 3 && jitter.size() != 4)
-    usage("data.color_jitter: expected brightness, contrast, saturation and perhaps hue, got ", jitter.size(), " numbers");
+    usage("data.color_jitter: expected brightness, contrast, saturation and perhaps hue, got ", jitter.size(),
+          " numbers");
   for (size_t i = 0; i < jitter.size(); i++)
     in_range("data.color_jitter", jitter[i], 0, i == 3 ? 0.5 : kInfinity, i == 3 ? "[0, 0.5]" : "[0, inf)");
-  in_range("data.randaugment", static_cast<double>(d.randaugment), 0, static_cast<double>(kMaxRandAugmentOps), "[0, 16]");
+  in_range("data.randaugment", static_cast<double>(d.randaugment), 0, static_cast<double>(kMaxRandAugmentOps),
+           "[0, 16]");
   in_range("data.randaugment_magnitude", static_cast<double>(d.randaugment_magnitude), 0,
            static_cast<double>(kRandAugmentBins - 1), "[0, 30]");
   if (d.randaugment == 0 && d.randaugment_magnitude != DataSettings().randaugment_magnitude)

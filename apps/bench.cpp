@@ -9,8 +9,8 @@
 #include <memory>
 #include <optional>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/core/autograd.h>
@@ -61,8 +61,8 @@ class BenchStep {
   BenchStep(const BenchFlags& f, Communicator& processes)
       : device_(f.train.device),
         device_processes_(device_processes(processes, device_)),
-        model_(named_model(f.model, {.classes = f.classes, .channels = f.channels, .image = f.size,
-                                     .recompute = f.train.recompute})),
+        model_(named_model(
+            f.model, {.classes = f.classes, .channels = f.channels, .image = f.size, .recompute = f.train.recompute})),
         graph_(f.train.graph && !device_.is_cpu()),
         inference_(f.inference),
         replay_(device_, [this, n = f.steps_per_graph] {
@@ -95,9 +95,7 @@ class BenchStep {
     optimizer_->backward(optimizer_->weigh(losses, {.groups = labels_}));
     optimizer_->step();
   }
-  void infer() {
-    losses_ = cross_entropy((*model_)(images_), labels_);
-  }
+  void infer() { losses_ = cross_entropy((*model_)(images_), labels_); }
   void wait() const {
     if (!device_.is_cpu()) cuda::synchronize(cuda::compute_stream());
   }
@@ -234,23 +232,27 @@ void check_flags(const BenchFlags& f) {
   if (!t.graph && f.steps_per_graph > 1)
     throw UsageError("--steps-per-graph: expected 1 with --no-graph, got " + std::to_string(f.steps_per_graph));
   if (f.steps % f.steps_per_graph != 0)
-    throw UsageError(fmt::format("--steps: expected a multiple of --steps-per-graph ({}), got {}", f.steps_per_graph,
-                                 f.steps));
+    throw UsageError(
+        fmt::format("--steps: expected a multiple of --steps-per-graph ({}), got {}", f.steps_per_graph, f.steps));
 }
 
 // What does not change from one measurement to the next.
 nlohmann::json about(const BenchStep& step, const BenchFlags& f, int threads) {
-  nlohmann::json row = {{"model", f.model}, {"batch_size", f.train.batch_size}, {"image_size", f.size},
-                        {"threads", threads}, {"amp", f.train.amp}, {"device", concat_text(step.device())}};
+  nlohmann::json row = {{"model", f.model},     {"batch_size", f.train.batch_size},
+                        {"image_size", f.size}, {"threads", threads},
+                        {"amp", f.train.amp},   {"device", concat_text(step.device())}};
   if (f.inference) {
     row["inference"] = true;
   } else {
-    row.update({{"optimizer", f.risk.empty() ? f.optimizer : "sgd"}, {"risk", risk_config(f).risk.name},
+    row.update({{"optimizer", f.risk.empty() ? f.optimizer : "sgd"},
+                {"risk", risk_config(f).risk.name},
                 {"recompute", f.train.recompute}});
   }
   if (!step.device().is_cpu())
-    row.update({{"graph", step.graph()}, {"steps_per_graph", f.steps_per_graph},
-                {"launches_per_step", step.launches() / f.steps_per_graph}, {"tf32", f.train.tf32},
+    row.update({{"graph", step.graph()},
+                {"steps_per_graph", f.steps_per_graph},
+                {"launches_per_step", step.launches() / f.steps_per_graph},
+                {"tf32", f.train.tf32},
                 {"cudnn_benchmark", f.train.cudnn_benchmark},
                 {"device_name", cuda::describe_device(step.device().index)}});
   return row;
@@ -287,7 +289,8 @@ int bench(const BenchFlags& f) {
     nlohmann::json row = measure(step, f, processes, calls, seconds);
     row.update(about(step, f, threads));
     // On the monotonic clock as well, for the driver that knows when it started the process.
-    row.update({{"time_to_first_step_s", seconds_of(first_step_end - start)}, {"time_to_warm_s", warm},
+    row.update({{"time_to_first_step_s", seconds_of(first_step_end - start)},
+                {"time_to_warm_s", warm},
                 {"first_step_at", seconds_of(first_step_end.time_since_epoch())}});
     if (processes.size() > 1) row.update(step.communication(processes));
     add_memory(row, step.device());
@@ -297,7 +300,8 @@ int bench(const BenchFlags& f) {
     // A driver alternates rounds between programs: "run SECONDS" is answered with a JSON line.
     std::string word;
     double seconds;
-    while (std::cin >> word >> seconds && word == "run") fmt::print("{}\n", report(seconds).dump()), std::fflush(stdout);
+    while (std::cin >> word >> seconds && word == "run")
+      fmt::print("{}\n", report(seconds).dump()), std::fflush(stdout);
     return kExitDone;
   }
   nlohmann::json row = report(f.seconds);
@@ -305,9 +309,13 @@ int bench(const BenchFlags& f) {
   if (f.profile) profile = step.profile(f.by_shape);
   if (!processes.first()) return kExitDone;
   fmt::print("{} batch {} {} {}: {}\n", f.model, f.train.batch_size, f.train.amp == "bf16" ? "bf16" : "f32",
-             f.inference ? "inference" : f.risk.empty() ? f.optimizer : f.risk, backend_text(step.device(), threads));
+             f.inference      ? "inference"
+             : f.risk.empty() ? f.optimizer
+                              : f.risk,
+             backend_text(step.device(), threads));
   fmt::print("{:.0f} images/s, {:.3f} ms a step, {:.0f} MB of tensors at most{}\n\n", row["images_per_s"].get<double>(),
-             row["step_ms"].get<double>(), row["tensor_peak_mb"].get<double>(), f.train.recompute ? ", recomputing" : "");
+             row["step_ms"].get<double>(), row["tensor_peak_mb"].get<double>(),
+             f.train.recompute ? ", recomputing" : "");
   if (profile) row["profile"] = print_profile(*profile);
   fmt::print("{}\n", row.dump());
   return kExitDone;
@@ -319,27 +327,37 @@ void add_bench_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("bench", "Time the training step: forward, losses, weights, backward, update");
   auto f = std::make_shared<BenchFlags>();
   sub->add_option("--model", f->model, "one of those that fulcrum info lists")->capture_default_str();
-  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step, of all processes")->check(above_zero())->capture_default_str();
-  sub->add_option("--image-size,--size", f->size, "height and width of the images")->check(above_zero())->capture_default_str();
+  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step, of all processes")
+      ->check(above_zero())
+      ->capture_default_str();
+  sub->add_option("--image-size,--size", f->size, "height and width of the images")
+      ->check(above_zero())
+      ->capture_default_str();
   sub->add_option("--channels", f->channels, "of the images")->check(above_zero())->capture_default_str();
   sub->add_option("--classes", f->classes)->check(above_zero())->capture_default_str();
   sub->add_flag("--sync-bn", f->train.sync_bn, "several processes: batch norm over the whole batch");
-  sub->add_flag("--recompute", f->train.recompute, "residual blocks keep their inputs alone and run again in the backward pass");
-  sub->add_option("--threads", f->train.threads, "CPU threads of each process; 0: all cores, shared")->check(CLI::NonNegativeNumber);
+  sub->add_flag("--recompute", f->train.recompute,
+                "residual blocks keep their inputs alone and run again in the backward pass");
+  sub->add_option("--threads", f->train.threads, "CPU threads of each process; 0: all cores, shared")
+      ->check(CLI::NonNegativeNumber);
   sub->add_option("--device", f->train.device, "cpu or cuda[:N]")->capture_default_str();
   sub->add_flag("!--no-graph", f->train.graph, "GPU: run each step anew instead of recording it as a CUDA graph");
   sub->add_option("--steps-per-graph", f->steps_per_graph, "GPU: steps recorded in one graph")
-      ->check(above_zero())->capture_default_str();
+      ->check(above_zero())
+      ->capture_default_str();
   sub->add_flag("--tf32", f->train.tf32, "GPU: f32 convolutions and matrix products on tensor cores");
   sub->add_flag("--cudnn-benchmark", f->train.cudnn_benchmark, "GPU: time cuDNN's plans and keep the fastest");
   sub->add_option("--amp", f->train.amp, "off or bf16")->check(CLI::IsMember({"off", "bf16"}))->capture_default_str();
   sub->add_option("--opt", f->optimizer, "sgd or absgd")->check(CLI::IsMember({"sgd", "absgd"}))->capture_default_str();
-  sub->add_option("--risk", f->risk, "SGD with this risk and its defaults (λ = 5), in place of --opt")->excludes("--opt");
+  sub->add_option("--risk", f->risk, "SGD with this risk and its defaults (λ = 5), in place of --opt")
+      ->excludes("--opt");
   sub->add_option("--seconds", f->seconds, "how long to measure")->check(above_zero())->capture_default_str();
   sub->add_option("--steps", f->steps, "measure this many steps, whatever time they take; 0: by --seconds")
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--interleave", f->interleave, "read 'run SECONDS' lines from stdin, answer each with JSON");
-  sub->add_flag("--inference", f->inference, "the forward pass of evaluation alone")->excludes("--opt")->excludes("--risk")
+  sub->add_flag("--inference", f->inference, "the forward pass of evaluation alone")
+      ->excludes("--opt")
+      ->excludes("--risk")
       ->excludes("--recompute");
   sub->add_flag("!--no-profile", f->profile, "leave out the table of ops");
   sub->add_flag("--by-shape", f->by_shape, "in that table, a row for each shape of an op's output");

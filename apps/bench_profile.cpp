@@ -36,9 +36,11 @@ nlohmann::json print_profile(const BenchProfile& profile) {
     fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
   } else {
     result["roof"] = {{"gflop_per_s", roof->flop_per_s / 1e9}, {"gb_per_s", roof->bytes_per_s / 1e9}};
-    fmt::print("Roof: {:.0f} GFLOP/s of f32 multiply-adds, {:.0f} GB/s of memory, as measured. Work is that of the "
-               "definition:\na direct convolution, each tensor through memory once; Winograd's way and caches may "
-               "do better.\n\n", roof->flop_per_s / 1e9, roof->bytes_per_s / 1e9);
+    fmt::print(
+        "Roof: {:.0f} GFLOP/s of f32 multiply-adds, {:.0f} GB/s of memory, as measured. Work is that of the "
+        "definition:\na direct convolution, each tensor through memory once; Winograd's way and caches may "
+        "do better.\n\n",
+        roof->flop_per_s / 1e9, roof->bytes_per_s / 1e9);
   }
   double total = 0;
   size_t width = 28;
@@ -49,9 +51,11 @@ nlohmann::json print_profile(const BenchProfile& profile) {
   fmt::print("{:<{}}{:>7}{:>11}{:>8}{:>9}{:>9}{:>9}{:>9}{}\n", "op", width, "calls", "ms / step", "share", "GFLOP",
              "GB", "GFLOP/s", "GB/s", roof ? "  of roof" : "");
   for (const auto& [name, row] : rows) {
-    const double seconds = row.seconds / kSteps, gflop = row.work.flop / kSteps / 1e9, gb = row.work.bytes / kSteps / 1e9;
-    nlohmann::json op = {{"op", name}, {"calls", row.calls / kSteps}, {"ms", 1e3 * seconds},
-                         {"share", row.seconds / total}, {"gflop", gflop}, {"gb", gb}};
+    const double seconds = row.seconds / kSteps, gflop = row.work.flop / kSteps / 1e9,
+                 gb = row.work.bytes / kSteps / 1e9;
+    nlohmann::json op = {{"op", name},          {"calls", row.calls / kSteps},
+                         {"ms", 1e3 * seconds}, {"share", row.seconds / total},
+                         {"gflop", gflop},      {"gb", gb}};
     fmt::print("{:<{}}{:>7}{:>11.3f}{:>7.1f}%{:>9.3f}{:>9.4f}{:>9.1f}{:>9.2f}", name, width, row.calls / kSteps,
                1e3 * seconds, 100 * row.seconds / total, gflop, gb, gflop / seconds, gb / seconds);
     if (roof) {

@@ -41,14 +41,12 @@ std::vector<Entry> live_entries(RunState& state) {
   for (const auto& [slot, views] : state.optimizer.slots())
     for (size_t i = 0; i < views.size(); i++)
       entries.push_back({"optim." + slot + "." + trained[i].name, views[i], trained[i].convolution});
-  for (const auto& [name, tensor] : state.optimizer.state())
-    entries.push_back({"state." + name, tensor, false});
+  for (const auto& [name, tensor] : state.optimizer.state()) entries.push_back({"state." + name, tensor, false});
   for (const auto& [name, generator] : state.model.named_generators())
     entries.push_back({"state.generator." + name, generator->position, false});
   for (const auto& [name, tensor] : state.tensors) entries.push_back({"state." + name, tensor, false});
   if (state.ema)
-    for (const NamedTensor& t : state.ema->tensors())
-      entries.push_back({kEma + t.name, t.tensor, t.convolution});
+    for (const NamedTensor& t : state.ema->tensors()) entries.push_back({kEma + t.name, t.tensor, t.convolution});
   return entries;
 }
 
@@ -72,8 +70,8 @@ std::vector<Tensor> match(const std::vector<Entry>& entries, const TensorFile& f
     } else {
       if (e.convolution && t.dim() == 4) t = from_oihw(t);
       if (t.shape() != e.tensor.shape() || t.dtype() != e.tensor.dtype())
-        problems += concat_text("\n  ", e.name, ": expected ", e.tensor.dtype(), " ", e.tensor.shape(),
-                                ", got ", t.dtype(), " ", t.shape());
+        problems += concat_text("\n  ", e.name, ": expected ", e.tensor.dtype(), " ", e.tensor.shape(), ", got ",
+                                t.dtype(), " ", t.shape());
     }
     found.push_back(t);
   }
@@ -138,8 +136,7 @@ TensorMap evaluated_tensors(const TensorFile& file) {
 void save_checkpoint(const std::filesystem::path& path, RunState& state, const std::string& config,
                      uint64_t data_checksum, const std::string& inputs) {
   TensorFile file{state.model.state_dict(), {}};
-  for (const Entry& e : live_entries(state))
-    file.tensors[e.name] = e.convolution ? to_oihw(e.tensor) : e.tensor;
+  for (const Entry& e : live_entries(state)) file.tensors[e.name] = e.convolution ? to_oihw(e.tensor) : e.tensor;
   const RunProgress& p = state.progress;
   nlohmann::json progress = {{"epoch", p.epoch}, {"batch", p.batch}, {"best", p.best}, {"latest", p.latest}};
   if (p.non_finite) progress["non_finite"] = true;
@@ -153,8 +150,7 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
   save_sealed(path, std::move(file));
 }
 
-void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum,
-                     bool other_risk) {
+void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum, bool other_risk) {
   const TensorFile file = load_sealed(path);
   const auto text = [&](const char* key) {
     const auto it = file.metadata.find(key);
@@ -163,8 +159,8 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_
     return it->second;
   };
   check(text("data") == std::to_string(data_checksum), "[resume] ", path.string(),
-        ": the training data are not those of the checkpoint (checksum ", data_checksum, ", expected ",
-        text("data"), ")");
+        ": the training data are not those of the checkpoint (checksum ", data_checksum, ", expected ", text("data"),
+        ")");
   const nlohmann::json progress = nlohmann::json::parse(text("progress"), nullptr, false);
   const auto is_count = [&](const char* key) { return progress.contains(key) && progress[key].is_number_unsigned(); };
   check(progress.is_object() && is_count("epoch") && is_count("batch"), "[resume] ", path.string(),

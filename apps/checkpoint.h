@@ -5,8 +5,8 @@
 //
 // Tensors: the model under torchvision's names; optim.<slot>.<parameter>; ema.<name>, the moving
 // average of the model where there is one; state.<name>. Metadata:
-// config (TOML), inputs (JSON, model_inputs.h), progress (JSON), data (checksum of the training data), checksum (sealed_file.h),
-// cudnn_plans (cuda_options.h; of a run on a GPU). PyTorch reads the model's part as it is.
+// config (TOML), inputs (JSON, model_inputs.h), progress (JSON), data (checksum of the training data), checksum
+// (sealed_file.h), cudnn_plans (cuda_options.h; of a run on a GPU). PyTorch reads the model's part as it is.
 #pragma once
 
 #include <filesystem>

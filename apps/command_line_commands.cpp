@@ -1,8 +1,8 @@
 // fulcrum completion, fulcrum man
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "apps/command_line.h"
 #include "apps/commands.h"
@@ -13,10 +13,11 @@ namespace fulcrum::apps {
 
 void add_completion_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("completion", "Print the completion script of a shell");
-  sub->footer("bash: source <(fulcrum completion bash)\n"
-              "zsh:  source <(fulcrum completion zsh), after compinit\n"
-              "fish: fulcrum completion fish | source\n"
-              "An installed Fulcrum has them where the shells look for them.");
+  sub->footer(
+      "bash: source <(fulcrum completion bash)\n"
+      "zsh:  source <(fulcrum completion zsh), after compinit\n"
+      "fish: fulcrum completion fish | source\n"
+      "An installed Fulcrum has them where the shells look for them.");
   auto shell = std::make_shared<std::string>();
   sub->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   sub->callback([shell, &app, &command] {

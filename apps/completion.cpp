@@ -26,7 +26,8 @@ std::vector<std::string> child_names(const CommandDoc& command) {
 template <class Visit>
 void walk(const CommandDoc& command, const std::string& path, const Visit& visit) {
   visit(path, command);
-  for (const CommandDoc& child : command.children) walk(child, path.empty() ? child.name : path + " " + child.name, visit);
+  for (const CommandDoc& child : command.children)
+    walk(child, path.empty() ? child.name : path + " " + child.name, visit);
 }
 
 // In single quotes of any shell.
@@ -42,7 +43,8 @@ std::string bash(const CommandDoc& program) {
   std::string enter, values, words;
   walk(program, "", [&](const std::string& path, const CommandDoc& command) {
     for (const CommandDoc& child : command.children)
-      enter += fmt::format("      '{} {}') command='{}' ;;\n", path, child.name, path.empty() ? child.name : path + " " + child.name);
+      enter += fmt::format("      '{} {}') command='{}' ;;\n", path, child.name,
+                           path.empty() ? child.name : path + " " + child.name);
     std::string plain;  // options with a value that is a file, or anything
     for (const OptionDoc& o : command.options) {
       if (o.positional || !o.takes_value) continue;
@@ -75,7 +77,8 @@ _fulcrum() {{
   COMPREPLY=($(compgen -W "$flags $children" -- "$cur"))
 }}
 complete -o default -F _fulcrum fulcrum
-)", enter, values, words);
+)",
+                     enter, values, words);
 }
 
 // ---- zsh ----
@@ -103,7 +106,8 @@ void zsh_command(std::string& out, const std::string& function, const CommandDoc
   for (const CommandDoc& child : command.children) zsh_command(out, function + "_" + child.name, child);
   out += function + "() {\n";
   if (!command.children.empty()) out += "  local curcontext=$curcontext state line\n  local -a commands=(\n";
-  for (const CommandDoc& child : command.children) out += "    " + quoted(child.name + ":" + zsh_text(child.help)) + "\n";
+  for (const CommandDoc& child : command.children)
+    out += "    " + quoted(child.name + ":" + zsh_text(child.help)) + "\n";
   if (!command.children.empty()) out += "  )\n";
   out += command.children.empty() ? "  _arguments \\\n" : "  _arguments -C \\\n";
   for (const OptionDoc& o : command.options) out += zsh_option(o);
@@ -111,9 +115,11 @@ void zsh_command(std::string& out, const std::string& function, const CommandDoc
     out += "    && return\n}\n";
     return;
   }
-  out += "    '1:command:->command' '*::argument:->rest'\n  case $state in\n    command) _describe command commands ;;\n    rest)\n"
-         "      case $words[1] in\n";
-  for (const CommandDoc& child : command.children) out += fmt::format("        {}) {}_{} ;;\n", child.name, function, child.name);
+  out +=
+      "    '1:command:->command' '*::argument:->rest'\n  case $state in\n    command) _describe command commands ;;\n    rest)\n"
+      "      case $words[1] in\n";
+  for (const CommandDoc& child : command.children)
+    out += fmt::format("        {}) {}_{} ;;\n", child.name, function, child.name);
   out += "      esac ;;\n  esac\n}\n";
 }
 
@@ -147,7 +153,8 @@ std::string fish(const CommandDoc& program) {
     for (const OptionDoc& o : command.options) {
       if (o.positional) continue;
       out += start;
-      for (const std::string& name : o.names) out += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
+      for (const std::string& name : o.names)
+        out += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
       if (o.takes_value) out += o.choices.empty() ? " -r" : fmt::format(" -x -a '{}'", fmt::join(o.choices, " "));
       out += " -d " + quoted(o.help) + "\n";
     }

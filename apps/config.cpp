@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <limits>
 #include <fstream>
+#include <limits>
 #include <numeric>
 #include <sstream>
 
@@ -128,7 +128,8 @@ void load_toml(Config& config, std::string_view text, const std::string& source)
   const auto keys = keys_of(config);
   for (const auto& [section, node] : table) {
     const toml::table* entries = node.as_table();
-    if (!entries) usage(source, " line ", node.source().begin.line, ": '", section.str(), "' stands outside a [section]");
+    if (!entries)
+      usage(source, " line ", node.source().begin.line, ": '", section.str(), "' stands outside a [section]");
     for (const auto& [name, value] : *entries) {
       const std::string full = std::string(section.str()) + "." + std::string(name.str());
       assign(find_key(keys, full, concat_text(source, " line ", value.source().begin.line)), value, source);
@@ -237,8 +238,7 @@ void finish(Config& c) {
   at_least("train.limit_batches", static_cast<double>(c.train.limit_batches), 0);
 }
 
-std::vector<std::string> differences(const Config& from, const Config& to,
-                                     const std::vector<std::string>& ignored) {
+std::vector<std::string> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored) {
   Config a = from, b = to;
   const auto old_keys = keys_of(a), new_keys = keys_of(b);
   std::vector<std::string> found;

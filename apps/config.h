@@ -182,8 +182,8 @@ struct Config {
   TrainSettings train;
 };
 
-using Field = std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*,
-                           std::vector<double>*, std::vector<std::string>*>;
+using Field = std::variant<bool*, int64_t*, double*, std::string*, std::vector<int64_t>*, std::vector<double>*,
+                           std::vector<std::string>*>;
 
 struct Key {
   const char* name;  // "section.key"
@@ -203,8 +203,7 @@ std::string to_toml(const Config& config);
 /// Spells out shorthands (optim.name = absgd) and refuses values that cannot work together.
 void finish(Config& config);
 /// "key: a → b" for every key outside `ignored` in which two configurations differ.
-std::vector<std::string> differences(const Config& from, const Config& to,
-                                     const std::vector<std::string>& ignored);
+std::vector<std::string> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored);
 
 /// The TOML of a built-in recipe, or of a file when `name` is a path that exists.
 std::string recipe_text(const std::string& name);

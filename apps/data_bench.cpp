@@ -47,9 +47,7 @@ int bench_loader(const Config& config, const LoaderBenchFlags& flags) {
   int64_t epoch = 0;
   const auto report = [&](double seconds) {
     nlohmann::json row = measure(loader, seconds, epoch);
-    row.update({{"data", config.data.name},
-                {"workers", config.data.workers},
-                {"batch_size", config.train.batch_size}});
+    row.update({{"data", config.data.name}, {"workers", config.data.workers}, {"batch_size", config.train.batch_size}});
     fmt::print("{}\n", row.dump());
     std::fflush(stdout);
   };

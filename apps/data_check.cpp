@@ -21,12 +21,10 @@ namespace {
 
 using Problems = std::vector<std::string>;
 
-void check_classes(const std::vector<int64_t>& counts, const std::vector<std::string>& names,
-                   Problems& problems) {
+void check_classes(const std::vector<int64_t>& counts, const std::vector<std::string>& names, Problems& problems) {
   for (size_t k = 0; k < counts.size(); k++)
     if (counts[k] == 0)
-      problems.push_back(
-          fmt::format("train: expected images of class {} ('{}'), got none", k, names[k]));
+      problems.push_back(fmt::format("train: expected images of class {} ('{}'), got none", k, names[k]));
 }
 
 int64_t missing_files(const ImageListing& listing) {
@@ -55,13 +53,12 @@ void check_sizes(const ImageListing& listing, const ImageOptions& options, const
   const auto differs = [&](const ImageSize& s) { return known(s) && s != *first; };
   const auto other = std::ranges::find_if(sizes, differs);
   if (other == sizes.end()) return;
-  problems.push_back(fmt::format(
-      "[images] {}: expected {}x{} (height x width) as the first image has, got {}x{}; {} images "
-      "differ; "
-      "data.image_size brings them to one size",
-      (listing.root / listing.paths[static_cast<size_t>(other - sizes.begin())]).string(),
-      first->height, first->width, other->height, other->width,
-      std::ranges::count_if(sizes, differs)));
+  problems.push_back(
+      fmt::format("[images] {}: expected {}x{} (height x width) as the first image has, got {}x{}; {} images "
+                  "differ; "
+                  "data.image_size brings them to one size",
+                  (listing.root / listing.paths[static_cast<size_t>(other - sizes.begin())]).string(), first->height,
+                  first->width, other->height, other->width, std::ranges::count_if(sizes, differs)));
 }
 
 nlohmann::json check_files(const ImageListing& listing, const DataSettings& s, Problems& problems) {
@@ -69,10 +66,9 @@ nlohmann::json check_files(const ImageListing& listing, const DataSettings& s, P
   const auto bad = find_bad_images(listing, image_options(s));
   for (const BadImage& b : bad) problems.push_back(b.reason);
   if (s.image_size == 0) check_sizes(listing, image_options(s), bad, problems);
-  nlohmann::json summary =
-      listing.class_names.empty()
-          ? nlohmann::json::object()
-          : count_summary(class_counts(listing.labels, std::ssize(listing.class_names)));
+  nlohmann::json summary = listing.class_names.empty()
+                               ? nlohmann::json::object()
+                               : count_summary(class_counts(listing.labels, std::ssize(listing.class_names)));
   summary["bad_images"] = bad.size();
   summary["missing_files"] = missing_files(listing);
   return summary;
@@ -116,9 +112,8 @@ nlohmann::json check_others(const DataSettings& s, Problems& problems) {
 void print_summary(const std::string& part, const nlohmann::json& summary) {
   if (!summary.contains("images")) return;
   fmt::print(stderr, "{}: {} images of {} classes ({} many, {} medium, {} few)\n", part,
-             summary["images"].get<int64_t>(), summary["classes"].get<int64_t>(),
-             summary["many"].get<int64_t>(), summary["medium"].get<int64_t>(),
-             summary["few"].get<int64_t>());
+             summary["images"].get<int64_t>(), summary["classes"].get<int64_t>(), summary["many"].get<int64_t>(),
+             summary["medium"].get<int64_t>(), summary["few"].get<int64_t>());
   if (summary.value("missing_files", int64_t{0}) > 0)
     fmt::print(stderr, "{}: {} files are missing\n", part, summary["missing_files"].get<int64_t>());
 }
@@ -129,8 +124,8 @@ int check_data_set(const Config& config) {
   Problems problems;
   nlohmann::json result;
   try {
-    result = is_image_files(config.data) ? check_image_files(config.data, problems)
-                                         : check_others(config.data, problems);
+    result =
+        is_image_files(config.data) ? check_image_files(config.data, problems) : check_others(config.data, problems);
     for (const auto& [part, summary] : result.items()) print_summary(part, summary);
   } catch (const UsageError&) {
     throw;

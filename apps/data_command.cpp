@@ -30,8 +30,7 @@ void refuse_what_a_pack_cannot_hold(const DataSettings& s) {
                                                 {"data.val_fraction", s.val_fraction != 0}};
   for (const auto& [key, is_given] : given)
     if (is_given)
-      throw UsageError(std::string(key) +
-                       ": a pack holds the whole data set with its own labels; give " + key +
+      throw UsageError(std::string(key) + ": a pack holds the whole data set with its own labels; give " + key +
                        " when you train on it");
 }
 
@@ -45,8 +44,7 @@ nlohmann::json count_summary(std::span<const int64_t> counts) {
   return {{"images", std::accumulate(counts.begin(), counts.end(), int64_t{0})},
           {"classes", counts.size()},
           {"counts", counts},
-          {"imbalance_ratio",
-           static_cast<double>(least) / static_cast<double>(std::max<int64_t>(most, 1))},
+          {"imbalance_ratio", static_cast<double>(least) / static_cast<double>(std::max<int64_t>(most, 1))},
           {"many", in(101, std::numeric_limits<int64_t>::max())},
           {"medium", in(20, 100)},
           {"few", in(0, 19)}};
@@ -62,12 +60,9 @@ int pack_data(const Config& config, const std::filesystem::path& out, int64_t sh
     const auto files = save_pack(path, data, {.shard_bytes = shard_mb * 1'000'000});
     uint64_t bytes = 0;
     for (const auto& file : files) bytes += std::filesystem::file_size(file);
-    result[part] = {{"path", path.string()},
-                    {"files", files.size()},
-                    {"images", data.size()},
-                    {"shape", data.image_shape().sizes()},
-                    {"classes", data.classes()},
-                    {"bytes", bytes}};
+    result[part] = {{"path", path.string()},     {"files", files.size()},
+                    {"images", data.size()},     {"shape", data.image_shape().sizes()},
+                    {"classes", data.classes()}, {"bytes", bytes}};
   };
   save("train", *sets.train);
   save("test", *sets.test);
@@ -85,8 +80,7 @@ int data_stats(const Config& config) {
   result["shape"] = data.train->image_shape().sizes();
   result["mean"] = s.mean;
   result["std"] = s.stddev;
-  fmt::print("[data]\nmean = [{:.6f}]\nstd = [{:.6f}]\n", fmt::join(s.mean, ", "),
-             fmt::join(s.stddev, ", "));
+  fmt::print("[data]\nmean = [{:.6f}]\nstd = [{:.6f}]\n", fmt::join(s.mean, ", "), fmt::join(s.stddev, ", "));
   fmt::print("{}\n", result.dump());
   return kExitDone;
 }
@@ -107,11 +101,11 @@ void add_data_command(CLI::App& app, Command& command) {
     sub->callback([flags, &command, run] { command = [flags, run] { return run(*flags); }; });
     return sub;
   };
-  CLI::App* pack = add(
-      "pack", "Write the data set, decoded, to OUT_DIR/train.pack and test.pack (--dataset pack)",
-      [](const Flags& f) { return pack_data(f.settings.resolve(), f.out, f.shard_mb); });
+  CLI::App* pack = add("pack", "Write the data set, decoded, to OUT_DIR/train.pack and test.pack (--dataset pack)",
+                       [](const Flags& f) { return pack_data(f.settings.resolve(), f.out, f.shard_mb); });
   pack->add_option("out_dir", flags->out, "folder of the packs")->required();
-  pack->add_option("--shard-mb", flags->shard_mb, "write files of so many megabytes of images (train-00000-of-00012.pack); 0: one file")
+  pack->add_option("--shard-mb", flags->shard_mb,
+                   "write files of so many megabytes of images (train-00000-of-00012.pack); 0: one file")
       ->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}))
       ->type_name("MB");
   add("check", "Look at every file: exit code 1 and a list where something is wrong",

@@ -37,8 +37,7 @@ void note_skipped(const ImageDataset& data, const std::string& part, std::vector
   constexpr size_t kShown = 10;
   const auto& skipped = data.skipped();
   if (skipped.empty()) return;
-  fmt::print(stderr,
-             "{}: left out {} of {} images that cannot be read (data.on_bad_image = skip)\n", part,
+  fmt::print(stderr, "{}: left out {} of {} images that cannot be read (data.on_bad_image = skip)\n", part,
              skipped.size(), skipped.size() + static_cast<size_t>(data.size()));
   for (size_t i = 0; i < skipped.size(); i++) {
     all.push_back(skipped[i].path + ": " + skipped[i].reason);
@@ -72,8 +71,7 @@ DataSets packs(const DataSettings& s) {
 
 DataSets open(const DataSettings& s) {
   const auto dir = data_dir(s);
-  if (s.name == "fashion-mnist")
-    return in_memory(load_fashion_mnist, dir, fashion_mnist_statistics());
+  if (s.name == "fashion-mnist") return in_memory(load_fashion_mnist, dir, fashion_mnist_statistics());
   if (s.name == "mnist") return in_memory(load_mnist, dir, mnist_statistics());
   if (s.name == "cifar10") return in_memory(load_cifar10, dir, cifar10_statistics());
   if (s.name == "cifar100") return in_memory(load_cifar100, dir, cifar100_statistics());
@@ -95,8 +93,8 @@ void check_match(const DataSettings& s, const Dataset& train, const Dataset& oth
   check(train.image_shape() == other.image_shape(), "[data] ", data_dir(s).string(), ": expected ", name,
         " images of the training images' shape, ", train.image_shape(), ", got ", other.image_shape());
   check(train.class_names() == other.class_names(), "[data] ", data_dir(s).string(),
-        ": expected the same classes in train and ", name, ", got ", train.classes(), " and ",
-        other.classes(), " or other names");
+        ": expected the same classes in train and ", name, ", got ", train.classes(), " and ", other.classes(),
+        " or other names");
 }
 
 }  // namespace
@@ -126,8 +124,7 @@ void check_data(const DataSettings& d) {
   at_least("data.workers", static_cast<double>(d.workers), 0);
   if ((d.noise_type == "matrix") == d.noise_matrix.empty())
     usage("data.noise_matrix: expected a file with data.noise_type = matrix, and only with it");
-  if (d.noise_type == "matrix" && d.noise_rate != 0)
-    usage("data.noise_rate: the rates are those of data.noise_matrix");
+  if (d.noise_type == "matrix" && d.noise_rate != 0) usage("data.noise_rate: the rates are those of data.noise_matrix");
   if (d.mean.size() != d.stddev.size())
     usage("data.mean, data.std: expected as many of each, got ", d.mean.size(), " and ", d.stddev.size());
   for (const double s : d.stddev)

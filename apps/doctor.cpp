@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/core/backends.h>
@@ -81,10 +81,13 @@ Check library(const char* name, const std::vector<std::string>& files, const cha
 
 void check_build(Checks& all) {
   const nlohmann::json e = environment(1);
-  const std::string type = e["build_type"], text = fmt::format("{} ({}), {}, {}", e["fulcrum"].get<std::string>(),
-      e["git_commit"].get<std::string>(), e["compiler"].get<std::string>(), type);
+  const std::string type = e["build_type"],
+                    text = fmt::format("{} ({}), {}, {}", e["fulcrum"].get<std::string>(),
+                                       e["git_commit"].get<std::string>(), e["compiler"].get<std::string>(), type);
   if (type == "Release" || type == "RelWithDebInfo") all.push_back({"build", State::kOk, text});
-  else all.push_back({"build", State::kWarn, text + ": not optimised", "configure with cmake --preset cpu, a Release build"});
+  else
+    all.push_back(
+        {"build", State::kWarn, text + ": not optimised", "configure with cmake --preset cpu, a Release build"});
   all.push_back(tool("compiler", "c++ --version", "apt install g++ (12 or newer)"));
   all.push_back(tool("cmake", "cmake --version", "apt install cmake (3.25 or newer)"));
   all.push_back(tool("ninja", "ninja --version", "apt install ninja-build"));
@@ -105,14 +108,20 @@ std::string unused_instructions() {
 void check_cpu(Checks& all) {
   const std::string unused = unused_instructions(), cpu = describe_cpu();
   if (unused.empty()) all.push_back({"cpu", State::kOk, cpu});
-  else all.push_back({"cpu", State::kWarn, cpu + "; the processor has " + unused, "build on this machine: -DFULCRUM_CPU_ARCH=native"});
+  else
+    all.push_back({"cpu", State::kWarn, cpu + "; the processor has " + unused,
+                   "build on this machine: -DFULCRUM_CPU_ARCH=native"});
   if (cpu.find("oneDNN") != std::string::npos) all.push_back({"oneDNN", State::kOk, "in this build"});
-  else all.push_back({"oneDNN", State::kWarn, "not in this build: convolutions are slower, bf16 is far slower", "apt install libdnnl-dev, then configure again"});
+  else
+    all.push_back({"oneDNN", State::kWarn, "not in this build: convolutions are slower, bf16 is far slower",
+                   "apt install libdnnl-dev, then configure again"});
   const int threads = omp_get_max_threads();
   const double cores = usable_cores();
   const std::string text = fmt::format("{} for {:g} usable cores", threads, cores);
   if (threads <= cores + 0.5) all.push_back({"threads", State::kOk, text});
-  else all.push_back({"threads", State::kWarn, text + ": they wait for each other", fmt::format("--threads {:.0f}, or OMP_NUM_THREADS", std::max(cores, 1.0))});
+  else
+    all.push_back({"threads", State::kWarn, text + ": they wait for each other",
+                   fmt::format("--threads {:.0f}, or OMP_NUM_THREADS", std::max(cores, 1.0))});
 }
 
 // The folder itself, or the nearest above it that exists.
@@ -127,15 +136,19 @@ void check_space(Checks& all) {
   constexpr double kLittle = 2.0 * (1 << 30);
   const double memory = available_memory();
   if (memory >= kLittle) all.push_back({"memory", State::kOk, gib(memory) + " available"});
-  else all.push_back({"memory", State::kWarn, gib(memory) + " available", "smaller --batch-size; `fulcrum train --dry-run` says what a run needs"});
+  else
+    all.push_back({"memory", State::kWarn, gib(memory) + " available",
+                   "smaller --batch-size; `fulcrum train --dry-run` says what a run needs"});
   const char* output = variable("FULCRUM_OUTPUT");
   const fs::path folder = existing(output ? output : "runs");
   std::error_code error;
   const auto free = static_cast<double>(fs::space(folder, error).available);
   const std::string text = fmt::format("{} free in {}", gib(error ? 0 : free), folder.string());
   if (access(folder.c_str(), W_OK) != 0)
-    all.push_back({"disk", State::kMissing, folder.string() + " cannot be written to; runs go there", "--output, or FULCRUM_OUTPUT, names another folder", true});
-  else if (error || free < kLittle) all.push_back({"disk", State::kWarn, text, "delete old runs, or name another folder with --output"});
+    all.push_back({"disk", State::kMissing, folder.string() + " cannot be written to; runs go there",
+                   "--output, or FULCRUM_OUTPUT, names another folder", true});
+  else if (error || free < kLittle)
+    all.push_back({"disk", State::kWarn, text, "delete old runs, or name another folder with --output"});
   else all.push_back({"disk", State::kOk, text});
 }
 
@@ -143,11 +156,14 @@ void check_data_folders(Checks& all) {
   std::error_code ignored;
   if (const char* dir = variable("FULCRUM_DATA_DIR")) {
     if (fs::is_directory(dir, ignored)) all.push_back({"data", State::kOk, concat_text("FULCRUM_DATA_DIR = ", dir)});
-    else all.push_back({"data", State::kMissing, concat_text("FULCRUM_DATA_DIR = ", dir, ", which is no folder"), "set it to the folder of your data, or unset it and use --data-dir", true});
+    else
+      all.push_back({"data", State::kMissing, concat_text("FULCRUM_DATA_DIR = ", dir, ", which is no folder"),
+                     "set it to the folder of your data, or unset it and use --data-dir", true});
   } else if (fs::is_directory(kFashionMnistDir, ignored)) {
     all.push_back({"data", State::kOk, concat_text("Fashion-MNIST in ", kFashionMnistDir)});
   } else {
-    all.push_back({"data", State::kWarn, concat_text("no Fashion-MNIST in ", kFashionMnistDir), "apt install dataset-fashion-mnist, or --data-dir names your data"});
+    all.push_back({"data", State::kWarn, concat_text("no Fashion-MNIST in ", kFashionMnistDir),
+                   "apt install dataset-fashion-mnist, or --data-dir names your data"});
   }
   std::string lacking;
 #ifndef FULCRUM_WITH_JPEG
@@ -160,7 +176,9 @@ void check_data_folders(Checks& all) {
   lacking += " zlib1g-dev";
 #endif
   if (lacking.empty()) all.push_back({"images", State::kOk, "JPEG, PNG and gzip can be read"});
-  else all.push_back({"images", State::kWarn, "this build cannot read all formats", "apt install" + lacking + ", then configure again"});
+  else
+    all.push_back({"images", State::kWarn, "this build cannot read all formats",
+                   "apt install" + lacking + ", then configure again"});
 }
 
 // Whether the kernel has a driver of NVIDIA's.
@@ -172,26 +190,32 @@ void check_gpu(Checks& all) {
   const std::string toolkit = first_line("nvcc --version | tail -n 1");
   if (!cuda::kBuilt) {
     const State state = needed ? State::kMissing : has_driver() ? State::kWarn : State::kOk;
-    all.push_back({"cuda", state, has_driver() ? "not in this build, though there is a GPU" : "not in this build; no GPU here either",
-                   state == State::kOk ? "" : "cmake --preset cuda && ninja -C build/cuda; or FULCRUM_DEVICE=cpu", needed});
+    all.push_back({"cuda", state,
+                   has_driver() ? "not in this build, though there is a GPU" : "not in this build; no GPU here either",
+                   state == State::kOk ? "" : "cmake --preset cuda && ninja -C build/cuda; or FULCRUM_DEVICE=cpu",
+                   needed});
     if (has_driver())
-      all.push_back(toolkit.empty() ? Check{"toolkit", State::kMissing, "no nvcc; building for a GPU needs it", "scripts/gpu_debs.sh, or https://developer.nvidia.com/cuda-downloads"}
+      all.push_back(toolkit.empty() ? Check{"toolkit", State::kMissing, "no nvcc; building for a GPU needs it",
+                                            "scripts/gpu_debs.sh, or https://developer.nvidia.com/cuda-downloads"}
                                     : Check{"toolkit", State::kOk, toolkit});
     return;
   }
   const int devices = cuda::device_count();
   for (int i = 0; i < devices; i++) all.push_back({"cuda", State::kOk, cuda::describe_device(i)});
   if (devices == 0)
-    all.push_back({"cuda", needed ? State::kMissing : State::kWarn, "no device: " + cuda::why_no_device(), "install NVIDIA's driver, or use --device cpu", needed});
-  if (toolkit.empty()) all.push_back({"toolkit", State::kWarn, "no nvcc; only building needs it", "scripts/gpu_debs.sh, or https://developer.nvidia.com/cuda-downloads"});
+    all.push_back({"cuda", needed ? State::kMissing : State::kWarn, "no device: " + cuda::why_no_device(),
+                   "install NVIDIA's driver, or use --device cpu", needed});
+  if (toolkit.empty())
+    all.push_back({"toolkit", State::kWarn, "no nvcc; only building needs it",
+                   "scripts/gpu_debs.sh, or https://developer.nvidia.com/cuda-downloads"});
   else all.push_back({"toolkit", State::kOk, toolkit});
-  all.push_back(library("cuDNN", {"libcudnn.so.9"}, "cudnnGetVersion", "scripts/gpu_debs.sh, or pip's nvidia-cudnn in LD_LIBRARY_PATH"));
-  all.push_back(library("cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so.12"}, "cublasLtGetVersion", "scripts/gpu_debs.sh, or the CUDA toolkit's libraries in LD_LIBRARY_PATH"));
+  all.push_back(library("cuDNN", {"libcudnn.so.9"}, "cudnnGetVersion",
+                        "scripts/gpu_debs.sh, or pip's nvidia-cudnn in LD_LIBRARY_PATH"));
+  all.push_back(library("cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so.12"}, "cublasLtGetVersion",
+                        "scripts/gpu_debs.sh, or the CUDA toolkit's libraries in LD_LIBRARY_PATH"));
 }
 
-const char* text_of(State state) {
-  return state == State::kOk ? "ok" : state == State::kWarn ? "warn" : "missing";
-}
+const char* text_of(State state) { return state == State::kOk ? "ok" : state == State::kWarn ? "warn" : "missing"; }
 
 void show(const Checks& all) {
   for (const Check& c : all) {
@@ -212,9 +236,12 @@ int doctor(bool as_json) {
   nlohmann::json rows = nlohmann::json::array();
   for (const Check& c : all) {
     broken = broken || (c.needed && c.state == State::kMissing);
-    rows.push_back({{"name", c.name}, {"state", text_of(c.state)}, {"found", c.found}, {"cure", c.cure}, {"needed", c.needed}});
+    rows.push_back(
+        {{"name", c.name}, {"state", text_of(c.state)}, {"found", c.found}, {"cure", c.cure}, {"needed", c.needed}});
   }
-  if (as_json) fmt::print("{}\n", nlohmann::json{{"ok", !broken}, {"checks", rows}}.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (as_json)
+    fmt::print("{}\n", nlohmann::json{{"ok", !broken}, {"checks", rows}}.dump(
+                           2, ' ', false, nlohmann::json::error_handler_t::replace));
   else show(all);
   return broken ? kExitFailed : kExitDone;
 }
@@ -223,8 +250,9 @@ int doctor(bool as_json) {
 
 void add_doctor_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("doctor", "Check this machine, and say how to mend what is missing");
-  sub->footer("Exit code 0, or 1 where something is broken that the environment (FULCRUM_DATA_DIR,\n"
-              "FULCRUM_DEVICE, FULCRUM_OUTPUT) asks for.");
+  sub->footer(
+      "Exit code 0, or 1 where something is broken that the environment (FULCRUM_DATA_DIR,\n"
+      "FULCRUM_DEVICE, FULCRUM_OUTPUT) asks for.");
   auto as_json = std::make_shared<bool>(false);
   sub->add_flag("--json", *as_json, "as JSON");
   sub->callback([as_json, &command] { command = [as_json] { return doctor(*as_json); }; });

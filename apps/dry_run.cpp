@@ -84,8 +84,7 @@ int64_t evaluated_images(const Config& config, const ExperimentData& data) {
 
 double estimated_seconds(const Config& config, const ExperimentData& data, const RunCost& cost) {
   return static_cast<double>(config.train.epochs * epoch_steps(config, data)) * cost.step_seconds +
-         static_cast<double>(evaluations(config) * evaluated_images(config, data)) *
-             cost.eval_seconds_an_image;
+         static_cast<double>(evaluations(config) * evaluated_images(config, data)) * cost.eval_seconds_an_image;
 }
 
 int dry_run(const Config& config) {
@@ -96,8 +95,7 @@ int dry_run(const Config& config) {
     pretrained = load_pretrained(*model, config.model.pretrained, config.model.reset_head);
   const Shape& image = data.train->image_shape();
   int64_t multiply_adds = 0;
-  for (const LayerRow& row : layer_table(*model, {1, image[0], image[1], image[2]}))
-    multiply_adds += row.multiply_adds;
+  for (const LayerRow& row : layer_table(*model, {1, image[0], image[1], image[2]})) multiply_adds += row.multiply_adds;
   const RunCost cost = measure_cost(config, data);
   fmt::print("{}\n", to_toml(config));
   show_data(data);
@@ -109,8 +107,7 @@ int dry_run(const Config& config) {
              6e-9 * static_cast<double>(multiply_adds * config.train.batch_size), 1e3 * cost.step_seconds,
              static_cast<double>(cost.peak_bytes) / 1048576);
   fmt::print("# the run: {} epochs of {} steps, about {} with {} evaluations\n", config.train.epochs,
-             epoch_steps(config, data), duration_text(estimated_seconds(config, data, cost)),
-             evaluations(config));
+             epoch_steps(config, data), duration_text(estimated_seconds(config, data, cost)), evaluations(config));
   return 0;
 }
 

@@ -52,8 +52,7 @@ Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64
 }
 
 std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
-                                              const std::vector<int64_t>& class_counts,
-                                              Communicator& processes) {
+                                              const std::vector<int64_t>& class_counts, Communicator& processes) {
   nlohmann::json all = nlohmann::json::object();
   for (const EvaluatedSplit& split : splits) {
     const Evaluation e = evaluate(model, split.loader, class_counts, processes);

@@ -46,7 +46,6 @@ struct EvaluatedSplit {
 };
 /// The metrics of each part by its name, as JSON; nothing where a signal came.
 std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
-                                              const std::vector<int64_t>& class_counts,
-                                              Communicator& processes);
+                                              const std::vector<int64_t>& class_counts, Communicator& processes);
 
 }  // namespace fulcrum::apps

@@ -55,13 +55,12 @@ ChannelStatistics own_statistics(const Dataset& train, const std::vector<int64_t
   return channel_statistics(train, sample);
 }
 
-ChannelStatistics choose_statistics(const DataSettings& s, const DataSets& sets,
-                                    const std::vector<int64_t>& indices) {
+ChannelStatistics choose_statistics(const DataSettings& s, const DataSets& sets, const std::vector<int64_t>& indices) {
   const auto channels = static_cast<size_t>(sets.train->image_shape()[2]);
   if (!s.mean.empty()) {
     if (s.mean.size() != channels)
-      throw UsageError(concat_text("data.mean: expected ", channels, " numbers, one for each channel, got ",
-                                   s.mean.size()));
+      throw UsageError(
+          concat_text("data.mean: expected ", channels, " numbers, one for each channel, got ", s.mean.size()));
     return {s.mean, s.stddev};
   }
   return sets.published ? *sets.published : own_statistics(*sets.train, indices);
@@ -140,12 +139,11 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& c, const Module& model,
   std::vector<ParamGroup> groups = parameter_groups(model, o);
   std::unique_ptr<Optimizer> optimizer;
   if (o.name == "sgd") {
-    optimizer = std::make_unique<Sgd>(
-        std::move(groups), SgdOptions{o.lr, o.momentum, o.weight_decay, o.nesterov, o.max_norm});
+    optimizer =
+        std::make_unique<Sgd>(std::move(groups), SgdOptions{o.lr, o.momentum, o.weight_decay, o.nesterov, o.max_norm});
   } else {
     optimizer = std::make_unique<Adam>(
-        std::move(groups),
-        AdamOptions{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.name == "adamw", o.max_norm});
+        std::move(groups), AdamOptions{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.name == "adamw", o.max_norm});
   }
   optimizer->set_risk(make_risk(c, class_counts));
   return optimizer;

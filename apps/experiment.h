@@ -17,7 +17,7 @@ namespace fulcrum::apps {
 
 struct ExperimentData {
   std::unique_ptr<Dataset> train, test;
-  std::unique_ptr<Dataset> val;  // a part of the data set that chooses the best epoch; nothing: val_indices
+  std::unique_ptr<Dataset> val;   // a part of the data set that chooses the best epoch; nothing: val_indices
   std::vector<DataSplit> splits;  // evaluated beside the test set
   std::vector<int64_t> train_indices, val_indices;  // val empty: nothing held out
   std::vector<int64_t> class_counts;                // of train_indices, noisy labels

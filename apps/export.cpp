@@ -1,8 +1,8 @@
 // fulcrum export: a trained model for other runtimes.
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/layers/onnx.h>
@@ -56,7 +56,8 @@ void add_export_command(CLI::App& app, Command& command) {
   sub->footer("Example: fulcrum export runs/first --onnx first.onnx --normalize");
   auto flags = std::make_shared<ExportFlags>();
   sub->add_option("model", flags->model, "a run directory (its last.safetensors) or a safetensors file")->required();
-  sub->add_option("--onnx", flags->onnx, "the file: 'images' [batch, C, H, W] to 'logits' [batch, classes], in f32")->required();
+  sub->add_option("--onnx", flags->onnx, "the file: 'images' [batch, C, H, W] to 'logits' [batch, classes], in f32")
+      ->required();
   sub->add_flag("--normalize", flags->normalize, "images are pixel / 255, and the model normalises them itself");
   flags->settings.add_some_to(*sub, {"data.name", "data.dir", "model.name"});
   sub->callback([flags, &command] { command = [flags] { return run_export(*flags); }; });

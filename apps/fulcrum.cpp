@@ -47,7 +47,8 @@ std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
     for (const CLI::Option* option : app->get_options())
       for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
   } else {
-    for (const CLI::App* child : app->get_subcommands([](const CLI::App*) { return true; })) known.push_back(child->get_name());
+    for (const CLI::App* child : app->get_subcommands([](const CLI::App*) { return true; }))
+      known.push_back(child->get_name());
   }
   std::string text = path + ": " + error.what();
   if (!unknown.empty()) text = path + ": unexpected '" + unknown[0] + "'";
@@ -57,6 +58,8 @@ std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
 
 }  // namespace
 
+// What throws while the message of an error is put together, is memory that has run out; then the program may end as it does.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 int main(int argc, char** argv) {
   using namespace fulcrum::apps;
   limit_spinning(argv);

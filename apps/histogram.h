@@ -26,8 +26,7 @@ struct LogBins {
   /// count() + 1 numbers.
   std::vector<double> edges() const {
     std::vector<double> edges;
-    for (size_t i = 0; i <= count(); i++)
-      edges.push_back(low * std::pow(10, static_cast<double>(i) / per_decade));
+    for (size_t i = 0; i <= count(); i++) edges.push_back(low * std::pow(10, static_cast<double>(i) / per_decade));
     return edges;
   }
 };

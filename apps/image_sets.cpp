@@ -146,7 +146,8 @@ void check_eval_splits(const DataSettings& d) {
   for (const std::string& split : d.eval_splits) {
     if (possible.empty()) usage("data.eval_splits: data.name = ", d.name, " has no parts but train and test");
     one_of("data.eval_splits", split, possible);
-    if (std::ranges::find(seen, split) != seen.end()) usage("data.eval_splits: expected each part once, got '", split, "' twice");
+    if (std::ranges::find(seen, split) != seen.end())
+      usage("data.eval_splits: expected each part once, got '", split, "' twice");
     seen.push_back(split);
   }
   if (d.name == "list" && !d.eval_splits.empty() && d.val_list.empty())
@@ -162,7 +163,8 @@ void check_image_settings(const DataSettings& d) {
   const std::vector<std::string>& all = image_file_sets();
   const std::vector<std::string> lists = {"list", "imagenet-lt", "places-lt"};
   const std::vector<std::string> files = {"list", "imagenet-lt", "places-lt", "inaturalist18"};
-  const std::vector<std::string> confined = {"list", "imagenet-lt", "places-lt", "inaturalist18", "clothing1m", "iwildcam", "tiny-imagenet"};
+  const std::vector<std::string> confined = {"list",       "imagenet-lt", "places-lt",    "inaturalist18",
+                                             "clothing1m", "iwildcam",    "tiny-imagenet"};
   one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
   one_of("data.crop_mode", d.crop_mode, {"center", "squash"});
   one_of("data.train_split", d.train_split, {"noisy_train", "clean_train"});

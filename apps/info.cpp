@@ -4,12 +4,12 @@
 #include <cstdio>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
-#include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/backends.h>
+#include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/layers/models.h>
 
 #include "apps/commands.h"
@@ -31,9 +31,7 @@ struct InfoFlags {
   bool json = false;
 };
 
-std::string joined(const std::vector<std::string>& words) {
-  return fmt::format("{}", fmt::join(words, ", "));
-}
+std::string joined(const std::vector<std::string>& words) { return fmt::format("{}", fmt::join(words, ", ")); }
 
 void show_build() {
   const nlohmann::json e = environment(omp_get_max_threads());
@@ -125,9 +123,12 @@ void add_info_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("info", "Show the build and its devices, or the layers of a model");
   auto flags = std::make_shared<InfoFlags>();
   sub->add_option("--model", flags->model, "a model: its layers, their outputs, parameters, multiply-adds and memory");
-  sub->add_option("--image-size", flags->size, "height and width of its images; default: 224, or 32 for networks of CIFAR")->check(above_zero());
+  sub->add_option("--image-size", flags->size,
+                  "height and width of its images; default: 224, or 32 for networks of CIFAR")
+      ->check(above_zero());
   sub->add_option("--channels", flags->channels, "of its images")->check(above_zero())->capture_default_str();
-  sub->add_option("--classes", flags->classes, "of its answers; default: the model's own, 10 or 1000")->check(above_zero());
+  sub->add_option("--classes", flags->classes, "of its answers; default: the model's own, 10 or 1000")
+      ->check(above_zero());
   sub->add_flag("--json", flags->json, "as JSON; of the build: what env.json of a run holds");
   sub->callback([flags, &command] { command = [flags] { return info(*flags); }; });
 }

@@ -15,9 +15,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-bool prunes(const LossSettings& s) {
-  return s.name == "tgce" && s.tgce_prune_epoch > 0;
-}
+bool prunes(const LossSettings& s) { return s.name == "tgce" && s.tgce_prune_epoch > 0; }
 
 bool is_ldr(const LossSettings& s) { return s.name == "ldr-kl" || s.name == "aldr-kl"; }
 
@@ -78,8 +76,8 @@ std::vector<int64_t> clipped(std::vector<int64_t> counts, int64_t most) {
 
 void check_loss(const LossSettings& s) {
   one_of("loss.name", s.name,
-         {"ce", "focal", "gce", "tgce", "sce", "mae", "js", "ldam", "balanced-softmax",
-          "logit-adjustment", "ldr-kl", "aldr-kl"});
+         {"ce", "focal", "gce", "tgce", "sce", "mae", "js", "ldam", "balanced-softmax", "logit-adjustment", "ldr-kl",
+          "aldr-kl"});
   one_of("loss.class_weights", s.class_weights, {"none", "balanced"});
   in_range("loss.smoothing", s.smoothing, 0, 1, "[0, 1)");
   in_range("loss.cb_beta", s.cb_beta, 0, 1, "[0, 1)");
@@ -106,11 +104,9 @@ void check_loss(const LossSettings& s) {
     usage("loss.aldr_alpha: expected a number in (1, inf), got ", s.aldr_alpha);
   const bool has_phi = phi_of(s).kind != Phi::kIdentity;
   if (s.smoothing > 0 && (has_phi || is_ldr(s)))
-    usage("loss.smoothing: label smoothing is defined for the cross entropy, not for loss.name = ",
-          s.name);
+    usage("loss.smoothing: label smoothing is defined for the cross entropy, not for loss.name = ", s.name);
   if (s.on_weighted && !has_phi)
-    usage("loss.on_weighted: goes with focal, gce, tgce, sce, mae and js, not with loss.name = ",
-          s.name);
+    usage("loss.on_weighted: goes with focal, gce, tgce, sce, mae and js, not with loss.name = ", s.name);
   if (s.class_tau > 0 && is_ldr(s))
     usage("loss.class_tau: class temperatures are part of the cross entropy, not of loss.name = ", s.name);
 }
@@ -122,8 +118,7 @@ std::vector<std::string> loss_warnings(const LossSettings& s, const std::vector<
           ", whose weight is 0"};
 }
 
-LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& counts, int64_t samples,
-                           Device device)
+LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& counts, int64_t samples, Device device)
     : settings_(s), class_counts_(counts), device_(device) {
   if (s.name == "ldam") check_every_class("loss.name", s.name, counts);
   if (s.class_tau > 0) check_every_class("loss.class_tau", concat_text(s.class_tau), counts);
@@ -142,7 +137,8 @@ LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& co
 
 void LossFunction::begin_epoch(int64_t epoch) {
   if (settings_.class_weights == "balanced" && epoch >= settings_.drw_epoch && !args_.class_weight)
-    args_.class_weight = class_balanced_weights(clipped(class_counts_, settings_.cb_max_count), settings_.cb_beta).to(device_);
+    args_.class_weight =
+        class_balanced_weights(clipped(class_counts_, settings_.cb_max_count), settings_.cb_beta).to(device_);
 }
 
 Tensor LossFunction::operator()(const Tensor& logits, const Batch& batch) {

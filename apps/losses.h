@@ -22,15 +22,13 @@ namespace fulcrum::apps {
 void check_loss(const LossSettings& settings);
 
 /// What is allowed and most likely a mistake: a class whose weight is 0.
-std::vector<std::string> loss_warnings(const LossSettings& settings,
-                                       const std::vector<int64_t>& class_counts);
+std::vector<std::string> loss_warnings(const LossSettings& settings, const std::vector<int64_t>& class_counts);
 
 class LossFunction {
  public:
   /// `samples` is the size of the data set that the batches' indices count in. A UsageError where
   /// the loss needs samples of every class and one has none.
-  LossFunction(const LossSettings& settings, const std::vector<int64_t>& class_counts,
-               int64_t samples, Device device);
+  LossFunction(const LossSettings& settings, const std::vector<int64_t>& class_counts, int64_t samples, Device device);
   void begin_epoch(int64_t epoch);
   /// Of a training batch: ALDR-KL adapts the λ of its samples. Of one that is mixed, share·l(label) +
   /// (1 − share)·l(other label).
@@ -50,7 +48,7 @@ class LossFunction {
   LossSettings settings_;
   std::vector<int64_t> class_counts_;
   Device device_;
-  Tensor kept_;  // u8 [samples, 1, 1, 1], 255 or 0; undefined without pruning
+  Tensor kept_;     // u8 [samples, 1, 1, 1], 255 or 0; undefined without pruning
   Tensor lambdas_;  // f32 [samples], of ALDR-KL; undefined for other losses
   CrossEntropyArgs args_;
 };

@@ -35,7 +35,8 @@ LrCurve lr_range_test(const Config& config, const ExperimentData& data, Module& 
   loss.begin_epoch(0);
   begin_risk_epoch(optimizer->risk(), config, 0, loss.class_weight());
   const Loader loader = make_train_loader(config, data);
-  const double growth = std::log(options.end / options.start) / static_cast<double>(std::max<int64_t>(options.steps - 1, 1));
+  const double growth =
+      std::log(options.end / options.start) / static_cast<double>(std::max<int64_t>(options.steps - 1, 1));
   const auto group = static_cast<double>(config.train.accumulate);
   LrCurve curve;
   double average = 0, group_loss = 0;
@@ -63,7 +64,9 @@ LrCurve lr_core(const LrCurve& curve, int64_t steps) {
   constexpr int64_t kLast = 5;
   const int64_t begin = std::min<int64_t>(steps / 10, std::ssize(curve.lr));
   const int64_t end = std::max(begin, std::ssize(curve.lr) - kLast);
-  const auto part = [&](const std::vector<double>& v) { return std::vector<double>(v.begin() + begin, v.begin() + end); };
+  const auto part = [&](const std::vector<double>& v) {
+    return std::vector<double>(v.begin() + begin, v.begin() + end);
+  };
   return {part(curve.lr), part(curve.loss), part(curve.smoothed), curve.diverged};
 }
 

@@ -1,8 +1,8 @@
 // fulcrum lr-find
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/core/serialize.h>
@@ -54,8 +54,9 @@ std::string page_of(const Config& config, const LrCurve& curve, const std::vecto
   const auto points = [&](const std::vector<double>& losses) {
     std::vector<Point> all;
     for (size_t i = 0; i < curve.lr.size(); i++)
-      all.push_back({curve.lr[i], losses[i],
-                     fmt::format("step {}, lr {}: loss {}", i + 1, significant(curve.lr[i], 3), significant(losses[i]))});
+      all.push_back(
+          {curve.lr[i], losses[i],
+           fmt::format("step {}, lr {}: loss {}", i + 1, significant(curve.lr[i], 3), significant(losses[i]))});
     return all;
   };
   LineChart chart{.description = "Loss by learning rate", .x_name = "learning rate", .y_name = "loss"};
@@ -76,14 +77,15 @@ std::string page_of(const Config& config, const LrCurve& curve, const std::vecto
     chart.series.push_back({s.name, s.colour, {{*s.lr, least, title}, {*s.lr, top, title}}});
     legend.push_back({s.name, s.colour});
   }
-  const std::string about = fmt::format("{}, {}, risk {}, {} of batch {}; {} steps{}.", config.model.name, config.data.name,
-                                        config.risk.name, config.optim.name, config.train.batch_size, curve.lr.size(),
-                                        curve.diverged ? ", until the loss diverged" : "");
+  const std::string about = fmt::format("{}, {}, risk {}, {} of batch {}; {} steps{}.", config.model.name,
+                                        config.data.name, config.risk.name, config.optim.name, config.train.batch_size,
+                                        curve.lr.size(), curve.diverged ? ", until the loss diverged" : "");
   const std::string body =
-      "<header>\n<p class=\"eyebrow\">Fulcrum · learning rate</p>\n<h1>Learning rate range test</h1>\n" + paragraph(about) +
-      "</header>\n" +
+      "<header>\n<p class=\"eyebrow\">Fulcrum · learning rate</p>\n<h1>Learning rate range test</h1>\n" +
+      paragraph(about) + "</header>\n" +
       figures({figure({"Loss by learning rate", line_chart(chart),
-                       "The mean loss of each batch, and its average; the learning rate grows from step to step.", legend})}) +
+                       "The mean loss of each batch, and its average; the learning rate grows from step to step.",
+                       legend})}) +
       section("Suggestions", "suggestions", table(rows));
   return page("Learning rate range test", body);
 }
@@ -105,7 +107,8 @@ int lr_find(const LrFindFlags& flags) {
   model->to(Device(config.train.device), activation_dtype(config));
   const LrCurve curve = lr_range_test(config, data, *model, flags.test);
   if (stop_signal != 0) return 128 + static_cast<int>(stop_signal);
-  check(!curve.lr.empty(), "[lr-find] the loss of the first step, at learning rate ", flags.test.start, ", is not finite");
+  check(!curve.lr.empty(), "[lr-find] the loss of the first step, at learning rate ", flags.test.start,
+        ", is not finite");
 
   const std::vector<Suggestion> suggestions = suggestions_of(curve, flags.test.steps);
   nlohmann::json result = {{"steps", curve.lr.size()}, {"diverged", curve.diverged}};
@@ -130,8 +133,9 @@ int lr_find(const LrFindFlags& flags) {
 
 void add_lr_find_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("lr-find", "Suggest a learning rate by a range test");
-  sub->footer("Example: fulcrum lr-find --recipe fashion-mnist-lt --html lr.html\n"
-              "Take the suggestion 'valley' first; all rules and their sources: docs/recipes.md");
+  sub->footer(
+      "Example: fulcrum lr-find --recipe fashion-mnist-lt --html lr.html\n"
+      "Take the suggestion 'valley' first; all rules and their sources: docs/recipes.md");
   auto flags = std::make_shared<LrFindFlags>();
   flags->settings.add_to(*sub);
   sub->add_option("--start-lr", flags->test.start, "learning rate of the first step")->capture_default_str();

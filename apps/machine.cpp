@@ -12,7 +12,8 @@ namespace fulcrum::apps {
 
 double usable_cores() {
   cpu_set_t set;
-  double cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));
+  double cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                             : static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));
   std::ifstream quota("/sys/fs/cgroup/cpu.max");
   double limit = 0, period = 0;
   if (quota >> limit >> period && period > 0) cores = std::min(cores, limit / period);

@@ -42,7 +42,9 @@ std::string entry(const OptionDoc& option) {
 std::string synopsis(const std::string& path, const CommandDoc& command) {
   std::string line = bold(path);
   for (const OptionDoc& o : command.options)
-    if (o.positional) line += (o.required ? " \\fI" : " [\\fI") + roff(o.names[0]) + (o.required ? "\\fR" : "\\fR]") + (o.many ? " ..." : "");
+    if (o.positional)
+      line += (o.required ? " \\fI" : " [\\fI") + roff(o.names[0]) + (o.required ? "\\fR" : "\\fR]") +
+              (o.many ? " ..." : "");
     else if (o.required) line += " " + bold(o.names.back()) + value_of(o);
   return line + " [\\fIoptions\\fR]\n";
 }
@@ -99,12 +101,15 @@ The documents installed in share/doc/fulcrum/docs: getting\-started.md, recipes.
 }  // namespace
 
 std::string man_page(const CommandDoc& program, const std::string& version) {
-  std::string page = ".TH FULCRUM 1 \"\" \"Fulcrum " + version + "\" \"User Commands\"\n.nh\n.ad l\n.SH NAME\nfulcrum \\- " + roff(program.help) +
-                     "\n.SH SYNOPSIS\n.B fulcrum\n\\fICOMMAND\\fR [\\fIoptions\\fR]\n.SH DESCRIPTION\n"
-                     "Trains networks whose samples are weighted by the risk of ABSGD and others, evaluates them, and reports on them.\n"
-                     "Progress goes to standard error, results as JSON to standard output.\n.SH COMMANDS\n";
+  std::string page =
+      ".TH FULCRUM 1 \"\" \"Fulcrum " + version + "\" \"User Commands\"\n.nh\n.ad l\n.SH NAME\nfulcrum \\- " +
+      roff(program.help) +
+      "\n.SH SYNOPSIS\n.B fulcrum\n\\fICOMMAND\\fR [\\fIoptions\\fR]\n.SH DESCRIPTION\n"
+      "Trains networks whose samples are weighted by the risk of ABSGD and others, evaluates them, and reports on them.\n"
+      "Progress goes to standard error, results as JSON to standard output.\n.SH COMMANDS\n";
   for (const CommandDoc& child : program.children) add_command(page, child.name, child);
-  page += ".SH SETTINGS\nEvery setting has a key, in brackets below, by which recipes and \\fB\\-\\-set\\fR \\fIkey=value\\fR know it.\n";
+  page +=
+      ".SH SETTINGS\nEvery setting has a key, in brackets below, by which recipes and \\fB\\-\\-set\\fR \\fIkey=value\\fR know it.\n";
   if (const CommandDoc* train = find(program, "train"))
     for (const OptionDoc& o : train->options)
       if (is_setting(o)) page += entry(o);

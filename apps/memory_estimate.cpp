@@ -26,22 +26,25 @@ MemoryEstimate estimate_memory(const Config& config, Module& model, const Shape&
   e.activations = batch * saved.bytes(dtype);
   // Two gradients of the largest result live at a time, and the sums into weights that are put off.
   constexpr int64_t kMostPending = int64_t{16} << 20;
-  e.working = 2 * batch * saved.largest * static_cast<int64_t>(size_of(dtype)) + 4 * largest_weight + std::min(4 * trained, kMostPending);
+  e.working = 2 * batch * saved.largest * static_cast<int64_t>(size_of(dtype)) + 4 * largest_weight +
+              std::min(4 * trained, kMostPending);
   return e;
 }
 
 std::string text_of(const MemoryEstimate& e) {
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / 1048576; };
-  return fmt::format("about {:.0f} MiB beside the data: {:.0f} of activations, {:.0f} of weights and their optimiser, {:.0f} on the way",
-                     mib(e.total()), mib(e.activations), mib(e.state), mib(e.working));
+  return fmt::format(
+      "about {:.0f} MiB beside the data: {:.0f} of activations, {:.0f} of weights and their optimiser, {:.0f} on the way",
+      mib(e.total()), mib(e.activations), mib(e.state), mib(e.working));
 }
 
 std::vector<std::string> memory_lines(const MemoryEstimate& e, Device device, const Communicator& processes) {
   std::vector<std::string> lines = {(processes.size() > 1 ? "memory of each process: " : "memory: ") + text_of(e)};
   const double available = available_memory();
   if (device.is_cpu() && static_cast<double>(e.total() * processes.local_size()) > available)
-    lines.push_back(fmt::format("warning: {:.0f} MiB of memory are available; a smaller --batch-size, with --accumulate, or --recompute needs less",
-                                available / 1048576));
+    lines.push_back(fmt::format(
+        "warning: {:.0f} MiB of memory are available; a smaller --batch-size, with --accumulate, or --recompute needs less",
+        available / 1048576));
   return lines;
 }
 

@@ -17,8 +17,7 @@ namespace {
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 // Mean of the recalls whose class has a training count in [low, high].
-double mean_recall(const std::vector<double>& recall, std::span<const int64_t> counts, int64_t low,
-                   int64_t high) {
+double mean_recall(const std::vector<double>& recall, std::span<const int64_t> counts, int64_t low, int64_t high) {
   double total = 0;
   int64_t classes = 0;
   for (size_t c = 0; c < recall.size(); c++) {
@@ -54,8 +53,7 @@ Answer answer(const float* z, size_t classes, size_t y) {
   Answer a{.predicted = static_cast<size_t>(largest - z)};
   double total = 0;
   for (size_t c = 0; c < classes; c++) {
-    if (c != y)
-      a.rank += !(z[c] < z[y] || (z[c] == z[y] && c > y));  // a NaN wins against the label
+    if (c != y) a.rank += !(z[c] < z[y] || (z[c] == z[y] && c > y));  // a NaN wins against the label
     total += std::exp(static_cast<double>(z[c]) - top);
   }
   a.loss = std::log(total) + top - static_cast<double>(z[y]);
@@ -64,8 +62,7 @@ Answer answer(const float* z, size_t classes, size_t y) {
 }
 
 // F1 = 2 TP / (2 TP + FP + FN) of the classes that occur on either side, averaged.
-double mean_f1(std::span<const double> right, std::span<const double> seen,
-               std::span<const double> predicted) {
+double mean_f1(std::span<const double> right, std::span<const double> seen, std::span<const double> predicted) {
   double total = 0, classes = 0;
   for (size_t c = 0; c < right.size(); c++) {
     if (seen[c] + predicted[c] == 0) continue;
@@ -104,10 +101,9 @@ class Calibration {
 // call, where a score is NaN.
 template <class Group>
 bool for_each_score(std::span<const double> scores, std::span<const char> positive, Group group) {
-  check(scores.size() == positive.size(), "[metrics] expected a score for each of ",
-        positive.size(), " samples, got ", scores.size());
-  if (std::any_of(scores.begin(), scores.end(), [](double s) { return std::isnan(s); }))
-    return false;
+  check(scores.size() == positive.size(), "[metrics] expected a score for each of ", positive.size(), " samples, got ",
+        scores.size());
+  if (std::any_of(scores.begin(), scores.end(), [](double s) { return std::isnan(s); })) return false;
   std::vector<size_t> order(scores.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
@@ -143,8 +139,8 @@ double average_precision(std::span<const double> scores, std::span<const char> p
 }
 
 PrecisionRecall precision_recall(std::span<const char> predicted, std::span<const char> positive) {
-  check(predicted.size() == positive.size(), "[metrics] expected a prediction for each of ",
-        positive.size(), " samples, got ", predicted.size());
+  check(predicted.size() == positive.size(), "[metrics] expected a prediction for each of ", positive.size(),
+        " samples, got ", predicted.size());
   double both = 0, claimed = 0, real = 0;
   for (size_t i = 0; i < positive.size(); i++) {
     claimed += predicted[i] != 0;
@@ -181,8 +177,7 @@ Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> la
   }
   const auto n = static_cast<double>(m.count);
   m.loss /= n, m.top1 /= n, m.top5 /= n;
-  for (size_t c = 0; c < classes; c++)
-    m.per_class.push_back(seen[c] > 0 ? right[c] / seen[c] : kNan);
+  for (size_t c = 0; c < classes; c++) m.per_class.push_back(seen[c] > 0 ? right[c] / seen[c] : kNan);
   m.macro_f1 = mean_f1(right, seen, predicted);
   m.ece = calibration.error(n);
   m.auroc = auroc(scores, positive);

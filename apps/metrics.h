@@ -23,10 +23,10 @@ struct Metrics {
   double balanced = 0;                   // mean over classes of the recall (Brodersen et al., 2010)
   double worst = 0;                      // smallest recall of a class
   double many = 0, medium = 0, few = 0;  // mean recall of classes with > 100, 20–100, < 20 samples
-  double macro_f1 = 0;  // mean F1 of the classes that occur in the labels or the predictions
-  double ece = 0;       // expected calibration error, 15 bins (Guo et al., ICML 2017)
-  double auroc = 0, auprc = 0;    // of class 1 against class 0; NaN unless there are two
-  std::vector<double> per_class;  // recall [C]; NaN for a class without samples
+  double macro_f1 = 0;                   // mean F1 of the classes that occur in the labels or the predictions
+  double ece = 0;                        // expected calibration error, 15 bins (Guo et al., ICML 2017)
+  double auroc = 0, auprc = 0;           // of class 1 against class 0; NaN unless there are two
+  std::vector<double> per_class;         // recall [C]; NaN for a class without samples
 };
 
 /// logits f32 [N, C]; labels [N]; train_counts [C]: training samples of each class, which sort the

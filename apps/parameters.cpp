@@ -70,7 +70,8 @@ class Rules {
   void check_used(const std::string& first_name) const {
     for (size_t i = 0; i < rules_.size(); i++)
       if (!used_[i])
-        usage(key_, ": no parameter of the model has a name like '", rules_[i].pattern, "'; its first is '", first_name, "'");
+        usage(key_, ": no parameter of the model has a name like '", rules_[i].pattern, "'; its first is '", first_name,
+              "'");
   }
 
  private:

@@ -5,8 +5,8 @@
 #include <memory>
 #include <numeric>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/core/inference_mode.h>
@@ -97,8 +97,7 @@ void leave_out_bad(ImageListing& listing, const ImageOptions& options) {
   for (size_t i = 0; i < listing.paths.size(); i++) {
     if (next < bad.size() && bad[next].index == static_cast<int64_t>(i))
       fmt::print(stderr, "  {}\n", bad[next++].reason);
-    else
-      good.push_back(listing.paths[i]);
+    else good.push_back(listing.paths[i]);
   }
   check(!good.empty(), "[predict] none of ", listing.paths.size(), " images can be read");
   listing.paths = std::move(good);
@@ -112,8 +111,8 @@ ImageDataset open_images(const PredictFlags& flags, const Config& config, const 
   if (flags.skip) leave_out_bad(listing, options);
   listing.labels.assign(listing.paths.size(), 0);  // nobody asks for them
   ImageDataset images(std::move(listing), options);
-  check(images.image_shape() == inputs.image, "[predict] ", images.paths()[0], ": expected images of ", inputs.image[0], "x",
-        inputs.image[1], " (height x width), got ", images.image_shape()[0], "x", images.image_shape()[1]);
+  check(images.image_shape() == inputs.image, "[predict] ", images.paths()[0], ": expected images of ", inputs.image[0],
+        "x", inputs.image[1], " (height x width), got ", images.image_shape()[0], "x", images.image_shape()[1]);
   return images;
 }
 
@@ -216,12 +215,15 @@ void add_predict_command(CLI::App& app, Command& command) {
   sub->add_option("model", flags->model, "a run directory (its last.safetensors) or a safetensors file")->required();
   sub->add_option("images", flags->images, "JPEG and PNG files, and folders of them");
   sub->add_option("--list", flags->list, "a file with the path of an image a line, or - for stdin");
-  sub->add_option("-k,--top", flags->top, "how many classes, the likeliest first")->check(above_zero())->capture_default_str();
+  sub->add_option("-k,--top", flags->top, "how many classes, the likeliest first")
+      ->check(above_zero())
+      ->capture_default_str();
   sub->add_option("--format", flags->format, "text, json (an object a line) or csv (a line a class)")
-      ->check(CLI::IsMember({"text", "json", "csv"}))->capture_default_str();
+      ->check(CLI::IsMember({"text", "json", "csv"}))
+      ->capture_default_str();
   sub->add_flag("--skip", flags->skip, "look through all images first, and leave out those that cannot be read");
-  flags->settings.add_some_to(*sub, {"data.name", "data.dir", "data.workers", "model.name", "train.amp", "train.device",
-                                     "train.threads"});
+  flags->settings.add_some_to(
+      *sub, {"data.name", "data.dir", "data.workers", "model.name", "train.amp", "train.device", "train.threads"});
   sub->callback([flags, &command] { command = [flags] { return run_predict(*flags); }; });
 }
 

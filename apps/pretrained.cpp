@@ -19,9 +19,8 @@ TensorMap head_of(const TensorMap& tensors, const std::string& prefix) {
 }
 
 bool same_shapes(const TensorMap& a, const TensorMap& b) {
-  return std::ranges::equal(a, b, [](const auto& x, const auto& y) {
-    return x.first == y.first && x.second.shape() == y.second.shape();
-  });
+  return std::ranges::equal(
+      a, b, [](const auto& x, const auto& y) { return x.first == y.first && x.second.shape() == y.second.shape(); });
 }
 
 // What keeps the file's head from being used.
@@ -31,8 +30,7 @@ std::string difference(const TensorMap& theirs, const TensorMap& ours, const std
   if (there == theirs.end() || here == ours.end() || there->second.dim() != 2 ||
       there->second.size(0) == here->second.size(0))
     return "the file has one of another kind";
-  return fmt::format("it has {} classes there, {} here", there->second.size(0),
-                     here->second.size(0));
+  return fmt::format("it has {} classes there, {} here", there->second.size(0), here->second.size(0));
 }
 
 }  // namespace

@@ -18,7 +18,6 @@ namespace fulcrum::apps {
 /// nothing else: an Error lists every missing, unexpected and mis-shaped tensor and leaves the model
 /// as it was.
 /// With `reset_head` the head keeps its numbers in any case.
-std::string load_pretrained(Module& model, const std::filesystem::path& file,
-                            bool reset_head = false);
+std::string load_pretrained(Module& model, const std::filesystem::path& file, bool reset_head = false);
 
 }  // namespace fulcrum::apps

@@ -32,9 +32,7 @@ void ProgressLine::begin_epoch() {
   data_wait_ = 0;
 }
 
-double ProgressLine::elapsed() const {
-  return std::chrono::duration<double>(Clock::now() - epoch_start_).count();
-}
+double ProgressLine::elapsed() const { return std::chrono::duration<double>(Clock::now() - epoch_start_).count(); }
 
 double ProgressLine::images_per_second(int64_t images) const {
   return static_cast<double>(images) / std::max(elapsed(), 1e-9);
@@ -56,7 +54,8 @@ void ProgressLine::show(const StepInfo& s) {
   constexpr int64_t kSteady = 20;  // steps after which plans are made and pools are full
   if (!announced_ && s.step >= kSteady) {
     announced_ = true;
-    print(fmt::format("time: about {} to go at {:.3g} ms a step, without evaluations", duration_text(left), 1e3 * per_step));
+    print(fmt::format("time: about {} to go at {:.3g} ms a step, without evaluations", duration_text(left),
+                      1e3 * per_step));
   }
   const std::string text =
       fmt::format("epoch {}/{} step {}/{} loss {:.4f} weighted {:.4f} lr {:.3g} {:.0f} img/s wait {:.0f}% left {}",

@@ -18,8 +18,7 @@ template <class... Parts>
   throw UsageError(concat_text(parts...));
 }
 
-inline void one_of(const std::string& key, const std::string& value,
-                   const std::vector<std::string>& allowed) {
+inline void one_of(const std::string& key, const std::string& value, const std::vector<std::string>& allowed) {
   if (std::ranges::find(allowed, value) != allowed.end()) return;
   std::string list;
   for (const auto& a : allowed) list += (list.empty() ? "" : ", ") + a;
@@ -31,8 +30,7 @@ inline void at_least(const std::string& key, double value, double low) {
 }
 
 /// `interval` is how the range is written: a bracket includes its end, a parenthesis does not.
-inline void in_range(const std::string& key, double value, double low, double high,
-                     const std::string& interval) {
+inline void in_range(const std::string& key, double value, double low, double high, const std::string& interval) {
   const bool above = interval.front() == '[' ? value >= low : value > low;
   const bool below = interval.back() == ']' ? value <= high : value < high;
   if (!above || !below) usage(key, ": expected a number in ", interval, ", got ", value);

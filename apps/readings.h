@@ -17,8 +17,8 @@ namespace fulcrum::apps {
 
 struct Reading {
   int64_t step = 0;
-  std::array<double, 4> totals{};               // add_metrics in kernels.inc
-  std::array<double, kControlSize> control{};   // UpdateControl in kernels.h
+  std::array<double, 4> totals{};              // add_metrics in kernels.inc
+  std::array<double, kControlSize> control{};  // UpdateControl in kernels.h
 };
 
 class Readings {

@@ -29,8 +29,7 @@ int report(const ReportFlags& flags) {
 }  // namespace
 
 void add_report_command(CLI::App& app, Command& command) {
-  CLI::App* sub =
-      app.add_subcommand("report", "Write an HTML report of a run, or of several side by side");
+  CLI::App* sub = app.add_subcommand("report", "Write an HTML report of a run, or of several side by side");
   auto flags = std::make_shared<ReportFlags>();
   sub->add_option("runs", flags->runs, "run directories")->required();
   sub->add_option("-o,--output", flags->output,

@@ -12,9 +12,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-nlohmann::json finite_or_null(double v) {
-  return std::isfinite(v) ? nlohmann::json(v) : nlohmann::json();
-}
+nlohmann::json finite_or_null(double v) { return std::isfinite(v) ? nlohmann::json(v) : nlohmann::json(); }
 
 // Whether large losses are heard (1), small ones (−1), or all alike (0).
 int emphasis(const RiskSettings& r) {
@@ -67,8 +65,7 @@ KlBallRiskOptions ball_options(const RiskSettings& r) {
           .every = r.solve_every};
 }
 
-std::unique_ptr<Risk> risk_of(const RiskSettings& r, const std::vector<int64_t>& counts,
-                              Device device) {
+std::unique_ptr<Risk> risk_of(const RiskSettings& r, const std::vector<int64_t>& counts, Device device) {
   if (r.name == "cvar") return std::make_unique<CvarRisk>(r.cvar_level, device);
   if (r.name == "chi2") return std::make_unique<Chi2Risk>(r.rho, device);
   if (r.name == "rgd") return std::make_unique<RgdRisk>(r.tau, device);
@@ -91,14 +88,11 @@ void finish_risk(Config& c) {
     r.gamma = 1;
   }
   if (r.name == "kl" && r.u_update == "scent") {
-    if (r.lambda < 0)
-      usage("risk.lambda: expected a positive number with risk.u_update = scent, got ", r.lambda);
-    if (r.u_init == "zero")
-      usage("risk.u_init: expected first_batch with risk.u_update = scent, got 'zero'");
+    if (r.lambda < 0) usage("risk.lambda: expected a positive number with risk.u_update = scent, got ", r.lambda);
+    if (r.u_init == "zero") usage("risk.u_init: expected first_batch with risk.u_update = scent, got 'zero'");
   }
   if (r.name == "kl_ball" && r.window < c.train.batch_size)
-    usage("risk.window: expected at least train.batch_size = ", c.train.batch_size, ", got ",
-          r.window);
+    usage("risk.window: expected at least train.batch_size = ", c.train.batch_size, ", got ", r.window);
 }
 
 std::vector<std::string> risk_warnings(const Config& c) {
@@ -138,11 +132,9 @@ void begin_risk_epoch(Risk& risk, const Config& c, int64_t epoch, const Tensor& 
   if (auto* kl = dynamic_cast<KlRisk*>(&risk)) {
     kl->set_lambda(epoch >= r.from_epoch ? r.lambda : kInfinity);
     const double done = static_cast<double>(epoch) / static_cast<double>(c.train.epochs);
-    if (r.anneal_gamma)
-      kl->set_gamma(r.gamma + (1 - r.gamma) * 0.5 * (1 + std::cos(std::numbers::pi * done)));
+    if (r.anneal_gamma) kl->set_gamma(r.gamma + (1 - r.gamma) * 0.5 * (1 + std::cos(std::numbers::pi * done)));
   }
-  if (auto* deferred = dynamic_cast<DeferredRisk*>(&risk))
-    deferred->set_active(epoch >= r.from_epoch);
+  if (auto* deferred = dynamic_cast<DeferredRisk*>(&risk)) deferred->set_active(epoch >= r.from_epoch);
   auto* mean = dynamic_cast<MeanRisk*>(&risk);
   if (mean && class_weight && r.normalize == "weights") mean->set_class_weight(class_weight);
 }

@@ -24,8 +24,7 @@ void add_scalars(const std::string& prefix, const nlohmann::json& value,
                  std::vector<std::pair<std::string, double>>& scalars) {
   if (value.is_number()) scalars.emplace_back(prefix, value.get<double>());
   if (!value.is_object()) return;
-  for (const auto& [key, inner] : value.items())
-    add_scalars(prefix.empty() ? key : prefix + "/" + key, inner, scalars);
+  for (const auto& [key, inner] : value.items()) add_scalars(prefix.empty() ? key : prefix + "/" + key, inner, scalars);
 }
 
 // On the disk when it returns: a checkpoint that is written next must not outlive what it follows.
@@ -60,8 +59,7 @@ nlohmann::json describe(const ExperimentData& d, const std::string& name) {
 
 void write_lists(const fs::path& run, const ExperimentData& d, const std::string& name) {
   save_indices(run / "train_indices.txt", d.train_indices, "training samples of " + name);
-  if (!d.val_indices.empty())
-    save_indices(run / "val_indices.txt", d.val_indices, "held-out training samples");
+  if (!d.val_indices.empty()) save_indices(run / "val_indices.txt", d.val_indices, "held-out training samples");
   if (!d.skipped.empty()) {
     std::string lines;
     for (const std::string& line : d.skipped) lines += line + "\n";
@@ -90,9 +88,9 @@ void RunDirectory::begin(const Config& config, const ExperimentData& data) {
   if (!writes_) return;
   lock();
   // The older checkpoint first: alone it would be taken for what is left of the last one.
-  for (const char* stale :
-       {"previous.safetensors", "last.safetensors", "best.safetensors", "predictions.safetensors", "samples.safetensors",
-        "val_indices.txt", "noisy_labels.txt", "skipped_images.txt", "suspects.csv", "result.json", "report.html", "log.txt"})
+  for (const char* stale : {"previous.safetensors", "last.safetensors", "best.safetensors", "predictions.safetensors",
+                            "samples.safetensors", "val_indices.txt", "noisy_labels.txt", "skipped_images.txt",
+                            "suspects.csv", "result.json", "report.html", "log.txt"})
     fs::remove(path_ / stale);
   for (const auto& entry : fs::directory_iterator(path_))
     if (entry.path().filename().string().starts_with("events.out.tfevents.")) fs::remove(entry);

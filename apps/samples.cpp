@@ -30,8 +30,7 @@ Tensor thumbnails(const Dataset& data, const std::vector<int64_t>& indices) {
   for (int64_t index : indices) {
     data.read(index, image.data());
     for (int64_t i = 0; i < h; i++)
-      for (int64_t j = 0; j < w; j++)
-        to = std::copy_n(image.data() + (i * s[1] + j) * factor * s[2], s[2], to);
+      for (int64_t j = 0; j < w; j++) to = std::copy_n(image.data() + (i * s[1] + j) * factor * s[2], s[2], to);
   }
   return all;
 }
@@ -57,13 +56,11 @@ bool SampleTable::weights_differ(std::span<const int64_t> indices) const {
   return apps::weights_differ(weights);
 }
 
-std::vector<double> SampleTable::class_share(std::span<const int64_t> labels,
-                                             std::span<const int64_t> indices,
+std::vector<double> SampleTable::class_share(std::span<const int64_t> labels, std::span<const int64_t> indices,
                                              int64_t classes) const {
   std::vector<double> share(static_cast<size_t>(classes), 0);
   for (int64_t i : indices)
-    share[static_cast<size_t>(labels[static_cast<size_t>(i)])] +=
-        static_cast<double>(row(i)[kSampleWeight]);
+    share[static_cast<size_t>(labels[static_cast<size_t>(i)])] += static_cast<double>(row(i)[kSampleWeight]);
   const double total = std::accumulate(share.begin(), share.end(), 0.0);
   for (double& s : share) s = total > 0 ? s / total : 0;
   return share;
@@ -77,18 +74,15 @@ std::vector<int64_t> SampleTable::histogram(std::span<const int64_t> indices, co
   return counts;
 }
 
-std::vector<int64_t> SampleTable::weight_histogram(std::span<const int64_t> indices,
-                                                   const LogBins& bins) const {
+std::vector<int64_t> SampleTable::weight_histogram(std::span<const int64_t> indices, const LogBins& bins) const {
   return histogram(indices, bins, kSampleWeight);
 }
 
-std::vector<int64_t> SampleTable::loss_histogram(std::span<const int64_t> indices,
-                                                 const LogBins& bins) const {
+std::vector<int64_t> SampleTable::loss_histogram(std::span<const int64_t> indices, const LogBins& bins) const {
   return histogram(indices, bins, kSampleLoss);
 }
 
-std::optional<FoundLabels> SampleTable::found_labels(const Dataset& data,
-                                                     std::span<const int64_t> indices) const {
+std::optional<FoundLabels> SampleTable::found_labels(const Dataset& data, std::span<const int64_t> indices) const {
   if (!data.has_noise()) return std::nullopt;
   std::vector<double> weights;
   std::vector<bool> wrong;
@@ -137,8 +131,8 @@ void SampleTable::save(const std::filesystem::path& path, const Dataset& data,
 
 void save_suspects(const std::filesystem::path& path, const Dataset& data, const SampleTable& seen,
                    std::span<const int64_t> indices, std::span<const int64_t> predictions) {
-  check(indices.size() == predictions.size(), "[suspects] expected a prediction for each of ",
-        indices.size(), " samples, got ", predictions.size());
+  check(indices.size() == predictions.size(), "[suspects] expected a prediction for each of ", indices.size(),
+        " samples, got ", predictions.size());
   std::vector<size_t> order;
   for (size_t i = 0; i < indices.size(); i++)
     if (seen.visited(indices[i])) order.push_back(i);
@@ -147,8 +141,7 @@ void save_suspects(const std::filesystem::path& path, const Dataset& data, const
   text += data.has_noise() ? ",clean_label\n" : "\n";
   for (const size_t i : order) {
     const auto at = static_cast<size_t>(indices[i]);
-    text += fmt::format("{},{},{},{}", indices[i], data.labels()[at], predictions[i],
-                        seen.mean_weight(indices[i]));
+    text += fmt::format("{},{},{},{}", indices[i], data.labels()[at], predictions[i], seen.mean_weight(indices[i]));
     text += data.has_noise() ? fmt::format(",{}\n", data.clean_labels()[at]) : "\n";
   }
   write_file_atomically(path, {text});

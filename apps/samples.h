@@ -41,13 +41,11 @@ class SampleTable {
   /// or all weights are alike.
   std::optional<FoundLabels> found_labels(const Dataset& data, std::span<const int64_t> indices) const;
   /// docs/recipes.md, "The run's directory", says what the file holds.
-  void save(const std::filesystem::path& path, const Dataset& data,
-            const std::vector<int64_t>& indices) const;
+  void save(const std::filesystem::path& path, const Dataset& data, const std::vector<int64_t>& indices) const;
 
  private:
   const float* row(int64_t index) const { return host_.data<float>() + index * kSampleColumns; }
-  std::vector<int64_t> histogram(std::span<const int64_t> indices, const LogBins& bins,
-                                 int64_t column) const;
+  std::vector<int64_t> histogram(std::span<const int64_t> indices, const LogBins& bins, int64_t column) const;
   Tensor host_;
 };
 

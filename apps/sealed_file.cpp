@@ -42,8 +42,8 @@ TensorFile load_sealed(const std::filesystem::path& path) {
   const auto stored = file.metadata.find(kChecksum);
   if (stored == file.metadata.end()) return file;
   const std::string found = checksum_of(file);
-  check(stored->second == found, "[load_tensors] ", path.string(), ": damaged: its checksum is ", found,
-        ", expected ", stored->second, " (who changes a file drops its metadata 'checksum')");
+  check(stored->second == found, "[load_tensors] ", path.string(), ": damaged: its checksum is ", found, ", expected ",
+        stored->second, " (who changes a file drops its metadata 'checksum')");
   return file;
 }
 

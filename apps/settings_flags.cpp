@@ -107,7 +107,9 @@ void SettingsFlags::add_flags(CLI::App& app, const std::function<bool(const std:
     if (!wanted(key)) continue;
     app.add_option_function<std::string>(
            f.names,
-           [this, name, key](const std::string& value) { assignments_.push_back({name, key + "=" + value}); },
+           [this, name, key](const std::string& value) {
+             assignments_.push_back({name, key + "=" + value});
+           },
            help_of(key))
         ->take_last()
         ->type_name("VALUE")
@@ -115,8 +117,12 @@ void SettingsFlags::add_flags(CLI::App& app, const std::function<bool(const std:
   }
   for (const Switch& s : kSwitches) {
     const std::string name = s.name, key = s.key, text = key + "=" + s.value;
-    app.add_flag_callback(name, [this, name, text] { assignments_.push_back({name, text}); },
-                          help_of(key) + "; sets it to " + s.value)
+    app.add_flag_callback(
+           name,
+           [this, name, text] {
+             assignments_.push_back({name, text});
+           },
+           help_of(key) + "; sets it to " + s.value)
         ->group("Settings [" + key.substr(0, key.find('.')) + "]");
   }
   app.add_option_function<std::vector<std::string>>(

@@ -13,8 +13,8 @@ namespace {
 int64_t classes_of(const StoredModel& stored) {
   const std::string head = head_prefix(*fulcrum::make_model(stored.config.model.name)) + "weight";
   const auto weight = stored.tensors.tensors.find(head);
-  check(weight != stored.tensors.tensors.end() && weight->second.dim() == 2, stored.file.string(), ": expected a matrix '",
-        head, "', the head of model.name = ", stored.config.model.name);
+  check(weight != stored.tensors.tensors.end() && weight->second.dim() == 2, stored.file.string(),
+        ": expected a matrix '", head, "', the head of model.name = ", stored.config.model.name);
   return weight->second.size(0);
 }
 

@@ -55,17 +55,14 @@ std::string event(int64_t step) {
   return e;
 }
 
-uint32_t masked_crc(std::string_view data) {
-  return std::rotr(crc32c(data), 15) + 0xa282ead8u;
-}
+uint32_t masked_crc(std::string_view data) { return std::rotr(crc32c(data), 15) + 0xa282ead8u; }
 
 std::filesystem::path new_file(const std::filesystem::path& directory) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(now).count();
   const std::string stem = concat_text("events.out.tfevents.", seconds, ".", getpid(), ".fulcrum");
   std::filesystem::path path = directory / stem;
-  for (int i = 1; std::filesystem::exists(path); i++)
-    path = directory / (stem + "." + std::to_string(i));
+  for (int i = 1; std::filesystem::exists(path); i++) path = directory / (stem + "." + std::to_string(i));
   return path;
 }
 

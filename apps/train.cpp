@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <memory>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <fulcrum/core/serialize.h>
 
@@ -34,9 +34,15 @@ struct TrainFlags {
 
 // Settings that may differ between a run and its continuation without changing its numbers, and the
 // length of the run, which may be extended.
-const std::vector<std::string> kFreeOnResume = {"data.dir",       "data.workers", "train.output",
-                                                "train.threads",  "train.device", "train.log_interval",
-                                                "train.recovery_interval", "train.recompute", "train.epochs"};
+const std::vector<std::string> kFreeOnResume = {"data.dir",
+                                                "data.workers",
+                                                "train.output",
+                                                "train.threads",
+                                                "train.device",
+                                                "train.log_interval",
+                                                "train.recovery_interval",
+                                                "train.recompute",
+                                                "train.epochs"};
 
 Config stored_config(const std::filesystem::path& run) {
   const auto file = run / "last.safetensors";
@@ -53,9 +59,7 @@ struct Plan {
   Trainer::Start start = Trainer::Start::kFresh;
 };
 
-bool resumes_named_run(const TrainFlags& flags) {
-  return !flags.resume.empty() && flags.resume != "auto";
-}
+bool resumes_named_run(const TrainFlags& flags) { return !flags.resume.empty() && flags.resume != "auto"; }
 
 // The settings from the command line; the output directory has a name.
 Config resolve(const TrainFlags& flags) {
@@ -85,12 +89,12 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
     plan.start = Trainer::Start::kResume;
   } else {
     const std::filesystem::path output = plan.config.train.output;
-    if (flags.resume == "auto" && recover_checkpoint(output))
-      plan.start = Trainer::Start::kResume;
+    if (flags.resume == "auto" && recover_checkpoint(output)) plan.start = Trainer::Start::kResume;
     // A run that was killed before its first checkpoint starts again.
     const bool may_overwrite = flags.exist_ok || flags.smoke;
     if (flags.resume != "auto" && !may_overwrite && std::filesystem::exists(output / "config.toml"))
-      throw UsageError(output.string() + " holds a run already: --resume auto continues it, --exist-ok "
+      throw UsageError(output.string() +
+                       " holds a run already: --resume auto continues it, --exist-ok "
                        "overwrites it, --output names another directory");
   }
   if (plan.start == Trainer::Start::kFresh) return plan;
@@ -119,16 +123,18 @@ TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
   const Plan plan = plan_together(flags, config);
   if (processes.first()) {
     const std::string backend = backend_text(Device(plan.config.train.device), omp_get_max_threads());
-    fmt::print(stderr, "fulcrum: {}{}, run {}\n", processes.size() > 1 ? fmt::format("{} processes, each ", processes.size()) : "",
-               backend, plan.config.train.output);
+    fmt::print(stderr, "fulcrum: {}{}, run {}\n",
+               processes.size() > 1 ? fmt::format("{} processes, each ", processes.size()) : "", backend,
+               plan.config.train.output);
   }
   Trainer trainer(plan.config, plan.start, processes);
   try {
     return trainer.run();
   } catch (const PeerFailed& e) {
     if (e.silent()) throw;
-    throw PeerFailed(concat_text(e.what(), "\nthe last checkpoint is whole; continue with --resume ",
-                                 plan.config.train.output), e.exit_code(), false);
+    throw PeerFailed(
+        concat_text(e.what(), "\nthe last checkpoint is whole; continue with --resume ", plan.config.train.output),
+        e.exit_code(), false);
   } catch (const Error& e) {
     const std::string& run = plan.config.train.output;
     if (!std::filesystem::exists(std::filesystem::path(run) / "last.safetensors")) throw;
@@ -196,8 +202,9 @@ int train(const TrainFlags& flags) {
 
 void add_train_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("train", "Train a model");
-  sub->footer("Example: fulcrum train --recipe fashion-mnist-lt --opt absgd --lambda 5 -o runs/first\n"
-              "All settings and files of a run: docs/recipes.md");
+  sub->footer(
+      "Example: fulcrum train --recipe fashion-mnist-lt --opt absgd --lambda 5 -o runs/first\n"
+      "All settings and files of a run: docs/recipes.md");
   auto flags = std::make_shared<TrainFlags>();
   flags->settings.add_to(*sub);
   sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint");
@@ -205,7 +212,8 @@ void add_train_command(CLI::App& app, Command& command) {
   sub->add_option("--seeds", flags->seeds, "train so many seeds, from --seed on; mean and deviation of the results")
       ->check(above_zero());
   sub->add_flag("--dry-run", flags->dry_run, "show the settings, the data, and what the run will cost; train nothing");
-  sub->add_flag("--smoke", flags->smoke, "two batches an epoch and an epoch for each phase, to see that everything works");
+  sub->add_flag("--smoke", flags->smoke,
+                "two batches an epoch and an epoch for each phase, to see that everything works");
   sub->add_flag("--exist-ok", flags->exist_ok, "overwrite a run directory");
   sub->callback([flags, &command] { command = [flags] { return train(*flags); }; });
 }

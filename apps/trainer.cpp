@@ -45,7 +45,8 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
       data_(load_data(config_.data)),
       device_processes_(fulcrum::device_processes(processes, Device(config_.train.device))),
       model_(make_model(config_, *data_.train)),
-      memory_(estimate_memory(config_, *model_, data_.train->image_shape(), config_.train.batch_size / processes.size())),
+      memory_(
+          estimate_memory(config_, *model_, data_.train->image_shape(), config_.train.batch_size / processes.size())),
       optimizer_((model_->to(Device(config_.train.device), activation_dtype(config_)),
                   make_optimizer(config_, *model_, data_.class_counts))),
       schedule_(make_schedule(config_)),
@@ -61,8 +62,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
     distribute(*model_, part_, config_.train.sync_bn);
     optimizer_->distribute(on_device());
   }
-  if (data_.val)
-    val_loader_ = std::make_unique<Loader>(eval_loader(*data_.val, all_indices(data_.val->size())));
+  if (data_.val) val_loader_ = std::make_unique<Loader>(eval_loader(*data_.val, all_indices(data_.val->size())));
   else if (!data_.val_indices.empty())
     val_loader_ = std::make_unique<Loader>(eval_loader(*data_.train, data_.val_indices));
   for (const DataSplit& split : data_.splits)
@@ -91,8 +91,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   run_.lock();
   load_checkpoint(run_ / "last.safetensors", state_, data_.checksum, /*other_risk=*/changed);
   run_.resume(config_, state_.progress.epoch);
-  progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1,
-                              state_.progress.batch));
+  progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
 }
 
 Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& indices) const {
@@ -101,7 +100,8 @@ Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& ind
 
 TrainOutcome Trainer::run() {
   if (run_.writes())
-    for (const std::string& line : memory_lines(memory_, Device(config_.train.device), processes_)) progress_.print(line);
+    for (const std::string& line : memory_lines(memory_, Device(config_.train.device), processes_))
+      progress_.print(line);
   try {
     return run_to_end();
   } catch (...) {
@@ -136,8 +136,8 @@ TrainOutcome Trainer::stopped() {
   save();
   write_page();
   progress_.print(fmt::format("stopped by signal {} at epoch {} step {}; continue with --resume {}",
-                              static_cast<int>(stop_signal), state_.progress.epoch + 1,
-                              state_.progress.batch, run_.path().string()));
+                              static_cast<int>(stop_signal), state_.progress.epoch + 1, state_.progress.batch,
+                              run_.path().string()));
   return {128 + static_cast<int>(stop_signal), {}};
 }
 
@@ -185,8 +185,7 @@ bool Trainer::records() const {
 void Trainer::show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first) {
   if (!progress_.due(step, last)) return;
   progress_.show({state_.progress.epoch, config_.train.epochs, step, last, totals[0] / totals[3],
-                  totals[1] / static_cast<double>(step), optimizer_->lr(),
-                  (step - first) * config_.train.batch_size});
+                  totals[1] / static_cast<double>(step), optimizer_->lr(), (step - first) * config_.train.batch_size});
 }
 
 int64_t Trainer::steps() const {
@@ -215,8 +214,7 @@ bool Trainer::train_epoch() {
   if (first >= last) return true;  // stopped in the evaluation of this epoch
   auto asked = std::chrono::steady_clock::now();
   for (const Batch& batch : train_loader_.epoch(p.epoch, first)) {
-    progress_.add_data_wait(
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
+    progress_.add_data_wait(std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
     train_batch(batch);
     if (group_ends(p.batch) && stopped_by_non_finite()) return false;
     p.batch++;
@@ -256,22 +254,17 @@ void Trainer::train_batch(const Batch& batch) {
 nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
   const auto t = totals_.to_vector();
   const RiskSummary risk = optimizer_->risk().summary();
-  nlohmann::json row = {{"epoch", state_.progress.epoch},
-                        {"lr", optimizer_->lr()},
-                        {"train",
-                         {{"loss", t[0] / t[3]},
-                          {"top1", t[2] / t[3]},
-                          {"objective", t[1] / static_cast<double>(risk.steps)}}},
-                        {"weight_sum", risk.weight_sum},
-                        {"effective_fraction", risk.effective_fraction},
-                        {"class_weight_share",
-                         seen.class_share(data_.train->labels(), data_.train_indices,
-                                          data_.train->classes())},
-                        {"weight_histogram", seen.weight_histogram(data_.train_indices, kWeightBins)},
-                        {"loss_histogram", seen.loss_histogram(data_.train_indices, kLossBins)}};
+  nlohmann::json row = {
+      {"epoch", state_.progress.epoch},
+      {"lr", optimizer_->lr()},
+      {"train", {{"loss", t[0] / t[3]}, {"top1", t[2] / t[3]}, {"objective", t[1] / static_cast<double>(risk.steps)}}},
+      {"weight_sum", risk.weight_sum},
+      {"effective_fraction", risk.effective_fraction},
+      {"class_weight_share", seen.class_share(data_.train->labels(), data_.train_indices, data_.train->classes())},
+      {"weight_histogram", seen.weight_histogram(data_.train_indices, kWeightBins)},
+      {"loss_histogram", seen.loss_histogram(data_.train_indices, kLossBins)}};
   if (const auto found = seen.found_labels(*data_.train, data_.train_indices))
-    row["wrong_labels"] = {
-        {"auroc", found->auroc}, {"precision", found->precision}, {"recall", found->recall}};
+    row["wrong_labels"] = {{"auroc", found->auroc}, {"precision", found->precision}, {"recall", found->recall}};
   row.update(risk_readings(optimizer_->risk()));
   return row;
 }
@@ -281,19 +274,14 @@ bool Trainer::finish_epoch() {
   share_statistics();
   const SampleTable seen = samples_.read();
   nlohmann::json row = training_metrics(seen);
-  row["images_per_s"] = progress_.images_per_second(
-      std::min(steps() * config_.train.batch_size, train_loader_.size()));
-  std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1,
-                                 config_.train.epochs, row["train"]["loss"].get<double>(),
-                                 100 * row["train"]["top1"].get<double>());
+  row["images_per_s"] = progress_.images_per_second(std::min(steps() * config_.train.batch_size, train_loader_.size()));
+  std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1, config_.train.epochs,
+                                 row["train"]["loss"].get<double>(), 100 * row["train"]["top1"].get<double>());
   if ((p.epoch + 1) % config_.train.eval_every == 0 || p.epoch + 1 == config_.train.epochs) {
     if (!evaluate_epoch(row, seen)) return false;
-    const auto percent = [&](const char* data, const char* key) {
-      return 100 * row[data][key].get<double>();
-    };
+    const auto percent = [&](const char* data, const char* key) { return 100 * row[data][key].get<double>(); };
     if (val_loader_) line += fmt::format("  val top-1 {:.2f}", percent("val", "top1"));
-    line += fmt::format("  test top-1 {:.2f}  balanced {:.2f}", percent("test", "top1"),
-                        percent("test", "balanced"));
+    line += fmt::format("  test top-1 {:.2f}  balanced {:.2f}", percent("test", "top1"), percent("test", "balanced"));
   }
   progress_.print(fmt::format("{}  {:.0f} img/s", line, row["images_per_s"].get<double>()));
   run_.add_epoch(row);
@@ -304,14 +292,13 @@ bool Trainer::finish_epoch() {
   optimizer_->risk().reset_summary();
   save();
   if (finished() && p.epoch < config_.train.epochs)
-    progress_.print(fmt::format("no better {} for {} epochs: stopping early",
-                                config_.train.eval_metric, config_.train.patience));
+    progress_.print(
+        fmt::format("no better {} for {} epochs: stopping early", config_.train.eval_metric, config_.train.patience));
   return true;
 }
 
 bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
-  const std::unique_ptr<Ema::Applied> averaged =
-      ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
+  const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
   const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts, processes_);
   if (test.stopped) return false;
   row["test"] = to_json(test.metrics);
@@ -337,16 +324,14 @@ bool Trainer::save_suspects() {
   const SampleTable seen = samples_.read();
   const bool asked = data_.train->has_noise() || hears_small_losses(config_.risk);
   if (!asked || !seen.weights_differ(data_.train_indices)) return true;
-  const std::unique_ptr<Ema::Applied> averaged =
-      ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
+  const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
   const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
   const Tensor logits =
       predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics), processes_);
   if (!logits) return false;
   if (!run_.writes()) return true;
   const Tensor predicted = argmax(logits);
-  apps::save_suspects(run_ / "suspects.csv", *data_.train, seen, indices,
-                      {predicted.data<int64_t>(), indices.size()});
+  apps::save_suspects(run_ / "suspects.csv", *data_.train, seen, indices, {predicted.data<int64_t>(), indices.size()});
   return true;
 }
 

@@ -11,10 +11,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include <fulcrum/core/communicator.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/replay.h>
 #include <fulcrum/data/batch_slot.h>
-#include <fulcrum/core/communicator.h>
 #include <fulcrum/layers/ema.h>
 #include <fulcrum/layers/layers.h>
 
@@ -134,7 +134,7 @@ class Trainer {
   RunState state_;
   LossFunction loss_;
   ProgressLine progress_;
-  std::string non_finite_;  // what stopped the run
+  std::string non_finite_;                  // what stopped the run
   std::unique_ptr<RecordedStep> recorded_;  // last: its step uses the rest
 };
 

@@ -49,12 +49,12 @@ bool Trainer::stopped_by_non_finite() {
     if (i > 0) ++batch;
     found = find_non_finite(*batch);
   }
-  non_finite_ = fmt::format(
-      "non-finite {} at epoch {} step {}{}; the last good weights are in {}",
-      found.layer.empty() ? "gradient (all outputs and the loss are finite)"
-                          : "loss; first layer with a non-finite output: " + found.layer,
-      p.epoch + 1, p.batch + 1, found.samples.empty() ? "" : "; " + named(found.samples, batch->total),
-      (run_ / "last.safetensors").string());
+  non_finite_ =
+      fmt::format("non-finite {} at epoch {} step {}{}; the last good weights are in {}",
+                  found.layer.empty() ? "gradient (all outputs and the loss are finite)"
+                                      : "loss; first layer with a non-finite output: " + found.layer,
+                  p.epoch + 1, p.batch + 1, found.samples.empty() ? "" : "; " + named(found.samples, batch->total),
+                  (run_ / "last.safetensors").string());
   return true;
 }
 

@@ -75,8 +75,8 @@ void check_alike(Communicator& all, const Config& config) {
 void check_alike(Communicator& all, const std::string& what, const std::string& value) {
   const auto values = all.all_gather(value);
   refuse_together(all, value == values.front() ? ""
-                                               : fmt::format("{}: expected {} as in process 0, got {} in process {}", what,
-                                                             values.front(), value, all.rank()));
+                                               : fmt::format("{}: expected {} as in process 0, got {} in process {}",
+                                                             what, values.front(), value, all.rank()));
 }
 
 void check_divisible(const Communicator& all, const Config& c) {
@@ -85,8 +85,9 @@ void check_divisible(const Communicator& all, const Config& c) {
     usage("train.batch_size: expected a multiple of the ", all.size(), " processes, which share each batch, got ",
           c.train.batch_size);
   if (c.loss.name == "aldr-kl")
-    usage("loss.name: aldr-kl keeps a lambda for each sample in the process that trains on it; expected one process, got ",
-          all.size());
+    usage(
+        "loss.name: aldr-kl keeps a lambda for each sample in the process that trains on it; expected one process, got ",
+        all.size());
   if (c.train.device != "cpu" && c.train.device != "cuda")
     usage("train.device: expected cpu or cuda, of which each process takes its own, with ", all.size(),
           " processes, got '", c.train.device, "'");
@@ -102,8 +103,8 @@ void take_own_gpu(const Communicator& all) {
     for (std::string id; std::getline(in, id, ',');) list.push_back(id);
     if (list.size() == 1) return;  // the launcher has given each process one
     if (all.local_rank() >= static_cast<int>(list.size()))
-      usage("CUDA_VISIBLE_DEVICES: expected a GPU for each of the ", all.local_size(), " processes of this machine, got ",
-            visible);
+      usage("CUDA_VISIBLE_DEVICES: expected a GPU for each of the ", all.local_size(),
+            " processes of this machine, got ", visible);
     own = list[static_cast<size_t>(all.local_rank())];
   }
   setenv("CUDA_VISIBLE_DEVICES", own.c_str(), 1);

@@ -12,21 +12,17 @@ constexpr int64_t kBoundaryBytes = 256;
 
 // The part [offset, offset + shape) of a one-dimensional arena.
 Tensor view(const Tensor& arena, int64_t offset, const Shape& shape) {
-  return Tensor(arena.storage(), static_cast<size_t>(offset) * size_of(arena.dtype()), shape,
-                arena.dtype());
+  return Tensor(arena.storage(), static_cast<size_t>(offset) * size_of(arena.dtype()), shape, arena.dtype());
 }
 
 // The whole one-dimensional arena behind a view of it.
-Tensor whole(const Tensor& part, int64_t total) {
-  return Tensor(part.storage(), 0, {total}, part.dtype());
-}
+Tensor whole(const Tensor& part, int64_t total) { return Tensor(part.storage(), 0, {total}, part.dtype()); }
 }  // namespace
 
-Arena Arena::lay_out(const std::vector<Tensor>& parameters, TensorOptions options,
-                     std::optional<DType> twin) {
+Arena Arena::lay_out(const std::vector<Tensor>& parameters, TensorOptions options, std::optional<DType> twin) {
   check(!parameters.empty(), "[arena] expected at least one parameter");
-  check(options.dtype == DType::kF32 || options.dtype == DType::kF64,
-        "[arena] expected masters in f32 or f64, got ", options.dtype);
+  check(options.dtype == DType::kF32 || options.dtype == DType::kF64, "[arena] expected masters in f32 or f64, got ",
+        options.dtype);
   // A multiple of the boundary in elements of the narrowest tensor laid out alike (bf16 twins).
   const int64_t step = kBoundaryBytes / 2;
   Arena arena;
@@ -57,8 +53,8 @@ std::optional<Arena> Arena::holding(const std::vector<Tensor>& parameters) {
   const Tensor& first = parameters[0];
   for (const Tensor& p : parameters) {
     const Tensor grad = p.grad();
-    if (!grad || !first.grad() || p.storage() != first.storage() ||
-        grad.storage() != first.grad().storage() || p.offset() != grad.offset())
+    if (!grad || !first.grad() || p.storage() != first.storage() || grad.storage() != first.grad().storage() ||
+        p.offset() != grad.offset())
       return {};
     arena.offsets.push_back(static_cast<int64_t>(p.offset() / size_of(p.dtype())));
     total = std::max(total, arena.offsets.back() + p.numel());

@@ -15,15 +15,14 @@
 namespace fulcrum {
 
 struct Arena {
-  Tensor values;  // [total], f32 or f64
-  Tensor grads;   // same layout; every parameter's grad() is a view of it
-  Tensor twin;    // bf16 copy of values, or undefined
+  Tensor values;                 // [total], f32 or f64
+  Tensor grads;                  // same layout; every parameter's grad() is a view of it
+  Tensor twin;                   // bf16 copy of values, or undefined
   std::vector<int64_t> offsets;  // of each parameter, in elements
 
   /// Moves the parameters (converted to options.dtype) into one arena. Those that require a
   /// gradient get a zeroed view of `grads`.
-  static Arena lay_out(const std::vector<Tensor>& parameters, TensorOptions options,
-                       std::optional<DType> twin = {});
+  static Arena lay_out(const std::vector<Tensor>& parameters, TensorOptions options, std::optional<DType> twin = {});
   /// The arena that already holds all of these parameters, or nothing.
   static std::optional<Arena> holding(const std::vector<Tensor>& parameters);
   /// Rewrites the twins from the masters, after values were set from outside.

@@ -34,9 +34,7 @@ struct Rotation {
     y0 = fixed(middle_y - s * middle_x - c * middle_y + (s + c) * 0.5);
   }
 
-  FULCRUM_HD static int64_t fixed(double v) {
-    return static_cast<int64_t>(std::floor(v * 65536 + 0.5));
-  }
+  FULCRUM_HD static int64_t fixed(double v) { return static_cast<int64_t>(std::floor(v * 65536 + 0.5)); }
 };
 
 /// What one Philox block says of one image.

@@ -46,8 +46,8 @@ class PendingSums {
 // Adds g to the gradient that `node` holds. In place only where nobody else can see the numbers:
 // the gradient of add(a, b) is one tensor given to both.
 void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pending) {
-  check(g.shape() == node.shape, "[autograd] expected the gradient from ", from, " to ", node.name,
-        " to have shape ", node.shape, ", got ", g.shape());
+  check(g.shape() == node.shape, "[autograd] expected the gradient from ", from, " to ", node.name, " to have shape ",
+        node.shape, ", got ", g.shape());
   const bool leaf = node.is_leaf();
   if (!node.grad.defined()) {
     const bool keep = g.dtype() == node.dtype && (!leaf || g.is_unique());
@@ -141,8 +141,8 @@ class LeafUses {
 Tensor computed_again(const Node& node) {
   const EnableGrad recording_again;
   Tensor y = node.again();
-  check(y.shape() == node.shape && y.dtype() == node.dtype, "[recompute] expected the function to give ", node.dtype, " ",
-        node.shape, " again, got ", y.dtype(), " ", y.shape());
+  check(y.shape() == node.shape && y.dtype() == node.dtype, "[recompute] expected the function to give ", node.dtype,
+        " ", node.shape, " again, got ", y.dtype(), " ", y.shape());
   return y;
 }
 
@@ -159,15 +159,13 @@ bool grad_enabled() { return recording; }
 Listening::Listening(BackwardListener& listener) : previous_(std::exchange(active_listener, &listener)) {}
 Listening::~Listening() { active_listener = previous_; }
 
-OpObserver::OpObserver(Callback callback)
-    : callback_(std::move(callback)), previous_(std::exchange(observer, this)) {}
+OpObserver::OpObserver(Callback callback) : callback_(std::move(callback)), previous_(std::exchange(observer, this)) {}
 OpObserver::~OpObserver() { observer = previous_; }
 void OpObserver::show(const Op& op) {
   for (const OpObserver* o = observer; o; o = o->previous_) o->callback_(op);
 }
 
-Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient,
-              OpDetail detail) {
+Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient, OpDetail detail) {
   OpObserver::show({name, y, inputs, detail});
   if (active_profile && !in_gradient) {
     for (const Tensor& x : inputs) profile_work({.bytes = bytes_of(x)});
@@ -183,8 +181,7 @@ Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gra
   node->shape = y.shape();
   node->dtype = y.dtype();
   node->gradient = std::move(gradient);
-  for (const Tensor& x : inputs)
-    node->inputs.push_back(x.defined() && x.requires_grad() ? x.node() : nullptr);
+  for (const Tensor& x : inputs) node->inputs.push_back(x.defined() && x.requires_grad() ? x.node() : nullptr);
   y.set_node(std::move(node));
   return y;
 }
@@ -214,8 +211,7 @@ void Tensor::backward(const Tensor& seed) const {
   while (!order.empty()) {
     const std::shared_ptr<Node> node = order.take();
     if (node->is_leaf()) continue;
-    check(!node->released, "[backward] the graph under '", node->name,
-          "' was freed by an earlier backward pass");
+    check(!node->released, "[backward] the graph under '", node->name, "' was freed by an earlier backward pass");
     const Tensor dy = std::exchange(node->grad, {});
     if (dy.defined() && node->again) {
       // The ops that made the result take the node's place. They end where it does, at its inputs.
@@ -226,8 +222,8 @@ void Tensor::backward(const Tensor& seed) const {
       }
     } else if (dy.defined()) {
       Grads grads = gradient_of(*node, dy);
-      check(grads.size() == node->inputs.size(), "[autograd] expected ", node->inputs.size(),
-            " gradients from ", node->name, ", got ", grads.size());
+      check(grads.size() == node->inputs.size(), "[autograd] expected ", node->inputs.size(), " gradients from ",
+            node->name, ", got ", grads.size());
       for (size_t i = 0; i < grads.size(); i++) {
         if (!node->inputs[i] || !grads[i].defined()) continue;
         // Moved out, so that a gradient seen by nobody else can be accumulated into.

@@ -42,9 +42,9 @@ struct Node {
   Shape shape;
   DType dtype = DType::kF32;
   Gradient gradient;                          // empty for a leaf
-  std::function<Tensor()> again;  // in place of a gradient: computes the result once more (recompute.h)
+  std::function<Tensor()> again;              // in place of a gradient: computes the result once more (recompute.h)
   std::vector<std::shared_ptr<Node>> inputs;  // null where no gradient is wanted
-  Tensor grad;  // leaf: accumulated; otherwise: pending during a backward pass
+  Tensor grad;                                // leaf: accumulated; otherwise: pending during a backward pass
   Tensor twin;  // leaf: copy of the parameter in another dtype, kept up to date by the optimiser
   bool requires_grad = true;
   bool released = false;  // a backward pass has freed `gradient` or `again`
@@ -83,8 +83,7 @@ struct BatchNormCall {
 
 /// Gives y a history, when gradients are enabled and an input requires one, and shows the op to the
 /// OpObserver if there is one.
-Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient,
-              OpDetail detail = {});
+Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient, OpDetail detail = {});
 
 /// While one of these lives on this thread, it sees every op that has a gradient, recorded or not, in
 /// the order in which they are computed, and so do those around it:

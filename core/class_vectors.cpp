@@ -20,8 +20,8 @@ Tensor per_class(const std::vector<int64_t>& counts, F&& value) {
 void check_counts(const char* what, const std::vector<int64_t>& counts, int64_t least) {
   check(!counts.empty(), "[", what, "] expected at least one class");
   for (size_t c = 0; c < counts.size(); c++)
-    check(counts[c] >= least, "[", what, "] expected at least ", least, " sample",
-          least == 1 ? "" : "s", " of every class, got ", counts[c], " of class ", c);
+    check(counts[c] >= least, "[", what, "] expected at least ", least, " sample", least == 1 ? "" : "s",
+          " of every class, got ", counts[c], " of class ", c);
 }
 
 }  // namespace
@@ -53,8 +53,7 @@ Tensor ldam_margins(const std::vector<int64_t>& counts, double max_m) {
 }
 
 Tensor class_temperatures(const std::vector<int64_t>& counts, double gamma) {
-  check(gamma >= 0 && std::isfinite(gamma), "[class temperatures] expected gamma >= 0, got ",
-        gamma);
+  check(gamma >= 0 && std::isfinite(gamma), "[class temperatures] expected gamma >= 0, got ", gamma);
   check_counts("class temperatures", counts, 1);
   const auto most = static_cast<double>(*std::ranges::max_element(counts));
   return per_class(counts, [&](double n) { return std::pow(most / n, gamma); });

@@ -80,7 +80,8 @@ bool launched_with_others() {
 std::unique_ptr<Communicator> launched_processes() {
   if (!launched_with_others()) return std::make_unique<OneProcess>();
   std::unique_ptr<Communicator> world = mpi::connect();
-  check(world->size() > 1, "[mpi] a launcher has started several processes, and MPI knows of one: is it the launcher of this ",
+  check(world->size() > 1,
+        "[mpi] a launcher has started several processes, and MPI knows of one: is it the launcher of this ",
         "MPI? Under Slurm: srun --mpi=pmix or --mpi=pmi2");
   return world;
 }

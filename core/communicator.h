@@ -32,7 +32,8 @@ std::vector<int64_t> slice_sizes(int64_t total, int parts);
 /// Another process has failed and says why, or is gone; the run of this one ends, too.
 class PeerFailed : public Error {
  public:
-  PeerFailed(const std::string& what, int exit_code, bool silent) : Error(what), exit_code_(exit_code), silent_(silent) {}
+  PeerFailed(const std::string& what, int exit_code, bool silent)
+      : Error(what), exit_code_(exit_code), silent_(silent) {}
   int exit_code() const { return exit_code_; }
   /// Whether the other process prints the reason.
   bool silent() const { return silent_; }

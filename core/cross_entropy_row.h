@@ -49,8 +49,7 @@ struct CrossEntropyRow {
   int64_t label;
   A top = 0, log_total = 0;
 
-  FULCRUM_HD CrossEntropyRow(const CrossEntropyRule<T>& r, const T* logits, int64_t y)
-      : rule(r), z(logits), label(y) {}
+  FULCRUM_HD CrossEntropyRow(const CrossEntropyRule<T>& r, const T* logits, int64_t y) : rule(r), z(logits), label(y) {}
 
   FULCRUM_HD bool valid() const { return label >= 0 && label < rule.classes; }
   FULCRUM_HD A at(int64_t c) const {

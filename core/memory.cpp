@@ -112,9 +112,8 @@ void* MemoryPool::from_system(size_t bytes) {
   void* block = try_system(bytes);
   if (!block)
     throw OutOfMemory(concat_text(
-        "[memory] ", device_.is_cpu() ? "the system" : device_.str(), " has no ", bytes,
-        " bytes left (in use: ", account_.stats.allocated,
-        ", cached: ", account_.stats.reserved - account_.stats.allocated, ")",
+        "[memory] ", device_.is_cpu() ? "the system" : device_.str(), " has no ", bytes, " bytes left (in use: ",
+        account_.stats.allocated, ", cached: ", account_.stats.reserved - account_.stats.allocated, ")",
         device_.is_cpu() ? "; a smaller batch or --recompute needs less"
                          : cuda::memory_report(device_) + "; a smaller batch, --recompute or --amp bf16 needs less"));
   account_.stats.reserved += bytes;

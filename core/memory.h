@@ -17,9 +17,9 @@ namespace fulcrum {
 
 /// All sizes in bytes.
 struct MemoryStats {
-  size_t allocated = 0;       // in use now
-  size_t reserved = 0;        // taken from the system: in use + cached
-  size_t peak = 0;            // largest `allocated` since start or reset_peak_memory
+  size_t allocated = 0;        // in use now
+  size_t reserved = 0;         // taken from the system: in use + cached
+  size_t peak = 0;             // largest `allocated` since start or reset_peak_memory
   size_t system_requests = 0;  // number of times that the system was asked
 };
 

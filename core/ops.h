@@ -55,15 +55,15 @@ inline Tensor operator-(const Tensor& a) { return neg(a); }
 /// Converted copy, or x itself where the dtype is the same.
 Tensor cast(const Tensor& x, DType dtype);
 /// Zeroes elements with probability p and scales the rest by 1/(1−p).
-/// Where x is rows of something larger, drawn for in several processes: elements before it, and in all. The masks are those
-/// of one process where both are multiples of 4; else they are others, as random. {}: x is all.
+/// Where x is rows of something larger, drawn for in several processes: elements before it, and in all. The masks are
+/// those of one process where both are multiples of 4; else they are others, as random. {}: x is all.
 struct DropoutPart {
   int64_t before = 0, all = 0;
 };
 Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part = {});
 
 // ---- shape ----
-Tensor reshape(const Tensor& x, Shape shape);  ///< a view; one size may be −1
+Tensor reshape(const Tensor& x, Shape shape);                        ///< a view; one size may be −1
 Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end);  ///< a view for dim 0
 Tensor concat(const std::vector<Tensor>& parts, int dim);
 Tensor transpose(const Tensor& x, int dim0, int dim1);  ///< a copy
@@ -76,7 +76,7 @@ Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
 Tensor mean(const Tensor& x);
 Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
 Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
-Tensor argmax(const Tensor& x);  ///< over the last dimension; i64, no gradient
+Tensor argmax(const Tensor& x);       ///< over the last dimension; i64, no gradient
 Tensor softmax(const Tensor& x);      ///< over the last dimension
 Tensor log_softmax(const Tensor& x);  ///< over the last dimension
 
@@ -100,8 +100,7 @@ struct ConvOptions {
   int64_t groups = 1;
 };
 /// x [N, H, W, C], weight [out, kh, kw, C / groups], bias [out] or undefined → [N, H', W', out].
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {},
-              const ConvOptions& options = {});
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, const ConvOptions& options = {});
 
 struct PoolOptions {
   Size2 kernel;
@@ -139,10 +138,10 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
 // ---- losses, one per sample; labels i64 [B] ----
 /// Options of the cross entropy on z' = scale·(z/temperature − margin_y·e_y) + adjust.
 struct CrossEntropyArgs {
-  Tensor adjust = {};   // [C], added to the logits (logit adjustment, balanced softmax)
-  Tensor margin = {};   // [C], subtracted from the logit of the label (LDAM)
+  Tensor adjust = {};  // [C], added to the logits (logit adjustment, balanced softmax)
+  Tensor margin = {};  // [C], subtracted from the logit of the label (LDAM)
   double scale = 1;
-  double smoothing = 0;  // label smoothing ε
+  double smoothing = 0;      // label smoothing ε
   Tensor class_weight = {};  // [C]; multiplies the loss of its class, as PyTorch's `weight`
   Tensor temperature = {};   // [C], > 0; divides the logits
   Phi phi = {};              // φ(l) instead of l; without smoothing

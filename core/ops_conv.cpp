@@ -9,25 +9,24 @@ namespace fulcrum {
 
 namespace {
 
-int64_t window_count(const char* op, int64_t size, int64_t kernel, int64_t stride, int64_t padding,
-                     int64_t dilation, const Shape& x) {
+int64_t window_count(const char* op, int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation,
+                     const Shape& x) {
   check(kernel > 0 && stride > 0 && dilation > 0 && padding >= 0, "[", op,
-        "] expected kernel, stride and dilation of at least 1 and padding of at least 0, got ", kernel,
-        ", ", stride, ", ", dilation, " and ", padding);
+        "] expected kernel, stride and dilation of at least 1 and padding of at least 0, got ", kernel, ", ", stride,
+        ", ", dilation, " and ", padding);
   const int64_t span = dilation * (kernel - 1) + 1;
-  check(size + 2 * padding >= span, "[", op, "] expected the padded image to hold a window of ", span,
-        ", got x ", x, " with padding ", padding);
+  check(size + 2 * padding >= span, "[", op, "] expected the padded image to hold a window of ", span, ", got x ", x,
+        " with padding ", padding);
   return (size + 2 * padding - span) / stride + 1;
 }
 
 Conv2dGeometry geometry(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvOptions& o) {
-  check(x.dim() == 4 && w.dim() == 4, "[conv2d] expected x [N, H, W, C] and weight [out, kh, kw, in], got ",
-        x.shape(), " and ", w.shape());
+  check(x.dim() == 4 && w.dim() == 4, "[conv2d] expected x [N, H, W, C] and weight [out, kh, kw, in], got ", x.shape(),
+        " and ", w.shape());
   check(o.groups > 0 && x.size(3) % o.groups == 0 && w.size(0) % o.groups == 0,
-        "[conv2d] expected channels divisible by ", o.groups, " groups, got x ", x.shape(),
-        " and weight ", w.shape());
-  check(w.size(3) * o.groups == x.size(3), "[conv2d] expected ", w.size(3) * o.groups,
-        " input channels, got x ", x.shape());
+        "[conv2d] expected channels divisible by ", o.groups, " groups, got x ", x.shape(), " and weight ", w.shape());
+  check(w.size(3) * o.groups == x.size(3), "[conv2d] expected ", w.size(3) * o.groups, " input channels, got x ",
+        x.shape());
   check(x.dtype() == w.dtype(), "[conv2d] expected one dtype, got x ", x.dtype(), " and weight ", w.dtype());
   check(!bias || bias.shape() == Shape{w.size(0)}, "[conv2d] expected bias [", w.size(0), "], got ",
         bias ? bias.shape() : Shape());
@@ -45,8 +44,8 @@ Conv2dGeometry geometry(const Tensor& x, const Tensor& w, const Tensor& bias, co
 }
 
 Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
-  check(x.dim() == 4 && is_floating(x.dtype()), "[", op, "] expected floating x [N, H, W, C], got ",
-        x.dtype(), " ", x.shape());
+  check(x.dim() == 4 && is_floating(x.dtype()), "[", op, "] expected floating x [N, H, W, C], got ", x.dtype(), " ",
+        x.shape());
   check(o.padding.h * 2 <= o.kernel.h && o.padding.w * 2 <= o.kernel.w, "[", op,
         "] expected padding of at most half the kernel, got ", o.padding.h, "x", o.padding.w);
   Pool2dGeometry g;
@@ -77,8 +76,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const DType dw_dtype = weight.node() && x.device().is_cpu() ? weight.node()->dtype : weight.dtype();
   return record(
       "conv2d", y, {x, weight, bias},
-      [x = x.detach(), w = weight.detach(), g, dw_dtype,
-       dbias_dtype = bias ? bias.dtype() : x.dtype()](const Tensor& dy, Needs need) -> Grads {
+      [x = x.detach(), w = weight.detach(), g, dw_dtype, dbias_dtype = bias ? bias.dtype() : x.dtype()](
+          const Tensor& dy, Needs need) -> Grads {
         Tensor dx, dw, dbias;
         for (const bool product : {need[0], need[1]})
           if (product) profile_work(work_of(g));
@@ -104,22 +103,28 @@ Tensor max_pool2d(const Tensor& x, const PoolOptions& options) {
   Tensor y = empty({g.n, g.out_h, g.out_w, g.c}, options_of(x));
   Tensor winners = empty(y.shape(), {DType::kI32, x.device()});
   dispatch(x.device(), [&]<class K>() { K::max_pool2d(y, winners, x, g); });
-  return record("max_pool2d", y, {x}, [winners, g](const Tensor& dy, Needs) -> Grads {
-    Tensor dx = empty({g.n, g.h, g.w, g.c}, options_of(dy));
-    dispatch(dy.device(), [&]<class K>() { K::max_pool2d_gradient(dx, dy, winners, g); });
-    return {dx};
-  }, OpDetail(g));
+  return record(
+      "max_pool2d", y, {x},
+      [winners, g](const Tensor& dy, Needs) -> Grads {
+        Tensor dx = empty({g.n, g.h, g.w, g.c}, options_of(dy));
+        dispatch(dy.device(), [&]<class K>() { K::max_pool2d_gradient(dx, dy, winners, g); });
+        return {dx};
+      },
+      OpDetail(g));
 }
 
 Tensor avg_pool2d(const Tensor& x, const PoolOptions& options) {
   const Pool2dGeometry g = geometry("avg_pool2d", x, options);
   Tensor y = empty({g.n, g.out_h, g.out_w, g.c}, options_of(x));
   dispatch(x.device(), [&]<class K>() { K::avg_pool2d(y, x, g); });
-  return record("avg_pool2d", y, {x}, [g](const Tensor& dy, Needs) -> Grads {
-    Tensor dx = empty({g.n, g.h, g.w, g.c}, options_of(dy));
-    dispatch(dy.device(), [&]<class K>() { K::avg_pool2d_gradient(dx, dy, g); });
-    return {dx};
-  }, OpDetail(g));
+  return record(
+      "avg_pool2d", y, {x},
+      [g](const Tensor& dy, Needs) -> Grads {
+        Tensor dx = empty({g.n, g.h, g.w, g.c}, options_of(dy));
+        dispatch(dy.device(), [&]<class K>() { K::avg_pool2d_gradient(dx, dy, g); });
+        return {dx};
+      },
+      OpDetail(g));
 }
 
 Tensor global_avg_pool2d(const Tensor& x) {

@@ -40,8 +40,7 @@ Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
 template <class F>
 Tensor binary(const Tensor& a, const Tensor& b) {
   check_floating(F::kName, a);
-  check(a.dtype() == b.dtype(), "[", F::kName, "] expected one dtype, got ", a.dtype(), " and ",
-        b.dtype());
+  check(a.dtype() == b.dtype(), "[", F::kName, "] expected one dtype, got ", a.dtype(), " and ", b.dtype());
   check_one_device(F::kName, {{"a", a}, {"b", b}});
   Tensor y = empty(broadcast_shape(F::kName, a.shape(), b.shape()), options_of(a));
   dispatch(a.device(), [&]<class K>() { K::template binary<F>(y, a, b); });
@@ -85,17 +84,15 @@ Tensor add(const Tensor& a, const Tensor& b) {
 Tensor sub(const Tensor& a, const Tensor& b) {
   return record("sub", binary<Sub>(a, b), {a, b},
                 [sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
-                  return {need[0] ? sum_to(dy, sa) : Tensor(),
-                          need[1] ? sum_to(neg(dy), sb) : Tensor()};
+                  return {need[0] ? sum_to(dy, sa) : Tensor(), need[1] ? sum_to(neg(dy), sb) : Tensor()};
                 });
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
-  return record("mul", binary<Mul>(a, b), {a, b},
-                [a = a.detach(), b = b.detach()](const Tensor& dy, Needs need) -> Grads {
-                  return {need[0] ? sum_to(mul(dy, b), a.shape()) : Tensor(),
-                          need[1] ? sum_to(mul(dy, a), b.shape()) : Tensor()};
-                });
+  return record(
+      "mul", binary<Mul>(a, b), {a, b}, [a = a.detach(), b = b.detach()](const Tensor& dy, Needs need) -> Grads {
+        return {need[0] ? sum_to(mul(dy, b), a.shape()) : Tensor(), need[1] ? sum_to(mul(dy, a), b.shape()) : Tensor()};
+      });
 }
 
 Tensor div(const Tensor& a, const Tensor& b) {
@@ -103,8 +100,7 @@ Tensor div(const Tensor& a, const Tensor& b) {
   return record("div", y, {a, b},
                 [sa = a.shape(), y = y.detach(), b = b.detach()](const Tensor& dy, Needs need) -> Grads {
                   const Tensor da = div(dy, b);
-                  return {need[0] ? sum_to(da, sa) : Tensor(),
-                          need[1] ? sum_to(neg(mul(da, y)), b.shape()) : Tensor()};
+                  return {need[0] ? sum_to(da, sa) : Tensor(), need[1] ? sum_to(neg(mul(da, y)), b.shape()) : Tensor()};
                 });
 }
 
@@ -135,9 +131,7 @@ Tensor cast(const Tensor& x, DType dtype) {
   Tensor y = empty(x.shape(), {dtype, x.device()});
   dispatch(x.device(), [&]<class K>() { K::cast(y, x); });
   if (!is_floating(dtype)) return y;
-  return record("cast", y, {x}, [from = x.dtype()](const Tensor& dy, Needs) -> Grads {
-    return {cast(dy, from)};
-  });
+  return record("cast", y, {x}, [from = x.dtype()](const Tensor& dy, Needs) -> Grads { return {cast(dy, from)}; });
 }
 
 Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part) {
@@ -148,7 +142,9 @@ Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part
   Tensor y = empty_like(x);
   Tensor mask = empty(x.shape(), {DType::kU8, x.device()});
   Generator from = drawn_again(generator);
-  dispatch(x.device(), [&]<class K>() { K::dropout(y, mask, x, p, from, {(part.before + 3) / 4, (part.all + 3) / 4}); });
+  dispatch(x.device(), [&]<class K>() {
+    K::dropout(y, mask, x, p, from, {(part.before + 3) / 4, (part.all + 3) / 4});
+  });
   return record("dropout", y, {x}, [mask, p](const Tensor& dy, Needs) -> Grads {
     Tensor dx = empty_like(dy);
     dispatch(dy.device(), [&]<class K>() { K::dropout_gradient(dx, dy, mask, p); });

@@ -38,54 +38,54 @@ DType gradient_dtype(const Tensor& x) { return x.node() ? x.node()->dtype : x.dt
 
 Tensor matmul(const Tensor& a, const Tensor& b) {
   check(a.dim() >= 2 && b.dim() == 2 && a.size(-1) == b.size(0) && a.dtype() == b.dtype(),
-        "[matmul] expected [..., m, k] and [k, n] of one dtype, got ", a.shape(), " ", a.dtype(),
-        " and ", b.shape(), " ", b.dtype());
+        "[matmul] expected [..., m, k] and [k, n] of one dtype, got ", a.shape(), " ", a.dtype(), " and ", b.shape(),
+        " ", b.dtype());
   check_one_device("matmul", {{"a", a}, {"b", b}});
   const int64_t k = b.size(0), n = b.size(1), m = a.numel() / k;
   const Tensor rows = a.detach().reshape({m, k});
   Tensor y = product({m, n}, rows, false, b, false, a.dtype()).reshape(with_last(a.shape(), n));
-  return record("matmul", y, {a, b},
-                [rows, b = b.detach(), from = a.shape(), db = gradient_dtype(b)](
-                    const Tensor& dy, Needs need) -> Grads {
-                  const Tensor g = dy.reshape({rows.size(0), b.size(1)});
-                  Grads grads(2);
-                  if (need[0]) grads[0] = product(rows.shape(), g, false, b, true, g.dtype()).reshape(from);
-                  if (need[1]) grads[1] = product(b.shape(), rows, true, g, false, db);
-                  return grads;
-                });
+  return record(
+      "matmul", y, {a, b},
+      [rows, b = b.detach(), from = a.shape(), db = gradient_dtype(b)](const Tensor& dy, Needs need) -> Grads {
+        const Tensor g = dy.reshape({rows.size(0), b.size(1)});
+        Grads grads(2);
+        if (need[0]) grads[0] = product(rows.shape(), g, false, b, true, g.dtype()).reshape(from);
+        if (need[1]) grads[1] = product(b.shape(), rows, true, g, false, db);
+        return grads;
+      });
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu) {
   check(x.dim() >= 1 && weight.dim() == 2 && x.size(-1) == weight.size(1) && x.dtype() == weight.dtype(),
-        "[linear] expected x [..., in] and weight [out, in] of one dtype, got ", x.shape(), " ",
-        x.dtype(), " and ", weight.shape(), " ", weight.dtype());
+        "[linear] expected x [..., in] and weight [out, in] of one dtype, got ", x.shape(), " ", x.dtype(), " and ",
+        weight.shape(), " ", weight.dtype());
   const int64_t in = weight.size(1), out = weight.size(0), m = x.numel() / in;
-  check(!bias || bias.shape() == Shape{out}, "[linear] expected bias [", out, "], got ",
-        bias ? bias.shape() : Shape());
+  check(!bias || bias.shape() == Shape{out}, "[linear] expected bias [", out, "], got ", bias ? bias.shape() : Shape());
   check_one_device("linear", {{"x", x}, {"weight", weight}, {"bias", bias}});
   const Tensor rows = x.detach().reshape({m, in});
   const Tensor flat = product({m, out}, rows, false, weight, true, x.dtype(), bias, relu);
   Tensor y = flat.reshape(with_last(x.shape(), out));
-  return record("linear", y, {x, weight, bias},
-                [rows, w = weight.detach(), from = x.shape(), dw = gradient_dtype(weight),
-                 dbias = bias ? bias.dtype() : x.dtype(), positive = relu ? flat.detach() : Tensor()](
-                    const Tensor& dy, Needs need) -> Grads {
-                  Tensor g = dy.reshape({rows.size(0), w.size(0)});
-                  if (positive) g = relu_gradient(g, positive);
-                  Grads grads(3);
-                  if (need[0]) grads[0] = product(rows.shape(), g, false, w, false, g.dtype()).reshape(from);
-                  if (need[1]) grads[1] = empty(w.shape(), {dw, g.device()});
-                  if (need[2]) grads[2] = empty({1, w.size(0)}, {dbias, g.device()});
-                  dispatch(g.device(), [&]<class K>() {
-                    if (need[1] && need[2]) return K::linear_weight_gradient(grads[1], grads[2], g, rows);
-                    if (need[1]) K::gemm(grads[1], g, true, rows, false, {}, false);
-                    if (need[2]) K::reduce_sum(grads[2], g);
-                  });
-                  if (need[1]) profile_work(work_of(w.numel(), rows.size(0)));
-                  if (need[2]) grads[2] = grads[2].reshape({w.size(0)});
-                  return grads;
-                },
-                OpDetail(LinearCall{relu}));
+  return record(
+      "linear", y, {x, weight, bias},
+      [rows, w = weight.detach(), from = x.shape(), dw = gradient_dtype(weight),
+       dbias = bias ? bias.dtype() : x.dtype(),
+       positive = relu ? flat.detach() : Tensor()](const Tensor& dy, Needs need) -> Grads {
+        Tensor g = dy.reshape({rows.size(0), w.size(0)});
+        if (positive) g = relu_gradient(g, positive);
+        Grads grads(3);
+        if (need[0]) grads[0] = product(rows.shape(), g, false, w, false, g.dtype()).reshape(from);
+        if (need[1]) grads[1] = empty(w.shape(), {dw, g.device()});
+        if (need[2]) grads[2] = empty({1, w.size(0)}, {dbias, g.device()});
+        dispatch(g.device(), [&]<class K>() {
+          if (need[1] && need[2]) return K::linear_weight_gradient(grads[1], grads[2], g, rows);
+          if (need[1]) K::gemm(grads[1], g, true, rows, false, {}, false);
+          if (need[2]) K::reduce_sum(grads[2], g);
+        });
+        if (need[1]) profile_work(work_of(w.numel(), rows.size(0)));
+        if (need[2]) grads[2] = grads[2].reshape({w.size(0)});
+        return grads;
+      },
+      OpDetail(LinearCall{relu}));
 }
 
 }  // namespace fulcrum

@@ -11,9 +11,8 @@ namespace fulcrum {
 namespace {
 void check_per_class(const Tensor& t, const Tensor& logits, const char* what) {
   const DType wanted = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-  check(!t || (t.shape() == Shape{logits.size(1)} && t.dtype() == wanted), "[cross_entropy] expected ",
-        what, " ", wanted, " [", logits.size(1), "], got ", t ? t.dtype() : wanted, " ",
-        t ? t.shape() : Shape());
+  check(!t || (t.shape() == Shape{logits.size(1)} && t.dtype() == wanted), "[cross_entropy] expected ", what, " ",
+        wanted, " [", logits.size(1), "], got ", t ? t.dtype() : wanted, " ", t ? t.shape() : Shape());
 }
 
 void check_phi(const Phi& phi) {
@@ -41,8 +40,8 @@ std::vector<int> feature_dims(const Tensor& x) {
 }
 
 void check_targets(const char* op, const Tensor& x, const Tensor& target) {
-  check(x.dim() >= 1 && x.shape() == target.shape(), "[", op, "] expected x and target of one shape, got ",
-        x.shape(), " and ", target.shape());
+  check(x.dim() >= 1 && x.shape() == target.shape(), "[", op, "] expected x and target of one shape, got ", x.shape(),
+        " and ", target.shape());
 }
 
 // The host may look at once on the CPU; on a GPU the flag is read with the metrics.
@@ -50,8 +49,8 @@ void check_labels(const Tensor& invalid, const Tensor& labels, const Tensor& log
   if (!invalid.device().is_cpu() || invalid.data<int32_t>()[0] == 0) return;
   const int64_t* y = labels.data<int64_t>();
   for (int64_t i = 0; i < labels.numel(); i++)
-    check(y[i] >= 0 && y[i] < logits.size(1), "[cross_entropy] expected labels in [0, ", logits.size(1),
-          "), got ", y[i], " at row ", i);
+    check(y[i] >= 0 && y[i] < logits.size(1), "[cross_entropy] expected labels in [0, ", logits.size(1), "), got ",
+          y[i], " at row ", i);
 }
 }  // namespace
 
@@ -60,14 +59,17 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
         logits.dtype(), " ", logits.shape());
   check(labels.dtype() == DType::kI64 && labels.shape() == Shape{logits.size(0)},
         "[cross_entropy] expected labels i64 [", logits.size(0), "], got ", labels.dtype(), " ", labels.shape());
-  check_one_device("cross_entropy", {{"logits", logits}, {"labels", labels}, {"adjust", args.adjust},
-                                     {"margin", args.margin}, {"class_weight", args.class_weight},
+  check_one_device("cross_entropy", {{"logits", logits},
+                                     {"labels", labels},
+                                     {"adjust", args.adjust},
+                                     {"margin", args.margin},
+                                     {"class_weight", args.class_weight},
                                      {"temperature", args.temperature}});
   check(args.smoothing >= 0 && args.smoothing < 1, "[cross_entropy] expected smoothing in [0, 1), got ",
         args.smoothing);
   check_phi(args.phi);
-  check(args.smoothing == 0 || args.phi.kind == Phi::kIdentity,
-        "[cross_entropy] expected smoothing 0 with a phi, got ", args.smoothing);
+  check(args.smoothing == 0 || args.phi.kind == Phi::kIdentity, "[cross_entropy] expected smoothing 0 with a phi, got ",
+        args.smoothing);
   const CrossEntropyTensors t{args.adjust, args.margin, args.class_weight, args.temperature};
   check_per_class(t.adjust, logits, "adjust");
   check_per_class(t.margin, logits, "margin");
@@ -83,9 +85,8 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
   return record("cross_entropy", losses, {logits},
                 [logits = logits.detach(), labels, t, o](const Tensor& dlosses, Needs) -> Grads {
                   Tensor dlogits = empty_like(logits);
-                  dispatch(logits.device(), [&]<class K>() {
-                    K::cross_entropy_gradient(dlogits, dlosses, logits, labels, t, o);
-                  });
+                  dispatch(logits.device(),
+                           [&]<class K>() { K::cross_entropy_gradient(dlogits, dlosses, logits, labels, t, o); });
                   return {dlogits};
                 });
 }
@@ -140,17 +141,19 @@ Tensor aldr_kl_loss(const Tensor& logits, const Tensor& labels, const Tensor& la
   const Tensor equal = loss_of_equal_logits(h, labels, args.class_weight), lambda = lambdas.detach();
   Tensor margin = empty_like(h);
   dispatch(h.device(), [&]<class K>() {
-    K::cross_entropy_gradient(margin, full({batch}, args.margin, options_of(lambda)), zeros_like(h.detach()), labels, {}, {});
+    K::cross_entropy_gradient(margin, full({batch}, args.margin, options_of(lambda)), zeros_like(h.detach()), labels,
+                              {}, {});
   });
-  const Tensor ce = cross_entropy(div(add(h, margin), lambda.reshape({batch, 1})), labels, {.class_weight = args.class_weight});
+  const Tensor ce =
+      cross_entropy(div(add(h, margin), lambda.reshape({batch, 1})), labels, {.class_weight = args.class_weight});
   const Tensor regular = mul(mul(square(add(lambda, -args.lambda0)), equal), args.alpha / (2 * args.lambda0));
   return sub(mul(sub(ce, equal), lambda), regular);
 }
 
 Tensor adapt_lambdas(Tensor& table, const Tensor& logits, const Tensor& indices, const AldrKlArgs& args) {
   check_aldr("adapt_lambdas", args, logits);
-  check(table.dim() == 1 && table.dtype() == DType::kF32, "[adapt_lambdas] expected a table f32 [N], got ", table.dtype(),
-        " ", table.shape());
+  check(table.dim() == 1 && table.dtype() == DType::kF32, "[adapt_lambdas] expected a table f32 [N], got ",
+        table.dtype(), " ", table.shape());
   check(indices.dtype() == DType::kI64 && indices.shape() == Shape{logits.size(0)},
         "[adapt_lambdas] expected indices i64 [", logits.size(0), "], got ", indices.dtype(), " ", indices.shape());
   check_one_device("adapt_lambdas", {{"logits", logits}, {"table", table}, {"indices", indices}});

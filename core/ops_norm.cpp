@@ -12,9 +12,8 @@ namespace {
 DType statistics_dtype(const Tensor& x) { return x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 void check_channels(const Tensor& x, const Tensor& t, const char* what) {
-  check(!t || (t.shape() == Shape{x.size(-1)} && t.dtype() == statistics_dtype(x)),
-        "[batch_norm] expected ", what, " ", statistics_dtype(x), " [", x.size(-1), "], got ",
-        t ? t.dtype() : DType::kF32, " ", t ? t.shape() : Shape());
+  check(!t || (t.shape() == Shape{x.size(-1)} && t.dtype() == statistics_dtype(x)), "[batch_norm] expected ", what, " ",
+        statistics_dtype(x), " [", x.size(-1), "], got ", t ? t.dtype() : DType::kF32, " ", t ? t.shape() : Shape());
 }
 
 // What training moves; nothing where it has moved already.
@@ -25,11 +24,9 @@ RunningStatistics moving_statistics(const BatchNormTensors& t) {
   return recomputing() ? RunningStatistics() : RunningStatistics{t.running_mean, t.running_var};
 }
 
-Tensor eval_rstd(const Tensor& var, double eps) {
-  return div(ones(var.shape(), options_of(var)), sqrt(add(var, eps)));
-}
-// The sums are those of all processes, forward and backward; weight and bias get this part's share of their gradients, as
-// every parameter does.
+Tensor eval_rstd(const Tensor& var, double eps) { return div(ones(var.shape(), options_of(var)), sqrt(add(var, eps))); }
+// The sums are those of all processes, forward and backward; weight and bias get this part's share of their gradients,
+// as every parameter does.
 Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args,
                                const BatchNormOptions& o) {
   const BatchNormPart part = args.part;
@@ -48,44 +45,48 @@ Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const
     K::batch_norm_eval(y, x, args.residual, mean, var, t.weight, t.bias, o);
   });
   const Tensor weight = t.weight ? t.weight.detach() : Tensor();
-  return record("batch_norm", y, {x, args.residual, t.weight, t.bias},
-                [x = x.detach(), y = args.relu ? y.detach() : Tensor(), mean, rstd, weight, o, part, statistics,
-                 wide](const Tensor& dy, Needs need) -> Grads {
-                  Tensor dx = empty_like(x), dresidual, sums = empty({2, x.size(-1)}, wide);
-                  if (need[1]) dresidual = empty_like(x);
-                  return dispatch(dy.device(), [&]<class K>() -> Grads {
-                    K::batch_norm_gradient_sums(sums, dresidual, dy, x, y, mean, o);
-                    const Tensor own = sums.to(statistics.dtype).reshape({2, x.size(-1)});
-                    const Tensor dbias = own.slice(0, 1).reshape({x.size(-1)}).clone();
-                    const Tensor dweight = mul(own.slice(1, 2).reshape({x.size(-1)}), rstd);
-                    part.communicator->all_reduce(sums);
-                    if (part.counts) K::batch_norm_gradient_apply(dx, dy, x, y, mean, rstd, weight, sums, part.rows, o);
-                    else K::fill(dx, 0);  // the whole batch depends on no stand-in
-                    return {dx, dresidual, dweight, dbias};
-                  });
-                },
-                OpDetail(BatchNormCall{t, args}));
+  return record(
+      "batch_norm", y, {x, args.residual, t.weight, t.bias},
+      [x = x.detach(), y = args.relu ? y.detach() : Tensor(), mean, rstd, weight, o, part, statistics, wide](
+          const Tensor& dy, Needs need) -> Grads {
+        Tensor dx = empty_like(x), dresidual, sums = empty({2, x.size(-1)}, wide);
+        if (need[1]) dresidual = empty_like(x);
+        return dispatch(dy.device(), [&]<class K>() -> Grads {
+          K::batch_norm_gradient_sums(sums, dresidual, dy, x, y, mean, o);
+          const Tensor own = sums.to(statistics.dtype).reshape({2, x.size(-1)});
+          const Tensor dbias = own.slice(0, 1).reshape({x.size(-1)}).clone();
+          const Tensor dweight = mul(own.slice(1, 2).reshape({x.size(-1)}), rstd);
+          part.communicator->all_reduce(sums);
+          if (part.counts) K::batch_norm_gradient_apply(dx, dy, x, y, mean, rstd, weight, sums, part.rows, o);
+          else K::fill(dx, 0);  // the whole batch depends on no stand-in
+          return {dx, dresidual, dweight, dbias};
+        });
+      },
+      OpDetail(BatchNormCall{t, args}));
 }
 
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args) {
-  check(x.dim() >= 2 && is_floating(x.dtype()), "[batch_norm] expected floating x [..., C], got ",
-        x.dtype(), " ", x.shape());
-  const int64_t rows = x.numel() / x.size(-1);
-  check(!args.training || rows > 1 || args.part.communicator, "[batch_norm] expected more than one value per channel in training, got x ",
+  check(x.dim() >= 2 && is_floating(x.dtype()), "[batch_norm] expected floating x [..., C], got ", x.dtype(), " ",
         x.shape());
+  const int64_t rows = x.numel() / x.size(-1);
+  check(!args.training || rows > 1 || args.part.communicator,
+        "[batch_norm] expected more than one value per channel in training, got x ", x.shape());
   check_channels(x, t.weight, "weight");
   check_channels(x, t.bias, "bias");
   check_channels(x, t.running_mean, "running_mean");
   check_channels(x, t.running_var, "running_var");
-  check(args.training || (t.running_mean && t.running_var),
-        "[batch_norm] expected running statistics in evaluation");
+  check(args.training || (t.running_mean && t.running_var), "[batch_norm] expected running statistics in evaluation");
   check(!args.residual || (args.residual.shape() == x.shape() && args.residual.dtype() == x.dtype()),
         "[batch_norm] expected a residual like x ", x.shape(), ", got ",
         args.residual ? args.residual.shape() : Shape());
-  check_one_device("batch_norm", {{"x", x}, {"weight", t.weight}, {"bias", t.bias}, {"running_mean", t.running_mean},
-                                  {"running_var", t.running_var}, {"residual", args.residual}});
+  check_one_device("batch_norm", {{"x", x},
+                                  {"weight", t.weight},
+                                  {"bias", t.bias},
+                                  {"running_mean", t.running_mean},
+                                  {"running_var", t.running_var},
+                                  {"residual", args.residual}});
 
   const BatchNormOptions o{args.eps, args.momentum, args.relu, args.training};
   if (args.training && args.part.communicator) return batch_norm_of_processes(x, t, args, o);
@@ -108,19 +109,20 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
     rstd = eval_rstd(t.running_var.detach(), args.eps);
   }
   const Tensor weight = t.weight ? t.weight.detach() : Tensor();
-  return record("batch_norm", y, {x, args.residual, t.weight, t.bias},
-                [x = x.detach(), y = args.relu ? y.detach() : Tensor(), mean, rstd, weight, o,
-                 statistics](const Tensor& dy, Needs need) -> Grads {
-                  const Shape channels{x.size(-1)};
-                  Tensor dx = empty_like(x), dresidual;
-                  Tensor dweight = empty(channels, statistics), dbias = empty(channels, statistics);
-                  if (need[1]) dresidual = empty_like(x);
-                  dispatch(dy.device(), [&]<class K>() {
-                    K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o);
-                  });
-                  return {dx, dresidual, dweight, dbias};
-                },
-                OpDetail(BatchNormCall{t, args}));
+  return record(
+      "batch_norm", y, {x, args.residual, t.weight, t.bias},
+      [x = x.detach(), y = args.relu ? y.detach() : Tensor(), mean, rstd, weight, o, statistics](const Tensor& dy,
+                                                                                                 Needs need) -> Grads {
+        const Shape channels{x.size(-1)};
+        Tensor dx = empty_like(x), dresidual;
+        Tensor dweight = empty(channels, statistics), dbias = empty(channels, statistics);
+        if (need[1]) dresidual = empty_like(x);
+        dispatch(dy.device(), [&]<class K>() {
+          K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o);
+        });
+        return {dx, dresidual, dweight, dbias};
+      },
+      OpDetail(BatchNormCall{t, args}));
 }
 
 }  // namespace fulcrum

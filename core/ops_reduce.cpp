@@ -37,9 +37,7 @@ Reduced reduced(const char* op, const Tensor& x, const std::vector<int>& dims) {
 }
 
 // g repeated to `shape`, of which it has the rank.
-Tensor expand(const Tensor& g, const Shape& shape) {
-  return add(zeros(shape, options_of(g)), g);
-}
+Tensor expand(const Tensor& g, const Shape& shape) { return add(zeros(shape, options_of(g)), g); }
 
 }  // namespace
 
@@ -47,9 +45,7 @@ Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const Reduced r = reduced("sum", x, dims);
   Tensor y = empty(r.kept, options_of(x));
   dispatch(x.device(), [&]<class K>() { K::reduce_sum(y, x); });
-  y = record("sum", y, {x}, [from = x.shape()](const Tensor& dy, Needs) -> Grads {
-    return {expand(dy, from)};
-  });
+  y = record("sum", y, {x}, [from = x.shape()](const Tensor& dy, Needs) -> Grads { return {expand(dy, from)}; });
   return keepdim ? y : y.reshape(r.dropped);
 }
 Tensor sum(const Tensor& x) { return sum(x, all_dims(x)); }
@@ -72,8 +68,8 @@ Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
 }
 
 Tensor argmax(const Tensor& x) {
-  check(is_floating(x.dtype()) && x.dim() >= 1, "[argmax] expected a floating tensor with a dimension, got ",
-        x.dtype(), " ", x.shape());
+  check(is_floating(x.dtype()) && x.dim() >= 1, "[argmax] expected a floating tensor with a dimension, got ", x.dtype(),
+        " ", x.shape());
   Tensor y = empty(x.shape().without(-1), {DType::kI64, x.device()});
   dispatch(x.device(), [&]<class K>() { K::argmax(y, x); });
   return y;

@@ -20,8 +20,8 @@ void row_major_strides(const Shape& shape, int64_t* strides) {
 }
 
 // A box of `extent` between two row-major tensors, at x_start in x and y_start in y.
-StridedCopy box(const Shape& extent, const Shape& x, const std::vector<int64_t>& x_start,
-                const Shape& y, const std::vector<int64_t>& y_start) {
+StridedCopy box(const Shape& extent, const Shape& x, const std::vector<int64_t>& x_start, const Shape& y,
+                const std::vector<int64_t>& y_start) {
   StridedCopy c;
   c.extent = extent;
   row_major_strides(x, c.x_strides);
@@ -50,8 +50,7 @@ Shape resolve(const Tensor& x, Shape shape) {
     }
   }
   if (unknown >= 0) shape.set(unknown, x.numel() / known);
-  check(shape.numel() == x.numel(), "[reshape] expected ", x.numel(), " elements as in ", x.shape(),
-        ", got ", shape);
+  check(shape.numel() == x.numel(), "[reshape] expected ", x.numel(), " elements as in ", x.shape(), ", got ", shape);
   return shape;
 }
 
@@ -61,15 +60,14 @@ Tensor reshape(const Tensor& x, Shape shape) {
   shape = resolve(x, shape);
   if (shape == x.shape()) return x;
   Tensor y(x.storage(), x.offset(), shape, x.dtype());
-  return record("reshape", y, {x}, [from = x.shape()](const Tensor& dy, Needs) -> Grads {
-    return {reshape(dy, from)};
-  });
+  return record("reshape", y, {x},
+                [from = x.shape()](const Tensor& dy, Needs) -> Grads { return {reshape(dy, from)}; });
 }
 
 Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end) {
   const int d = x.shape().index(dim);
-  check(0 <= begin && begin < end && end <= x.size(d), "[slice] expected 0 <= begin < end <= ",
-        x.size(d), ", got ", begin, " and ", end, " for ", x.shape());
+  check(0 <= begin && begin < end && end <= x.size(d), "[slice] expected 0 <= begin < end <= ", x.size(d), ", got ",
+        begin, " and ", end, " for ", x.shape());
   Shape shape = x.shape();
   shape.set(d, end - begin);
   std::vector<int64_t> start(static_cast<size_t>(x.dim()), 0), zero = start;
@@ -77,8 +75,7 @@ Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end) {
   Tensor y;
   if (d == 0) {
     const int64_t row = x.numel() / x.size(0);
-    y = Tensor(x.storage(), x.offset() + static_cast<size_t>(begin * row) * size_of(x.dtype()), shape,
-               x.dtype());
+    y = Tensor(x.storage(), x.offset() + static_cast<size_t>(begin * row) * size_of(x.dtype()), shape, x.dtype());
   } else {
     y = empty(shape, options_of(x));
     copy(y, x, box(shape, x.shape(), start, shape, zero));
@@ -96,10 +93,9 @@ Tensor concat(const std::vector<Tensor>& parts, int dim) {
   Shape shape = parts[0].shape();
   int64_t total = 0;
   for (const Tensor& p : parts) {
-    check(p.dim() == shape.dim() && p.shape().without(d) == shape.without(d) &&
-              p.dtype() == parts[0].dtype(),
-          "[concat] expected shapes equal but for dimension ", d, " and one dtype, got ",
-          parts[0].shape(), " ", parts[0].dtype(), " and ", p.shape(), " ", p.dtype());
+    check(p.dim() == shape.dim() && p.shape().without(d) == shape.without(d) && p.dtype() == parts[0].dtype(),
+          "[concat] expected shapes equal but for dimension ", d, " and one dtype, got ", parts[0].shape(), " ",
+          parts[0].dtype(), " and ", p.shape(), " ", p.dtype());
     check_one_device("concat", {{"the first tensor", parts[0]}, {"another", p}});
     total += p.size(d);
   }
@@ -135,19 +131,19 @@ Tensor transpose(const Tensor& x, int dim0, int dim1) {
   row_major_strides(shape, c.y_strides);
   Tensor y = empty(shape, options_of(x));
   copy(y, x, c);
-  return record("transpose", y, {x}, [a, b](const Tensor& dy, Needs) -> Grads {
-    return {transpose(dy, a, b)};
-  }, OpDetail(std::pair(a, b)));
+  return record(
+      "transpose", y, {x}, [a, b](const Tensor& dy, Needs) -> Grads { return {transpose(dy, a, b)}; },
+      OpDetail(std::pair(a, b)));
 }
 
 Tensor pad(const Tensor& x, const std::vector<int64_t>& before, const std::vector<int64_t>& after) {
   const auto rank = static_cast<size_t>(x.dim());
-  check(before.size() == rank && after.size() == rank, "[pad] expected ", rank,
-        " sizes before and after for ", x.shape(), ", got ", before.size(), " and ", after.size());
+  check(before.size() == rank && after.size() == rank, "[pad] expected ", rank, " sizes before and after for ",
+        x.shape(), ", got ", before.size(), " and ", after.size());
   Shape shape = x.shape();
   for (size_t i = 0; i < rank; i++) {
-    check(before[i] >= 0 && after[i] >= 0, "[pad] expected sizes of at least 0, got ", before[i],
-          " and ", after[i], " in dimension ", i);
+    check(before[i] >= 0 && after[i] >= 0, "[pad] expected sizes of at least 0, got ", before[i], " and ", after[i],
+          " in dimension ", i);
     shape.set(static_cast<int>(i), x.size(static_cast<int>(i)) + before[i] + after[i]);
   }
   const std::vector<int64_t> zero(rank, 0);

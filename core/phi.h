@@ -55,20 +55,13 @@ struct PhiStep {
     if (kind == Phi::kIdentity) return l;
     const A miss = -std::expm1(-l);
     switch (kind) {
-      case Phi::kIdentity:
-        break;
-      case Phi::kFocal:
-        return std::pow(miss, a) * l;
-      case Phi::kGce:
-        return -std::expm1(-a * l) / a;
-      case Phi::kTruncatedGce:
-        return -std::expm1(-a * (l < limit ? l : limit)) / a;
-      case Phi::kSce:
-        return a * l + b * A(kSceLogZero) * miss;
-      case Phi::kMae:
-        return 2 * miss;
-      case Phi::kJs:
-        return js(l, miss);
+      case Phi::kIdentity: break;
+      case Phi::kFocal: return std::pow(miss, a) * l;
+      case Phi::kGce: return -std::expm1(-a * l) / a;
+      case Phi::kTruncatedGce: return -std::expm1(-a * (l < limit ? l : limit)) / a;
+      case Phi::kSce: return a * l + b * A(kSceLogZero) * miss;
+      case Phi::kMae: return 2 * miss;
+      case Phi::kJs: return js(l, miss);
     }
     return l;
   }
@@ -77,21 +70,14 @@ struct PhiStep {
     if (kind == Phi::kIdentity) return 1;
     const A p = std::exp(-l), miss = -std::expm1(-l);
     switch (kind) {
-      case Phi::kIdentity:
-        break;
+      case Phi::kIdentity: break;
       // γ(1−p)^(γ−1)·p·l + (1−p)^γ, without a negative power of 0 at p = 1.
-      case Phi::kFocal:
-        return std::pow(miss, a) * (1 + a * p * (miss > 0 ? l / miss : A(1)));
-      case Phi::kGce:
-        return std::exp(-a * l);
-      case Phi::kTruncatedGce:
-        return l < limit ? std::exp(-a * l) : A(0);
-      case Phi::kSce:
-        return a + b * A(kSceLogZero) * p;
-      case Phi::kMae:
-        return 2 * p;
-      case Phi::kJs:
-        return p > 0 ? p * (l - log_rest + log_mixture(miss)) / -log_rest : A(0);
+      case Phi::kFocal: return std::pow(miss, a) * (1 + a * p * (miss > 0 ? l / miss : A(1)));
+      case Phi::kGce: return std::exp(-a * l);
+      case Phi::kTruncatedGce: return l < limit ? std::exp(-a * l) : A(0);
+      case Phi::kSce: return a + b * A(kSceLogZero) * p;
+      case Phi::kMae: return 2 * p;
+      case Phi::kJs: return p > 0 ? p * (l - log_rest + log_mixture(miss)) / -log_rest : A(0);
     }
     return 1;
   }

@@ -21,13 +21,13 @@ constexpr const char* kFormat = "fulcrum-cudnn-plans 1";
 std::map<PlanKey, std::string> parse(const std::string& text) {
   std::istringstream lines(text);
   std::string line;
-  check(std::getline(lines, line) && line == kFormat, "[load_cudnn_plans] expected text that starts with \"",
-        kFormat, "\", got \"", line.substr(0, 60), "\"");
+  check(std::getline(lines, line) && line == kFormat, "[load_cudnn_plans] expected text that starts with \"", kFormat,
+        "\", got \"", line.substr(0, 60), "\"");
   std::map<PlanKey, std::string> plans;
   for (int number = 2; std::getline(lines, line); number++) {
     const size_t first = line.find('\t'), second = line.find('\t', first + 1);
-    const bool three = first != std::string::npos && second != std::string::npos &&
-                       line.find('\t', second + 1) == std::string::npos;
+    const bool three =
+        first != std::string::npos && second != std::string::npos && line.find('\t', second + 1) == std::string::npos;
     check(three && first > 0 && second > first + 1 && second + 1 < line.size(),
           "[load_cudnn_plans] expected device, problem and plan, separated by tabs, got line ", number, " \"",
           line.substr(0, 60), "\"");
@@ -101,8 +101,7 @@ void PlanStore::put(const PlanKey& key, const std::string& plan) {
 std::string PlanStore::text() const {
   const std::lock_guard lock(mutex_);
   std::string text = std::string(kFormat) + "\n";
-  for (const auto& [key, plan] : plans_)
-    text += key.environment + "\t" + key.problem + "\t" + plan + "\n";
+  for (const auto& [key, plan] : plans_) text += key.environment + "\t" + key.problem + "\t" + plan + "\n";
   return text;
 }
 

@@ -8,8 +8,8 @@ namespace fulcrum {
 namespace {
 
 // The logarithm of u in (0, 1], to the last bits of f64 (atanh's series about the nearest power of two). Without
-// branches and calls, so that the compiler makes vectors of it: with the C library's log, sin and cos ResNet-50's first step
-// ended 0.24 s later (of 0.79), and of 25 million floats none was another.
+// branches and calls, so that the compiler makes vectors of it: with the C library's log, sin and cos ResNet-50's first
+// step ended 0.24 s later (of 0.79), and of 25 million floats none was another.
 double log_of(double u) {
   constexpr uint64_t kSqrtHalf = 0x3fe6a09e667f3bcd;
   const auto bits = std::bit_cast<uint64_t>(u);
@@ -34,7 +34,8 @@ SinCos sin_cos_of(double turns) {
   double s = -1.0 / 1307674368000, c = 1.0 / 20922789888000;
   for (double a : {1.0 / 6227020800, -1.0 / 39916800, 1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6}) s = s * z + a;
   s = s * z * r + r;
-  for (double a : {-1.0 / 87178291200, 1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5, 1.0}) c = c * z + a;
+  for (double a : {-1.0 / 87178291200, 1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24, -0.5, 1.0})
+    c = c * z + a;
   const bool swapped = quarter & 1;
   const double sine = swapped ? c : s, cosine = swapped ? s : c;
   return {quarter & 2 ? -sine : sine, (quarter + 1) & 2 ? -cosine : cosine};

@@ -48,9 +48,7 @@ class Philox {
   /// An integer in [0, n) from word i; the bias is below n / 2^32.
   FULCRUM_HD uint32_t below(uint64_t i, uint32_t n) const { return scale(word(i), n); }
 
-  FULCRUM_HD static float to_uniform(uint32_t word) {
-    return static_cast<float>(word >> 8) * 0x1p-24f;
-  }
+  FULCRUM_HD static float to_uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
   FULCRUM_HD static float to_normal(const Words4& words, uint64_t i) {
     const uint64_t pair = i & 2u;
     const double u = 1.0 - static_cast<double>(to_uniform(words.w[pair]));

@@ -90,7 +90,8 @@ Tensor recompute(std::function<Tensor(const std::vector<Tensor>&)> f, std::vecto
   {
     const NoGrad no_grad;
     Run first;
-    // Nothing being recorded, a tensor with a history comes from outside: an input, a parameter, or another that f uses.
+    // Nothing being recorded, a tensor with a history comes from outside: an input, a parameter, or another that f
+    // uses.
     const OpObserver observer([&](const OpObserver::Op& op) {
       for (const Tensor& x : op.inputs) wanted.add(x);
       ops++;

@@ -4,8 +4,7 @@
 
 namespace fulcrum {
 
-Replay::Replay(Device device, std::function<void()> step)
-    : device_(device), step_(std::move(step)), pool_(device) {}
+Replay::Replay(Device device, std::function<void()> step) : device_(device), step_(std::move(step)), pool_(device) {}
 
 void Replay::operator()() {
   if (device_.is_cpu()) return step_();

@@ -9,8 +9,7 @@
 namespace fulcrum {
 
 /// One step more. log_mean is log mean exp(l/λ) where a risk has a λ.
-FULCRUM_HD inline void add_statistics(double* statistics, double log_mean, double sum, double squares,
-                                      int64_t batch) {
+FULCRUM_HD inline void add_statistics(double* statistics, double log_mean, double sum, double squares, int64_t batch) {
   statistics[kSumLogMean] += log_mean;
   statistics[kSumWeight] += sum;
   statistics[kSumEffective] += squares > 0 ? sum * sum / (static_cast<double>(batch) * squares) : 0;
@@ -25,9 +24,7 @@ FULCRUM_HD inline double log_add_exp(double a, double b) {
 }
 
 /// log σ(x).
-FULCRUM_HD inline double log_sigmoid(double x) {
-  return (x < 0 ? x : 0) - std::log1p(std::exp(-std::abs(x)));
-}
+FULCRUM_HD inline double log_sigmoid(double x) { return (x < 0 ? x : 0) - std::log1p(std::exp(-std::abs(x))); }
 
 /// The moving average u of mean exp(l/λ), in logarithms.
 struct KlAverage {

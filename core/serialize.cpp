@@ -32,9 +32,8 @@ struct DTypeName {
   DType dtype;
   std::string_view name;
 };
-constexpr DTypeName kDTypeNames[] = {{DType::kF32, "F32"}, {DType::kBf16, "BF16"},
-                                     {DType::kF64, "F64"}, {DType::kU8, "U8"},
-                                     {DType::kI32, "I32"}, {DType::kI64, "I64"}};
+constexpr DTypeName kDTypeNames[] = {{DType::kF32, "F32"}, {DType::kBf16, "BF16"}, {DType::kF64, "F64"},
+                                     {DType::kU8, "U8"},   {DType::kI32, "I32"},   {DType::kI64, "I64"}};
 
 // ---- the header ----
 
@@ -48,15 +47,15 @@ class HeaderReader {
     bool has_metadata = false;
     json_.object([&](const std::string& key) {
       if (key == kMetadataKey) {
-        check(!std::exchange(has_metadata, true), "[load_tensors] ", file_, ": expected one ",
-              kMetadataKey, ", got a second");
+        check(!std::exchange(has_metadata, true), "[load_tensors] ", file_, ": expected one ", kMetadataKey,
+              ", got a second");
         json_.object([&](const std::string& k) {
-          check(index_.metadata.emplace(k, json_.string()).second, "[load_tensors] ", file_,
-                ": metadata ", shown(k), ": expected one, got a second");
+          check(index_.metadata.emplace(k, json_.string()).second, "[load_tensors] ", file_, ": metadata ", shown(k),
+                ": expected one, got a second");
         });
       } else {
-        check(index_.entries.emplace(key, entry(key)).second, "[load_tensors] ", file_, ": tensor ",
-              shown(key), ": expected one of that name, got a second");
+        check(index_.entries.emplace(key, entry(key)).second, "[load_tensors] ", file_, ": tensor ", shown(key),
+              ": expected one of that name, got a second");
       }
     });
     json_.finish();
@@ -73,10 +72,9 @@ class HeaderReader {
     std::optional<std::string> dtype;
     std::optional<std::vector<uint64_t>> shape, offsets;
     json_.object([&](const std::string& key) {
-      const bool known = (key == "dtype" && !dtype) || (key == "shape" && !shape) ||
-                         (key == "data_offsets" && !offsets);
-      check_tensor(known, name, "expected dtype, shape and data_offsets, each once, got ",
-                   shown(key));
+      const bool known =
+          (key == "dtype" && !dtype) || (key == "shape" && !shape) || (key == "data_offsets" && !offsets);
+      check_tensor(known, name, "expected dtype, shape and data_offsets, each once, got ", shown(key));
       if (key == "dtype") dtype = json_.string();
       if (key == "shape") shape = json_.numbers(Shape::kMaxDims);
       if (key == "data_offsets") offsets = json_.numbers(2);
@@ -89,12 +87,12 @@ class HeaderReader {
     return checked_entry(name, *dtype, *shape, (*offsets)[0], (*offsets)[1]);
   }
 
-  TensorEntry checked_entry(const std::string& name, const std::string& dtype,
-                            const std::vector<uint64_t>& shape, uint64_t begin, uint64_t end) {
+  TensorEntry checked_entry(const std::string& name, const std::string& dtype, const std::vector<uint64_t>& shape,
+                            uint64_t begin, uint64_t end) {
     const auto* row = std::find_if(std::begin(kDTypeNames), std::end(kDTypeNames),
                                    [&](const DTypeName& d) { return d.name == dtype; });
-    check_tensor(row != std::end(kDTypeNames), name,
-                 "expected dtype F32, BF16, F64, U8, I32 or I64, got ", shown(dtype));
+    check_tensor(row != std::end(kDTypeNames), name, "expected dtype F32, BF16, F64, U8, I32 or I64, got ",
+                 shown(dtype));
     TensorEntry e{row->dtype, {}, 0, 0};
     uint64_t bytes = size_of(row->dtype);
     for (const uint64_t size : shape) {
@@ -103,11 +101,11 @@ class HeaderReader {
                    "expected fewer than 2^63 bytes, got a larger shape");
       e.shape.push_back(static_cast<int64_t>(size));
     }
-    check_tensor(begin <= end && end - begin == bytes, name, "expected ", bytes, " bytes for ",
-                 dtype, " ", e.shape, ", got data_offsets [", begin, ", ", end, "]");
-    check_tensor(!__builtin_add_overflow(begin, data_begin_, &e.begin) &&
-                     !__builtin_add_overflow(end, data_begin_, &e.end),
-                 name, "expected data_offsets inside the file, got [", begin, ", ", end, "]");
+    check_tensor(begin <= end && end - begin == bytes, name, "expected ", bytes, " bytes for ", dtype, " ", e.shape,
+                 ", got data_offsets [", begin, ", ", end, "]");
+    check_tensor(
+        !__builtin_add_overflow(begin, data_begin_, &e.begin) && !__builtin_add_overflow(end, data_begin_, &e.end),
+        name, "expected data_offsets inside the file, got [", begin, ", ", end, "]");
     return e;
   }
 
@@ -118,27 +116,24 @@ class HeaderReader {
 };
 
 // The tensors must fill [data_begin, size) in some order, without overlap, hole or rest.
-void check_layout(const TensorIndex& index, const std::string& file, uint64_t data_begin,
-                  uint64_t size) {
+void check_layout(const TensorIndex& index, const std::string& file, uint64_t data_begin, uint64_t size) {
   std::vector<std::pair<const std::string*, const TensorEntry*>> order;
   for (const auto& [name, entry] : index.entries) order.emplace_back(&name, &entry);
-  std::sort(order.begin(), order.end(),
-            [](const auto& a, const auto& b) { return a.second->begin < b.second->begin; });
+  std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second->begin < b.second->begin; });
   uint64_t expected = data_begin;
   for (const auto& [name, entry] : order) {
     check(entry->begin == expected, "[load_tensors] ", file, ": tensor ", shown(*name),
-          ": expected its data_offsets to start at ", expected - data_begin,
-          ", where the tensor before it ends, got ", entry->begin - data_begin);
-    check(entry->end <= size, "[load_tensors] ", file, ": tensor ", shown(*name),
-          ": expected a file of at least ", entry->end, " bytes, got ", size, " (truncated?)");
+          ": expected its data_offsets to start at ", expected - data_begin, ", where the tensor before it ends, got ",
+          entry->begin - data_begin);
+    check(entry->end <= size, "[load_tensors] ", file, ": tensor ", shown(*name), ": expected a file of at least ",
+          entry->end, " bytes, got ", size, " (truncated?)");
     expected = entry->end;
   }
-  check(expected == size, "[load_tensors] ", file, ": expected a file of ", expected,
-        " bytes as its header says, got ", size);
+  check(expected == size, "[load_tensors] ", file, ": expected a file of ", expected, " bytes as its header says, got ",
+        size);
 }
 
-std::string header_text(const TensorFile& file,
-                        const std::vector<TensorMap::const_iterator>& order) {
+std::string header_text(const TensorFile& file, const std::vector<TensorMap::const_iterator>& order) {
   std::string header = "{";
   if (!file.metadata.empty()) {
     header += quote(kMetadataKey) + ":{";
@@ -151,8 +146,7 @@ std::string header_text(const TensorFile& file,
     const Tensor& t = it->second;
     std::string shape = "[";
     for (int i = 0; i < t.dim(); i++) shape += (i ? "," : "") + std::to_string(t.size(i));
-    header += quote(it->first) + ":{\"dtype\":\"" +
-              std::string(kDTypeNames[static_cast<size_t>(t.dtype())].name) +
+    header += quote(it->first) + ":{\"dtype\":\"" + std::string(kDTypeNames[static_cast<size_t>(t.dtype())].name) +
               "\",\"shape\":" + shape + "],\"data_offsets\":[" + std::to_string(begin) + "," +
               std::to_string(begin + t.bytes()) + "]},";
     begin += t.bytes();
@@ -167,8 +161,7 @@ std::string header_text(const TensorFile& file,
 
 [[noreturn]] void fail_errno(const char* op, const fs::path& path, const char* action) {
   const int code = errno;
-  fail("[", op, "] ", path.string(), ": cannot ", action, ": ",
-       std::generic_category().message(code));
+  fail("[", op, "] ", path.string(), ": cannot ", action, ": ", std::generic_category().message(code));
 }
 
 // An open file, closed on destruction.
@@ -217,8 +210,7 @@ Descriptor open_for_reading(const fs::path& path, uint64_t& size) {
   return Descriptor(fd);
 }
 
-void read_at(const Descriptor& file, const fs::path& path, uint64_t offset, void* data,
-             uint64_t bytes) {
+void read_at(const Descriptor& file, const fs::path& path, uint64_t offset, void* data, uint64_t bytes) {
   auto* out = static_cast<char*>(data);
   while (bytes > 0) {
     const ssize_t n = ::pread(file.get(), out, bytes, static_cast<off_t>(offset));
@@ -235,12 +227,12 @@ void read_at(const Descriptor& file, const fs::path& path, uint64_t offset, void
 TensorIndex read_index(const Descriptor& file, const fs::path& path, uint64_t size) {
   const std::string name = path.string();
   uint64_t length = 0;
-  check(size >= sizeof length, "[load_tensors] ", name,
-        ": expected a safetensors file of at least 8 bytes, got ", size);
+  check(size >= sizeof length, "[load_tensors] ", name, ": expected a safetensors file of at least 8 bytes, got ",
+        size);
   read_at(file, path, 0, &length, sizeof length);
   check(length <= size - sizeof length && length <= kMaxHeaderBytes, "[load_tensors] ", name,
-        ": expected a safetensors header of at most ",
-        std::min(size - sizeof length, kMaxHeaderBytes), " bytes, got a length of ", length);
+        ": expected a safetensors header of at most ", std::min(size - sizeof length, kMaxHeaderBytes),
+        " bytes, got a length of ", length);
   std::string text(length, '\0');
   read_at(file, path, sizeof length, text.data(), length);
   const uint64_t data_begin = sizeof length + length;
@@ -291,11 +283,9 @@ TensorFile load_tensors(const fs::path& path) {
 void save_tensors(const fs::path& path, const TensorFile& file) {
   std::vector<TensorMap::const_iterator> order;
   for (auto it = file.tensors.begin(); it != file.tensors.end(); ++it) {
-    check(it->second.defined(), "[save_tensors] expected tensors, got an undefined one named ",
-          shown(it->first));
-    check(it->first != kMetadataKey && is_utf8(it->first),
-          "[save_tensors] expected a name in UTF-8 other than ", kMetadataKey, ", got ",
-          is_utf8(it->first) ? it->first : "invalid bytes");
+    check(it->second.defined(), "[save_tensors] expected tensors, got an undefined one named ", shown(it->first));
+    check(it->first != kMetadataKey && is_utf8(it->first), "[save_tensors] expected a name in UTF-8 other than ",
+          kMetadataKey, ", got ", is_utf8(it->first) ? it->first : "invalid bytes");
     order.push_back(it);
   }
   for (const auto& [key, text] : file.metadata)
@@ -305,16 +295,14 @@ void save_tensors(const fs::path& path, const TensorFile& file) {
     return size_of(a->second.dtype()) > size_of(b->second.dtype());
   });
   const std::string header = header_text(file, order);
-  check(header.size() <= kMaxHeaderBytes, "[save_tensors] ", path.string(),
-        ": expected a header of at most ", kMaxHeaderBytes, " bytes, got ", header.size());
+  check(header.size() <= kMaxHeaderBytes, "[save_tensors] ", path.string(), ": expected a header of at most ",
+        kMaxHeaderBytes, " bytes, got ", header.size());
   const uint64_t length = header.size();
-  std::vector<std::string_view> pieces{{reinterpret_cast<const char*>(&length), sizeof length},
-                                       header};
+  std::vector<std::string_view> pieces{{reinterpret_cast<const char*>(&length), sizeof length}, header};
   std::vector<Tensor> host;  // keeps copies of tensors from other devices alive
   for (const auto& it : order) {
     host.push_back(it->second.to(Device()));
-    pieces.emplace_back(static_cast<const char*>(std::as_const(host.back()).raw()),
-                        host.back().bytes());
+    pieces.emplace_back(static_cast<const char*>(std::as_const(host.back()).raw()), host.back().bytes());
   }
   write_file_atomically(path, pieces);
 }

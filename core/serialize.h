@@ -58,7 +58,6 @@ void save_tensors(const std::filesystem::path& path, const TensorFile& file);
 /// synced, renamed, and the folder synced. On any failure (a full disk, say) the old file is as it
 /// was, the temporary one is gone, and the Error carries the system's reason. One writer per path
 /// at a time.
-void write_file_atomically(const std::filesystem::path& path,
-                           const std::vector<std::string_view>& pieces);
+void write_file_atomically(const std::filesystem::path& path, const std::vector<std::string_view>& pieces);
 
 }  // namespace fulcrum

@@ -98,8 +98,7 @@ class Reader {
     uint64_t value = 0;
     for (; at_ < text_.size() && text_[at_] >= '0' && text_[at_] <= '9'; at_++) {
       const auto digit = static_cast<uint64_t>(text_[at_] - '0');
-      if (__builtin_mul_overflow(value, uint64_t{10}, &value) ||
-          __builtin_add_overflow(value, digit, &value))
+      if (__builtin_mul_overflow(value, uint64_t{10}, &value) || __builtin_add_overflow(value, digit, &value))
         fail_here("a number below 2^64");
     }
     if (at_ == begin || (at_ - begin > 1 && text_[begin] == '0')) {
@@ -115,8 +114,7 @@ class Reader {
     expect('[');
     if (accept(']')) return values;
     do {
-      if (values.size() == max_count)
-        fail_here("at most " + std::to_string(max_count) + " numbers");
+      if (values.size() == max_count) fail_here("at most " + std::to_string(max_count) + " numbers");
       values.push_back(number());
     } while (accept(','));
     expect(']');

@@ -34,8 +34,7 @@ void check_sizes(const Shape& shape) {
 }  // namespace
 
 Tensor::Tensor(std::shared_ptr<Storage> storage, size_t offset, Shape shape, DType dtype)
-    : impl_(std::make_shared<TensorImpl>(
-          TensorImpl{std::move(storage), offset, shape, dtype, nullptr})) {}
+    : impl_(std::make_shared<TensorImpl>(TensorImpl{std::move(storage), offset, shape, dtype, nullptr})) {}
 
 const Shape& Tensor::shape() const { return deref(impl_).shape; }
 DType Tensor::dtype() const { return deref(impl_).dtype; }
@@ -47,9 +46,7 @@ bool Tensor::is_unique() const {
   return impl_.use_count() == 1 && impl_->storage.use_count() == 1 && !impl_->storage->is_borrowed();
 }
 
-const void* Tensor::raw() const {
-  return static_cast<const char*>(deref(impl_).storage->data()) + impl_->offset;
-}
+const void* Tensor::raw() const { return static_cast<const char*>(deref(impl_).storage->data()) + impl_->offset; }
 void* Tensor::raw() { return const_cast<void*>(std::as_const(*this).raw()); }
 
 void* Tensor::typed(DType wanted) const {
@@ -124,8 +121,7 @@ Tensor& Tensor::set_requires_grad(bool value) {
     impl_->node->shape = shape();
     impl_->node->dtype = dtype();
   }
-  check(impl_->node->is_leaf(), "[requires_grad] expected a leaf, got the result of ",
-        impl_->node->name);
+  check(impl_->node->is_leaf(), "[requires_grad] expected a leaf, got the result of ", impl_->node->name);
   impl_->node->requires_grad = value;
   return *this;
 }
@@ -165,8 +161,8 @@ Tensor ones(const Shape& shape, TensorOptions options) { return full(shape, 1, o
 namespace {
 template <class T>
 Tensor from_values(const Shape& shape, const std::vector<T>& values) {
-  check(static_cast<int64_t>(values.size()) == shape.numel(), "[from_vector] expected ",
-        shape.numel(), " values for shape ", shape, ", got ", values.size());
+  check(static_cast<int64_t>(values.size()) == shape.numel(), "[from_vector] expected ", shape.numel(),
+        " values for shape ", shape, ", got ", values.size());
   Tensor t = empty(shape, {dtype_of<T>, {}});
   std::memcpy(t.raw(), values.data(), t.bytes());
   return t;

@@ -11,9 +11,8 @@ struct DTypeRow {
   const char* name;
   size_t bytes;
 };
-constexpr DTypeRow kDTypes[] = {{DType::kF32, "f32", 4}, {DType::kBf16, "bf16", 2},
-                                {DType::kF64, "f64", 8}, {DType::kU8, "u8", 1},
-                                {DType::kI32, "i32", 4}, {DType::kI64, "i64", 8}};
+constexpr DTypeRow kDTypes[] = {{DType::kF32, "f32", 4}, {DType::kBf16, "bf16", 2}, {DType::kF64, "f64", 8},
+                                {DType::kU8, "u8", 1},   {DType::kI32, "i32", 4},   {DType::kI64, "i64", 8}};
 }  // namespace
 
 size_t size_of(DType dtype) { return kDTypes[static_cast<size_t>(dtype)].bytes; }
@@ -43,9 +42,7 @@ Device::Device(std::string_view name) {
   kind = Kind::kCuda;
 }
 
-std::string Device::str() const {
-  return is_cpu() ? "cpu" : "cuda:" + std::to_string(index);
-}
+std::string Device::str() const { return is_cpu() ? "cpu" : "cuda:" + std::to_string(index); }
 std::ostream& operator<<(std::ostream& out, const Device& device) { return out << device.str(); }
 
 Shape::Shape(std::initializer_list<int64_t> sizes) {

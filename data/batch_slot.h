@@ -34,8 +34,8 @@ class BatchSlot {
  private:
   /// Two transfers may be under way.
   struct Transfer {
-    StagedBatch host;         // kept until the copy is done
-    Tensor columns, pixels;   // on the device
+    StagedBatch host;        // kept until the copy is done
+    Tensor columns, pixels;  // on the device
     cuda::Event arrived, taken;
   };
   std::shared_ptr<const BatchSource> source_;

@@ -25,7 +25,8 @@ class BatchSource {
   StagedBatch stage(const std::vector<int64_t>& order, int64_t epoch, int64_t number) const;
   /// Rows of StagedBatch::columns.
   int64_t column_rows() const;
-  /// Samples that are staged after those of a batch: of a part of one that is mixed the sample before its first, 1; else 0.
+  /// Samples that are staged after those of a batch: of a part of one that is mixed the sample before its first, 1;
+  /// else 0.
   int64_t neighbours() const { return options_.mix.any() && options_.parts > 1 ? 1 : 0; }
   /// A batch of views of `columns` (on the loader's device), with room for its images and shares.
   Batch batch_of(const Tensor& columns) const;
@@ -47,8 +48,8 @@ class BatchSource {
   SampleReader reader_;  // of options_
   Sampler sampler_;
   Tensor mean_, stddev_;  // f32 [C]
-  Tensor images_;  // u8 [N, H, W, C] on the device; undefined where images are read one by one
-  Tensor first_rows_;  // i64 [batch_size]: 0, 1, …; of pixels that are a batch's own
+  Tensor images_;         // u8 [N, H, W, C] on the device; undefined where images are read one by one
+  Tensor first_rows_;     // i64 [batch_size]: 0, 1, …; of pixels that are a batch's own
 };
 
 /// Rows of StagedBatch::columns; kOtherLabels and, from kMixPlan on, the plan of core/mix_rules.h only where

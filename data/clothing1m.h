@@ -22,7 +22,6 @@ namespace fulcrum {
 /// `part` is noisy_train, clean_train, clean_val or clean_test. A file that is missing is an Error. Problems,
 /// each with file and line: a key without a label or that comes twice, a line without a label, a label
 /// outside of the classes, a path that leaves the root.
-ImageListing list_clothing1m(const std::filesystem::path& root, const std::string& part,
-                             bool follow_links = false);
+ImageListing list_clothing1m(const std::filesystem::path& root, const std::string& part, bool follow_links = false);
 
 }  // namespace fulcrum

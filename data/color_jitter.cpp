@@ -13,8 +13,9 @@ ColorJitterDraw draw_color_jitter(const ColorJitterOptions& o, const Philox& phi
     return low + (high - low) * static_cast<double>(Philox::to_uniform(numbers.w[i]));
   };
   const auto factor = [&](size_t i, double v) { return uniform(i, std::max(0.0, 1 - v), 1 + v); };
-  ColorJitterDraw draw{{factor(0, o.brightness), factor(1, o.contrast), factor(2, o.saturation), uniform(3, -o.hue, o.hue)},
-                       {0, 1, 2, 3}};
+  ColorJitterDraw draw{
+      {factor(0, o.brightness), factor(1, o.contrast), factor(2, o.saturation), uniform(3, -o.hue, o.hue)},
+      {0, 1, 2, 3}};
   for (uint32_t left = 4; left > 1; left--)  // Fisher and Yates
     std::swap(draw.order[left - 1], draw.order[Philox::scale(places.w[left - 2], left)]);
   return draw;

@@ -9,8 +9,7 @@
 
 namespace fulcrum {
 
-Dataset::Dataset(Shape image_shape, std::vector<int64_t> labels,
-                 std::vector<std::string> class_names)
+Dataset::Dataset(Shape image_shape, std::vector<int64_t> labels, std::vector<std::string> class_names)
     : image_shape_(image_shape), labels_(std::move(labels)), class_names_(std::move(class_names)) {
   check(image_shape_.dim() == 3 && std::ranges::min(image_shape_.sizes()) > 0,
         "[dataset] expected images [H, W, C], got ", image_shape_);
@@ -19,7 +18,8 @@ Dataset::Dataset(Shape image_shape, std::vector<int64_t> labels,
   check_labels(labels_, classes(), "[dataset] ");
 }
 
-Image Dataset::original(int64_t index, const std::function<DecodeNeeds(ImageSize)>&, std::vector<uint8_t> memory) const {
+Image Dataset::original(int64_t index, const std::function<DecodeNeeds(ImageSize)>&,
+                        std::vector<uint8_t> memory) const {
   Image image = {image_shape_[0], image_shape_[1], image_shape_[2], std::move(memory)};
   image.pixels.resize(static_cast<size_t>(image_shape_.numel()));
   read(index, image.pixels.data());
@@ -27,28 +27,25 @@ Image Dataset::original(int64_t index, const std::function<DecodeNeeds(ImageSize
 }
 
 void Dataset::set_labels(std::vector<int64_t> labels) {
-  check(labels.size() == labels_.size(), "[dataset] expected ", labels_.size(), " labels, got ",
-        labels.size());
+  check(labels.size() == labels_.size(), "[dataset] expected ", labels_.size(), " labels, got ", labels.size());
   check_labels(labels, classes(), "[dataset] ");
   if (clean_.empty()) clean_ = labels_;
   labels_ = std::move(labels);
 }
 
 void Dataset::set_labels(std::span<const int64_t> indices, std::span<const int64_t> labels) {
-  check(indices.size() == labels.size(), "[dataset] expected a label for each of ", indices.size(),
-        " indices, got ", labels.size());
+  check(indices.size() == labels.size(), "[dataset] expected a label for each of ", indices.size(), " indices, got ",
+        labels.size());
   std::vector<int64_t> all = labels_;
   for (size_t i = 0; i < indices.size(); i++) {
-    check(indices[i] >= 0 && indices[i] < size(), "[dataset] index ", indices[i],
-          " is outside [0, ", size(), ")");
+    check(indices[i] >= 0 && indices[i] < size(), "[dataset] index ", indices[i], " is outside [0, ", size(), ")");
     all[static_cast<size_t>(indices[i])] = labels[i];
   }
   set_labels(std::move(all));
 }
 
 void Dataset::set_groups(std::vector<int64_t> groups) {
-  check(groups.size() == labels_.size(), "[dataset] expected ", labels_.size(), " groups, got ",
-        groups.size());
+  check(groups.size() == labels_.size(), "[dataset] expected ", labels_.size(), " groups, got ", groups.size());
   const auto bad = std::ranges::find_if(groups, [](int64_t g) { return g < 0; });
   check(bad == groups.end(), "[dataset] sample ", bad - groups.begin(),
         ": expected a group of 0 or more, got a negative one");
@@ -64,12 +61,10 @@ Shape shape_of_one(const Tensor& images) {
 }
 }  // namespace
 
-InMemoryDataset::InMemoryDataset(Tensor images, std::vector<int64_t> labels,
-                                 std::vector<std::string> class_names)
-    : Dataset(shape_of_one(images), std::move(labels), std::move(class_names)),
-      images_(std::move(images)) {
-  check(images_.size(0) == size(), "[dataset] expected one label for each of ", images_.size(0),
-        " images, got ", size());
+InMemoryDataset::InMemoryDataset(Tensor images, std::vector<int64_t> labels, std::vector<std::string> class_names)
+    : Dataset(shape_of_one(images), std::move(labels), std::move(class_names)), images_(std::move(images)) {
+  check(images_.size(0) == size(), "[dataset] expected one label for each of ", images_.size(0), " images, got ",
+        size());
 }
 
 void InMemoryDataset::read(int64_t index, uint8_t* out) const {
@@ -86,8 +81,8 @@ std::vector<std::string> numbered_class_names(int64_t classes) {
 
 void check_labels(std::span<const int64_t> labels, int64_t classes, const std::string& where) {
   for (size_t i = 0; i < labels.size(); i++)
-    check(labels[i] >= 0 && labels[i] < classes, where, "sample ", i, ": expected a label in [0, ",
-          classes, "), got ", labels[i]);
+    check(labels[i] >= 0 && labels[i] < classes, where, "sample ", i, ": expected a label in [0, ", classes, "), got ",
+          labels[i]);
 }
 
 std::vector<int64_t> class_counts(std::span<const int64_t> labels, int64_t classes) {
@@ -108,8 +103,8 @@ std::vector<int64_t> gather(std::span<const int64_t> values, std::span<const int
   std::vector<int64_t> result;
   result.reserve(indices.size());
   for (const int64_t i : indices) {
-    check(i >= 0 && i < static_cast<int64_t>(values.size()), "[gather] index ", i,
-          " is outside [0, ", values.size(), ")");
+    check(i >= 0 && i < static_cast<int64_t>(values.size()), "[gather] index ", i, " is outside [0, ", values.size(),
+          ")");
     result.push_back(values[static_cast<size_t>(i)]);
   }
   return result;

@@ -24,12 +24,11 @@ inline uint64_t draw_key(const Philox& philox, int64_t index) {
 /// For each class, those of `indices` with its label, in random order. Labels are in [0, classes);
 /// an index without a label is an Error.
 inline std::vector<std::vector<int64_t>> shuffled_members(std::span<const int64_t> labels,
-                                                          std::span<const int64_t> indices,
-                                                          int64_t classes, const Philox& philox) {
+                                                          std::span<const int64_t> indices, int64_t classes,
+                                                          const Philox& philox) {
   std::vector<std::vector<std::pair<uint64_t, int64_t>>> keyed(static_cast<size_t>(classes));
   for (const int64_t i : indices) {
-    check(i >= 0 && i < std::ssize(labels), "[draw] index ", i, " is outside [0, ", labels.size(),
-          ")");
+    check(i >= 0 && i < std::ssize(labels), "[draw] index ", i, " is outside [0, ", labels.size(), ")");
     const auto label = static_cast<size_t>(labels[static_cast<size_t>(i)]);
     keyed[label].emplace_back(draw_key(philox, i), i);
   }

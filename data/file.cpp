@@ -78,8 +78,7 @@ struct InputFile::Handle {
 
 #endif
 
-InputFile::InputFile(const fs::path& path, std::string op)
-    : op_(std::move(op)), name_(path.string()) {
+InputFile::InputFile(const fs::path& path, std::string op) : op_(std::move(op)), name_(path.string()) {
   check_regular(path, op_);
   errno = 0;
   handle_ = std::make_unique<Handle>(name_);
@@ -101,8 +100,7 @@ size_t InputFile::read(void* out, size_t bytes) {
   size_t done = 0;
   while (done < bytes) {
     std::string reason;
-    const int64_t got =
-        handle_->read(static_cast<char*>(out) + done, std::min(kChunk, bytes - done), reason);
+    const int64_t got = handle_->read(static_cast<char*>(out) + done, std::min(kChunk, bytes - done), reason);
     if (got < 0) refuse(concat_text(reason, " (after byte ", offset_, ")"));
     if (got == 0) break;
     done += static_cast<size_t>(got);
@@ -116,20 +114,17 @@ void InputFile::read_exactly(void* out, size_t bytes, const std::string& what) {
   const size_t got = read(out, bytes);
   if (got == bytes) return;
   refuse(start + got == 0 ? concat_text("the file is empty, expected ", what)
-                          : concat_text("truncated: expected ", bytes, " bytes of ", what,
-                                        " from byte ", start, ", the file ends at byte ", offset_));
+                          : concat_text("truncated: expected ", bytes, " bytes of ", what, " from byte ", start,
+                                        ", the file ends at byte ", offset_));
 }
 
 void InputFile::expect_end() {
   const uint64_t end = offset_;
   char extra = 0;
-  if (read(&extra, 1) != 0)
-    refuse(concat_text("expected the end at byte ", end, ", got more bytes"));
+  if (read(&extra, 1) != 0) refuse(concat_text("expected the end at byte ", end, ", got more bytes"));
 }
 
-void InputFile::refuse(const std::string& reason) const {
-  fail("[", op_, "] ", name_, ": ", reason);
-}
+void InputFile::refuse(const std::string& reason) const { fail("[", op_, "] ", name_, ": ", reason); }
 
 void for_each_line(const fs::path& path, const std::string& op,
                    const std::function<void(std::string_view text, int64_t number)>& line) {

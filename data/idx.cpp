@@ -30,16 +30,14 @@ uint32_t read_u32(InputFile& file, const char* what) {
 void read_magic(InputFile& file, uint32_t expected, const char* kind) {
   const uint32_t magic = read_u32(file, "the magic number");
   if (magic != expected)
-    file.refuse(
-        concat_text("expected magic ", hex(expected), " (", kind, ") at byte 0, got ", hex(magic)));
+    file.refuse(concat_text("expected magic ", hex(expected), " (", kind, ") at byte 0, got ", hex(magic)));
 }
 
 /// A size from the header, at least 1, such that `items` · size bytes can still be in the file.
 int64_t read_size(InputFile& file, const char* what, uint64_t& items) {
   const uint64_t at = file.offset();
   const uint32_t size = read_u32(file, what);
-  if (size == 0)
-    file.refuse(concat_text("expected ", what, " of at least 1 at byte ", at, ", got 0"));
+  if (size == 0) file.refuse(concat_text("expected ", what, " of at least 1 at byte ", at, ", got 0"));
   if (size > file.most_bytes() / items)
     file.refuse(concat_text("truncated: ", what, " at byte ", at, " is ", size,
                             ", which is more than a file of this size can hold"));
@@ -48,8 +46,7 @@ int64_t read_size(InputFile& file, const char* what, uint64_t& items) {
 }
 
 /// The first of dir/name, dir/name.gz, … that exists; `looked` collects what was tried.
-std::optional<fs::path> find(const std::vector<fs::path>& dirs, const std::string& name,
-                             std::string& looked) {
+std::optional<fs::path> find(const std::vector<fs::path>& dirs, const std::string& name, std::string& looked) {
   for (const fs::path& dir : dirs) {
     for (const char* suffix : {"", ".gz"}) {
       const fs::path path = dir / (name + suffix);
@@ -76,8 +73,8 @@ InMemoryDataset load(const Family& family, const fs::path& dir, bool train) {
   for (size_t i = 0; i < 2; i++) {
     std::string looked;
     const auto path = find(dirs, prefix + names[i], looked);
-    check(path.has_value(), "[", family.op, "] found no ", prefix, names[i], "; looked for", looked,
-          "\n", family.how_to_get);
+    check(path.has_value(), "[", family.op, "] found no ", prefix, names[i], "; looked for", looked, "\n",
+          family.how_to_get);
     paths[i] = *path;
   }
   std::vector<int64_t> labels = load_idx_labels(paths[1]);
@@ -85,8 +82,8 @@ InMemoryDataset load(const Family& family, const fs::path& dir, bool train) {
   check_labels(labels, classes, concat_text("[", family.op, "] ", paths[1].string(), ": "));
   Tensor images = load_idx_images(paths[0]);
   check(images.size(0) == static_cast<int64_t>(labels.size()), "[", family.op,
-        "] expected as many labels as images, got ", images.size(0), " images in ",
-        paths[0].string(), " and ", labels.size(), " labels in ", paths[1].string());
+        "] expected as many labels as images, got ", images.size(0), " images in ", paths[0].string(), " and ",
+        labels.size(), " labels in ", paths[1].string());
   return {std::move(images), std::move(labels), family.class_names};
 }
 
@@ -117,14 +114,13 @@ std::vector<int64_t> load_idx_labels(const fs::path& path) {
 }
 
 InMemoryDataset load_fashion_mnist(const fs::path& dir, bool train) {
-  const Family family = {
-      .op = "fashion-mnist",
-      .subdirectory = "FashionMNIST/raw",
-      .how_to_get =
-          "Install it with `apt-get install dataset-fashion-mnist`, or name its directory "
-          "with --data-dir (files: github.com/zalandoresearch/fashion-mnist).",
-      .class_names = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
-                      "Sneaker", "Bag", "Ankle boot"}};
+  const Family family = {.op = "fashion-mnist",
+                         .subdirectory = "FashionMNIST/raw",
+                         .how_to_get =
+                             "Install it with `apt-get install dataset-fashion-mnist`, or name its directory "
+                             "with --data-dir (files: github.com/zalandoresearch/fashion-mnist).",
+                         .class_names = {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt",
+                                         "Sneaker", "Bag", "Ankle boot"}};
   return load(family, dir, train);
 }
 
@@ -136,11 +132,7 @@ InMemoryDataset load_mnist(const fs::path& dir, bool train) {
   return load(family, dir, train);
 }
 
-ChannelStatistics fashion_mnist_statistics() {
-  return {{0.2860}, {0.3530}};
-}
-ChannelStatistics mnist_statistics() {
-  return {{0.1307}, {0.3081}};
-}
+ChannelStatistics fashion_mnist_statistics() { return {{0.2860}, {0.3530}}; }
+ChannelStatistics mnist_statistics() { return {{0.1307}, {0.3081}}; }
 
 }  // namespace fulcrum

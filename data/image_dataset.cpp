@@ -20,10 +20,7 @@ std::string within(const ImageListing& listing) {
 }
 
 DecodeOptions decode_options(const ImageOptions& options, std::string_view within) {
-  return {.channels = options.channels,
-          .exif_orientation = options.exif_orientation,
-          .needs = {},
-          .within = within};
+  return {.channels = options.channels, .exif_orientation = options.exif_orientation, .needs = {}, .within = within};
 }
 
 int64_t resize_size(const ImageOptions& options) {
@@ -66,9 +63,8 @@ void skip_bad_images(ImageListing& listing, const std::vector<BadImage>& bad) {
   drop(listing, bad);
   const auto after = class_counts(listing.labels, classes);
   for (size_t k = 0; k < before.size(); k++)
-    check(after[k] > 0 || before[k] == 0, "[images] ", listing.root.string(), ": class '",
-          listing.class_names[k], "': none of its ", before[k],
-          " images can be read; the first: ", bad.front().reason);
+    check(after[k] > 0 || before[k] == 0, "[images] ", listing.root.string(), ": class '", listing.class_names[k],
+          "': none of its ", before[k], " images can be read; the first: ", bad.front().reason);
 }
 
 /// The size that all images have.
@@ -94,27 +90,23 @@ struct ImageDataset::Prepared {
   std::vector<BadImage> skipped;
 
   Prepared(ImageListing listed, const ImageOptions& options) : listing(std::move(listed)) {
-    check(options.channels == 1 || options.channels == 3, "[images] expected 1 or 3 channels, got ",
-          options.channels);
+    check(options.channels == 1 || options.channels == 3, "[images] expected 1 or 3 channels, got ", options.channels);
     check(options.image_size >= 0 && options.image_size <= (1 << 14),
           "[images] expected an image_size of 0 to 16384, got ", options.image_size);
     check(options.resize_size == 0 || (options.resize_size >= options.image_size && options.resize_size <= (1 << 14)),
           "[images] expected a resize_size of image_size, ", options.image_size, ", to 16384, got ",
           options.resize_size);
     if (!listing.problems.empty())
-      fail(listing.problems[0], listing.problems.size() == 1
-                                    ? ""
-                                    : concat_text("\nand ", listing.problems.size() - 1,
-                                                  " more; `fulcrum data check` lists them"));
-    check(!listing.paths.empty(), "[images] ", listing.root.string(),
-          ": expected images, got none");
+      fail(listing.problems[0], listing.problems.size() == 1 ? ""
+                                                             : concat_text("\nand ", listing.problems.size() - 1,
+                                                                           " more; `fulcrum data check` lists them"));
+    check(!listing.paths.empty(), "[images] ", listing.root.string(), ": expected images, got none");
     if (options.skip_bad) {
       skipped = find_bad_images(listing, options);
       if (!skipped.empty()) skip_bad_images(listing, skipped);
     }
-    const ImageSize size = options.image_size > 0
-                               ? ImageSize{options.image_size, options.image_size}
-                               : common_size(listing, options);
+    const ImageSize size =
+        options.image_size > 0 ? ImageSize{options.image_size, options.image_size} : common_size(listing, options);
     shape = {size.height, size.width, options.channels};
   }
 };
@@ -123,8 +115,7 @@ ImageDataset::ImageDataset(ImageListing listing, const ImageOptions& options)
     : ImageDataset(Prepared(std::move(listing), options), options) {}
 
 ImageDataset::ImageDataset(Prepared prepared, const ImageOptions& options)
-    : Dataset(prepared.shape, std::move(prepared.listing.labels),
-              std::move(prepared.listing.class_names)),
+    : Dataset(prepared.shape, std::move(prepared.listing.labels), std::move(prepared.listing.class_names)),
       root_((prepared.listing.root / "").string()),
       within_(within(prepared.listing)),
       paths_(std::move(prepared.listing.paths)),
@@ -154,9 +145,8 @@ void ImageDataset::read(int64_t index, uint8_t* out) const {
   path.assign(root_).append(this->path(index));
   image = load(path, options_, within_, std::move(image.pixels));
   // The file may have changed since its header was read.
-  check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ", path,
-        ": expected ", image_shape()[0], "x", image_shape()[1], " (height x width), got ",
-        image.height, "x", image.width);
+  check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ", path, ": expected ",
+        image_shape()[0], "x", image_shape()[1], " (height x width), got ", image.height, "x", image.width);
   std::ranges::copy(image.pixels, out);
 }
 

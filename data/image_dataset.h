@@ -77,7 +77,7 @@ class ImageDataset : public Dataset {
 
   const std::string& path(int64_t index) const;
 
-  std::string root_;  // ends with a slash
+  std::string root_;    // ends with a slash
   std::string within_;  // DecodeOptions
   std::vector<std::string> paths_;
   std::vector<BadImage> skipped_;

@@ -111,21 +111,17 @@ std::vector<uint8_t> to_rgb(DecodedImage image, size_t pixels) {
 
 }  // namespace
 
-void refuse_image(const std::string& name, const std::string& reason) {
-  fail("[image] ", name, ": ", reason);
-}
+void refuse_image(const std::string& name, const std::string& reason) { fail("[image] ", name, ": ", reason); }
 
 void check_image_size(ImageSize size, const std::string& name) {
   if (size.height < 1 || size.width < 1 || size.height > kMaxImagePixels / size.width)
-    refuse_image(name, concat_text("expected 1 to ", kMaxImagePixels, " pixels, got a height of ",
-                                   size.height, " and a width of ", size.width));
+    refuse_image(name, concat_text("expected 1 to ", kMaxImagePixels, " pixels, got a height of ", size.height,
+                                   " and a width of ", size.width));
 }
 
 namespace {
 
-bool turns(Kind kind, const DecodeOptions& options) {
-  return options.exif_orientation && kind == Kind::kJpeg;
-}
+bool turns(Kind kind, const DecodeOptions& options) { return options.exif_orientation && kind == Kind::kJpeg; }
 
 Image in_channels(DecodedImage decoded, int64_t channels) {
   Image image = {decoded.size.height, decoded.size.width, channels, {}};

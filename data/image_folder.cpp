@@ -50,19 +50,17 @@ void add_class(ImageListing& listing, const fs::path& dir, const std::string& na
       listing.labels.push_back(label);
     } else if (is_other_image(path)) {
       listing.problems.push_back(concat_text("[folder] ", (dir / name / folder / file).string(),
-                                             ": expected .jpg, .jpeg or .png, got ",
-                                             path.extension().string()));
+                                             ": expected .jpg, .jpeg or .png, got ", path.extension().string()));
     }
   }
   if (listing.paths.size() == before)
-    listing.problems.push_back(concat_text("[folder] ", (dir / name).string(),
-                                           ": expected images of class '", name, "', got none"));
+    listing.problems.push_back(
+        concat_text("[folder] ", (dir / name).string(), ": expected images of class '", name, "', got none"));
 }
 
 ImageListing list(const fs::path& root, const fs::path& dir) {
   std::error_code ignored;
-  check(fs::is_directory(dir, ignored), "[folder] ", dir.string(),
-        ": expected a folder of classes, ",
+  check(fs::is_directory(dir, ignored), "[folder] ", dir.string(), ": expected a folder of classes, ",
         fs::exists(dir, ignored) ? "got a file" : "there is none");
   ImageListing listing;
   listing.root = root;
@@ -72,8 +70,7 @@ ImageListing list(const fs::path& root, const fs::path& dir) {
     fail("[folder] ", error.path1().string(), ": ", error.code().message());
   }
   if (listing.class_names.empty())
-    listing.problems.push_back(
-        concat_text("[folder] ", dir.string(), ": expected a folder for each class, got none"));
+    listing.problems.push_back(concat_text("[folder] ", dir.string(), ": expected a folder for each class, got none"));
   return listing;
 }
 
@@ -88,9 +85,7 @@ std::string only_in(const std::vector<std::string>& a, const std::vector<std::st
 
 }  // namespace
 
-ImageListing list_image_folder(const fs::path& dir) {
-  return list(dir, dir);
-}
+ImageListing list_image_folder(const fs::path& dir) { return list(dir, dir); }
 
 std::pair<ImageListing, ImageListing> list_image_folders(const fs::path& dir) {
   std::error_code ignored;
@@ -103,10 +98,10 @@ std::pair<ImageListing, ImageListing> list_image_folders(const fs::path& dir) {
   const std::string missing = only_in(train.class_names, test.class_names);
   const std::string unknown = only_in(test.class_names, train.class_names);
   if (!missing.empty() || !unknown.empty())
-    test.problems.insert(test.problems.begin(),
-                         concat_text("[folder] ", test_dir.string(), ": expected the classes of ",
-                                     (dir / "train").string(), missing.empty() ? "" : "; missing:",
-                                     missing, unknown.empty() ? "" : "; not in train:", unknown));
+    test.problems.insert(
+        test.problems.begin(),
+        concat_text("[folder] ", test_dir.string(), ": expected the classes of ", (dir / "train").string(),
+                    missing.empty() ? "" : "; missing:", missing, unknown.empty() ? "" : "; not in train:", unknown));
   return {std::move(train), std::move(test)};
 }
 

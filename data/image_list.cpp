@@ -49,8 +49,8 @@ ImageListing list_image_list(const fs::path& root, const fs::path& list, int64_t
 }
 
 std::pair<ImageListing, ImageListing> list_image_lists(const fs::path& root, const fs::path& train_list,
-                                                       const fs::path& test_list,
-                                                       const fs::path& class_names, bool follow_links) {
+                                                       const fs::path& test_list, const fs::path& class_names,
+                                                       bool follow_links) {
   std::vector<std::string> names, problems;
   if (!class_names.empty()) names = read_class_names(class_names, problems);
   ImageListing train = list_image_list(root, train_list, std::ssize(names), follow_links);

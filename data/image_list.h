@@ -22,8 +22,8 @@ namespace fulcrum {
 /// One list. `classes` is the number of classes, 0: the largest label + 1. A file that cannot be
 /// read is an Error; each line that makes no sense is a problem that names the file and the line.
 /// Links that lead out of the root are problems unless they are followed.
-ImageListing list_image_list(const std::filesystem::path& root, const std::filesystem::path& list,
-                             int64_t classes = 0, bool follow_links = false);
+ImageListing list_image_list(const std::filesystem::path& root, const std::filesystem::path& list, int64_t classes = 0,
+                             bool follow_links = false);
 
 /// A training and a test list with the same classes. `class_names` is a file with one name a line;
 /// empty: "0", "1", ….
@@ -34,7 +34,6 @@ std::pair<ImageListing, ImageListing> list_image_lists(const std::filesystem::pa
                                                        bool follow_links = false);
 
 /// The lines of a file of class names; those that are empty or stand above are problems.
-std::vector<std::string> read_class_names(const std::filesystem::path& file,
-                                          std::vector<std::string>& problems);
+std::vector<std::string> read_class_names(const std::filesystem::path& file, std::vector<std::string>& problems);
 
 }  // namespace fulcrum

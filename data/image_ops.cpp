@@ -57,7 +57,8 @@ std::array<int64_t, kValues> histogram(const Image& image, size_t c) {
 // Pillow's ImagingFilter3x3 with ImageFilter.SMOOTH; the border stays as it is.
 Image smoothed(const Image& image) {
   Image out = image;
-  const auto row = static_cast<ptrdiff_t>(image.width * image.channels), channels = static_cast<ptrdiff_t>(image.channels);
+  const auto row = static_cast<ptrdiff_t>(image.width * image.channels),
+             channels = static_cast<ptrdiff_t>(image.channels);
   constexpr float kSide = 1.0f / 13, kMiddle = 5.0f / 13;
   const auto three = [&](const uint8_t* p, float middle) {
     return static_cast<float>(p[-channels]) * kSide + static_cast<float>(p[0]) * middle +
@@ -89,7 +90,8 @@ Hsv hsv_of(const uint8_t* rgb) {
                                                            : 4.0 + static_cast<double>(gc) - static_cast<double>(rc));
   const auto turn = static_cast<float>(std::fmod(static_cast<double>(h) / 6.0 + 1.0, 1.0));
   const float s = range / static_cast<float>(most);
-  return {clip(static_cast<int>(static_cast<double>(turn) * 255.0)), clip(static_cast<int>(static_cast<double>(s) * 255.0)), most};
+  return {clip(static_cast<int>(static_cast<double>(turn) * 255.0)),
+          clip(static_cast<int>(static_cast<double>(s) * 255.0)), most};
 }
 
 void to_rgb(const Hsv& in, uint8_t* rgb) {
@@ -206,9 +208,11 @@ Image mapped(const Image& image, const Rotation& map) {
   uint8_t* to = out.pixels.data();
   for (int64_t y = 0; y < image.height; y++)
     for (int64_t x = 0; x < image.width; x++, to += image.channels) {
-      const int64_t from_x = (x * map.xx + y * map.xy + map.x0) >> 16, from_y = (x * map.yx + y * map.yy + map.y0) >> 16;
+      const int64_t from_x = (x * map.xx + y * map.xy + map.x0) >> 16,
+                    from_y = (x * map.yx + y * map.yy + map.y0) >> 16;
       if (from_x < 0 || from_x >= image.width || from_y < 0 || from_y >= image.height) continue;
-      std::copy_n(&image.pixels[static_cast<size_t>((from_y * image.width + from_x) * image.channels)], image.channels, to);
+      std::copy_n(&image.pixels[static_cast<size_t>((from_y * image.width + from_x) * image.channels)], image.channels,
+                  to);
     }
   return out;
 }

@@ -38,8 +38,7 @@ struct ImbalanceOptions {
 };
 
 /// counts[k] samples of each class k, as sorted indices. An Error where a class has fewer.
-std::vector<int64_t> sample_subset(std::span<const int64_t> labels, std::span<const int64_t> counts,
-                                   uint64_t seed);
+std::vector<int64_t> sample_subset(std::span<const int64_t> labels, std::span<const int64_t> counts, uint64_t seed);
 /// The counts of `options`, sampled.
 std::vector<int64_t> imbalanced_subset(std::span<const int64_t> labels, int64_t classes,
                                        const ImbalanceOptions& options);
@@ -51,13 +50,12 @@ struct Split {
 /// where n ≥ 2. fraction in (0, 1).
 Split stratified_split(std::span<const int64_t> labels, double fraction, uint64_t seed);
 /// The same for the samples in `indices`.
-Split stratified_split(std::span<const int64_t> labels, std::span<const int64_t> indices,
-                       double fraction, uint64_t seed);
+Split stratified_split(std::span<const int64_t> labels, std::span<const int64_t> indices, double fraction,
+                       uint64_t seed);
 
 /// Writes one index a line under `# ` lines: what the list is, and how many there are. An Error,
 /// with no file left behind, where it cannot be written.
-void save_indices(const std::filesystem::path& path, std::span<const int64_t> indices,
-                  const std::string& comment = "");
+void save_indices(const std::filesystem::path& path, std::span<const int64_t> indices, const std::string& comment = "");
 /// Reads such a list; lines that start with # are comments. An Error names the line that is not an
 /// index in [0, size).
 std::vector<int64_t> load_indices(const std::filesystem::path& path, int64_t size);

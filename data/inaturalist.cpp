@@ -155,8 +155,8 @@ std::vector<std::string> class_names(Document& document, const fs::path& file) {
   std::vector<std::string> names;
   for (size_t k = 0; k < categories.size(); k++) {
     check(categories[k].first == static_cast<int64_t>(k), "[", kOp, "] ", file.string(),
-          ": expected categories with the ids 0 to ", categories.size() - 1, ", each once, got ",
-          categories[k].first, " in place of ", k);
+          ": expected categories with the ids 0 to ", categories.size() - 1, ", each once, got ", categories[k].first,
+          " in place of ", k);
     names.push_back(categories[k].second);
   }
   check(!names.empty(), "[", kOp, "] ", file.string(), ": expected categories, got none");
@@ -187,8 +187,8 @@ void join(Document& document, ListingBuilder& builder, const fs::path& file) {
       continue;
     }
     if (labels[*at] != kNoLabel && labels[*at] != a.category_id)
-      problem("'", document.file_names[*at], "' has category_id ", a.category_id, " here and ",
-                      labels[*at], " in another annotation");
+      problem("'", document.file_names[*at], "' has category_id ", a.category_id, " here and ", labels[*at],
+              " in another annotation");
     labels[*at] = a.category_id;
   }
   for (size_t i = 0; i < ids.size(); i++) builder.add(document.file_names[i], labels[i], document.image_entries[i]);

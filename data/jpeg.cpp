@@ -55,8 +55,7 @@ class Decompressor {
   bool start(std::span<const uint8_t> file) {
     if (!created_ || setjmp(error_.jump)) return false;
     jpeg_abort_decompress(&info_);  // what the previous image has left
-    jpeg_mem_src(&info_, const_cast<unsigned char*>(file.data()),
-                 static_cast<unsigned long>(file.size()));
+    jpeg_mem_src(&info_, const_cast<unsigned char*>(file.data()), static_cast<unsigned long>(file.size()));
     jpeg_read_header(&info_, TRUE);
     return true;
   }
@@ -65,15 +64,10 @@ class Decompressor {
   /// How it will be decoded; a number of components that PIL does not know either is refused.
   PixelLayout layout(const std::string& name) const {
     switch (info_.num_components) {
-      case 1:
-        return PixelLayout::kGrey;
-      case 3:
-        return PixelLayout::kRgb;
-      case 4:
-        return PixelLayout::kInvertedCmyk;
-      default:
-        refuse_image(name,
-                     concat_text("expected 1, 3 or 4 components, got ", info_.num_components));
+      case 1: return PixelLayout::kGrey;
+      case 3: return PixelLayout::kRgb;
+      case 4: return PixelLayout::kInvertedCmyk;
+      default: refuse_image(name, concat_text("expected 1, 3 or 4 components, got ", info_.num_components));
     }
   }
 
@@ -88,9 +82,7 @@ class Decompressor {
   /// Decodes so many rows, or all, to `out`, [height, width, components].
   bool decode(uint8_t* out, int64_t wanted) {
     if (setjmp(error_.jump)) return false;
-    info_.out_color_space = info_.num_components == 1   ? JCS_GRAYSCALE
-                            : info_.num_components == 3 ? JCS_RGB
-                                                        : JCS_CMYK;
+    info_.out_color_space = info_.num_components == 1 ? JCS_GRAYSCALE : info_.num_components == 3 ? JCS_RGB : JCS_CMYK;
     jpeg_start_decompress(&info_);
     const size_t row_bytes = size_t{info_.output_width} * static_cast<size_t>(info_.output_components);
     std::array<JSAMPROW, 16> rows;  // a call a row is a measurable part of a small image
@@ -140,9 +132,7 @@ DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name,
   const DecodeNeeds asked = needs ? needs(jpeg.size()) : DecodeNeeds();
   const unsigned eighths = eighths_of(asked.least_scale);
   DecodedImage image = {jpeg.reduce(eighths), jpeg.layout(name), std::move(memory)};
-  const size_t bytes = image.layout == PixelLayout::kGrey  ? 1
-                       : image.layout == PixelLayout::kRgb ? 3
-                                                           : 4;
+  const size_t bytes = image.layout == PixelLayout::kGrey ? 1 : image.layout == PixelLayout::kRgb ? 3 : 4;
   image.pixels.resize(static_cast<size_t>(image.size.height * image.size.width) * bytes);
   const int64_t rows = std::clamp(asked.rows, int64_t{1}, jpeg.size().height);
   const int64_t reduced_rows = (rows * eighths + 7) / 8 + 1;  // one for the rounding of boxes
@@ -150,9 +140,7 @@ DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name,
   return image;
 }
 
-ImageSize jpeg_size(std::span<const uint8_t> file, const std::string& name) {
-  return start(file, name).size();
-}
+ImageSize jpeg_size(std::span<const uint8_t> file, const std::string& name) { return start(file, name).size(); }
 
 }  // namespace fulcrum
 
@@ -172,9 +160,7 @@ DecodedImage decode_jpeg(std::span<const uint8_t>, const std::string& name,
                          const std::function<DecodeNeeds(ImageSize)>&, std::vector<uint8_t>) {
   refuse(name);
 }
-ImageSize jpeg_size(std::span<const uint8_t>, const std::string& name) {
-  refuse(name);
-}
+ImageSize jpeg_size(std::span<const uint8_t>, const std::string& name) { refuse(name); }
 
 }  // namespace fulcrum
 

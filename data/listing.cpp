@@ -100,8 +100,8 @@ void ListingBuilder::check_classes() {
     if (counts[k] == 0 && ++n <= kShownClasses) missing += (n > 1 ? ", " : "") + std::to_string(k);
   if (n > kShownClasses) missing += concat_text(" and ", n - kShownClasses, " more");
   if (n > 0)
-    problem(0, "expected samples of every class from 0 to the largest label, ", counts.size() - 1,
-            ", got none of ", missing);
+    problem(0, "expected samples of every class from 0 to the largest label, ", counts.size() - 1, ", got none of ",
+            missing);
 }
 
 void ListingBuilder::check_repeated() {

@@ -74,7 +74,7 @@ class ListingBuilder {
   const char* unit_;
   ListingRules rules_;
   ImageListing listing_;
-  std::vector<int64_t> entries_;  // of each path
+  std::vector<int64_t> entries_;                           // of each path
   std::vector<std::pair<int64_t, std::string>> problems_;  // with their entries
 };
 

@@ -24,14 +24,13 @@ Tensor to_tensor(std::span<const int64_t> values) {
 /// In the host's memory, from where `device` can copy while the host goes on.
 Tensor host_tensor(const Shape& shape, DType dtype, Device device) {
   const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(dtype);
-  return Tensor(device.is_cpu() ? Storage::allocate(device, bytes) : Storage::allocate_pinned(bytes), 0, shape,
-                dtype);
+  return Tensor(device.is_cpu() ? Storage::allocate(device, bytes) : Storage::allocate_pinned(bytes), 0, shape, dtype);
 }
 
-Tensor per_channel(const std::vector<double>& values, double otherwise, int64_t channels,
-                   const char* name, Device device) {
-  check(values.empty() || std::ssize(values) == channels, "[loader] expected ", name, " of ",
-        channels, " channels, got ", values.size());
+Tensor per_channel(const std::vector<double>& values, double otherwise, int64_t channels, const char* name,
+                   Device device) {
+  check(values.empty() || std::ssize(values) == channels, "[loader] expected ", name, " of ", channels,
+        " channels, got ", values.size());
   const std::vector<double> full(static_cast<size_t>(channels), otherwise);
   return from_vector({channels}, values.empty() ? full : values).to(device);
 }
@@ -41,10 +40,8 @@ void check_options(const LoaderOptions& o) {
   check(o.part >= 0 && o.part < o.parts && o.batch_size % o.parts == 0,
         "[loader] expected a batch_size that is a multiple of parts and a part below it, got batch_size ", o.batch_size,
         ", part ", o.part, " of ", o.parts);
-  check(o.workers >= 0 && o.workers <= 1024, "[loader] expected 0 to 1024 workers, got ",
-        o.workers);
-  check(o.prefetch >= 1 && o.prefetch <= 1024, "[loader] expected a prefetch of 1 to 1024, got ",
-        o.prefetch);
+  check(o.workers >= 0 && o.workers <= 1024, "[loader] expected 0 to 1024 workers, got ", o.workers);
+  check(o.prefetch >= 1 && o.prefetch <= 1024, "[loader] expected a prefetch of 1 to 1024, got ", o.prefetch);
   check(o.augment.pad >= 0, "[loader] expected an augment.pad of 0 or more, got ", o.augment.pad);
   check(o.augment.rotation >= 0 && o.augment.rotation <= 180,
         "[loader] expected an augment.rotation in [0, 180] degrees, got ", o.augment.rotation);
@@ -52,14 +49,15 @@ void check_options(const LoaderOptions& o) {
     check(crop->min_scale > 0 && crop->min_scale <= crop->max_scale && crop->max_scale <= 1 && crop->min_ratio > 0 &&
               crop->min_ratio <= crop->max_ratio,
           "[loader] expected a resized_crop with 0 < min_scale <= max_scale <= 1 and 0 < min_ratio <= max_ratio");
-  check(o.random_crop_size == 0 || !o.resized_crop, "[loader] expected either a resized_crop or a random_crop_size, got both");
+  check(o.random_crop_size == 0 || !o.resized_crop,
+        "[loader] expected either a resized_crop or a random_crop_size, got both");
   const ColorJitterOptions& j = o.color_jitter;
   check(j.brightness >= 0 && j.contrast >= 0 && j.saturation >= 0 && j.hue >= 0 && j.hue <= 0.5,
         "[loader] expected a color_jitter of at least 0 each, and a hue of at most 0.5");
   check(o.rand_augment.ops >= 0 && o.rand_augment.ops <= kMaxRandAugmentOps && o.rand_augment.magnitude >= 0 &&
             o.rand_augment.magnitude < kRandAugmentBins,
-        "[loader] expected a rand_augment of 0 to ", kMaxRandAugmentOps, " ops of a magnitude of 0 to ", kRandAugmentBins - 1,
-        ", got ", o.rand_augment.ops, " of ", o.rand_augment.magnitude);
+        "[loader] expected a rand_augment of 0 to ", kMaxRandAugmentOps, " ops of a magnitude of 0 to ",
+        kRandAugmentBins - 1, ", got ", o.rand_augment.ops, " of ", o.rand_augment.magnitude);
   check(o.mix.mixup_alpha >= 0 && o.mix.cutmix_alpha >= 0 && o.mix.probability >= 0 && o.mix.probability <= 1 &&
             o.mix.switch_probability >= 0 && o.mix.switch_probability <= 1,
         "[loader] expected a mix with alphas of at least 0 and probabilities in [0, 1]");
@@ -67,15 +65,13 @@ void check_options(const LoaderOptions& o) {
   check(!o.sampler || (!o.indices && !o.shuffle),
         "[loader] expected either a sampler or indices and shuffle, got both");
   check(!o.indices || !o.indices->empty(), "[loader] expected at least one index, got none");
-  for (const double s : o.stddev)
-    check(s > 0, "[loader] expected a stddev above 0 for each channel, got ", s);
+  for (const double s : o.stddev) check(s > 0, "[loader] expected a stddev above 0 for each channel, got ", s);
 }
 
 Sampler choose_sampler(const Dataset& dataset, const LoaderOptions& o) {
   if (o.sampler) return *o.sampler;
   std::vector<int64_t> indices = o.indices ? *o.indices : all_indices(dataset.size());
-  return o.shuffle ? shuffle_sampler(std::move(indices), o.seed)
-                   : sequential_sampler(std::move(indices));
+  return o.shuffle ? shuffle_sampler(std::move(indices), o.seed) : sequential_sampler(std::move(indices));
 }
 
 }  // namespace
@@ -89,8 +85,8 @@ BatchSource::BatchSource(const Dataset& dataset, LoaderOptions options)
         options_.random_crop_size);
   sampler_ = choose_sampler(dataset, options_);
   check(sampler_.size > 0 && sampler_.draw, "[loader] expected a sampler with a size and a draw");
-  check(batches() > 0, "[loader] drop_last leaves nothing of ", sampler_.size,
-        " samples in batches of ", options_.batch_size);
+  check(batches() > 0, "[loader] drop_last leaves nothing of ", sampler_.size, " samples in batches of ",
+        options_.batch_size);
   const int64_t channels = image[2];
   mean_ = per_channel(options_.mean, 0, channels, "means", options_.device);
   stddev_ = per_channel(options_.stddev, 1, channels, "stddevs", options_.device);
@@ -106,11 +102,10 @@ int64_t BatchSource::batches() const {
 }
 
 std::vector<int64_t> BatchSource::order(int64_t epoch) const {
-  check(epoch >= 0 && epoch < (int64_t{1} << 31), "[loader] expected an epoch in [0, 2^31), got ",
-        epoch);
+  check(epoch >= 0 && epoch < (int64_t{1} << 31), "[loader] expected an epoch in [0, 2^31), got ", epoch);
   std::vector<int64_t> order = sampler_.draw(epoch);
-  check(std::ssize(order) == sampler_.size, "[loader] the sampler drew ", order.size(),
-        " samples for epoch ", epoch, ", expected its size, ", sampler_.size);
+  check(std::ssize(order) == sampler_.size, "[loader] the sampler drew ", order.size(), " samples for epoch ", epoch,
+        ", expected its size, ", sampler_.size);
   if (options_.sampler) check_indices(order);
   order.resize(static_cast<size_t>(size()));
   return order;
@@ -147,11 +142,12 @@ void BatchSource::plan_mix(int64_t* columns, int64_t n, uint64_t counter) const 
   const int64_t* labels = columns + kLabels * n;
   std::rotate_copy(labels, labels + n - 1, labels + n, columns + kOtherLabels * n);
   const Shape& image = dataset_.image_shape();
-  const MixDraw draw = draw_mix(options_.mix, {image[0], image[1]}, Philox(options_.augment.seed, streams::kMix), counter);
+  const MixDraw draw =
+      draw_mix(options_.mix, {image[0], image[1]}, Philox(options_.augment.seed, streams::kMix), counter);
   const auto units = [](double share) { return std::llround(share * static_cast<double>(kMixUnit)); };
-  const int64_t rows[kMixRows] = {units(draw.pixel_share), units(draw.label_share),
-                                  draw.box.top, draw.box.left,
-                                  draw.box.top + draw.box.height, draw.box.left + draw.box.width};
+  const int64_t rows[kMixRows] = {
+      units(draw.pixel_share), units(draw.label_share),        draw.box.top,
+      draw.box.left,           draw.box.top + draw.box.height, draw.box.left + draw.box.width};
   for (int64_t i = 0; i < kMixRows; i++) std::fill_n(columns + (kMixPlan + i) * n, n, rows[i]);
 }
 
@@ -175,7 +171,8 @@ void BatchSource::make_images(Batch& batch, const Tensor& columns, const Tensor&
   const bool mixes = options_.mix.any();
   // Mixed in f32, whatever the batch's dtype is.
   const Shape& image = dataset_.image_shape();
-  Tensor images = mixes ? empty({rows.numel(), image[0], image[1], image[2]}, {DType::kF32, options_.device}) : batch.images;
+  Tensor images =
+      mixes ? empty({rows.numel(), image[0], image[1], image[2]}, {DType::kF32, options_.device}) : batch.images;
   dispatch(options_.device, [&]<class K>() {
     K::augment(images, pixels ? pixels : images_, rows, batch_column(columns, kCounters), mean_, stddev_,
                reader_.kernel_options());
@@ -271,8 +268,7 @@ StagedRange& StagedRange::operator=(StagedRange&&) noexcept = default;
 StagedRange::~StagedRange() = default;
 std::optional<StagedBatch> StagedRange::next() { return work_->items.next(); }
 
-BatchRange::BatchRange(std::shared_ptr<const BatchSource> source, int64_t epoch,
-                       int64_t first_batch)
+BatchRange::BatchRange(std::shared_ptr<const BatchSource> source, int64_t epoch, int64_t first_batch)
     : work_(std::make_unique<Work>(std::move(source), epoch, first_batch)) {}
 BatchRange::BatchRange(BatchRange&&) noexcept = default;
 BatchRange& BatchRange::operator=(BatchRange&&) noexcept = default;
@@ -291,29 +287,15 @@ void BatchRange::advance() {
 Loader::Loader(const Dataset& dataset, LoaderOptions options)
     : source_(std::make_shared<BatchSource>(dataset, std::move(options))) {}
 
-int64_t Loader::size() const {
-  return source_->size();
-}
-int64_t Loader::batches() const {
-  return source_->batches();
-}
-const Dataset& Loader::dataset() const {
-  return source_->dataset();
-}
-const LoaderOptions& Loader::options() const {
-  return source_->options();
-}
-std::vector<int64_t> Loader::order(int64_t epoch) const {
-  return source_->order(epoch);
-}
+int64_t Loader::size() const { return source_->size(); }
+int64_t Loader::batches() const { return source_->batches(); }
+const Dataset& Loader::dataset() const { return source_->dataset(); }
+const LoaderOptions& Loader::options() const { return source_->options(); }
+std::vector<int64_t> Loader::order(int64_t epoch) const { return source_->order(epoch); }
 
-BatchRange Loader::epoch(int64_t epoch, int64_t first_batch) const {
-  return {source_, epoch, first_batch};
-}
+BatchRange Loader::epoch(int64_t epoch, int64_t first_batch) const { return {source_, epoch, first_batch}; }
 
-StagedRange Loader::staged(int64_t epoch, int64_t first_batch) const {
-  return {source_, epoch, first_batch};
-}
+StagedRange Loader::staged(int64_t epoch, int64_t first_batch) const { return {source_, epoch, first_batch}; }
 
 Batch Loader::make(const StagedBatch& staged) const { return source_->finish(staged); }
 

@@ -52,9 +52,9 @@ struct LoaderOptions {
   /// Samples to visit; none given: all of them.
   std::optional<std::vector<int64_t>> indices = {};
   bool shuffle = false;
-  /// Of every batch this loader makes slice number `part` of `parts` (slice_of in communicator.h): those of all parts, in
-  /// order, are the batch of one loader with parts = 1, bit for bit. A part without samples, of a last batch that has fewer
-  /// than `parts`, holds the first of the batch.
+  /// Of every batch this loader makes slice number `part` of `parts` (slice_of in communicator.h): those of all parts,
+  /// in order, are the batch of one loader with parts = 1, bit for bit. A part without samples, of a last batch that
+  /// has fewer than `parts`, holds the first of the batch.
   int part = 0, parts = 1;
   /// Leaves out the last batch of an epoch where it is smaller than the others.
   bool drop_last = false;

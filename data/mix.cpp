@@ -39,8 +39,10 @@ CropBox draw_box(double share, ImageSize size, const Words4& words) {
   const int64_t x = place(words.w[2], size.width), y = place(words.w[3], size.height);
   const double half = 0.5 * std::sqrt(1 - share);
   const auto extent = [&](int64_t side) { return static_cast<int64_t>(half * static_cast<double>(side)); };
-  const int64_t left = std::max<int64_t>(x - extent(size.width), 0), right = std::min(x + extent(size.width), size.width);
-  const int64_t top = std::max<int64_t>(y - extent(size.height), 0), bottom = std::min(y + extent(size.height), size.height);
+  const int64_t left = std::max<int64_t>(x - extent(size.width), 0),
+                right = std::min(x + extent(size.width), size.width);
+  const int64_t top = std::max<int64_t>(y - extent(size.height), 0),
+                bottom = std::min(y + extent(size.height), size.height);
   return {top, left, bottom - top, right - left};
 }
 
@@ -63,7 +65,8 @@ MixDraw draw_mix(const MixOptions& o, ImageSize size, const Philox& philox, uint
     return draw;
   }
   draw.box = draw_box(share, size, words);
-  draw.label_share = 1 - static_cast<double>(draw.box.height * draw.box.width) / static_cast<double>(size.height * size.width);
+  draw.label_share =
+      1 - static_cast<double>(draw.box.height * draw.box.width) / static_cast<double>(size.height * size.width);
   return draw;
 }
 

@@ -13,9 +13,7 @@ namespace fulcrum {
 
 namespace {
 
-void check_rate(double rate) {
-  check(rate >= 0 && rate <= 1, "[noise] expected a rate in [0, 1], got ", rate);
-}
+void check_rate(double rate) { check(rate >= 0 && rate <= 1, "[noise] expected a rate in [0, 1], got ", rate); }
 
 TransitionMatrix identity(int64_t classes) {
   check(classes >= 2, "[noise] expected at least 2 classes, got ", classes);
@@ -62,8 +60,7 @@ std::vector<double> parse_row(const std::string& line, const std::string& where)
     if (at == last) return row;
     double value = 0;
     const auto [end, error] = std::from_chars(at, last, value);
-    check(error == std::errc{} && (end == last || separator(*end)), where,
-          ": expected numbers, got '", line, "'");
+    check(error == std::errc{} && (end == last || separator(*end)), where, ": expected numbers, got '", line, "'");
     row.push_back(value);
     at = end;
   }
@@ -107,8 +104,7 @@ TransitionMatrix superclass_noise(std::span<const int64_t> superclasses, double 
   for (int64_t from = 0; from < classes; from++) {
     for (int64_t step = 1; step < classes; step++) {
       const int64_t to = (from + step) % classes;
-      if (superclasses[static_cast<size_t>(to)] != superclasses[static_cast<size_t>(from)])
-        continue;
+      if (superclasses[static_cast<size_t>(to)] != superclasses[static_cast<size_t>(from)]) continue;
       flip(t, from, to, rate);
       break;
     }
@@ -127,8 +123,7 @@ TransitionMatrix load_transition_matrix(const std::filesystem::path& path, int64
     check(std::ssize(row) == classes, where, ": expected ", classes, " numbers, got ", row.size());
     t.push_back(normalised_row(std::move(row), where));
   }
-  check(std::ssize(t) == classes, "[noise] ", path.string(), ": expected ", classes, " rows, got ",
-        t.size());
+  check(std::ssize(t) == classes, "[noise] ", path.string(), ": expected ", classes, " rows, got ", t.size());
   check_transition_matrix(t);
   return t;
 }
@@ -137,26 +132,24 @@ void check_transition_matrix(const TransitionMatrix& transition) {
   check(!transition.empty(), "[noise] expected a transition matrix, got an empty one");
   for (size_t a = 0; a < transition.size(); a++) {
     const auto& row = transition[a];
-    check(row.size() == transition.size(), "[noise] transition matrix, row ", a, ": expected ",
-          transition.size(), " entries, got ", row.size());
+    check(row.size() == transition.size(), "[noise] transition matrix, row ", a, ": expected ", transition.size(),
+          " entries, got ", row.size());
     double sum = 0;
     for (const double share : row) {
-      check(share >= 0 && share <= 1, "[noise] transition matrix, row ", a,
-            ": expected entries in [0, 1], got ", share);
+      check(share >= 0 && share <= 1, "[noise] transition matrix, row ", a, ": expected entries in [0, 1], got ",
+            share);
       sum += share;
     }
-    check(std::abs(sum - 1) <= 1e-6, "[noise] transition matrix, row ", a,
-          ": expected a sum of 1, got ", sum);
+    check(std::abs(sum - 1) <= 1e-6, "[noise] transition matrix, row ", a, ": expected a sum of 1, got ", sum);
   }
 }
 
-std::vector<int64_t> add_label_noise(std::span<const int64_t> labels,
-                                     const TransitionMatrix& transition, uint64_t seed) {
+std::vector<int64_t> add_label_noise(std::span<const int64_t> labels, const TransitionMatrix& transition,
+                                     uint64_t seed) {
   return add_label_noise(labels, all_indices(std::ssize(labels)), transition, seed);
 }
 
-std::vector<int64_t> add_label_noise(std::span<const int64_t> labels,
-                                     std::span<const int64_t> indices,
+std::vector<int64_t> add_label_noise(std::span<const int64_t> labels, std::span<const int64_t> indices,
                                      const TransitionMatrix& transition, uint64_t seed) {
   check_transition_matrix(transition);
   const int64_t classes = std::ssize(transition);
@@ -167,8 +160,7 @@ std::vector<int64_t> add_label_noise(std::span<const int64_t> labels,
   for (size_t a = 0; a < members.size(); a++) {
     // The small term keeps sums such as 9 · (0.5 / 9) on the right side of a half.
     const double expected = leaving(transition[a], a) * static_cast<double>(members[a].size());
-    const auto changed =
-        std::min(members[a].size(), static_cast<size_t>(std::floor(expected + 0.5 + 1e-9)));
+    const auto changed = std::min(members[a].size(), static_cast<size_t>(std::floor(expected + 0.5 + 1e-9)));
     for (size_t i = 0; i < changed; i++) {
       const int64_t index = members[a][i];
       // Words 0 and 1 of the block decided the order.

@@ -36,11 +36,10 @@ TransitionMatrix load_transition_matrix(const std::filesystem::path& path, int64
 void check_transition_matrix(const TransitionMatrix& transition);
 
 /// The noisy labels, one for each of `labels` (each in [0, C)).
-std::vector<int64_t> add_label_noise(std::span<const int64_t> labels,
-                                     const TransitionMatrix& transition, uint64_t seed);
+std::vector<int64_t> add_label_noise(std::span<const int64_t> labels, const TransitionMatrix& transition,
+                                     uint64_t seed);
 /// The same for the samples in `indices` alone: the exact counts are of their classes.
-std::vector<int64_t> add_label_noise(std::span<const int64_t> labels,
-                                     std::span<const int64_t> indices,
+std::vector<int64_t> add_label_noise(std::span<const int64_t> labels, std::span<const int64_t> indices,
                                      const TransitionMatrix& transition, uint64_t seed);
 
 }  // namespace fulcrum

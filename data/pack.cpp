@@ -33,8 +33,7 @@ std::shared_ptr<const uint8_t> map_file(const fs::path& path, size_t bytes) {
   ::close(fd);
   errno = reason;
   if (data == MAP_FAILED) fail_errno(path, "map");
-  return {static_cast<const uint8_t*>(data),
-          [bytes](const uint8_t* p) { ::munmap(const_cast<uint8_t*>(p), bytes); }};
+  return {static_cast<const uint8_t*>(data), [bytes](const uint8_t* p) { ::munmap(const_cast<uint8_t*>(p), bytes); }};
 }
 
 std::string metadata_of(const TensorIndex& index, const fs::path& path, const std::string& key) {
@@ -44,14 +43,12 @@ std::string metadata_of(const TensorIndex& index, const fs::path& path, const st
   return it->second;
 }
 
-const TensorEntry& entry_of(const TensorIndex& index, const fs::path& path, const char* name,
-                            DType dtype, int dim) {
+const TensorEntry& entry_of(const TensorIndex& index, const fs::path& path, const char* name, DType dtype, int dim) {
   const auto it = index.entries.find(name);
   check(it != index.entries.end(), "[pack] ", path.string(), ": expected a tensor ", name);
   const TensorEntry& entry = it->second;
-  check(entry.dtype == dtype && entry.shape.dim() == dim, "[pack] ", path.string(), ": tensor ",
-        name, ": expected ", dtype, " of ", dim, " dimensions, got ", entry.dtype, " ",
-        entry.shape);
+  check(entry.dtype == dtype && entry.shape.dim() == dim, "[pack] ", path.string(), ": tensor ", name, ": expected ",
+        dtype, " of ", dim, " dimensions, got ", entry.dtype, " ", entry.shape);
   return entry;
 }
 
@@ -72,8 +69,8 @@ struct PackFile {
           " of the format, which this program reads, got ", version, "; pack the data again with this program");
     const TensorEntry& labels_entry = entry_of(index, path, "labels", DType::kI64, 1);
     const TensorEntry& images = entry_of(index, path, "images", DType::kU8, 4);
-    check(images.shape[0] == labels_entry.shape[0], "[pack] ", path.string(), ": expected a label ",
-          "for each of ", images.shape[0], " images, got ", labels_entry.shape[0]);
+    check(images.shape[0] == labels_entry.shape[0], "[pack] ", path.string(), ": expected a label ", "for each of ",
+          images.shape[0], " images, got ", labels_entry.shape[0]);
     image_shape = images.shape.without(0);
     read_class_names("{\"classes\":" + metadata_of(index, path, "classes") + "}", path);
     if (index.metadata.contains(kPackShard)) {
@@ -101,13 +98,13 @@ std::vector<fs::path> complete_shards(const fs::path& path, const std::vector<fs
   std::vector<fs::path> all;
   for (const fs::path& file : found) {
     const PackShardName name = *parse_shard_name(path, file.filename().string());
-    check(name.shards == shards, "[pack] ", file.string(), ": expected shards of one pack, got this one of ", name.shards,
-          " beside ", found[0].filename().string());
+    check(name.shards == shards, "[pack] ", file.string(), ": expected shards of one pack, got this one of ",
+          name.shards, " beside ", found[0].filename().string());
   }
   for (int64_t k = 0; k < shards; k++) {
     all.push_back(pack_shard_path(path, k, shards));
-    check(std::ranges::find(found, all.back()) != found.end(), "[pack] ", all.back().string(), ": expected the shards 0 to ",
-          shards - 1, ", this one is not there");
+    check(std::ranges::find(found, all.back()) != found.end(), "[pack] ", all.back().string(),
+          ": expected the shards 0 to ", shards - 1, ", this one is not there");
   }
   return all;
 }
@@ -119,7 +116,8 @@ std::vector<fs::path> pack_shards_beside(const fs::path& path) {
   std::error_code ignored;
   const fs::path dir = path.has_parent_path() ? path.parent_path() : ".";
   for (const auto& entry : fs::directory_iterator(dir, ignored))
-    if (parse_shard_name(path, entry.path().filename().string())) found.push_back(path.parent_path() / entry.path().filename());
+    if (parse_shard_name(path, entry.path().filename().string()))
+      found.push_back(path.parent_path() / entry.path().filename());
   std::ranges::sort(found);
   return found;
 }
@@ -134,7 +132,8 @@ struct PackDataset::Contents {
     const std::vector<fs::path> found = pack_shards_beside(path);
     std::error_code ignored;
     const bool whole = fs::exists(path, ignored);
-    check(!whole || found.empty(), "[pack] ", path.string(), ": expected one file or shards, got both: remove this file or ",
+    check(!whole || found.empty(), "[pack] ", path.string(),
+          ": expected one file or shards, got both: remove this file or ",
           found.empty() ? "" : found[0].filename().string(), " and its like");
     if (found.empty()) add(PackFile(path));
     else add_shards(complete_shards(path, found));

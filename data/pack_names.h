@@ -38,7 +38,8 @@ struct PackShardName {
 /// Nothing unless `file` is named as a shard of the pack `path`.
 inline std::optional<PackShardName> parse_shard_name(const std::filesystem::path& path, const std::string& file) {
   const std::string front = path.stem().string() + "-", back = path.extension().string();
-  if (!file.starts_with(front) || !file.ends_with(back) || file.size() <= front.size() + back.size()) return std::nullopt;
+  if (!file.starts_with(front) || !file.ends_with(back) || file.size() <= front.size() + back.size())
+    return std::nullopt;
   PackShardName name;
   const char *at = file.data() + front.size(), *end = file.data() + file.size() - back.size();
   const auto first = std::from_chars(at, end, name.shard);
@@ -46,7 +47,8 @@ inline std::optional<PackShardName> parse_shard_name(const std::filesystem::path
   if (first.ec != std::errc() || std::string_view(first.ptr, end).substr(0, kOf.size()) != kOf) return std::nullopt;
   const auto last = std::from_chars(first.ptr + kOf.size(), end, name.shards);
   const bool whole = last.ec == std::errc() && last.ptr == end && name.shard >= 0 && name.shards > 0;
-  return whole && file == pack_shard_path(path, name.shard, name.shards).filename() ? std::optional(name) : std::nullopt;
+  return whole && file == pack_shard_path(path, name.shard, name.shards).filename() ? std::optional(name)
+                                                                                    : std::nullopt;
 }
 
 /// The files beside `path` that are named as its shards, sorted by name.

@@ -90,14 +90,14 @@ std::string head_of(const Dataset& data, const Shard& part, const std::string& s
   const Shape& image = data.image_shape();
   const auto labels_bytes = static_cast<uint64_t>(part.size) * sizeof(int64_t);
   const uint64_t end = labels_bytes + static_cast<uint64_t>(part.size * image.numel());
-  const std::string shard = part.shards == 1 ? ""
-                                              : concat_text(",", quote(kPackSet), ":", quote(set), ",", quote(kPackShard), ":",
-                                                            quote(pack_shard_text(part.shard, part.shards)));
+  const std::string shard = part.shards == 1
+                                ? ""
+                                : concat_text(",", quote(kPackSet), ":", quote(set), ",", quote(kPackShard), ":",
+                                              quote(pack_shard_text(part.shard, part.shards)));
   std::string header = concat_text(
-      R"({"__metadata__":{"classes":)", quote(class_array(data.class_names())), R"(,"format":)",
-      quote(kPackFormat), shard, R"(,"version":)", quote(kPackVersion),
-      R"(},"labels":{"dtype":"I64","shape":[)", part.size, R"(],"data_offsets":[0,)",
-      labels_bytes, R"(]},"images":{"dtype":"U8","shape":[)", part.size, ",", image[0], ",",
+      R"({"__metadata__":{"classes":)", quote(class_array(data.class_names())), R"(,"format":)", quote(kPackFormat),
+      shard, R"(,"version":)", quote(kPackVersion), R"(},"labels":{"dtype":"I64","shape":[)", part.size,
+      R"(],"data_offsets":[0,)", labels_bytes, R"(]},"images":{"dtype":"U8","shape":[)", part.size, ",", image[0], ",",
       image[1], ",", image[2], R"(],"data_offsets":[)", labels_bytes, ",", end, "]}}");
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const uint64_t length = header.size();

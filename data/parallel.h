@@ -46,8 +46,7 @@ void parallel_for(int64_t n, int threads, const Work& work) {
   };
   {
     std::vector<std::jthread> others;
-    for (int64_t t = 1; t < std::min<int64_t>(resolve_threads(threads), n); t++)
-      others.emplace_back(run);
+    for (int64_t t = 1; t < std::min<int64_t>(resolve_threads(threads), n); t++) others.emplace_back(run);
     run();
   }
   if (error) std::rethrow_exception(error);

@@ -36,14 +36,11 @@ class PngReader {
     return true;
   }
 
-  ImageSize size() const {
-    return {png_get_image_height(png_, info_), png_get_image_width(png_, info_)};
-  }
+  ImageSize size() const { return {png_get_image_height(png_, info_), png_get_image_width(png_, info_)}; }
   bool is_grey() const { return (png_get_color_type(png_, info_) & PNG_COLOR_MASK_COLOR) == 0; }
   /// Grey without alpha and with 16 bits: PIL's mode I;16, which it converts in its own way.
   bool is_deep_grey() const {
-    return png_get_bit_depth(png_, info_) == 16 &&
-           png_get_color_type(png_, info_) == PNG_COLOR_TYPE_GRAY;
+    return png_get_bit_depth(png_, info_) == 16 && png_get_color_type(png_, info_) == PNG_COLOR_TYPE_GRAY;
   }
 
   /// Asks for 8 bits (16 for deep grey) and no alpha. Returns the bytes of a row; 0: failed.
@@ -89,8 +86,7 @@ class PngReader {
 /// PIL's I;16 to L: values from 255 on are 255. `pixels` are big-endian pairs of bytes.
 std::vector<uint8_t> cut_at_255(const std::vector<uint8_t>& pixels) {
   std::vector<uint8_t> cut(pixels.size() / 2);
-  for (size_t i = 0; i < cut.size(); i++)
-    cut[i] = pixels[2 * i] > 0 ? uint8_t{255} : pixels[2 * i + 1];
+  for (size_t i = 0; i < cut.size(); i++) cut[i] = pixels[2 * i] > 0 ? uint8_t{255} : pixels[2 * i + 1];
   return cut;
 }
 
@@ -138,12 +134,8 @@ namespace {
 }
 }  // namespace
 
-DecodedImage decode_png(std::span<const uint8_t>, const std::string& name) {
-  refuse(name);
-}
-ImageSize png_size(std::span<const uint8_t>, const std::string& name) {
-  refuse(name);
-}
+DecodedImage decode_png(std::span<const uint8_t>, const std::string& name) { refuse(name); }
+ImageSize png_size(std::span<const uint8_t>, const std::string& name) { refuse(name); }
 
 }  // namespace fulcrum
 

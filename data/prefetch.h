@@ -1,8 +1,8 @@
 // Prefetcher: makes items first, first + 1, …, end − 1 on worker threads and hands them out in
 // order.
 //
-//   Prefetcher<Batch> batches(0, n, /*workers=*/2, /*depth=*/4, [&](int64_t k) { return make(k);
-//   }); while (std::optional<Batch> batch = batches.next()) …
+//   Prefetcher<Batch> batches(0, n, /*workers=*/2, /*depth=*/4, [&](int64_t k) { return make(k); });
+//   while (std::optional<Batch> batch = batches.next()) …
 //
 // At most `depth` items are made and not yet taken. `make` runs on several threads at once and must
 // give the same item for the same number, whatever the thread: then nothing depends on the number
@@ -41,8 +41,7 @@ class Prefetcher {
       for (int i = 0; i < workers && i < end - first; i++)
         threads_.emplace_back([this](std::stop_token stop) { work(stop); });
     } catch (const std::system_error& error) {
-      fail("[prefetch] cannot start worker ", threads_.size() + 1, " of ", workers, ": ",
-           error.what());
+      fail("[prefetch] cannot start worker ", threads_.size() + 1, " of ", workers, ": ", error.what());
     }
   }
 
@@ -83,8 +82,7 @@ class Prefetcher {
     omp_set_num_threads(1);  // of kernels called from this thread: the others belong to training
     std::unique_lock lock(mutex_);
     while (true) {
-      const bool go_on = changed_.wait(
-          lock, stop, [this] { return claimed_ == end_ || claimed_ < taken_ + depth_; });
+      const bool go_on = changed_.wait(lock, stop, [this] { return claimed_ == end_ || claimed_ < taken_ + depth_; });
       if (!go_on || stop.stop_requested() || claimed_ == end_) return;
       const int64_t number = claimed_++;
       lock.unlock();

@@ -25,7 +25,9 @@ Image apply_rand_augment(Image image, RandAugmentOp op, int64_t magnitude, bool 
   check(magnitude >= 0 && magnitude < kRandAugmentBins, "[rand_augment] expected a magnitude of 0 to ",
         kRandAugmentBins - 1, ", got ", magnitude);
   const double sign = negative ? -1 : 1;
-  const auto move = [&](int64_t side) { return std::trunc(sign * level(magnitude, kMaxMove * static_cast<double>(side))); };
+  const auto move = [&](int64_t side) {
+    return std::trunc(sign * level(magnitude, kMaxMove * static_cast<double>(side)));
+  };
   const double factor = 1 + sign * level(magnitude, kMaxFactor);
   switch (op) {
     case RandAugmentOp::kIdentity: break;

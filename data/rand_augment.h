@@ -21,8 +21,21 @@ struct RandAugmentOptions {
 
 /// In the order of torchvision's table.
 enum class RandAugmentOp {
-  kIdentity, kShearX, kShearY, kTranslateX, kTranslateY, kRotate, kBrightness, kColor, kContrast, kSharpness,
-  kPosterize, kSolarize, kAutoContrast, kEqualize, kCount
+  kIdentity,
+  kShearX,
+  kShearY,
+  kTranslateX,
+  kTranslateY,
+  kRotate,
+  kBrightness,
+  kColor,
+  kContrast,
+  kSharpness,
+  kPosterize,
+  kSolarize,
+  kAutoContrast,
+  kEqualize,
+  kCount
 };
 
 /// One operation; `negative` turns round those that have a sign: shears, moves, the rotation, and whether

@@ -17,8 +17,9 @@ namespace {
 
 constexpr int kPrecisionBits = 32 - 8 - 2;  // PIL's: sums of products with u8 stay in an i32
 
-/// For each output position the source positions that it is made of, `taps` of them from `first` on, and their weights, of
-/// which those of the i-th position start at i · taps. As many for all positions, for a processor foresees such loops.
+/// For each output position the source positions that it is made of, `taps` of them from `first` on, and their weights,
+/// of which those of the i-th position start at i · taps. As many for all positions, for a processor foresees such
+/// loops.
 struct Filter {
   std::vector<int64_t> first;
   std::vector<int32_t> weights;
@@ -35,7 +36,9 @@ Filter triangle_filter(int64_t in, int64_t out, int64_t begin, int64_t n) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
   const double support = std::max(scale, 1.0);
   const auto center_of = [&](int64_t i) { return (static_cast<double>(begin + i) + 0.5) * scale; };
-  const auto first_of = [&](double center) { return std::max(int64_t{0}, static_cast<int64_t>(center - support + 0.5)); };
+  const auto first_of = [&](double center) {
+    return std::max(int64_t{0}, static_cast<int64_t>(center - support + 0.5));
+  };
   const auto end_of = [&](double center) { return std::min(in, static_cast<int64_t>(center + support + 0.5)); };
   Filter filter;
   for (int64_t i = 0; i < n; i++) filter.taps = std::max(filter.taps, end_of(center_of(i)) - first_of(center_of(i)));
@@ -74,9 +77,9 @@ uint32_t four_bytes(const uint8_t* from) {
   return bytes;
 }
 
-// By reference, for how vectors wider than the processor's are passed by value differs between compilers. The sums are never
-// negative, for the weights are not. GCC takes a vector apart to convert it to four times its width or a quarter, hence two
-// steps; to half of that with AVX-512's one.
+// By reference, for how vectors wider than the processor's are passed by value differs between compilers. The sums are
+// never negative, for the weights are not. GCC takes a vector apart to convert it to four times its width or a quarter,
+// hence two steps; to half of that with AVX-512's one.
 void add(Sums& sums, const Bytes& bytes, int32_t weight) {
 #ifdef __AVX512F__
   sums += reinterpret_cast<Sums>(_mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(bytes))) * weight;
@@ -103,7 +106,8 @@ struct Pixels {
 };
 
 /// Four rows of RGB at once, each pixel with the byte after it: not for the last row of an image, which has none.
-void resize_columns_of_4_rows(const uint8_t* from, int64_t row_bytes, const Filter& filter, uint8_t* to, int64_t width) {
+void resize_columns_of_4_rows(const uint8_t* from, int64_t row_bytes, const Filter& filter, uint8_t* to,
+                              int64_t width) {
   for (int64_t x = 0; x < width; x++) {
     const uint8_t* at = from + filter.first[static_cast<size_t>(x)] * 3;
     const int32_t* weights = filter.weights.data() + x * filter.taps;
@@ -140,7 +144,8 @@ void resize_columns(const Pixels& image, const Filter& filter, uint8_t* out) {
     for (; y + 4 < image.height; y += 4)
       resize_columns_of_4_rows(image.data + y * image.row_bytes, image.row_bytes, filter, out + y * width * 3, width);
   for (; y < image.height; y++)
-    resize_columns_of_row(image.data + y * image.row_bytes, image.channels, filter, out + y * width * image.channels, width);
+    resize_columns_of_row(image.data + y * image.row_bytes, image.channels, filter, out + y * width * image.channels,
+                          width);
 }
 
 void resize_rows(const Pixels& image, const Filter& filter, uint8_t* out) {
@@ -180,11 +185,12 @@ Pixels cut(const Pixels& image, const CropBox& box) {
 }
 
 /// The box of the image resized to the height and width: no more than that is computed.
-Image resize_to_box(const Pixels& image, int64_t height, int64_t width, const CropBox& box, std::vector<uint8_t> memory) {
-  check(height >= 1 && width >= 1 && height <= kMaxImagePixels / width,
-        "[resize] expected a size of 1 to ", kMaxImagePixels, " pixels, got ", height, "x", width);
-  check(image.height <= kMaxImagePixels / width, "[resize] expected a width that makes at most ",
-        kMaxImagePixels, " pixels of ", image.height, " rows, got ", width);
+Image resize_to_box(const Pixels& image, int64_t height, int64_t width, const CropBox& box,
+                    std::vector<uint8_t> memory) {
+  check(height >= 1 && width >= 1 && height <= kMaxImagePixels / width, "[resize] expected a size of 1 to ",
+        kMaxImagePixels, " pixels, got ", height, "x", width);
+  check(image.height <= kMaxImagePixels / width, "[resize] expected a width that makes at most ", kMaxImagePixels,
+        " pixels of ", image.height, " rows, got ", width);
   Image out = {box.height, box.width, image.channels, std::move(memory)};
   out.pixels.resize(static_cast<size_t>(box.height * box.width * image.channels));
   // What rows of the source the box is made of, and how; a side that keeps its length is copied, as PIL does.
@@ -224,8 +230,7 @@ Pixels all_of(const Image& image) {
 
 CropBox center_box(ImageSize image, int64_t size) {
   check(size >= 1 && size <= image.height && size <= image.width,
-        "[center_crop] expected a size of 1 to that of the image, ", image.height, "x", image.width,
-        ", got ", size);
+        "[center_crop] expected a size of 1 to that of the image, ", image.height, "x", image.width, ", got ", size);
   const auto offset = [&](int64_t extent) {
     return std::lrint(static_cast<double>(extent - size) / 2.0);  // to even, the default mode
   };
@@ -257,7 +262,9 @@ Image resize_shorter(const Image& image, int64_t size) {
   return resize(image, to.height, to.width);
 }
 
-Image center_crop(const Image& image, int64_t size) { return crop(image, center_box({image.height, image.width}, size)); }
+Image center_crop(const Image& image, int64_t size) {
+  return crop(image, center_box({image.height, image.width}, size));
+}
 
 Image resized_part(const Image& image, ImageSize to, const CropBox& box, std::vector<uint8_t> memory) {
   check_box(to, box);

@@ -21,7 +21,8 @@ struct CropBox {
 /// The box must lie in the image.
 Image crop(const Image& image, const CropBox& box);
 /// resize(crop(image, box), height, width) without the copy; the pixels take `memory`.
-Image resized_crop(const Image& image, const CropBox& box, int64_t height, int64_t width, std::vector<uint8_t> memory = {});
+Image resized_crop(const Image& image, const CropBox& box, int64_t height, int64_t width,
+                   std::vector<uint8_t> memory = {});
 Image resize(const Image& image, int64_t height, int64_t width);
 /// The shorter side becomes `size`, the longer one int(size · longer / shorter).
 Image resize_shorter(const Image& image, int64_t size);

@@ -10,7 +10,7 @@
 namespace fulcrum {
 
 struct ResizedCropOptions {
-  double min_scale = 0.08, max_scale = 1;         // of the image's area, in (0, 1]
+  double min_scale = 0.08, max_scale = 1;           // of the image's area, in (0, 1]
   double min_ratio = 3.0 / 4, max_ratio = 4.0 / 3;  // width over height
 };
 

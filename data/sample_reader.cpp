@@ -36,15 +36,20 @@ Image SampleReader::part(int64_t sample, uint64_t counter, std::vector<uint8_t> 
   if (options_.random_crop_size > 0) {
     const int64_t side = options_.random_crop_size;
     thread_local Image image;
-    image = dataset_.original(sample, [side](ImageSize s) {
-      return DecodeNeeds{.least_scale = static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width))};
-    }, std::move(image.pixels));
+    image = dataset_.original(
+        sample,
+        [side](ImageSize s) {
+          return DecodeNeeds{.least_scale =
+                                 static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width))};
+        },
+        std::move(image.pixels));
     const ImageSize resized = size_of_shorter(image, side);
     const Words4 words = Philox(options_.augment.seed, streams::kRandomCrop).block(counter);
     const auto place = [](uint32_t word, int64_t free) {
       return static_cast<int64_t>(Philox::scale(word, static_cast<uint32_t>(free + 1)));
     };
-    const CropBox box = {place(words.w[0], resized.height - shape[0]), place(words.w[1], resized.width - shape[1]), shape[0], shape[1]};
+    const CropBox box = {place(words.w[0], resized.height - shape[0]), place(words.w[1], resized.width - shape[1]),
+                         shape[0], shape[1]};
     return resized_part(image, resized, box, std::move(memory));
   }
   Image image = {shape[0], shape[1], shape[2], std::move(memory)};

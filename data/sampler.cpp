@@ -18,8 +18,7 @@ Words4 epoch_words(const Philox& philox, int64_t epoch, size_t i) {
 
 int64_t checked_size(size_t size) {
   check(size > 0, "[sampler] expected at least one sample, got none");
-  check(size < (size_t{1} << 32), "[sampler] expected fewer than 2^32 samples an epoch, got ",
-        size);
+  check(size < (size_t{1} << 32), "[sampler] expected fewer than 2^32 samples an epoch, got ", size);
   return static_cast<int64_t>(size);
 }
 
@@ -44,15 +43,14 @@ Sampler shuffle_sampler(std::vector<int64_t> indices, uint64_t seed) {
           }};
 }
 
-Sampler class_balanced_sampler(std::span<const int64_t> labels, std::span<const int64_t> indices,
-                               uint64_t seed, int64_t size) {
+Sampler class_balanced_sampler(std::span<const int64_t> labels, std::span<const int64_t> indices, uint64_t seed,
+                               int64_t size) {
   check(size >= 0, "[sampler] expected a size of 0 or more, got ", size);
   checked_size(indices.size());
   const int64_t draws = checked_size(size > 0 ? static_cast<size_t>(size) : indices.size());
   std::map<int64_t, std::vector<int64_t>> by_class;
   for (const int64_t i : indices) {
-    check(i >= 0 && i < std::ssize(labels), "[sampler] index ", i, " is outside [0, ",
-          labels.size(), ")");
+    check(i >= 0 && i < std::ssize(labels), "[sampler] index ", i, " is outside [0, ", labels.size(), ")");
     by_class[labels[static_cast<size_t>(i)]].push_back(i);
   }
   std::vector<std::vector<int64_t>> members;
@@ -62,8 +60,7 @@ Sampler class_balanced_sampler(std::span<const int64_t> labels, std::span<const 
             std::vector<int64_t> order(static_cast<size_t>(draws));
             for (size_t i = 0; i < order.size(); i++) {
               const Words4 words = epoch_words(philox, epoch, i);
-              const auto& samples =
-                  members[Philox::scale(words.w[0], static_cast<uint32_t>(members.size()))];
+              const auto& samples = members[Philox::scale(words.w[0], static_cast<uint32_t>(members.size()))];
               order[i] = samples[Philox::scale(words.w[1], static_cast<uint32_t>(samples.size()))];
             }
             return order;

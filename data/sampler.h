@@ -26,7 +26,7 @@ Sampler sequential_sampler(std::vector<int64_t> indices);
 Sampler shuffle_sampler(std::vector<int64_t> indices, uint64_t seed);
 /// `size` draws with replacement (0: as many as there are indices): a class among those that occur,
 /// each as likely, then one of its samples. `labels` are those of the whole data set.
-Sampler class_balanced_sampler(std::span<const int64_t> labels, std::span<const int64_t> indices,
-                               uint64_t seed, int64_t size = 0);
+Sampler class_balanced_sampler(std::span<const int64_t> labels, std::span<const int64_t> indices, uint64_t seed,
+                               int64_t size = 0);
 
 }  // namespace fulcrum

@@ -17,7 +17,8 @@
 namespace fulcrum {
 
 /// A folder or file that is missing is an Error; problems, with file and line: what list_image_folder finds, a line
-/// without a name and a class, a class that is not in train, an image that comes twice, a path that leaves DIR/val/images.
+/// without a name and a class, a class that is not in train, an image that comes twice, a path that leaves
+/// DIR/val/images.
 std::pair<ImageListing, ImageListing> list_tiny_imagenet(const std::filesystem::path& root, bool follow_links = false);
 
 }  // namespace fulcrum

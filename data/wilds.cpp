@@ -53,8 +53,8 @@ class Metadata {
     const auto classes = std::max<int64_t>(1, std::ssize(seen_));
     const auto gap = std::ranges::find(seen_, false);
     if (gap != seen_.end())
-      builders_[0].problem(0, "expected rows of every class from 0 to the largest y, ", classes - 1,
-                           ", got none of ", gap - seen_.begin());
+      builders_[0].problem(0, "expected rows of every class from 0 to the largest y, ", classes - 1, ", got none of ",
+                           gap - seen_.begin());
     std::vector<std::string> names;  // none with gaps, where a single y could make a million of them
     if (gap == seen_.end()) names = read_categories(categories, classes);
     std::vector<ImageListing> listings;
@@ -92,8 +92,7 @@ class Metadata {
 
 }  // namespace
 
-std::vector<ImageListing> list_wilds(const fs::path& root, const std::vector<std::string>& splits,
-                                     bool follow_links) {
+std::vector<ImageListing> list_wilds(const fs::path& root, const std::vector<std::string>& splits, bool follow_links) {
   check(!splits.empty(), "[wilds] expected the names of splits, got none");
   Metadata metadata(root, splits, follow_links);
   metadata.read();

@@ -8,8 +8,7 @@ namespace {
 
 constexpr int64_t kStemWidth = 64, kExpansion = 4;
 
-Conv2dOptions convolution(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1,
-                          int64_t groups = 1) {
+Conv2dOptions convolution(int64_t in, int64_t out, int64_t kernel, int64_t stride = 1, int64_t groups = 1) {
   return {.in = in,
           .out = out,
           .kernel = kernel,
@@ -21,9 +20,7 @@ Conv2dOptions convolution(int64_t in, int64_t out, int64_t kernel, int64_t strid
 }
 
 // The width of layer1 … layer4: of a basic block's output, and what a bottleneck's grows with.
-int64_t width_of(int index) {
-  return kStemWidth << index;
-}
+int64_t width_of(int index) { return kStemWidth << index; }
 
 int64_t outputs_of(int index, const ImagenetResnetShape& shape) {
   return width_of(index) * (shape.bottleneck ? kExpansion : 1);
@@ -52,8 +49,7 @@ class Block : public Module {
       add_step(convolution(o.in, o.out, 3, o.stride));
       add_step(convolution(o.out, o.out, 3));
     }
-    if (o.zero_init_residual)
-      fill({"weight", steps_.back().norm->weight}, Init::constant(0), seed(), 0);
+    if (o.zero_init_residual) fill({"weight", steps_.back().norm->weight}, Init::constant(0), seed(), 0);
     if (o.stride == 1 && o.in == o.out) return;
     downsample_ = &add<Sequential>("downsample");
     downsample_->append<Conv2d>(convolution(o.in, o.out, 1, o.stride));
@@ -78,8 +74,7 @@ class Block : public Module {
   void add_step(const Conv2dOptions& o) {
     const std::string number = std::to_string(steps_.size() + 1);
     auto& conv = add<Conv2d>("conv" + number, o);
-    steps_.push_back(
-        {&conv, &add<BatchNorm>("bn" + number, BatchNormLayerOptions{.channels = o.out})});
+    steps_.push_back({&conv, &add<BatchNorm>("bn" + number, BatchNormLayerOptions{.channels = o.out})});
   }
 
   std::vector<Step> steps_;
@@ -87,13 +82,10 @@ class Block : public Module {
 };
 
 Conv2dOptions stem(const ImagenetResnetOptions& o) {
-  check(o.classes > 0 && o.channels > 0,
-        "[resnet] expected classes and channels of at least 1, got ", o.classes, " and ",
-        o.channels);
-  check(o.stem == "imagenet" || o.stem == "cifar",
-        "[resnet] expected the stem imagenet or cifar, got '", o.stem, "'");
-  return o.stem == "cifar" ? convolution(o.channels, kStemWidth, 3)
-                           : convolution(o.channels, kStemWidth, 7, 2);
+  check(o.classes > 0 && o.channels > 0, "[resnet] expected classes and channels of at least 1, got ", o.classes,
+        " and ", o.channels);
+  check(o.stem == "imagenet" || o.stem == "cifar", "[resnet] expected the stem imagenet or cifar, got '", o.stem, "'");
+  return o.stem == "cifar" ? convolution(o.channels, kStemWidth, 3) : convolution(o.channels, kStemWidth, 7, 2);
 }
 
 }  // namespace
@@ -103,20 +95,17 @@ ImagenetResnet::ImagenetResnet(const ImagenetResnetShape& shape, const ImagenetR
       pools_(o.stem == "imagenet"),
       conv1_(add<Conv2d>("conv1", stem(o))),
       bn1_(add<BatchNorm>("bn1", BatchNormLayerOptions{.channels = kStemWidth})),
-      layers_{
-          &add_layer(0, shape, o.zero_init_residual), &add_layer(1, shape, o.zero_init_residual),
-          &add_layer(2, shape, o.zero_init_residual), &add_layer(3, shape, o.zero_init_residual)},
+      layers_{&add_layer(0, shape, o.zero_init_residual), &add_layer(1, shape, o.zero_init_residual),
+              &add_layer(2, shape, o.zero_init_residual), &add_layer(3, shape, o.zero_init_residual)},
       dropout_(o.dropout == 0 ? nullptr : &add<Dropout>("dropout", DropoutOptions{.p = o.dropout})),
-      fc_(o.normed_head
-              ? static_cast<Module&>(add<NormedLinear>(
-                    "fc", NormedLinearOptions{.in = outputs_of(3, shape), .out = o.classes}))
-              : add<Linear>("fc", LinearOptions{.in = outputs_of(3, shape), .out = o.classes})) {
+      fc_(o.normed_head ? static_cast<Module&>(add<NormedLinear>(
+                              "fc", NormedLinearOptions{.in = outputs_of(3, shape), .out = o.classes}))
+                        : add<Linear>("fc", LinearOptions{.in = outputs_of(3, shape), .out = o.classes})) {
   for (const Sequential* layer : layers_)
     for (const auto& block : layer->children()) block->set_recompute(o.recompute);
 }
 
-Sequential& ImagenetResnet::add_layer(int index, const ImagenetResnetShape& shape,
-                                      bool zero_init_residual) {
+Sequential& ImagenetResnet::add_layer(int index, const ImagenetResnetShape& shape, bool zero_init_residual) {
   auto& layer = add<Sequential>("layer" + std::to_string(index + 1));
   const int64_t out = outputs_of(index, shape);
   const int64_t inner = width_of(index) * shape.width_per_group / kStemWidth * shape.groups;
@@ -164,8 +153,7 @@ ImagenetResnet resnet152(const ImagenetResnetOptions& options) {
   return ImagenetResnet({.bottleneck = true, .depth = {3, 8, 36, 3}}, options);
 }
 ImagenetResnet resnext50_32x4d(const ImagenetResnetOptions& options) {
-  return ImagenetResnet(
-      {.bottleneck = true, .depth = {3, 4, 6, 3}, .groups = 32, .width_per_group = 4}, options);
+  return ImagenetResnet({.bottleneck = true, .depth = {3, 4, 6, 3}, .groups = 32, .width_per_group = 4}, options);
 }
 
 }  // namespace fulcrum

@@ -35,7 +35,7 @@ struct ImagenetResnetOptions {
 
 /// What one member of the family is.
 struct ImagenetResnetShape {
-  bool bottleneck;  // blocks of 1×1, 3×3, 1×1 to four times the width; or of two 3×3
+  bool bottleneck;               // blocks of 1×1, 3×3, 1×1 to four times the width; or of two 3×3
   std::array<int64_t, 4> depth;  // blocks in layer1 … layer4
   int64_t groups = 1;            // of the 3×3 of a bottleneck
   int64_t width_per_group = 64;  // of a bottleneck in layer1

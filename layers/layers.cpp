@@ -17,8 +17,7 @@ Init bias_init(int64_t fan_in) {
 
 // Images as bytes are a common slip; as(u8) would truncate the weights instead of failing.
 void check_batch(const char* layer, const Tensor& x) {
-  check(is_floating(x.dtype()), "[", layer, "] expected a floating batch, got ", x.dtype(), " ",
-        x.shape());
+  check(is_floating(x.dtype()), "[", layer, "] expected a floating batch, got ", x.dtype(), " ", x.shape());
 }
 
 // Rows divided by max(‖row‖₂, 1e-12). The maximum is taken before the root, whose derivative at 0
@@ -35,18 +34,16 @@ Tensor normalise_rows(const Tensor& x) {
 
 Conv2d::Conv2d(const Conv2dOptions& o) : options_(o) {
   check(o.in > 0 && o.out > 0 && o.groups > 0 && o.in % o.groups == 0 && o.out % o.groups == 0,
-        "[Conv2d] expected channels of at least 1, divisible by the groups, got in ", o.in,
-        ", out ", o.out, ", groups ", o.groups);
+        "[Conv2d] expected channels of at least 1, divisible by the groups, got in ", o.in, ", out ", o.out,
+        ", groups ", o.groups);
   const int64_t in = o.in / o.groups;
-  weight = add_parameter("weight", {o.out, o.kernel.h, o.kernel.w, in}, o.weight_init,
-                         Layout::kConvolution);
+  weight = add_parameter("weight", {o.out, o.kernel.h, o.kernel.w, in}, o.weight_init, Layout::kConvolution);
   if (o.bias) bias = add_parameter("bias", {o.out}, bias_init(in * o.kernel.h * o.kernel.w));
 }
 
 Tensor Conv2d::forward(const Tensor& x) {
   check_batch("Conv2d", x);
-  return conv2d(x, weight.as(x.dtype()), bias,
-                {options_.stride, options_.padding, options_.dilation, options_.groups});
+  return conv2d(x, weight.as(x.dtype()), bias, {options_.stride, options_.padding, options_.dilation, options_.groups});
 }
 
 // ---- BatchNorm ----
@@ -62,17 +59,14 @@ BatchNorm::BatchNorm(const BatchNormLayerOptions& o) : options_(o) {
   num_batches_tracked = add_buffer("num_batches_tracked", from_vector({}, std::vector<int64_t>{0}));
 }
 
-Tensor BatchNorm::forward(const Tensor& x) {
-  return normalise(x, {});
-}
+Tensor BatchNorm::forward(const Tensor& x) { return normalise(x, {}); }
 
 Tensor BatchNorm::normalise(const Tensor& x, const Fusion& fusion) {
   BatchNormPart part;
   if (part_ && part_->communicator && training())
     part = {part_->communicator, x.numel() / x.size(-1) / x.size(0) * part_->total, part_->own.size() > 0};
-  Tensor y =
-      batch_norm(x, {weight, bias, running_mean, running_var},
-                 {training(), options_.momentum, options_.eps, fusion.residual, fusion.relu, part});
+  Tensor y = batch_norm(x, {weight, bias, running_mean, running_var},
+                        {training(), options_.momentum, options_.eps, fusion.residual, fusion.relu, part});
   // Nothing here reads the count; it is kept for PyTorch, whose state dicts hold it.
   if (training() && !recomputing()) ++*num_batches_tracked.data<int64_t>();
   return y;
@@ -104,8 +98,7 @@ void average_over_processes(const std::vector<NamedTensor>& buffers, Communicato
 
 // ---- Linear ----
 
-Linear::Linear(const LinearOptions& o)
-    : weight(add_parameter("weight", {o.out, o.in}, o.weight_init)), relu_(o.relu) {
+Linear::Linear(const LinearOptions& o) : weight(add_parameter("weight", {o.out, o.in}, o.weight_init)), relu_(o.relu) {
   if (o.bias) bias = add_parameter("bias", {o.out}, bias_init(o.in));
 }
 
@@ -129,8 +122,7 @@ Tensor NormedLinear::forward(const Tensor& x) {
 
 // ---- Dropout ----
 
-Dropout::Dropout(const DropoutOptions& o)
-    : generator_(add_generator("generator", streams::kDropout, o.seed)) {
+Dropout::Dropout(const DropoutOptions& o) : generator_(add_generator("generator", streams::kDropout, o.seed)) {
   set_p(o.p);
 }
 

@@ -202,8 +202,8 @@ class Sequential : public Module {
   Tensor forward(const Tensor& x) override;
 };
 
-/// Makes a model one of several processes': dropout draws for the whole batch and, with `sync_batch_norm`, batch norm takes
-/// its statistics over the whole batch.
+/// Makes a model one of several processes': dropout draws for the whole batch and, with `sync_batch_norm`, batch norm
+/// takes its statistics over the whole batch.
 ///
 ///   auto part = std::make_shared<BatchPart>();
 ///   distribute(model, part, true);

@@ -8,8 +8,8 @@ constexpr int64_t kHidden = 256;
 
 const MlpOptions& checked(const MlpOptions& o) {
   check(o.classes > 0 && o.channels > 0 && o.image.h > 0 && o.image.w > 0,
-        "[mlp] expected classes, channels and image sizes of at least 1, got ", o.classes, ", ", o.channels,
-        " and ", o.image.h, "x", o.image.w);
+        "[mlp] expected classes, channels and image sizes of at least 1, got ", o.classes, ", ", o.channels, " and ",
+        o.image.h, "x", o.image.w);
   return o;
 }
 

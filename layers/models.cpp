@@ -11,8 +11,8 @@ namespace {
 
 template <auto make>
 std::unique_ptr<Module> of_cifar(const ModelOptions& o) {
-  check(o.stem.empty() || o.stem == "cifar",
-        "[model] expected the stem cifar for a network of CIFAR, got '", o.stem, "'");
+  check(o.stem.empty() || o.stem == "cifar", "[model] expected the stem cifar for a network of CIFAR, got '", o.stem,
+        "'");
   ResnetOptions own{.channels = o.channels,
                     .dropout = o.dropout,
                     .normed_head = o.normed_head,
@@ -38,11 +38,8 @@ template <class Network, class Options>
 std::unique_ptr<Module> without_blocks(const ModelOptions& o) {
   check(o.stem.empty(), "[model] expected no stem for a network without a choice of one, got '", o.stem, "'");
   check(!o.recompute, "[model] recompute: expected a network of residual blocks, got one without");
-  Options own{.channels = o.channels,
-              .image = o.image,
-              .dropout = o.dropout,
-              .normed_head = o.normed_head,
-              .seed = o.seed};
+  Options own{
+      .channels = o.channels, .image = o.image, .dropout = o.dropout, .normed_head = o.normed_head, .seed = o.seed};
   own.classes = o.classes.value_or(own.classes);
   return std::make_unique<Network>(own);
 }
@@ -85,9 +82,7 @@ std::vector<std::string> model_names() {
   return names;
 }
 
-std::string head_prefix(const Module& network) {
-  return network.children().back()->name() + ".";
-}
+std::string head_prefix(const Module& network) { return network.children().back()->name() + "."; }
 
 void freeze_backbone(Module& network) {
   for (const auto& child : network.children())

@@ -27,7 +27,7 @@ struct ModelOptions {
   /// imagenet or cifar; empty: the network's own. Those of resnet.h have no other than cifar, and
   /// sce_cnn has none.
   std::string stem = {};
-  uint64_t seed = 0;  // of the initial weights and the dropout
+  uint64_t seed = 0;       // of the initial weights and the dropout
   bool recompute = false;  // residual blocks keep their inputs alone and run again in the backward pass
 };
 

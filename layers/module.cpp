@@ -32,49 +32,38 @@ struct Fans {
 
 Fans fans_of(const NamedTensor& p) {
   const Shape& s = p.tensor.shape();
-  check(p.convolution || s.dim() == 2, "[init] expected a matrix or a convolution weight for ",
-        p.name, ", got ", s);
+  check(p.convolution || s.dim() == 2, "[init] expected a matrix or a convolution weight for ", p.name, ", got ", s);
   const double window = p.convolution ? static_cast<double>(s[1] * s[2]) : 1;
   return {window * static_cast<double>(s[-1]), window * static_cast<double>(s[0])};
 }
 
 double stddev_of(const NamedTensor& p, const Init& init) {
   const Fans fans = fans_of(p);
-  const bool xavier =
-      init.kind == Init::Kind::kXavierUniform || init.kind == Init::Kind::kXavierNormal;
+  const bool xavier = init.kind == Init::Kind::kXavierUniform || init.kind == Init::Kind::kXavierNormal;
   if (xavier) return init.a * std::sqrt(2 / (fans.in + fans.out));
   return init.a / std::sqrt(init.fan == Init::Fan::kIn ? fans.in : fans.out);
 }
 
 void draw(Tensor& t, const NamedTensor& p, const Init& init, uint64_t seed, uint64_t stream) {
   switch (init.kind) {
-    case Init::Kind::kConstant:
-      dispatch(t.device(), [&]<class K>() { K::fill(t, init.a); });
-      return;
-    case Init::Kind::kUniform:
-      return fill_uniform(t, init.a, init.b, seed, stream);
-    case Init::Kind::kNormal:
-      return fill_normal(t, init.a, init.b, seed, stream);
+    case Init::Kind::kConstant: dispatch(t.device(), [&]<class K>() { K::fill(t, init.a); }); return;
+    case Init::Kind::kUniform: return fill_uniform(t, init.a, init.b, seed, stream);
+    case Init::Kind::kNormal: return fill_normal(t, init.a, init.b, seed, stream);
     case Init::Kind::kKaimingUniform:
     case Init::Kind::kXavierUniform: {
       const double bound = std::sqrt(3.0) * stddev_of(p, init);
       return fill_uniform(t, -bound, bound, seed, stream);
     }
     case Init::Kind::kKaimingNormal:
-    case Init::Kind::kXavierNormal:
-      return fill_normal(t, 0, stddev_of(p, init), seed, stream);
+    case Init::Kind::kXavierNormal: return fill_normal(t, 0, stddev_of(p, init), seed, stream);
   }
   fail("[init] corrupt kind ", static_cast<int>(init.kind));
 }
 
-Shape oihw(const Shape& s) {
-  return {s[0], s[3], s[1], s[2]};
-}
+Shape oihw(const Shape& s) { return {s[0], s[3], s[1], s[2]}; }
 
 // Shape in a state dict.
-Shape disk_shape(const NamedTensor& t) {
-  return t.convolution ? oihw(t.tensor.shape()) : t.tensor.shape();
-}
+Shape disk_shape(const NamedTensor& t) { return t.convolution ? oihw(t.tensor.shape()) : t.tensor.shape(); }
 
 std::string join(const std::string& prefix, const std::string& name) {
   return prefix.empty() ? name : prefix + "." + name;
@@ -99,8 +88,7 @@ Tensor from_oihw(const Tensor& weight) {
   check(weight.dim() == 4, "[from_oihw] expected [out, in, kh, kw], got ", weight.shape());
   const NoGrad no_grad;
   const Shape& s = weight.shape();
-  return transpose(weight.reshape({s[0], s[1], s[2] * s[3]}), 1, 2)
-      .reshape({s[0], s[2], s[3], s[1]});
+  return transpose(weight.reshape({s[0], s[1], s[2] * s[3]}), 1, 2).reshape({s[0], s[2], s[3], s[1]});
 }
 
 void fill(const NamedTensor& parameter, const Init& init, uint64_t seed, uint64_t stream) {
@@ -118,9 +106,7 @@ Module::Adoption::Adoption(Module& parent, std::string name) {
   pending = {&parent, std::move(name)};
 }
 // Cleared also when the constructor's arguments threw before a Module took it.
-Module::Adoption::~Adoption() {
-  pending = {};
-}
+Module::Adoption::~Adoption() { pending = {}; }
 
 Module::Module(std::optional<uint64_t> seed) : seed_(seed) {
   // Taken, not read: modules made inside the child's constructor are not the child.
@@ -131,13 +117,12 @@ Module::Module(std::optional<uint64_t> seed) : seed_(seed) {
 
 void Module::check_new_name(const std::string& name) const {
   const auto same = [&](const auto& other) { return other.name == name; };
-  const bool used =
-      std::any_of(parameters_.begin(), parameters_.end(), same) ||
-      std::any_of(buffers_.begin(), buffers_.end(), same) ||
-      std::any_of(children_.begin(), children_.end(), [&](auto& c) { return c->name_ == name; }) ||
-      std::any_of(generators_.begin(), generators_.end(), [&](auto& g) { return g.first == name; });
-  check(!name.empty() && name.find('.') == std::string::npos && !used,
-        "[module] expected a new name without dots in '", full_name(), "', got '", name, "'");
+  const bool used = std::any_of(parameters_.begin(), parameters_.end(), same) ||
+                    std::any_of(buffers_.begin(), buffers_.end(), same) ||
+                    std::any_of(children_.begin(), children_.end(), [&](auto& c) { return c->name_ == name; }) ||
+                    std::any_of(generators_.begin(), generators_.end(), [&](auto& g) { return g.first == name; });
+  check(!name.empty() && name.find('.') == std::string::npos && !used, "[module] expected a new name without dots in '",
+        full_name(), "', got '", name, "'");
 }
 
 Module& Module::root() {
@@ -152,12 +137,9 @@ uint64_t Module::seed() const {
   return m->seed_.value_or(0);
 }
 
-std::string Module::full_name() const {
-  return parent_ ? join(parent_->full_name(), name_) : name_;
-}
+std::string Module::full_name() const { return parent_ ? join(parent_->full_name(), name_) : name_; }
 
-Tensor Module::add_parameter(const std::string& name, const Shape& shape, const Init& init,
-                             Layout layout) {
+Tensor Module::add_parameter(const std::string& name, const Shape& shape, const Init& init, Layout layout) {
   check_new_name(name);
   Tensor t = empty(shape);
   t.set_requires_grad();
@@ -172,12 +154,10 @@ Tensor Module::add_buffer(const std::string& name, Tensor value) {
   return value;
 }
 
-Generator& Module::add_generator(const std::string& name, uint64_t stream,
-                                 std::optional<uint64_t> own_seed) {
+Generator& Module::add_generator(const std::string& name, uint64_t stream, std::optional<uint64_t> own_seed) {
   check_new_name(name);
   const uint64_t own_stream = stream + kGeneratorStep * root().generator_count_++;
-  generators_.emplace_back(name,
-                           std::make_unique<Generator>(own_seed.value_or(seed()), own_stream));
+  generators_.emplace_back(name, std::make_unique<Generator>(own_seed.value_or(seed()), own_stream));
   return *generators_.back().second;
 }
 
@@ -202,8 +182,7 @@ template <class Get>
 std::vector<NamedTensor> Module::collect(Get get) const {
   std::vector<NamedTensor> all;
   auto visit = [&](const Module& m, const std::string& prefix) {
-    for (const NamedTensor& t : get(m))
-      all.push_back({join(prefix, t.name), t.tensor, t.convolution});
+    for (const NamedTensor& t : get(m)) all.push_back({join(prefix, t.name), t.tensor, t.convolution});
   };
   walk(*this, "", visit);
   return all;
@@ -226,8 +205,7 @@ std::vector<Tensor> Module::parameters() const {
 std::vector<std::pair<std::string, Generator*>> Module::named_generators() {
   std::vector<std::pair<std::string, Generator*>> all;
   auto visit = [&](Module& m, const std::string& prefix) {
-    for (const auto& [name, generator] : m.generators_)
-      all.emplace_back(join(prefix, name), generator.get());
+    for (const auto& [name, generator] : m.generators_) all.emplace_back(join(prefix, name), generator.get());
   };
   walk(*this, "", visit);
   return all;
@@ -264,21 +242,17 @@ void Module::to(Device device, DType dtype) {
     all.push_back(p.tensor);
   }
   if (!all.empty()) {
-    const std::optional<DType> twin =
-        dtype == DType::kBf16 ? std::optional(DType::kBf16) : std::nullopt;
+    const std::optional<DType> twin = dtype == DType::kBf16 ? std::optional(DType::kBf16) : std::nullopt;
     arena_grads_ = Arena::lay_out(all, {master, device}, twin).grads;
   }
   for (NamedTensor& b : named_buffers())
     if (is_floating(b.tensor.dtype())) b.tensor.rebind(b.tensor.to(master).to(device));
-  for (auto& [name, generator] : named_generators())
-    generator->position = generator->position.to(device);
+  for (auto& [name, generator] : named_generators()) generator->position = generator->position.to(device);
 }
 
 void Module::zero_grad() {
   // One fill, as long as nobody has laid the parameters out anew.
-  const auto clear = [](Tensor grad) {
-    dispatch(grad.device(), [&]<class K>() { K::fill(grad, 0); });
-  };
+  const auto clear = [](Tensor grad) { dispatch(grad.device(), [&]<class K>() { K::fill(grad, 0); }); };
   const std::vector<Tensor> all = parameters();
   const bool whole = arena_grads_ && std::all_of(all.begin(), all.end(), [&](const Tensor& p) {
                        return p.grad() && p.grad().storage() == arena_grads_.storage();
@@ -316,9 +290,8 @@ LoadReport Module::load_state_dict(const TensorMap& dict, bool strict) {
     if (it == dict.end()) {
       if (floating) report.missing.push_back(t.name);
     } else if (it->second.shape() != disk_shape(t) || is_floating(it->second.dtype()) != floating) {
-      wrong.push_back(concat_text(t.name, ": expected ", floating ? "floating " : "integer ",
-                                  disk_shape(t), ", got ", it->second.dtype(), " ",
-                                  it->second.shape()));
+      wrong.push_back(concat_text(t.name, ": expected ", floating ? "floating " : "integer ", disk_shape(t), ", got ",
+                                  it->second.dtype(), " ", it->second.shape()));
     }
   }
   for (const auto& [name, tensor] : dict)
@@ -345,9 +318,7 @@ LoadReport Module::load_state_dict(const TensorMap& dict, bool strict) {
 
 ForwardObserver::ForwardObserver(Callback callback)
     : callback_(std::move(callback)), previous_(std::exchange(observer, this)) {}
-ForwardObserver::~ForwardObserver() {
-  observer = previous_;
-}
+ForwardObserver::~ForwardObserver() { observer = previous_; }
 
 Tensor Module::observed(Tensor y) const {
   if (observer) [[unlikely]]

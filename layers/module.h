@@ -151,13 +151,11 @@ class Module {
   }
   enum class Layout { kPlain, kConvolution };
   /// A parameter in f32, initialised; its shape is that in memory.
-  Tensor add_parameter(const std::string& name, const Shape& shape, const Init& init,
-                       Layout layout = Layout::kPlain);
+  Tensor add_parameter(const std::string& name, const Shape& shape, const Init& init, Layout layout = Layout::kPlain);
   /// A buffer; floating ones follow to().
   Tensor add_buffer(const std::string& name, Tensor value);
   /// A generator on a stream of its own. Without a seed: the model's.
-  Generator& add_generator(const std::string& name, uint64_t stream,
-                           std::optional<uint64_t> seed = {});
+  Generator& add_generator(const std::string& name, uint64_t stream, std::optional<uint64_t> seed = {});
   /// Shows a result to the ForwardObserver; for entries other than operator().
   Tensor observed(Tensor y) const;
   uint64_t seed() const;
@@ -187,7 +185,7 @@ class Module {
   std::vector<std::pair<std::string, std::unique_ptr<Generator>>> generators_;
   std::vector<std::unique_ptr<Module>> children_;
   uint64_t parameter_count_ = 0, generator_count_ = 0;  // of the whole tree; kept at the root
-  Tensor arena_grads_;  // all gradients, where to() was called on this module
+  Tensor arena_grads_;                                  // all gradients, where to() was called on this module
 };
 
 /// While one of these lives on this thread, it sees the result of every module by full name, in the

@@ -50,7 +50,8 @@ class Exporter {
     graph_.input("images", {-1, s[2], s[0], s[1]});
     images_ = "images";
     if (options.mean.empty()) return;
-    images_ = add("Div", {add("Sub", {images_, per_channel("mean", options.mean)}), per_channel("std", options.stddev)});
+    images_ =
+        add("Div", {add("Sub", {images_, per_channel("mean", options.mean)}), per_channel("std", options.stddev)});
   }
 
   void begin(const Tensor& x) { values_.push_back({x, images_}); }
@@ -70,7 +71,8 @@ class Exporter {
     graph_.node("Identity", {*last}, "logits");
     graph_.output("logits", with_any_batch(file_shape(logits.shape())));
     const std::string bytes = graph_.file(kOpset, "fulcrum", options.metadata);
-    check(bytes.size() <= kMostBytes, "[onnx] ", file.string(), ": expected at most 2 GiB, got ", bytes.size(), " bytes");
+    check(bytes.size() <= kMostBytes, "[onnx] ", file.string(), ": expected at most 2 GiB, got ", bytes.size(),
+          " bytes");
     write_file_atomically(file, {bytes});
     return {graph_.nodes(), parameters_};
   }
@@ -88,7 +90,8 @@ class Exporter {
     return nullptr;
   }
 
-  std::string add(const char* op, const std::vector<std::string>& inputs, const std::vector<OnnxAttribute>& attributes = {}) {
+  std::string add(const char* op, const std::vector<std::string>& inputs,
+                  const std::vector<OnnxAttribute>& attributes = {}) {
     const std::string name = concat_text(op, "_", graph_.nodes());
     graph_.node(op, inputs, name, attributes);
     return name;
@@ -101,8 +104,8 @@ class Exporter {
     const std::string name = named ? known->second.name : concat_text("constant_", written_.size());
     if (named && written_.contains(name)) return name;
     const Tensor numbers = named && known->second.convolution ? to_oihw(t) : t;
-    check(numbers.dtype() == DType::kF32 && numbers.device().is_cpu(), "[onnx] ", name, ": expected f32 on the CPU, got ",
-          numbers.dtype(), " on ", numbers.device());
+    check(numbers.dtype() == DType::kF32 && numbers.device().is_cpu(), "[onnx] ", name,
+          ": expected f32 on the CPU, got ", numbers.dtype(), " on ", numbers.device());
     const auto sizes = numbers.shape().sizes();
     floats(name, {sizes.begin(), sizes.end()}, {numbers.data<float>(), static_cast<size_t>(numbers.numel())});
     return name;
@@ -198,7 +201,8 @@ class Exporter {
     const int64_t channels = (op.output.size(3) - x.size(3)) / 2;
     std::string y = name_of(x);
     if (stride > 1)
-      y = add("Slice", {y, integers({0, 0}), integers({x.size(1), x.size(2)}), integers({2, 3}), integers({stride, stride})});
+      y = add("Slice",
+              {y, integers({0, 0}), integers({x.size(1), x.size(2)}), integers({2, 3}), integers({stride, stride})});
     return channels == 0 ? y : add("Pad", {y, integers({0, channels, 0, 0, 0, channels, 0, 0})});
   }
 
@@ -206,7 +210,8 @@ class Exporter {
   std::string reshaped(const Op& op) {
     const Tensor& x = op.inputs[0];
     std::string from = name_of(x);
-    check(op.output.dim() < 4 || x.dim() == 4, "[onnx] cannot export a reshape of ", x.shape(), " to ", op.output.shape());
+    check(op.output.dim() < 4 || x.dim() == 4, "[onnx] cannot export a reshape of ", x.shape(), " to ",
+          op.output.shape());
     const bool one_pixel = x.dim() == 4 && x.size(1) * x.size(2) == 1;
     if (x.dim() == 4 && !one_pixel && x.size(3) > 1) from = add("Transpose", {from}, {{"perm", Ints{0, 2, 3, 1}}});
     const auto sizes = op.output.shape().sizes();
@@ -258,8 +263,8 @@ class Exporter {
   std::string plain(const Op& op, const char* theirs) {
     std::vector<std::string> inputs;
     for (const Tensor& x : op.inputs) {
-      check(op.output.dim() < 4 || x.dim() == 4 || x.numel() == 1, "[onnx] cannot export '", op.name, "' of ", op.output.shape(),
-            " and ", x.shape());
+      check(op.output.dim() < 4 || x.dim() == 4 || x.numel() == 1, "[onnx] cannot export '", op.name, "' of ",
+            op.output.shape(), " and ", x.shape());
       inputs.push_back(name_of(x));
     }
     return add(theirs, inputs);

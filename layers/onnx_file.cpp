@@ -25,7 +25,9 @@ void ProtoMessage::varint(uint64_t value) {
   text_ += static_cast<char>(value);
 }
 
-void ProtoMessage::key(int field, int wire_type) { varint(static_cast<uint64_t>(field) << 3 | static_cast<uint64_t>(wire_type)); }
+void ProtoMessage::key(int field, int wire_type) {
+  varint(static_cast<uint64_t>(field) << 3 | static_cast<uint64_t>(wire_type));
+}
 
 ProtoMessage& ProtoMessage::integer(int field, int64_t value) {
   key(field, 0);
@@ -57,7 +59,8 @@ std::string OnnxGraph::value_info(std::string_view name, const std::vector<int64
   return info.bytes(1, name).bytes(2, type.text()).text();
 }
 
-void OnnxGraph::initializer(std::string_view name, const std::vector<int64_t>& shape, int64_t type, std::string_view raw) {
+void OnnxGraph::initializer(std::string_view name, const std::vector<int64_t>& shape, int64_t type,
+                            std::string_view raw) {
   ProtoMessage tensor;
   for (const int64_t size : shape) tensor.integer(1, size);
   graph_.bytes(5, tensor.integer(2, type).bytes(8, name).bytes(9, raw).text());

@@ -25,9 +25,8 @@ Conv2dOptions conv3x3(int64_t in, int64_t out, int64_t stride = 1) {
 
 int64_t checked_blocks(int64_t depth, const ResnetOptions& o) {
   check(depth >= 8 && depth % 6 == 2, "[resnet] expected a depth of 6n + 2 from 8 on, got ", depth);
-  check(o.classes > 0 && o.channels > 0,
-        "[resnet] expected classes and channels of at least 1, got ", o.classes, " and ",
-        o.channels);
+  check(o.classes > 0 && o.channels > 0, "[resnet] expected classes and channels of at least 1, got ", o.classes,
+        " and ", o.channels);
   return (depth - 2) / 6;
 }
 
@@ -50,16 +49,17 @@ Tensor pad_shortcut(const Tensor& x, int64_t stride, int64_t out) {
 
   Tensor y = zeros({n, out_h, out_w, out}, options_of(x));
   dispatch(x.device(), [&]<class K>() { K::copy_strided(y, x, gather); });
-  return record("pad_shortcut", y, {x},
-                [from = x.shape(), gather](const Tensor& dy, Needs) -> Grads {
-                  StridedCopy scatter = gather;
-                  std::swap(scatter.x_offset, scatter.y_offset);
-                  std::swap(scatter.x_strides, scatter.y_strides);
-                  Tensor dx = zeros(from, options_of(dy));
-                  dispatch(dy.device(), [&]<class K>() { K::copy_strided(dx, dy, scatter); });
-                  return {dx};
-                },
-                OpDetail(gather));
+  return record(
+      "pad_shortcut", y, {x},
+      [from = x.shape(), gather](const Tensor& dy, Needs) -> Grads {
+        StridedCopy scatter = gather;
+        std::swap(scatter.x_offset, scatter.y_offset);
+        std::swap(scatter.x_strides, scatter.y_strides);
+        Tensor dx = zeros(from, options_of(dy));
+        dispatch(dy.device(), [&]<class K>() { K::copy_strided(dx, dy, scatter); });
+        return {dx};
+      },
+      OpDetail(gather));
 }
 
 BasicBlock::BasicBlock(const BasicBlockOptions& o)
@@ -85,11 +85,10 @@ Resnet::Resnet(int64_t depth, const ResnetOptions& o)
       layer2_(add_layer("layer2", {.in = kWidths[0], .out = kWidths[1], .stride = 2})),
       layer3_(add_layer("layer3", {.in = kWidths[1], .out = kWidths[2], .stride = 2})),
       dropout_(o.dropout == 0 ? nullptr : &add<Dropout>("dropout", DropoutOptions{.p = o.dropout})),
-      fc_(o.normed_head ? static_cast<Module&>(add<NormedLinear>(
-                              "fc", NormedLinearOptions{.in = kWidths[2], .out = o.classes}))
-                        : add<Linear>("fc", LinearOptions{.in = kWidths[2],
-                                                          .out = o.classes,
-                                                          .weight_init = Init::kaiming_normal()})) {
+      fc_(o.normed_head
+              ? static_cast<Module&>(add<NormedLinear>("fc", NormedLinearOptions{.in = kWidths[2], .out = o.classes}))
+              : add<Linear>("fc",
+                            LinearOptions{.in = kWidths[2], .out = o.classes, .weight_init = Init::kaiming_normal()})) {
   for (const Sequential* layer : {&layer1_, &layer2_, &layer3_})
     for (const auto& block : layer->children()) block->set_recompute(o.recompute);
 }
@@ -97,8 +96,7 @@ Resnet::Resnet(int64_t depth, const ResnetOptions& o)
 Sequential& Resnet::add_layer(const std::string& name, const BasicBlockOptions& first) {
   auto& layer = add<Sequential>(name);
   layer.append<BasicBlock>(first);
-  for (int64_t i = 1; i < blocks_; i++)
-    layer.append<BasicBlock>(BasicBlockOptions{.in = first.out, .out = first.out});
+  for (int64_t i = 1; i < blocks_; i++) layer.append<BasicBlock>(BasicBlockOptions{.in = first.out, .out = first.out});
   return layer;
 }
 
@@ -114,23 +112,11 @@ Tensor Resnet::forward(const Tensor& x) {
   return fc_(y);
 }
 
-Resnet resnet8(const ResnetOptions& options) {
-  return Resnet(8, options);
-}
-Resnet resnet20(const ResnetOptions& options) {
-  return Resnet(20, options);
-}
-Resnet resnet32(const ResnetOptions& options) {
-  return Resnet(32, options);
-}
-Resnet resnet44(const ResnetOptions& options) {
-  return Resnet(44, options);
-}
-Resnet resnet56(const ResnetOptions& options) {
-  return Resnet(56, options);
-}
-Resnet resnet110(const ResnetOptions& options) {
-  return Resnet(110, options);
-}
+Resnet resnet8(const ResnetOptions& options) { return Resnet(8, options); }
+Resnet resnet20(const ResnetOptions& options) { return Resnet(20, options); }
+Resnet resnet32(const ResnetOptions& options) { return Resnet(32, options); }
+Resnet resnet44(const ResnetOptions& options) { return Resnet(44, options); }
+Resnet resnet56(const ResnetOptions& options) { return Resnet(56, options); }
+Resnet resnet110(const ResnetOptions& options) { return Resnet(110, options); }
 
 }  // namespace fulcrum

@@ -9,11 +9,10 @@ constexpr int64_t kHidden = 256;
 constexpr int64_t kShrink = 8;  // three times halved
 
 const SceCnnOptions& checked(const SceCnnOptions& o) {
-  check(o.classes > 0 && o.channels > 0,
-        "[sce_cnn] expected classes and channels of at least 1, got ", o.classes, " and ",
-        o.channels);
-  check(o.image.h >= kShrink && o.image.w >= kShrink, "[sce_cnn] expected images of at least ",
-        kShrink, "x", kShrink, ", got ", o.image.h, "x", o.image.w);
+  check(o.classes > 0 && o.channels > 0, "[sce_cnn] expected classes and channels of at least 1, got ", o.classes,
+        " and ", o.channels);
+  check(o.image.h >= kShrink && o.image.w >= kShrink, "[sce_cnn] expected images of at least ", kShrink, "x", kShrink,
+        ", got ", o.image.h, "x", o.image.w);
   return o;
 }
 
@@ -22,8 +21,7 @@ template <class Layer, class Options>
 class Normed : public Module {
  public:
   Normed(const Options& o, int64_t channels)
-      : layer_(add<Layer>("0", o)),
-        norm_(add<BatchNorm>("1", BatchNormLayerOptions{.channels = channels})) {}
+      : layer_(add<Layer>("0", o)), norm_(add<BatchNorm>("1", BatchNormLayerOptions{.channels = channels})) {}
   Tensor forward(const Tensor& x) override { return norm_.fused(layer_(x), {.relu = true}); }
 
  private:
@@ -37,13 +35,10 @@ using NormedHidden = Normed<Linear, LinearOptions>;
 class Branch : public Module {
  public:
   Branch(int64_t in, int64_t out)
-      : out_conv_(add<NormedConv>("out_conv",
-                                  Conv2dOptions{.in = in,
-                                                .out = out,
-                                                .kernel = 3,
-                                                .padding = 1,
-                                                .weight_init = Init::kaiming_uniform()},
-                                  out)) {}
+      : out_conv_(add<NormedConv>(
+            "out_conv",
+            Conv2dOptions{.in = in, .out = out, .kernel = 3, .padding = 1, .weight_init = Init::kaiming_uniform()},
+            out)) {}
   Tensor forward(const Tensor& x) override { return out_conv_(x); }
 
  private:
@@ -70,9 +65,9 @@ SceCnn::SceCnn(const SceCnnOptions& o)
       block3_(add_block("block3", kWidths[1], kWidths[2])),
       fc1_(add<NormedHidden>("fc1", hidden(o), kHidden)),
       dropout_(o.dropout == 0 ? nullptr : &add<Dropout>("dropout", DropoutOptions{.p = o.dropout})),
-      fc2_(o.normed_head ? static_cast<Module&>(add<NormedLinear>(
-                               "fc2", NormedLinearOptions{.in = kHidden, .out = o.classes}))
-                         : add<Linear>("fc2", head(o))) {}
+      fc2_(o.normed_head
+               ? static_cast<Module&>(add<NormedLinear>("fc2", NormedLinearOptions{.in = kHidden, .out = o.classes}))
+               : add<Linear>("fc2", head(o))) {}
 
 Sequential& SceCnn::add_block(const std::string& name, int64_t in, int64_t out) {
   auto& block = add<Sequential>(name);
@@ -83,9 +78,8 @@ Sequential& SceCnn::add_block(const std::string& name, int64_t in, int64_t out) 
 }
 
 Tensor SceCnn::features(const Tensor& x) {
-  check(x.dim() == 4 && x.size(1) == options_.image.h && x.size(2) == options_.image.w,
-        "[sce_cnn] expected x [N, ", options_.image.h, ", ", options_.image.w, ", ",
-        options_.channels, "], got ", x.shape());
+  check(x.dim() == 4 && x.size(1) == options_.image.h && x.size(2) == options_.image.w, "[sce_cnn] expected x [N, ",
+        options_.image.h, ", ", options_.image.w, ", ", options_.channels, "], got ", x.shape());
   return fc1_(Flatten()(block3_(block2_(block1_(x)))));
 }
 

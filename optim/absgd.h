@@ -50,8 +50,7 @@ class AttentionalBiased : public Rule {
       : Rule(std::move(parameters), rule_options(options)) {
     const Device device = this->control_.device();
     this->set_risk(std::make_unique<KlRisk>(
-        KlRiskOptions{options.lambda, options.gamma, options.alpha, options.additive, options.u_init,
-                      options.keep_u},
+        KlRiskOptions{options.lambda, options.gamma, options.alpha, options.additive, options.u_init, options.keep_u},
         device));
   }
 
@@ -62,10 +61,8 @@ class AttentionalBiased : public Rule {
 
  private:
   static RuleOptions rule_options(const Options& o) {
-    if constexpr (requires { o.momentum; })
-      return {o.lr, o.momentum, o.weight_decay, o.nesterov, o.max_norm};
-    else
-      return {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.decoupled, o.max_norm};
+    if constexpr (requires { o.momentum; }) return {o.lr, o.momentum, o.weight_decay, o.nesterov, o.max_norm};
+    else return {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.decoupled, o.max_norm};
   }
 };
 

@@ -19,7 +19,8 @@ GradientBuckets::GradientBuckets(const std::vector<Tensor>& parameters, const Ar
   std::iota(last_first.begin(), last_first.end(), size_t{0});
   std::ranges::sort(last_first, std::greater(), [&](size_t i) { return arena.offsets[i]; });
   const auto all = static_cast<int64_t>(arena.grads.bytes());
-  const int64_t size = std::clamp(all / 4, kLeastBytes, kMostBytes) / static_cast<int64_t>(size_of(arena.grads.dtype()));
+  const int64_t size =
+      std::clamp(all / 4, kLeastBytes, kMostBytes) / static_cast<int64_t>(size_of(arena.grads.dtype()));
   int64_t end = arena.grads.numel();
   Bucket bucket;
   for (size_t k = 0; k < last_first.size(); k++) {

@@ -18,8 +18,8 @@ std::vector<ParamGroup> one_group(std::vector<Tensor> parameters) {
 }
 
 void check_positive(const char* what, double value, bool zero_allowed) {
-  check(std::isfinite(value) && (value > 0 || (zero_allowed && value == 0)), "[optimizer] expected ",
-        what, zero_allowed ? " >= 0" : " > 0", ", got ", value);
+  check(std::isfinite(value) && (value > 0 || (zero_allowed && value == 0)), "[optimizer] expected ", what,
+        zero_allowed ? " >= 0" : " > 0", ", got ", value);
 }
 
 Segments make_segments(const std::vector<ParamGroup>& groups, const Arena& arena, Device device) {
@@ -70,8 +70,8 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
 }
 
 Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
-  check(losses.dim() == 1 && losses.dtype() == arena_.values.dtype(), "[weigh] expected losses ",
-        arena_.values.dtype(), " [B], one per sample, got ", losses.dtype(), " ", losses.shape());
+  check(losses.dim() == 1 && losses.dtype() == arena_.values.dtype(), "[weigh] expected losses ", arena_.values.dtype(),
+        " [B], one per sample, got ", losses.dtype(), " ", losses.shape());
   check(losses.device() == arena_.values.device(), "[weigh] expected losses on ", arena_.values.device(),
         " like the parameters, got ", losses.device());
   batch_ = communicator_ ? gathered(losses.detach(), context) : WeighedBatch{losses.detach(), {}, context};
@@ -88,8 +88,8 @@ WeighedBatch Optimizer::gathered(const Tensor& losses, const BatchContext& conte
   const int64_t total = context.total > 0 ? context.total : losses.numel() * c.size();
   const auto rows = slice_sizes(total, c.size());
   const int64_t own = rows[static_cast<size_t>(c.rank())];
-  check(losses.numel() == std::max<int64_t>(own, 1), "[weigh] expected ", std::max<int64_t>(own, 1), " losses of process ",
-        c.rank(), "'s part of ", total, ", got ", losses.numel());
+  check(losses.numel() == std::max<int64_t>(own, 1), "[weigh] expected ", std::max<int64_t>(own, 1),
+        " losses of process ", c.rank(), "'s part of ", total, ", got ", losses.numel());
   const auto whole = [&](const Tensor& part) {
     if (!part) return Tensor();
     Tensor all = empty({total}, options_of(part));
@@ -125,8 +125,7 @@ void Optimizer::zero_grad() {
 
 void Optimizer::step() {
   if (buckets_) buckets_->finish();
-  dispatch(arena_.values.device(),
-           [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
+  dispatch(arena_.values.device(), [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
   update();
   // Gradients are read, values and slots read and written, the twin written.
   const size_t slots = slots_.size() * arena_.values.bytes(), twin = arena_.twin ? arena_.twin.bytes() : 0;
@@ -169,8 +168,7 @@ Tensor Optimizer::add_slot(const char* name) {
   return slots_[name] = zeros(arena_.values.shape(), options_of(arena_.values));
 }
 
-Sgd::Sgd(std::vector<Tensor> parameters, const SgdOptions& options)
-    : Sgd(one_group(std::move(parameters)), options) {}
+Sgd::Sgd(std::vector<Tensor> parameters, const SgdOptions& options) : Sgd(one_group(std::move(parameters)), options) {}
 
 Sgd::Sgd(std::vector<ParamGroup> groups, const SgdOptions& o)
     : Optimizer(std::move(groups), o.lr, o.weight_decay, o.max_norm), rule_{o.momentum, o.nesterov} {
@@ -189,10 +187,9 @@ Adam::Adam(std::vector<Tensor> parameters, const AdamOptions& options)
     : Adam(one_group(std::move(parameters)), options) {}
 
 Adam::Adam(std::vector<ParamGroup> groups, const AdamOptions& o)
-    : Optimizer(std::move(groups), o.lr, o.weight_decay, o.max_norm),
-      rule_{o.beta1, o.beta2, o.eps, o.decoupled} {
-  check(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1,
-        "[optimizer] expected betas in [0, 1), got ", o.beta1, " and ", o.beta2);
+    : Optimizer(std::move(groups), o.lr, o.weight_decay, o.max_norm), rule_{o.beta1, o.beta2, o.eps, o.decoupled} {
+  check(o.beta1 >= 0 && o.beta1 < 1 && o.beta2 >= 0 && o.beta2 < 1, "[optimizer] expected betas in [0, 1), got ",
+        o.beta1, " and ", o.beta2);
   check_positive("eps", o.eps, true);
   first_ = add_slot("first_moment");
   second_ = add_slot("second_moment");

@@ -54,9 +54,10 @@ class Optimizer {
   const Tensor& weights() const { return weights_; }
   /// The whole batch of the last weigh().
   const WeighedBatch& batch() const { return batch_; }
-  /// From now on this process is one of several, each with a slice of the batch (slice_of), in the order of ranks; where
-  /// that is empty, with a sample that is not counted. weigh() weighs the whole batch, so each sample has the weight that
-  /// it has in one process; step() updates by the sum of all gradients. Every process calls the same functions.
+  /// From now on this process is one of several, each with a slice of the batch (slice_of), in the order of ranks;
+  /// where that is empty, with a sample that is not counted. weigh() weighs the whole batch, so each sample has the
+  /// weight that it has in one process; step() updates by the sum of all gradients. Every process calls the same
+  /// functions.
   void distribute(Communicator& communicator);
   /// objective.backward(), the last pass before step(): where there are several processes, gradients are summed over
   /// them while others are still computed.

@@ -35,8 +35,7 @@ RiskSummary Risk::summary() const {
   const auto s = statistics_.to_vector();
   const double steps = s[kSteps];
   if (steps == 0) return {};
-  return {s[kSumLogMean] / steps, s[kSumWeight] / steps, s[kSumEffective] / steps,
-          static_cast<int64_t>(steps)};
+  return {s[kSumLogMean] / steps, s[kSumWeight] / steps, s[kSumEffective] / steps, static_cast<int64_t>(steps)};
 }
 
 void Risk::reset_summary() {
@@ -49,9 +48,8 @@ Tensor MeanRisk::weights(const Tensor& losses, const BatchContext& context) {
   check(!options_.class_weight || (context.groups && context.groups.shape() == losses.shape()),
         "[risk] expected a group for each of the ", losses.numel(), " losses: the mean is normalised by class weights");
   Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() {
-    K::mean_weights(p, statistics_, losses, options_.class_weight, context.groups);
-  });
+  dispatch(losses.device(),
+           [&]<class K>() { K::mean_weights(p, statistics_, losses, options_.class_weight, context.groups); });
   return p;
 }
 
@@ -63,7 +61,8 @@ KlRisk::KlRisk(const KlRiskOptions& o, Device device)
   check(o.additive >= 0 && o.additive <= 1e30, "[risk] expected additive >= 0 and at most 1e30, got ", o.additive);
   const bool scent = o.u_update == UUpdate::kScent;
   check(std::isfinite(o.log_step), "[risk] expected a finite log_step, got ", o.log_step);
-  check(!scent || o.u_init == UInit::kFirstBatch, "[risk] expected u to start by the first batch with the update of SCENT");
+  check(!scent || o.u_init == UInit::kFirstBatch,
+        "[risk] expected u to start by the first batch with the update of SCENT");
   kernel_options_ = {o.gamma, o.alpha, o.additive, o.u_init == UInit::kZero, scent, o.log_step};
   set_element(state_, kLogU, -kInfinity);
   set_element(state_, kInvLambda, 1 / o.lambda);
@@ -71,8 +70,7 @@ KlRisk::KlRisk(const KlRiskOptions& o, Device device)
 
 Tensor KlRisk::weights(const Tensor& losses, const BatchContext&) {
   Tensor p = like_losses(losses);
-  dispatch(losses.device(),
-           [&]<class K>() { K::kl_weights(p, state_, statistics_, losses, kernel_options_); });
+  dispatch(losses.device(), [&]<class K>() { K::kl_weights(p, state_, statistics_, losses, kernel_options_); });
   return p;
 }
 

@@ -80,11 +80,11 @@ enum class UUpdate { kMovingAverage, kScent };
 struct KlRiskOptions {
   /// λ: positive for min-max (imbalance), negative for min-min (label noise), ±∞ for plain SGD.
   double lambda = std::numeric_limits<double>::infinity();
-  double gamma = 0.9;    // step of the moving average u, in (0, 1]
-  double alpha = 1;      // scales the batch mean that enters u
-  double additive = 0;   // adds additive/B to every weight; 0 or 1
+  double gamma = 0.9;   // step of the moving average u, in (0, 1]
+  double alpha = 1;     // scales the batch mean that enters u
+  double additive = 0;  // adds additive/B to every weight; 0 or 1
   UInit u_init = UInit::kFirstBatch;
-  bool keep_u = false;   // do not restart u when λ changes
+  bool keep_u = false;  // do not restart u when λ changes
   UUpdate u_update = UUpdate::kMovingAverage;
   double log_step = 10;  // of SCENT
 };

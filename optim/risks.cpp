@@ -38,8 +38,8 @@ GroupRisk::GroupRisk(const GroupRiskOptions& o, Device device) : Risk(device), e
   check(o.groups > 0, "[risk] expected at least one group, got ", o.groups);
   check(o.eta >= 0 && std::isfinite(o.eta), "[risk] expected eta >= 0 of group, got ", o.eta);
   log_q_ = full({o.groups}, -std::log(static_cast<double>(o.groups)), {DType::kF64, device});
-  check(o.adjustment >= 0 && std::isfinite(o.adjustment),
-        "[risk] expected an adjustment >= 0 of group, got ", o.adjustment);
+  check(o.adjustment >= 0 && std::isfinite(o.adjustment), "[risk] expected an adjustment >= 0 of group, got ",
+        o.adjustment);
   if (o.adjustment == 0) return;
   check(std::ssize(o.counts) == o.groups, "[risk] expected the counts of ", o.groups,
         " groups for the adjustment, got ", o.counts.size());
@@ -50,8 +50,8 @@ GroupRisk::GroupRisk(const GroupRiskOptions& o, Device device) : Risk(device), e
 }
 
 Tensor GroupRisk::weights(const Tensor& losses, const BatchContext& context) {
-  check(context.groups && context.groups.shape() == losses.shape(),
-        "[risk] expected a group for each of the ", losses.numel(), " losses");
+  check(context.groups && context.groups.shape() == losses.shape(), "[risk] expected a group for each of the ",
+        losses.numel(), " losses");
   Tensor p = like_losses(losses);
   dispatch(losses.device(), [&]<class K>() {
     if (shift_) K::add_into(log_q_, shift_);
@@ -73,13 +73,12 @@ std::vector<double> GroupRisk::group_weights() const {
 }
 
 KlBallRisk::KlBallRisk(const KlBallRiskOptions& o, Device device) : Risk(device) {
-  check((o.rho == 0) != (o.fraction == 0),
-        "[risk] expected either rho or fraction of the KL ball, got ", o.rho, " and ", o.fraction);
+  check((o.rho == 0) != (o.fraction == 0), "[risk] expected either rho or fraction of the KL ball, got ", o.rho,
+        " and ", o.fraction);
   check(o.rho >= 0 && std::isfinite(o.rho), "[risk] expected rho > 0 of the KL ball, got ", o.rho);
-  check(o.fraction >= 0 && o.fraction < 1,
-        "[risk] expected fraction in (0, 1) of the KL ball, got ", o.fraction);
-  check(o.window > 0 && o.every > 0, "[risk] expected window and every of at least 1, got ",
-        o.window, " and ", o.every);
+  check(o.fraction >= 0 && o.fraction < 1, "[risk] expected fraction in (0, 1) of the KL ball, got ", o.fraction);
+  check(o.window > 0 && o.every > 0, "[risk] expected window and every of at least 1, got ", o.window, " and ",
+        o.every);
   options_ = {o.positive, o.fraction > 0, o.fraction > 0 ? o.fraction : o.rho, o.every};
   state_ = zeros({kKlBallStateSize}, {DType::kF64, device});
   window_ = zeros({o.window}, {DType::kF64, device});
@@ -87,12 +86,10 @@ KlBallRisk::KlBallRisk(const KlBallRiskOptions& o, Device device) : Risk(device)
 
 Tensor KlBallRisk::weights(const Tensor& losses, const BatchContext&) {
   // Beyond the window a loss could have any weight.
-  check(losses.numel() <= window_.numel(), "[risk] expected a window of at least a batch, ",
-        losses.numel(), " losses, got ", window_.numel());
+  check(losses.numel() <= window_.numel(), "[risk] expected a window of at least a batch, ", losses.numel(),
+        " losses, got ", window_.numel());
   Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() {
-    K::kl_ball_weights(p, state_, window_, statistics_, losses, options_);
-  });
+  dispatch(losses.device(), [&]<class K>() { K::kl_ball_weights(p, state_, window_, statistics_, losses, options_); });
   return p;
 }
 
@@ -105,13 +102,9 @@ std::map<std::string, Tensor> KlBallRisk::state() {
 
 double KlBallRisk::lambda() const {
   const double inv = state_.to_vector()[kInvLambda];
-  return inv == 0
-             ? std::copysign(std::numeric_limits<double>::infinity(), options_.positive ? 1 : -1)
-             : 1 / inv;
+  return inv == 0 ? std::copysign(std::numeric_limits<double>::infinity(), options_.positive ? 1 : -1) : 1 / inv;
 }
-double KlBallRisk::log_u() const {
-  return state_.to_vector()[kLogU];
-}
+double KlBallRisk::log_u() const { return state_.to_vector()[kLogU]; }
 
 DeferredRisk::DeferredRisk(std::unique_ptr<Risk> risk)
     : Risk(risk->state().at("statistics").device()), risk_(std::move(risk)) {

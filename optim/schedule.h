@@ -16,8 +16,8 @@ struct ScheduleOptions {
   int step_size = 30;             // step: multiply by gamma every so many epochs
   double gamma = 0.1;
   std::vector<double> factors = {};  // multistep: one for each milestone, instead of gamma
-  double min_factor = 0;  // cosine: the factor at the end
-  int warmup = 0;         // epochs of linear warm-up: (epoch + 1) / warmup, as LDAM-DRW
+  double min_factor = 0;             // cosine: the factor at the end
+  int warmup = 0;                    // epochs of linear warm-up: (epoch + 1) / warmup, as LDAM-DRW
 };
 
 class Schedule {

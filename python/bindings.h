@@ -49,9 +49,7 @@ using OptionalTensor = std::optional<Tensor>;
 using Pair = std::variant<int64_t, std::pair<int64_t, int64_t>>;
 
 inline Tensor or_undefined(const OptionalTensor& tensor) { return tensor.value_or(Tensor()); }
-inline OptionalTensor or_none(const Tensor& tensor) {
-  return tensor ? OptionalTensor(tensor) : std::nullopt;
-}
+inline OptionalTensor or_none(const Tensor& tensor) { return tensor ? OptionalTensor(tensor) : std::nullopt; }
 inline Size2 size2(const Pair& pair) {
   if (const int64_t* both = std::get_if<int64_t>(&pair)) return *both;
   const auto& [height, width] = std::get<1>(pair);

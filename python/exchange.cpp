@@ -37,8 +37,14 @@ nb::ndarray<Framework> share(const Tensor& tensor, const char* op) {
   // detach(): rebinding a parameter (Module.to) must not pull the storage away.
   auto* keep = new Tensor(tensor.detach());
   const nb::capsule owner(keep, [](void* p) noexcept { delete static_cast<Tensor*>(p); });
-  return {keep->raw(), static_cast<size_t>(tensor.dim()), sizes, owner, nullptr, to_dlpack(tensor.dtype()),
-          nb::device::cpu::value, 0};
+  return {keep->raw(),
+          static_cast<size_t>(tensor.dim()),
+          sizes,
+          owner,
+          nullptr,
+          to_dlpack(tensor.dtype()),
+          nb::device::cpu::value,
+          0};
 }
 
 nb::ndarray<nb::numpy> to_numpy(const Tensor& tensor) {
@@ -88,20 +94,24 @@ Tensor borrow(const nb::object& source) {
 }  // namespace
 
 void bind_exchange(nb::class_<Tensor>& tensor, nb::module_& m) {
-  tensor
-      .def("numpy", &to_numpy, "A NumPy array on the same memory. Not for bf16, which NumPy lacks.")
-      .def("__array__", [](const Tensor& t, const nb::object& dtype, const nb::object& copy) {
-        nb::object array = nb::cast(to_numpy(t));
-        if (!dtype.is_none()) return nb::object(array.attr("astype")(dtype));
-        if (!copy.is_none() && nb::cast<bool>(copy)) return nb::object(array.attr("copy")());
-        return array;
-      }, "dtype"_a = nb::none(), "copy"_a = nb::none())
-      .def("__dlpack__", [](const Tensor& t, const nb::kwargs& kwargs) {
-        return nb::cast(share<nb::array_api>(t, "dlpack")).attr("__dlpack__")(**kwargs);
-      }, "DLPack's capsule, for torch.from_dlpack(t) and the like: shares the memory.")
+  tensor.def("numpy", &to_numpy, "A NumPy array on the same memory. Not for bf16, which NumPy lacks.")
+      .def(
+          "__array__",
+          [](const Tensor& t, const nb::object& dtype, const nb::object& copy) {
+            nb::object array = nb::cast(to_numpy(t));
+            if (!dtype.is_none()) return nb::object(array.attr("astype")(dtype));
+            if (!copy.is_none() && nb::cast<bool>(copy)) return nb::object(array.attr("copy")());
+            return array;
+          },
+          "dtype"_a = nb::none(), "copy"_a = nb::none())
+      .def(
+          "__dlpack__",
+          [](const Tensor& t, const nb::kwargs& kwargs) {
+            return nb::cast(share<nb::array_api>(t, "dlpack")).attr("__dlpack__")(**kwargs);
+          },
+          "DLPack's capsule, for torch.from_dlpack(t) and the like: shares the memory.")
       .def("__dlpack_device__", [](const Tensor& t) {
-        return nb::make_tuple(t.device().is_cpu() ? nb::device::cpu::value : nb::device::cuda::value,
-                              t.device().index);
+        return nb::make_tuple(t.device().is_cpu() ? nb::device::cpu::value : nb::device::cuda::value, t.device().index);
       });
   m.def("from_dlpack", &borrow, "array"_a.none(),
         "A tensor on the memory of an array of NumPy, PyTorch or another library with DLPack: float32, float64, "

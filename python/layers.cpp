@@ -30,69 +30,101 @@ nb::object make(const nb::object& parent, const std::string& name, Args&&... arg
 template <class Layer>
 void bind_plain(nb::module_& m, const char* type, const char* function) {
   nb::class_<Layer, Module>(m, type);
-  m.def(function, [](const nb::object& parent, const std::string& name) { return make<Layer>(parent, name); },
-        "parent"_a.none(), "name"_a);
+  m.def(
+      function, [](const nb::object& parent, const std::string& name) { return make<Layer>(parent, name); },
+      "parent"_a.none(), "name"_a);
 }
 
 void bind_weighted(nb::module_& m) {
   nb::class_<Conv2d, Module>(m, "_Conv2d")
       .def_prop_ro("weight", [](const Conv2d& layer) { return layer.weight; })
       .def_prop_ro("bias", [](const Conv2d& layer) { return or_none(layer.bias); });
-  m.def("_conv2d", [](const nb::object& parent, const std::string& name, int64_t in, int64_t out, const Pair& kernel,
-                      const Pair& stride, const Pair& padding, const Pair& dilation, int64_t groups, bool bias) {
-    return make<Conv2d>(parent, name, Conv2dOptions{in, out, size2(kernel), size2(stride), size2(padding), size2(dilation), groups, bias});
-  }, "parent"_a.none(), "name"_a, "in_channels"_a, "out_channels"_a, "kernel_size"_a, "stride"_a, "padding"_a,
-  "dilation"_a, "groups"_a, "bias"_a);
+  m.def(
+      "_conv2d",
+      [](const nb::object& parent, const std::string& name, int64_t in, int64_t out, const Pair& kernel,
+         const Pair& stride, const Pair& padding, const Pair& dilation, int64_t groups, bool bias) {
+        return make<Conv2d>(
+            parent, name,
+            Conv2dOptions{in, out, size2(kernel), size2(stride), size2(padding), size2(dilation), groups, bias});
+      },
+      "parent"_a.none(), "name"_a, "in_channels"_a, "out_channels"_a, "kernel_size"_a, "stride"_a, "padding"_a,
+      "dilation"_a, "groups"_a, "bias"_a);
 
   nb::class_<Linear, Module>(m, "_Linear")
       .def_prop_ro("weight", [](const Linear& layer) { return layer.weight; })
       .def_prop_ro("bias", [](const Linear& layer) { return or_none(layer.bias); });
-  m.def("_linear", [](const nb::object& parent, const std::string& name, int64_t in, int64_t out, bool bias, bool relu) {
-    return make<Linear>(parent, name, LinearOptions{in, out, bias, relu});
-  }, "parent"_a.none(), "name"_a, "in_features"_a, "out_features"_a, "bias"_a, "relu"_a);
+  m.def(
+      "_linear",
+      [](const nb::object& parent, const std::string& name, int64_t in, int64_t out, bool bias, bool relu) {
+        return make<Linear>(parent, name, LinearOptions{in, out, bias, relu});
+      },
+      "parent"_a.none(), "name"_a, "in_features"_a, "out_features"_a, "bias"_a, "relu"_a);
 
-  nb::class_<NormedLinear, Module>(m, "_NormedLinear")
-      .def_prop_ro("weight", [](const NormedLinear& layer) { return layer.weight; });
-  m.def("_normed_linear", [](const nb::object& parent, const std::string& name, int64_t in, int64_t out) {
-    return make<NormedLinear>(parent, name, NormedLinearOptions{in, out});
-  }, "parent"_a.none(), "name"_a, "in_features"_a, "out_features"_a);
+  nb::class_<NormedLinear, Module>(m, "_NormedLinear").def_prop_ro("weight", [](const NormedLinear& layer) {
+    return layer.weight;
+  });
+  m.def(
+      "_normed_linear",
+      [](const nb::object& parent, const std::string& name, int64_t in, int64_t out) {
+        return make<NormedLinear>(parent, name, NormedLinearOptions{in, out});
+      },
+      "parent"_a.none(), "name"_a, "in_features"_a, "out_features"_a);
 }
 
 void bind_batch_norm(nb::module_& m) {
   nb::class_<BatchNorm, Module>(m, "_BatchNorm")
-      .def("fused", [](BatchNorm& layer, const Tensor& x, const OptionalTensor& residual, bool relu) {
-        return layer.fused(x, {or_undefined(residual), relu});
-      }, "x"_a, "residual"_a = nb::none(), "relu"_a = false, Unlocked())
+      .def(
+          "fused",
+          [](BatchNorm& layer, const Tensor& x, const OptionalTensor& residual, bool relu) {
+            return layer.fused(x, {or_undefined(residual), relu});
+          },
+          "x"_a, "residual"_a = nb::none(), "relu"_a = false, Unlocked())
       .def_prop_ro("weight", [](const BatchNorm& layer) { return or_none(layer.weight); })
       .def_prop_ro("bias", [](const BatchNorm& layer) { return or_none(layer.bias); })
       .def_ro("running_mean", &BatchNorm::running_mean)
       .def_ro("running_var", &BatchNorm::running_var);
-  m.def("_batch_norm", [](const nb::object& parent, const std::string& name, int64_t channels, double eps,
-                          double momentum, bool affine) {
-    return make<BatchNorm>(parent, name, BatchNormLayerOptions{channels, eps, momentum, affine});
-  }, "parent"_a.none(), "name"_a, "channels"_a, "eps"_a, "momentum"_a, "affine"_a);
+  m.def(
+      "_batch_norm",
+      [](const nb::object& parent, const std::string& name, int64_t channels, double eps, double momentum,
+         bool affine) {
+        return make<BatchNorm>(parent, name, BatchNormLayerOptions{channels, eps, momentum, affine});
+      },
+      "parent"_a.none(), "name"_a, "channels"_a, "eps"_a, "momentum"_a, "affine"_a);
 }
 
 void bind_rest(nb::module_& m) {
   nb::class_<Dropout, Module>(m, "_Dropout");
-  m.def("_dropout", [](const nb::object& parent, const std::string& name, double p) {
-    return make<Dropout>(parent, name, DropoutOptions{p});
-  }, "parent"_a.none(), "name"_a, "p"_a);
+  m.def(
+      "_dropout",
+      [](const nb::object& parent, const std::string& name, double p) {
+        return make<Dropout>(parent, name, DropoutOptions{p});
+      },
+      "parent"_a.none(), "name"_a, "p"_a);
   nb::class_<MaxPool2d, Module>(m, "_MaxPool2d");
-  m.def("_max_pool2d", [](const nb::object& parent, const std::string& name, const Pair& kernel, const Pair& stride,
-                          const Pair& padding) {
-    return make<MaxPool2d>(parent, name, PoolOptions{size2(kernel), size2(stride), size2(padding)});
-  }, "parent"_a.none(), "name"_a, "kernel_size"_a, "stride"_a, "padding"_a);
+  m.def(
+      "_max_pool2d",
+      [](const nb::object& parent, const std::string& name, const Pair& kernel, const Pair& stride,
+         const Pair& padding) {
+        return make<MaxPool2d>(parent, name, PoolOptions{size2(kernel), size2(stride), size2(padding)});
+      },
+      "parent"_a.none(), "name"_a, "kernel_size"_a, "stride"_a, "padding"_a);
   nb::class_<AvgPool2d, Module>(m, "_AvgPool2d");
-  m.def("_avg_pool2d", [](const nb::object& parent, const std::string& name, const Pair& kernel, const Pair& stride,
-                          const Pair& padding, bool count_include_pad) {
-    return make<AvgPool2d>(parent, name, PoolOptions{size2(kernel), size2(stride), size2(padding), count_include_pad});
-  }, "parent"_a.none(), "name"_a, "kernel_size"_a, "stride"_a, "padding"_a, "count_include_pad"_a);
+  m.def(
+      "_avg_pool2d",
+      [](const nb::object& parent, const std::string& name, const Pair& kernel, const Pair& stride, const Pair& padding,
+         bool count_include_pad) {
+        return make<AvgPool2d>(parent, name,
+                               PoolOptions{size2(kernel), size2(stride), size2(padding), count_include_pad});
+      },
+      "parent"_a.none(), "name"_a, "kernel_size"_a, "stride"_a, "padding"_a, "count_include_pad"_a);
   bind_plain<ReLU>(m, "_ReLU", "_relu");
   nb::class_<GELU, Module>(m, "_GELU");
-  m.def("_gelu", [](const nb::object& parent, const std::string& name, const std::string& approximate) {
-    return make<GELU>(parent, name, GELUOptions{gelu_approximation(approximate)});
-  }, "parent"_a.none(), "name"_a, "approximate"_a);
+  m.def(
+      "_gelu",
+      [](const nb::object& parent, const std::string& name, const std::string& approximate) {
+        return make<GELU>(parent, name, GELUOptions{gelu_approximation(approximate)});
+      },
+      "parent"_a.none(), "name"_a, "approximate"_a);
   bind_plain<GlobalAvgPool2d>(m, "_GlobalAvgPool2d", "_global_avg_pool2d");
   bind_plain<Flatten>(m, "_Flatten", "_flatten");
 }
@@ -101,10 +133,13 @@ void bind_rest(nb::module_& m) {
 
 void bind_layers(nb::module_& m) {
   nb::class_<Container, Module>(m, "_Container");
-  m.def("_container", [](const nb::object& parent, const std::string& name, uint64_t seed) {
-    if (parent.is_none()) return nb::cast(std::make_unique<Container>(seed));
-    return make<Container>(parent, name);
-  }, "parent"_a.none(), "name"_a, "seed"_a);
+  m.def(
+      "_container",
+      [](const nb::object& parent, const std::string& name, uint64_t seed) {
+        if (parent.is_none()) return nb::cast(std::make_unique<Container>(seed));
+        return make<Container>(parent, name);
+      },
+      "parent"_a.none(), "name"_a, "seed"_a);
   bind_weighted(m);
   bind_batch_norm(m);
   bind_rest(m);

@@ -19,11 +19,13 @@ void bind_listing(nb::module_& m) {
       .def_ro("paths", &ImageListing::paths, "Relative to the root.")
       .def_ro("labels", &ImageListing::labels)
       .def_ro("class_names", &ImageListing::class_names)
-      .def_ro("problems", &ImageListing::problems, "Everything that is wrong; ImageDataset refuses a listing with problems.")
+      .def_ro("problems", &ImageListing::problems,
+              "Everything that is wrong; ImageDataset refuses a listing with problems.")
       .def("__len__", [](const ImageListing& listing) { return listing.paths.size(); });
   m.def("list_image_folder", &list_image_folder, "dir"_a, Unlocked(),
         "A folder with a folder for each class, as torchvision's ImageFolder reads it.");
-  m.def("list_image_folders", &list_image_folders, "dir"_a, Unlocked(), "(train, test) of dir/train and dir/test or dir/val.");
+  m.def("list_image_folders", &list_image_folders, "dir"_a, Unlocked(),
+        "(train, test) of dir/train and dir/test or dir/val.");
   m.def("list_image_list", &list_image_list, "root"_a, "list"_a, "classes"_a = 0, "follow_links"_a = false, Unlocked(),
         "A file with a path and a label a line; classes = 0: the largest label + 1.");
   m.def("list_image_lists", &list_image_lists, "root"_a, "train_list"_a, "test_list"_a, "class_names"_a = "",
@@ -36,23 +38,29 @@ void bind_listing(nb::module_& m) {
 }
 
 void bind_image_dataset(nb::module_& m) {
-  nb::class_<ImageDataset, Dataset>(m, "ImageDataset", "Image files, decoded when they are asked for, with PIL's pixels.")
-      .def("__init__", [](ImageDataset* self, ImageListing listing, int64_t image_size, int64_t resize_size,
-                          int64_t channels, bool squash, bool exif_orientation, bool fast_decode, bool skip_bad,
-                          int threads) {
-        new (self) ImageDataset(std::move(listing), {channels, image_size, resize_size, squash, exif_orientation,
-                                                     fast_decode, skip_bad, threads});
-      }, "listing"_a, "image_size"_a = 0, "resize_size"_a = 0, "channels"_a = 3, "squash"_a = false,
-      "exif_orientation"_a = false, "fast_decode"_a = false, "skip_bad"_a = false, "threads"_a = 0, Unlocked(),
-      "image_size: side of the square in pixels, 0: files of one size as they are; resize_size: what the shorter side "
-      "becomes before the middle is cut out; channels: 1 or 3; squash: nothing is cut off; skip_bad: decodes every file at "
-      "the start and leaves out those that fail; threads: for that, 0: all cores.")
+  nb::class_<ImageDataset, Dataset>(m, "ImageDataset",
+                                    "Image files, decoded when they are asked for, with PIL's pixels.")
+      .def(
+          "__init__",
+          [](ImageDataset* self, ImageListing listing, int64_t image_size, int64_t resize_size, int64_t channels,
+             bool squash, bool exif_orientation, bool fast_decode, bool skip_bad, int threads) {
+            new (self) ImageDataset(std::move(listing), {channels, image_size, resize_size, squash, exif_orientation,
+                                                         fast_decode, skip_bad, threads});
+          },
+          "listing"_a, "image_size"_a = 0, "resize_size"_a = 0, "channels"_a = 3, "squash"_a = false,
+          "exif_orientation"_a = false, "fast_decode"_a = false, "skip_bad"_a = false, "threads"_a = 0, Unlocked(),
+          "image_size: side of the square in pixels, 0: files of one size as they are; resize_size: what the shorter side "
+          "becomes before the middle is cut out; channels: 1 or 3; squash: nothing is cut off; skip_bad: decodes every file at "
+          "the start and leaves out those that fail; threads: for that, 0: all cores.")
       .def_prop_ro("paths", &ImageDataset::paths)
-      .def_prop_ro("skipped", [](const ImageDataset& dataset) {
-        std::vector<std::pair<std::string, std::string>> all;
-        for (const BadImage& bad : dataset.skipped()) all.emplace_back(bad.path, bad.reason);
-        return all;
-      }, "(path, reason) of what skip_bad has left out.");
+      .def_prop_ro(
+          "skipped",
+          [](const ImageDataset& dataset) {
+            std::vector<std::pair<std::string, std::string>> all;
+            for (const BadImage& bad : dataset.skipped()) all.emplace_back(bad.path, bad.reason);
+            return all;
+          },
+          "(path, reason) of what skip_bad has left out.");
 }
 
 }  // namespace

@@ -42,10 +42,12 @@ void bind_batch(nb::module_& m) {
       .def_ro("labels", &Batch::labels, "i64 [B], noisy where the data set's labels are.")
       .def_ro("indices", &Batch::indices, "i64 [B], of the samples in the data set.")
       .def_ro("groups", &Batch::groups, "i64 [B]; the labels where the data set has no groups.")
-      .def_prop_ro("other_labels", [](const Batch& b) { return or_none(b.other_labels); },
-                   "i64 [B], of what each image was mixed with (Mixup, CutMix), or None.")
-      .def_prop_ro("share", [](const Batch& b) { return or_none(b.share); },
-                   "f32 [B], how much of an image is its own, or None.")
+      .def_prop_ro(
+          "other_labels", [](const Batch& b) { return or_none(b.other_labels); },
+          "i64 [B], of what each image was mixed with (Mixup, CutMix), or None.")
+      .def_prop_ro(
+          "share", [](const Batch& b) { return or_none(b.share); },
+          "f32 [B], how much of an image is its own, or None.")
       .def("__len__", [](const Batch& b) { return b.size; })
       .def("__iter__", [](const Batch& b) { return nb::make_tuple(b.images, b.labels).attr("__iter__")(); });
   nb::class_<Batches>(m, "BatchIterator")
@@ -64,7 +66,8 @@ void bind_batch(nb::module_& m) {
 // Options in a Python dictionary, each taken out as it is read, so that what remains is a mistake.
 class Keywords {
  public:
-  Keywords(const nb::kwargs& given, std::string op) : rest_(nb::steal<nb::dict>(PyDict_Copy(given.ptr()))), op_(std::move(op)) {}
+  Keywords(const nb::kwargs& given, std::string op)
+      : rest_(nb::steal<nb::dict>(PyDict_Copy(given.ptr()))), op_(std::move(op)) {}
 
   template <class T>
   void take(const char* name, T& value) {
@@ -138,15 +141,20 @@ LoaderOptions loader_options(const nb::kwargs& given) {
 
 void bind_samplers(nb::module_& m) {
   nb::class_<Sampler>(m, "Sampler", "Which samples an epoch visits: draw(epoch) gives `size` indices.")
-      .def("__init__", [](Sampler* self, int64_t size, std::function<std::vector<int64_t>(int64_t)> draw) {
-        new (self) Sampler{size, std::move(draw)};
-      }, "size"_a, "draw"_a)
+      .def(
+          "__init__",
+          [](Sampler* self, int64_t size, std::function<std::vector<int64_t>(int64_t)> draw) {
+            new (self) Sampler{size, std::move(draw)};
+          },
+          "size"_a, "draw"_a)
       .def_ro("size", &Sampler::size);
-  m.def("class_balanced_sampler", [](const std::vector<int64_t>& labels, const std::vector<int64_t>& indices,
-                                     uint64_t seed, int64_t size) {
-    return class_balanced_sampler(labels, indices, seed, size);
-  }, "labels"_a, "indices"_a, "seed"_a = 0, "size"_a = 0,
-  "`size` draws with replacement (0: as many as there are indices): a class, each as likely, then one of its samples.");
+  m.def(
+      "class_balanced_sampler",
+      [](const std::vector<int64_t>& labels, const std::vector<int64_t>& indices, uint64_t seed, int64_t size) {
+        return class_balanced_sampler(labels, indices, seed, size);
+      },
+      "labels"_a, "indices"_a, "seed"_a = 0, "size"_a = 0,
+      "`size` draws with replacement (0: as many as there are indices): a class, each as likely, then one of its samples.");
 }
 
 }  // namespace
@@ -154,25 +162,33 @@ void bind_samplers(nb::module_& m) {
 void bind_loader(nb::module_& m) {
   bind_batch(m);
   bind_samplers(m);
-  nb::class_<PythonLoader>(m, "Loader",
-                           "Batches of a data set, augmented and normalised, made ahead of time on worker threads. Every "
-                           "batch is a pure function of the options, the epoch and its number.")
-      .def("__init__", [](PythonLoader* self, const Dataset& dataset, const nb::kwargs& options) {
-        new (self) PythonLoader{Loader(dataset, loader_options(options))};
-      }, "dataset"_a, "options"_a, nb::keep_alive<1, 2>(),
-      "batch_size=128, indices=None, shuffle=False, drop_last=False, mean=[], stddev=[] (units of pixel/255), seed=0, "
-      "dtype='f32', device='cpu', workers=1, prefetch=2, sampler=None; pad=0 (pixels), flip=False, rotation=0 (degrees), "
-      "augment_seed=0, random_crop_size=0, resized_crop=False, resized_crop_scale=None, brightness, contrast, saturation, "
-      "hue=0, rand_augment_ops=0, rand_augment_magnitude=9, mixup_alpha=0, cutmix_alpha=0, mix_probability=1, "
-      "mix_switch_probability=0.5. docs/formats.md says what each does.")
-      .def("__len__", [](const PythonLoader& l) { return l.loader.batches(); }, "Batches an epoch.")
-      .def_prop_ro("size", [](const PythonLoader& l) { return l.loader.size(); }, "Samples an epoch.")
-      .def("order", [](const PythonLoader& l, int64_t epoch) { return l.loader.order(epoch); }, "epoch"_a,
-           "Indices of the samples of an epoch, in their order.")
+  nb::class_<PythonLoader>(
+      m, "Loader",
+      "Batches of a data set, augmented and normalised, made ahead of time on worker threads. Every "
+      "batch is a pure function of the options, the epoch and its number.")
+      .def(
+          "__init__",
+          [](PythonLoader* self, const Dataset& dataset, const nb::kwargs& options) {
+            new (self) PythonLoader{Loader(dataset, loader_options(options))};
+          },
+          "dataset"_a, "options"_a, nb::keep_alive<1, 2>(),
+          "batch_size=128, indices=None, shuffle=False, drop_last=False, mean=[], stddev=[] (units of pixel/255), seed=0, "
+          "dtype='f32', device='cpu', workers=1, prefetch=2, sampler=None; pad=0 (pixels), flip=False, rotation=0 (degrees), "
+          "augment_seed=0, random_crop_size=0, resized_crop=False, resized_crop_scale=None, brightness, contrast, saturation, "
+          "hue=0, rand_augment_ops=0, rand_augment_magnitude=9, mixup_alpha=0, cutmix_alpha=0, mix_probability=1, "
+          "mix_switch_probability=0.5. docs/formats.md says what each does.")
+      .def(
+          "__len__", [](const PythonLoader& l) { return l.loader.batches(); }, "Batches an epoch.")
+      .def_prop_ro(
+          "size", [](const PythonLoader& l) { return l.loader.size(); }, "Samples an epoch.")
+      .def(
+          "order", [](const PythonLoader& l, int64_t epoch) { return l.loader.order(epoch); }, "epoch"_a,
+          "Indices of the samples of an epoch, in their order.")
       .def("epoch", &PythonLoader::epoch, "epoch"_a, "first_batch"_a = 0, nb::keep_alive<0, 1>(),
            "The batches of an epoch from first_batch on, once through.")
-      .def("__iter__", [](PythonLoader& l) { return l.epoch(l.next_epoch++, 0); }, nb::keep_alive<0, 1>(),
-           "Epoch 0 the first time, then 1, 2, …");
+      .def(
+          "__iter__", [](PythonLoader& l) { return l.epoch(l.next_epoch++, 0); }, nb::keep_alive<0, 1>(),
+          "Epoch 0 the first time, then 1, 2, …");
 }
 
 }  // namespace fulcrum::python

@@ -16,38 +16,48 @@ void bind_phi(nb::module_& m) {
                   "(1 − max(p, k)^q)/q, k in (0, 1): a sample with p ≤ k has no gradient.")
       .def_static("sce", &Phi::sce, "a"_a, "b"_a, "a·l + b·A·(1−p), A = −log 1e-4.")
       .def_static("mae", &Phi::mae, "2(1−p).")
-      .def_static("js", &Phi::js, "pi"_a, "Jensen-Shannon divergence between label and prediction, scaled; pi in (0, 1).")
+      .def_static("js", &Phi::js, "pi"_a,
+                  "Jensen-Shannon divergence between label and prediction, scaled; pi in (0, 1).")
       .def_rw("on_weighted", &Phi::on_weighted, "φ(w·l) instead of w·φ(l), with class weights w.");
 }
 
 void bind_cross_entropy(nb::module_& m) {
-  m.def("cross_entropy", [](const Tensor& logits, const Tensor& labels, const OptionalTensor& class_weight,
-                            double smoothing, const OptionalTensor& adjust, const OptionalTensor& margin, double scale,
-                            const OptionalTensor& temperature, const Phi& phi) {
-    return cross_entropy(logits, labels,
-                         {or_undefined(adjust), or_undefined(margin), scale, smoothing, or_undefined(class_weight),
-                          or_undefined(temperature), phi});
-  }, "logits"_a, "labels"_a, "class_weight"_a = nb::none(), "smoothing"_a = 0.0, "adjust"_a = nb::none(),
-  "margin"_a = nb::none(), "scale"_a = 1.0, "temperature"_a = nb::none(), nb::arg("phi").sig("Phi()") = Phi{}, Unlocked(),
-  "φ(−log softmax(z')_y) of every sample: logits [B, C], labels i64 [B] → [B], not averaged.\n\n"
-  "z' = scale·(z/temperature − margin_y·e_y) + adjust, with vectors f32 [C]; class_weight [C] multiplies the loss of "
-  "its class; smoothing in [0, 1) is label smoothing's ε, and goes with no φ.");
+  m.def(
+      "cross_entropy",
+      [](const Tensor& logits, const Tensor& labels, const OptionalTensor& class_weight, double smoothing,
+         const OptionalTensor& adjust, const OptionalTensor& margin, double scale, const OptionalTensor& temperature,
+         const Phi& phi) {
+        return cross_entropy(logits, labels,
+                             {or_undefined(adjust), or_undefined(margin), scale, smoothing, or_undefined(class_weight),
+                              or_undefined(temperature), phi});
+      },
+      "logits"_a, "labels"_a, "class_weight"_a = nb::none(), "smoothing"_a = 0.0, "adjust"_a = nb::none(),
+      "margin"_a = nb::none(), "scale"_a = 1.0, "temperature"_a = nb::none(), nb::arg("phi").sig("Phi()") = Phi{},
+      Unlocked(),
+      "φ(−log softmax(z')_y) of every sample: logits [B, C], labels i64 [B] → [B], not averaged.\n\n"
+      "z' = scale·(z/temperature − margin_y·e_y) + adjust, with vectors f32 [C]; class_weight [C] multiplies the loss of "
+      "its class; smoothing in [0, 1) is label smoothing's ε, and goes with no φ.");
 }
 
 void bind_ldr(nb::module_& m) {
-  m.def("ldr_kl_loss", [](const Tensor& logits, const Tensor& labels, double margin, double lambda,
-                          const OptionalTensor& class_weight) {
-    return ldr_kl_loss(logits, labels, {margin, lambda, or_undefined(class_weight)});
-  }, "logits"_a, "labels"_a, "margin"_a = 2.0, "lambda_"_a = 1.0, "class_weight"_a = nb::none(), Unlocked(),
-  "LDR-KL (Zhu et al. 2023): logits [B, C], labels i64 [B] → [B], not below −λ·log C.");
-  m.def("aldr_kl_loss", [](const Tensor& logits, const Tensor& labels, Tensor& table, const Tensor& indices,
-                           double margin, double lambda0, double alpha, const OptionalTensor& class_weight) {
-    const AldrKlArgs args{margin, lambda0, alpha, or_undefined(class_weight)};
-    return aldr_kl_loss(logits, labels, adapt_lambdas(table, logits, indices, args), args);
-  }, "logits"_a, "labels"_a, "table"_a, "indices"_a, "margin"_a = 2.0, "lambda0"_a = 1.0, "alpha"_a = 2.0,
-  "class_weight"_a = nb::none(), Unlocked(),
-  "ALDR-KL (Zhu et al. 2023), with a λ for each sample in `table`, f32 [samples], which begins full of lambda0 and is "
-  "updated at `indices`, i64 [B]. Logits [B, C], labels i64 [B] → [B].");
+  m.def(
+      "ldr_kl_loss",
+      [](const Tensor& logits, const Tensor& labels, double margin, double lambda, const OptionalTensor& class_weight) {
+        return ldr_kl_loss(logits, labels, {margin, lambda, or_undefined(class_weight)});
+      },
+      "logits"_a, "labels"_a, "margin"_a = 2.0, "lambda_"_a = 1.0, "class_weight"_a = nb::none(), Unlocked(),
+      "LDR-KL (Zhu et al. 2023): logits [B, C], labels i64 [B] → [B], not below −λ·log C.");
+  m.def(
+      "aldr_kl_loss",
+      [](const Tensor& logits, const Tensor& labels, Tensor& table, const Tensor& indices, double margin,
+         double lambda0, double alpha, const OptionalTensor& class_weight) {
+        const AldrKlArgs args{margin, lambda0, alpha, or_undefined(class_weight)};
+        return aldr_kl_loss(logits, labels, adapt_lambdas(table, logits, indices, args), args);
+      },
+      "logits"_a, "labels"_a, "table"_a, "indices"_a, "margin"_a = 2.0, "lambda0"_a = 1.0, "alpha"_a = 2.0,
+      "class_weight"_a = nb::none(), Unlocked(),
+      "ALDR-KL (Zhu et al. 2023), with a λ for each sample in `table`, f32 [samples], which begins full of lambda0 and is "
+      "updated at `indices`, i64 [B]. Logits [B, C], labels i64 [B] → [B].");
 }
 
 void bind_regression(nb::module_& m) {

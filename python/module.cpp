@@ -43,27 +43,39 @@ void bind_modes(nb::module_& m) {
   bind_context<InferenceMode>(m, "inference_mode",
                               "no_grad, and a promise that weights do not change: what the CPU makes of them in the "
                               "first call serves the later ones. `with fulcrum.inference_mode():`.");
-  m.def("_recompute", [](const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs) {
-    return recompute(f, inputs);
-  }, "function"_a, "inputs"_a, Unlocked());
+  m.def(
+      "_recompute",
+      [](const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs) {
+        return recompute(f, inputs);
+      },
+      "function"_a, "inputs"_a, Unlocked());
   m.def("grad_enabled", &grad_enabled, "Whether operations on this thread record their gradients.");
 }
 
 void bind_machine(nb::module_& m) {
-  m.def("backends", [] {
-    std::vector<std::pair<std::string, std::string>> all;
-    for (const Backend& b : backends()) all.emplace_back(b.device.str(), b.description);
-    return all;
-  }, "(device, description) of everything this build and machine can compute on; the CPU first.");
-  m.def("memory_stats", [](const std::string& device) {
-    const MemoryStats s = memory_stats(Device(device));
-    return std::map<std::string, size_t>{{"allocated", s.allocated}, {"reserved", s.reserved},
-                                         {"peak", s.peak}, {"system_requests", s.system_requests}};
-  }, "device"_a = "cpu",
-  "Of the pool that tensors come from, in bytes: allocated (in use now), reserved (taken from the system), peak "
-  "(largest allocated); and system_requests, how often the system was asked.");
-  m.def("empty_cache", [](const std::string& device) { empty_cache(Device(device)); }, "device"_a = "cpu",
-        "Returns cached memory to the system.");
+  m.def(
+      "backends",
+      [] {
+        std::vector<std::pair<std::string, std::string>> all;
+        for (const Backend& b : backends()) all.emplace_back(b.device.str(), b.description);
+        return all;
+      },
+      "(device, description) of everything this build and machine can compute on; the CPU first.");
+  m.def(
+      "memory_stats",
+      [](const std::string& device) {
+        const MemoryStats s = memory_stats(Device(device));
+        return std::map<std::string, size_t>{{"allocated", s.allocated},
+                                             {"reserved", s.reserved},
+                                             {"peak", s.peak},
+                                             {"system_requests", s.system_requests}};
+      },
+      "device"_a = "cpu",
+      "Of the pool that tensors come from, in bytes: allocated (in use now), reserved (taken from the system), peak "
+      "(largest allocated); and system_requests, how often the system was asked.");
+  m.def(
+      "empty_cache", [](const std::string& device) { empty_cache(Device(device)); }, "device"_a = "cpu",
+      "Returns cached memory to the system.");
 }
 
 }  // namespace

@@ -18,56 +18,83 @@ NamedTensors by_name(const std::vector<NamedTensor>& tensors) {
 
 void bind_module(nb::module_& m) {
   nb::class_<Module>(m, "Module", "A tree of layers with named parameters and buffers. fulcrum.nn has the layers.")
-      .def("__call__", [](Module& net, const Tensor& x) { return net(x); }, "x"_a, Unlocked())
-      .def("train", [](Module& net, bool on) -> Module& { net.train(on); return net; }, "on"_a = true,
-           nb::rv_policy::none, "Training, with batch statistics and dropout, or not.")
-      .def("eval", [](Module& net) -> Module& { net.eval(); return net; }, nb::rv_policy::none)
+      .def(
+          "__call__", [](Module& net, const Tensor& x) { return net(x); }, "x"_a, Unlocked())
+      .def(
+          "train",
+          [](Module& net, bool on) -> Module& {
+            net.train(on);
+            return net;
+          },
+          "on"_a = true, nb::rv_policy::none, "Training, with batch statistics and dropout, or not.")
+      .def(
+          "eval",
+          [](Module& net) -> Module& {
+            net.eval();
+            return net;
+          },
+          nb::rv_policy::none)
       .def_prop_ro("training", &Module::training)
-      .def("freeze", &Module::freeze,
-           "Takes it out of the training for good: no gradients, always in evaluation mode. Before to() and the optimiser.")
+      .def(
+          "freeze", &Module::freeze,
+          "Takes it out of the training for good: no gradients, always in evaluation mode. Before to() and the optimiser.")
       .def("set_recompute", &Module::set_recompute, "on"_a = true,
            "A call keeps nothing but its input for the backward pass, in which it runs again; or not.")
       .def("parameters", &Module::parameters, "What an optimiser takes: the parameters that require a gradient.")
-      .def("named_parameters", [](const Module& net) { return by_name(net.named_parameters()); },
-           "All parameters by name, live; convolution weights [out, kh, kw, in].")
-      .def("named_buffers", [](const Module& net) { return by_name(net.named_buffers()); },
-           "State that is not trained: running statistics and counters, live.")
+      .def(
+          "named_parameters", [](const Module& net) { return by_name(net.named_parameters()); },
+          "All parameters by name, live; convolution weights [out, kh, kw, in].")
+      .def(
+          "named_buffers", [](const Module& net) { return by_name(net.named_buffers()); },
+          "State that is not trained: running statistics and counters, live.")
       .def("num_parameters", &Module::num_parameters)
-      .def("to", [](Module& net, const std::string& device, const std::string& dtype) -> Module& {
-        net.to(Device(device), parse_dtype(dtype));
-        return net;
-      }, "device"_a = "cpu", "dtype"_a = "f32", nb::rv_policy::none, Unlocked(),
-      "Lays all parameters and gradients out on the device. `dtype` is that of the batches: 'bf16' keeps f32 masters. "
-      "Call it before the optimiser is made.")
+      .def(
+          "to",
+          [](Module& net, const std::string& device, const std::string& dtype) -> Module& {
+            net.to(Device(device), parse_dtype(dtype));
+            return net;
+          },
+          "device"_a = "cpu", "dtype"_a = "f32", nb::rv_policy::none, Unlocked(),
+          "Lays all parameters and gradients out on the device. `dtype` is that of the batches: 'bf16' keeps f32 masters. "
+          "Call it before the optimiser is made.")
       .def("state_dict", &Module::state_dict, Unlocked(),
            "A copy on the CPU of parameters and buffers, under torchvision's names and with its layout: convolution "
            "weights [out, in, kh, kw].")
-      .def("load_state_dict", [](Module& net, const TensorMap& state, bool strict) {
-        const LoadReport report = net.load_state_dict(state, strict);
-        return std::make_pair(report.missing, report.unexpected);
-      }, "state"_a, "strict"_a = true, Unlocked(),
-      "Takes numbers of any floating dtype; returns the names that were (missing, unexpected). Error names every tensor "
-      "that is missing, unexpected (where strict) or of another shape, and nothing is changed.")
+      .def(
+          "load_state_dict",
+          [](Module& net, const TensorMap& state, bool strict) {
+            const LoadReport report = net.load_state_dict(state, strict);
+            return std::make_pair(report.missing, report.unexpected);
+          },
+          "state"_a, "strict"_a = true, Unlocked(),
+          "Takes numbers of any floating dtype; returns the names that were (missing, unexpected). Error names every tensor "
+          "that is missing, unexpected (where strict) or of another shape, and nothing is changed.")
       .def("zero_grad", &Module::zero_grad, Unlocked())
       .def_prop_ro("name", &Module::full_name, "'layer1.0.bn2'; '' for the root.")
-      .def("children", [](Module& net) {
-        std::vector<std::pair<std::string, Module*>> all;
-        for (const auto& child : net.children()) all.emplace_back(child->name(), child.get());
-        return all;
-      }, nb::rv_policy::reference_internal, "(name, module) of every child, in order.");
+      .def(
+          "children",
+          [](Module& net) {
+            std::vector<std::pair<std::string, Module*>> all;
+            for (const auto& child : net.children()) all.emplace_back(child->name(), child.get());
+            return all;
+          },
+          nb::rv_policy::reference_internal, "(name, module) of every child, in order.");
 }
 
 void bind_models(nb::module_& m) {
-  m.def("make_model", [](const std::string& name, std::optional<int64_t> classes, int64_t channels, double dropout,
-                         const Pair& image, bool normed_head, const std::string& stem, uint64_t seed, bool recompute) {
-    return make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed, recompute});
-  }, "name"_a, "classes"_a = nb::none(), "channels"_a = 3, "dropout"_a = 0.0, "image"_a = 32, "normed_head"_a = false,
-  "stem"_a = "", "seed"_a = 0, "recompute"_a = false, Unlocked(),
-  "The network of this name (model_names() lists them): [N, H, W, channels] → logits [N, classes].\n\n"
-  "classes: by default the network's own, 10 or 1000; dropout: before the head; image: height and width, of which "
-  "sce_cnn and mlp need to know; normed_head: cosines instead of a linear head (LDAM); stem: 'imagenet' or 'cifar'; "
-  "seed: of the initial weights and the dropout; recompute: residual blocks keep their inputs alone and run again in the "
-  "backward pass.");
+  m.def(
+      "make_model",
+      [](const std::string& name, std::optional<int64_t> classes, int64_t channels, double dropout, const Pair& image,
+         bool normed_head, const std::string& stem, uint64_t seed, bool recompute) {
+        return make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed, recompute});
+      },
+      "name"_a, "classes"_a = nb::none(), "channels"_a = 3, "dropout"_a = 0.0, "image"_a = 32, "normed_head"_a = false,
+      "stem"_a = "", "seed"_a = 0, "recompute"_a = false, Unlocked(),
+      "The network of this name (model_names() lists them): [N, H, W, channels] → logits [N, classes].\n\n"
+      "classes: by default the network's own, 10 or 1000; dropout: before the head; image: height and width, of which "
+      "sce_cnn and mlp need to know; normed_head: cosines instead of a linear head (LDAM); stem: 'imagenet' or 'cifar'; "
+      "seed: of the initial weights and the dropout; recompute: residual blocks keep their inputs alone and run again in the "
+      "backward pass.");
   m.def("model_names", &model_names);
   m.def("head_prefix", &head_prefix, "network"_a, "What comes before the names of the head's parameters: 'fc.'");
   m.def("freeze_backbone", &freeze_backbone, "network"_a, "Freezes all but the head.");
@@ -96,10 +123,13 @@ void bind_ema(nb::module_& m) {
                   "An exponential moving average of a model's weights: average ← decay·average + (1 − decay)·value. "
                   "Made after model.to().")
       .def(nb::init<Module&, double>(), "model"_a, "decay"_a, nb::keep_alive<1, 2>())
-      .def("update", [](Ema& ema) { ema.update(); }, Unlocked(), "After opt.step().")
-      .def("tensors", [](const Ema& ema) { return by_name(ema.tensors()); }, "The averages by name, live.")
-      .def("applied", [](Ema& ema) { return new Applied(ema); }, nb::keep_alive<0, 1>(),
-           "While entered, the model holds the averages: `with ema.applied(): evaluate(model)`.");
+      .def(
+          "update", [](Ema& ema) { ema.update(); }, Unlocked(), "After opt.step().")
+      .def(
+          "tensors", [](const Ema& ema) { return by_name(ema.tensors()); }, "The averages by name, live.")
+      .def(
+          "applied", [](Ema& ema) { return new Applied(ema); }, nb::keep_alive<0, 1>(),
+          "While entered, the model holds the averages: `with ema.applied(): evaluate(model)`.");
 }
 
 }  // namespace

@@ -21,9 +21,10 @@ void bind_elementwise(nb::module_& m) {
       {"abs", &abs, "|x|."},
       {"square", &square, "x²."}};
   for (const auto& [name, op, doc] : unary) m.def(name, op, "x"_a, Unlocked(), doc);
-  m.def("gelu", [](const Tensor& x, const std::string& approximate) { return gelu(x, gelu_approximation(approximate)); },
-        "x"_a, "approximate"_a = "none", Unlocked(),
-        "x·Φ(x), Φ the distribution function of a standard normal; approximate='tanh': ½x(1 + tanh(√(2/π)(x + 0.044715x³))).");
+  m.def(
+      "gelu", [](const Tensor& x, const std::string& approximate) { return gelu(x, gelu_approximation(approximate)); },
+      "x"_a, "approximate"_a = "none", Unlocked(),
+      "x·Φ(x), Φ the distribution function of a standard normal; approximate='tanh': ½x(1 + tanh(√(2/π)(x + 0.044715x³))).");
   const std::vector<std::tuple<const char*, Binary, const char*>> binary{
       {"add", static_cast<Binary>(&add), "a + b; shapes broadcast as in NumPy."},
       {"sub", &sub, "a − b; shapes broadcast."},
@@ -47,10 +48,12 @@ void bind_shape(nb::module_& m) {
 // Without dims over everything, to shape ().
 void bind_reductions(nb::module_& m) {
   using Dims = std::optional<std::vector<int>>;
-  m.def("sum", [](const Tensor& x, const Dims& dims, bool keepdim) { return dims ? sum(x, *dims, keepdim) : sum(x); },
-        "x"_a, "dims"_a = nb::none(), "keepdim"_a = false, Unlocked(), "The sum over some dimensions, or over all.");
-  m.def("mean", [](const Tensor& x, const Dims& dims, bool keepdim) { return dims ? mean(x, *dims, keepdim) : mean(x); },
-        "x"_a, "dims"_a = nb::none(), "keepdim"_a = false, Unlocked(), "The mean over some dimensions, or over all.");
+  m.def(
+      "sum", [](const Tensor& x, const Dims& dims, bool keepdim) { return dims ? sum(x, *dims, keepdim) : sum(x); },
+      "x"_a, "dims"_a = nb::none(), "keepdim"_a = false, Unlocked(), "The sum over some dimensions, or over all.");
+  m.def(
+      "mean", [](const Tensor& x, const Dims& dims, bool keepdim) { return dims ? mean(x, *dims, keepdim) : mean(x); },
+      "x"_a, "dims"_a = nb::none(), "keepdim"_a = false, Unlocked(), "The mean over some dimensions, or over all.");
   m.def("amax", &amax, "x"_a, "dims"_a, "keepdim"_a = false, Unlocked(), "The largest element over some dimensions.");
   m.def("argmax", &argmax, "x"_a, Unlocked(), "Where the last dimension is largest: i64 [...]; no gradient.");
   m.def("softmax", &softmax, "x"_a, Unlocked(), "Over the last dimension.");
@@ -59,23 +62,36 @@ void bind_reductions(nb::module_& m) {
 
 void bind_networks(nb::module_& m) {
   m.def("matmul", &matmul, "a"_a, "b"_a, Unlocked(), "[..., m, k] × [k, n] → [..., m, n].");
-  m.def("linear", [](const Tensor& x, const Tensor& weight, const OptionalTensor& bias, bool relu) {
-    return linear(x, weight, or_undefined(bias), relu);
-  }, "x"_a, "weight"_a, "bias"_a = nb::none(), "relu"_a = false, Unlocked(),
-  "x [..., in], weight [out, in], bias [out] → [..., out], through a fused ReLU if asked.");
-  m.def("conv2d", [](const Tensor& x, const Tensor& weight, const OptionalTensor& bias, const Pair& stride,
-                     const Pair& padding, const Pair& dilation, int64_t groups) {
-    return conv2d(x, weight, or_undefined(bias), {size2(stride), size2(padding), size2(dilation), groups});
-  }, "x"_a, "weight"_a, "bias"_a = nb::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1, "groups"_a = 1,
-  Unlocked(), "x [N, H, W, C], weight [out, kh, kw, C / groups], bias [out] → [N, H', W', out].");
-  m.def("max_pool2d", [](const Tensor& x, const Pair& kernel, const std::optional<Pair>& stride, const Pair& padding) {
-    return max_pool2d(x, {size2(kernel), size2(stride.value_or(kernel)), size2(padding)});
-  }, "x"_a, "kernel"_a, "stride"_a = nb::none(), "padding"_a = 0, Unlocked(), "x [N, H, W, C]; the stride is the kernel by default.");
-  m.def("avg_pool2d", [](const Tensor& x, const Pair& kernel, const std::optional<Pair>& stride, const Pair& padding,
-                         bool count_include_pad) {
-    return avg_pool2d(x, {size2(kernel), size2(stride.value_or(kernel)), size2(padding), count_include_pad});
-  }, "x"_a, "kernel"_a, "stride"_a = nb::none(), "padding"_a = 0, "count_include_pad"_a = true, Unlocked(),
-  "x [N, H, W, C]; the stride is the kernel by default.");
+  m.def(
+      "linear",
+      [](const Tensor& x, const Tensor& weight, const OptionalTensor& bias, bool relu) {
+        return linear(x, weight, or_undefined(bias), relu);
+      },
+      "x"_a, "weight"_a, "bias"_a = nb::none(), "relu"_a = false, Unlocked(),
+      "x [..., in], weight [out, in], bias [out] → [..., out], through a fused ReLU if asked.");
+  m.def(
+      "conv2d",
+      [](const Tensor& x, const Tensor& weight, const OptionalTensor& bias, const Pair& stride, const Pair& padding,
+         const Pair& dilation, int64_t groups) {
+        return conv2d(x, weight, or_undefined(bias), {size2(stride), size2(padding), size2(dilation), groups});
+      },
+      "x"_a, "weight"_a, "bias"_a = nb::none(), "stride"_a = 1, "padding"_a = 0, "dilation"_a = 1, "groups"_a = 1,
+      Unlocked(), "x [N, H, W, C], weight [out, kh, kw, C / groups], bias [out] → [N, H', W', out].");
+  m.def(
+      "max_pool2d",
+      [](const Tensor& x, const Pair& kernel, const std::optional<Pair>& stride, const Pair& padding) {
+        return max_pool2d(x, {size2(kernel), size2(stride.value_or(kernel)), size2(padding)});
+      },
+      "x"_a, "kernel"_a, "stride"_a = nb::none(), "padding"_a = 0, Unlocked(),
+      "x [N, H, W, C]; the stride is the kernel by default.");
+  m.def(
+      "avg_pool2d",
+      [](const Tensor& x, const Pair& kernel, const std::optional<Pair>& stride, const Pair& padding,
+         bool count_include_pad) {
+        return avg_pool2d(x, {size2(kernel), size2(stride.value_or(kernel)), size2(padding), count_include_pad});
+      },
+      "x"_a, "kernel"_a, "stride"_a = nb::none(), "padding"_a = 0, "count_include_pad"_a = true, Unlocked(),
+      "x [N, H, W, C]; the stride is the kernel by default.");
   m.def("global_avg_pool2d", &global_avg_pool2d, "x"_a, Unlocked(), "[N, H, W, C] → [N, C], the mean over the image.");
 }
 

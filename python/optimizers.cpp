@@ -91,20 +91,25 @@ void load_state_dict(Optimizer& opt, const std::map<std::string, Tensor>& state)
     check(found->second.shape() == tensor.shape(), "[optim] expected '", name, "' of shape ", tensor.shape(), ", got ",
           found->second.shape());
   }
-  for (const auto& [name, tensor] : state) check(live.contains(name), "[optim] there is no '", name, "' in this optimiser");
+  for (const auto& [name, tensor] : state)
+    check(live.contains(name), "[optim] there is no '", name, "' in this optimiser");
   for (auto& [name, tensor] : live) tensor.copy_from(state.at(name));
 }
 
 void bind_optimizer(nb::module_& m) {
   nb::class_<Optimizer>(m, "Optimizer", "A rule over parameters, with a risk that weighs the samples.")
-      .def("weigh", [](Optimizer& opt, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
-        const BatchContext context{or_undefined(indices), or_undefined(groups)};
-        return opt.weigh(losses, context);
-      }, "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
-      "Σ pᵢ lᵢ of losses [B], to be differentiated; p comes from the risk and has no gradient. indices (in the data set) "
-      "and groups are i64 [B], for the risks that need them.")
-      .def_prop_ro("weights", [](const Optimizer& opt) { return or_none(opt.weights()); },
-                   "The weights of the last weigh(), [B].")
+      .def(
+          "weigh",
+          [](Optimizer& opt, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
+            const BatchContext context{or_undefined(indices), or_undefined(groups)};
+            return opt.weigh(losses, context);
+          },
+          "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
+          "Σ pᵢ lᵢ of losses [B], to be differentiated; p comes from the risk and has no gradient. indices (in the data set) "
+          "and groups are i64 [B], for the risks that need them.")
+      .def_prop_ro(
+          "weights", [](const Optimizer& opt) { return or_none(opt.weights()); },
+          "The weights of the last weigh(), [B].")
       .def("zero_grad", &Optimizer::zero_grad, Unlocked())
       .def("step", &Optimizer::step, Unlocked(),
            "Clips, where asked to, and updates every parameter. After the first loss or gradient that is not finite it "
@@ -121,9 +126,9 @@ void bind_optimizer(nb::module_& m) {
 
 template <class Rule>
 void bind_lambda(nb::class_<Rule, Optimizer>& rule) {
-  rule.def_prop_rw("lambda_", [](Rule& opt) { return kl_of(opt).lambda(); },
-                   [](Rule& opt, double lambda) { kl_of(opt).set_lambda(lambda); },
-                   "λ; a new one counts from the next batch on.");
+  rule.def_prop_rw(
+      "lambda_", [](Rule& opt) { return kl_of(opt).lambda(); },
+      [](Rule& opt, double lambda) { kl_of(opt).set_lambda(lambda); }, "λ; a new one counts from the next batch on.");
 }
 
 // What ABSGD and Attentional-Biased Adam are: the rule with KlRisk.
@@ -138,48 +143,61 @@ class AbAdamRule : public Adam {
 
 SharedRisk kl_risk(const Optimizer& opt, double lambda, double gamma, double alpha, double additive, UInit u_init,
                    bool keep_u) {
-  return std::make_shared<KlRisk>(KlRiskOptions{lambda, gamma, alpha, additive, u_init, keep_u}, opt.control().device());
+  return std::make_shared<KlRisk>(KlRiskOptions{lambda, gamma, alpha, additive, u_init, keep_u},
+                                  opt.control().device());
 }
 
 void bind_sgd(nb::module_& m) {
-  nb::class_<Sgd, Optimizer>(m, "Sgd", "torch.optim.SGD. max_norm clips the gradient to this norm, 0: does not; the risk "
-                                       "is the mean by default.")
-      .def("__init__", [](Sgd* self, const nb::iterable& params, double lr, double momentum, double weight_decay,
-                          bool nesterov, double max_norm, const OptionalRisk& risk) {
-        new (self) Sgd(groups_of(params), {lr, momentum, weight_decay, nesterov, max_norm});
-        choose_risk(*self, risk);
-      }, "params"_a, "lr"_a, "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
-      "risk"_a = nb::none());
+  nb::class_<Sgd, Optimizer>(m, "Sgd",
+                             "torch.optim.SGD. max_norm clips the gradient to this norm, 0: does not; the risk "
+                             "is the mean by default.")
+      .def(
+          "__init__",
+          [](Sgd* self, const nb::iterable& params, double lr, double momentum, double weight_decay, bool nesterov,
+             double max_norm, const OptionalRisk& risk) {
+            new (self) Sgd(groups_of(params), {lr, momentum, weight_decay, nesterov, max_norm});
+            choose_risk(*self, risk);
+          },
+          "params"_a, "lr"_a, "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
+          "risk"_a = nb::none());
   nb::class_<AbsgdRule, Optimizer> absgd(
       m, "Absgd", "ABSGD (Qi et al., TMLR 2023): SGD with KlRisk, whose arguments it takes. λ = inf is SGD.");
-  absgd.def("__init__", [](AbsgdRule* self, const nb::iterable& params, double lr, double momentum, double weight_decay,
-                           bool nesterov, double max_norm, double lambda, double gamma, double alpha, double additive,
-                           UInit u_init, bool keep_u) {
-    new (self) AbsgdRule(groups_of(params), SgdOptions{lr, momentum, weight_decay, nesterov, max_norm});
-    set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
-  }, "params"_a, "lr"_a, "momentum"_a = 0.9, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
-  "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9, "alpha"_a = 1.0, "additive"_a = 0.0,
-  "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
+  absgd.def(
+      "__init__",
+      [](AbsgdRule* self, const nb::iterable& params, double lr, double momentum, double weight_decay, bool nesterov,
+         double max_norm, double lambda, double gamma, double alpha, double additive, UInit u_init, bool keep_u) {
+        new (self) AbsgdRule(groups_of(params), SgdOptions{lr, momentum, weight_decay, nesterov, max_norm});
+        set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
+      },
+      "params"_a, "lr"_a, "momentum"_a = 0.9, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
+      "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9, "alpha"_a = 1.0, "additive"_a = 0.0,
+      "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
   bind_lambda(absgd);
 }
 
 void bind_adam(nb::module_& m) {
   nb::class_<Adam, Optimizer>(m, "Adam", "torch.optim.Adam and, with decoupled=True, torch.optim.AdamW.")
-      .def("__init__", [](Adam* self, const nb::iterable& params, double lr, double beta1, double beta2, double eps,
-                          double weight_decay, bool decoupled, double max_norm, const OptionalRisk& risk) {
-        new (self) Adam(groups_of(params), {lr, beta1, beta2, eps, weight_decay, decoupled, max_norm});
-        choose_risk(*self, risk);
-      }, "params"_a, "lr"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0,
-      "decoupled"_a = false, "max_norm"_a = 0.0, "risk"_a = nb::none());
+      .def(
+          "__init__",
+          [](Adam* self, const nb::iterable& params, double lr, double beta1, double beta2, double eps,
+             double weight_decay, bool decoupled, double max_norm, const OptionalRisk& risk) {
+            new (self) Adam(groups_of(params), {lr, beta1, beta2, eps, weight_decay, decoupled, max_norm});
+            choose_risk(*self, risk);
+          },
+          "params"_a, "lr"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0,
+          "decoupled"_a = false, "max_norm"_a = 0.0, "risk"_a = nb::none());
   nb::class_<AbAdamRule, Optimizer> abadam(m, "AbAdam", "Adam or AdamW with KlRisk, whose arguments it takes.");
-  abadam.def("__init__", [](AbAdamRule* self, const nb::iterable& params, double lr, double beta1, double beta2,
-                            double eps, double weight_decay, bool decoupled, double max_norm, double lambda,
-                            double gamma, double alpha, double additive, UInit u_init, bool keep_u) {
-    new (self) AbAdamRule(groups_of(params), AdamOptions{lr, beta1, beta2, eps, weight_decay, decoupled, max_norm});
-    set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
-  }, "params"_a, "lr"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0,
-  "decoupled"_a = false, "max_norm"_a = 0.0, "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9,
-  "alpha"_a = 1.0, "additive"_a = 0.0, "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
+  abadam.def(
+      "__init__",
+      [](AbAdamRule* self, const nb::iterable& params, double lr, double beta1, double beta2, double eps,
+         double weight_decay, bool decoupled, double max_norm, double lambda, double gamma, double alpha,
+         double additive, UInit u_init, bool keep_u) {
+        new (self) AbAdamRule(groups_of(params), AdamOptions{lr, beta1, beta2, eps, weight_decay, decoupled, max_norm});
+        set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
+      },
+      "params"_a, "lr"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0,
+      "decoupled"_a = false, "max_norm"_a = 0.0, "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9,
+      "alpha"_a = 1.0, "additive"_a = 0.0, "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
   bind_lambda(abadam);
 }
 

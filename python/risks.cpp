@@ -19,7 +19,8 @@ class PythonRisk : public Risk {
   Tensor weights(const Tensor& losses, const BatchContext& context) override {
     const nb::gil_scoped_acquire acquire;
     nb::detail::ticket ticket(nb_trampoline, "weights", nb::detail::str_hash("weights"), /*pure=*/true);
-    const Tensor p = nb::cast<Tensor>(nb_trampoline.base().attr(ticket.key)(losses, or_none(context.indices), or_none(context.groups)));
+    const Tensor p = nb::cast<Tensor>(
+        nb_trampoline.base().attr(ticket.key)(losses, or_none(context.indices), or_none(context.groups)));
     check(p.shape() == losses.shape() && p.dtype() == losses.dtype(), "[risk] expected weights ", losses.dtype(), " ",
           losses.shape(), " from a risk written in Python, got ", p.dtype(), " ", p.shape());
     return p.detach();
@@ -33,17 +34,21 @@ void bind_base(nb::module_& m) {
       .def_ro("effective_fraction", &RiskSummary::effective_fraction,
               "(Σ p)² / (B Σ p²): 1 for equal weights, 1/B for one sample.")
       .def_ro("steps", &RiskSummary::steps);
-  nb::class_<Risk, PythonRisk>(m, "Risk",
-                               "How the losses of a batch become the weights of its samples. A class of one's own "
-                               "defines weights(self, losses, indices, groups) and returns p, [B] in the losses' dtype; "
-                               "indices and groups are i64 [B] or None.")
+  nb::class_<Risk, PythonRisk>(
+      m, "Risk",
+      "How the losses of a batch become the weights of its samples. A class of one's own "
+      "defines weights(self, losses, indices, groups) and returns p, [B] in the losses' dtype; "
+      "indices and groups are i64 [B] or None.")
       .def(nb::init<const std::string&>(), "device"_a = "cpu")
       .def_prop_ro("name", &Risk::name)
-      .def("weights", [](Risk& risk, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
-        const BatchContext context{or_undefined(indices), or_undefined(groups)};
-        return risk.weights(losses.detach(), context);
-      }, "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
-      "The weights p of losses [B], f32 or f64, without gradient; the risk's state moves on by one step.")
+      .def(
+          "weights",
+          [](Risk& risk, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
+            const BatchContext context{or_undefined(indices), or_undefined(groups)};
+            return risk.weights(losses.detach(), context);
+          },
+          "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
+          "The weights p of losses [B], f32 or f64, without gradient; the risk's state moves on by one step.")
       .def("state", &Risk::state, "What a checkpoint must hold, live.")
       .def("summary", &Risk::summary, Unlocked(), "Statistics of the weights since the last reset.")
       .def("reset_summary", &Risk::reset_summary);
@@ -57,30 +62,40 @@ void bind_kl(nb::module_& m) {
   nb::enum_<UUpdate>(m, "UUpdate", "How u moves: the moving average of ABSGD, or SCENT's proximal mirror descent.")
       .value("moving_average", UUpdate::kMovingAverage)
       .value("scent", UUpdate::kScent);
-  nb::class_<KlRisk, Risk>(m, "KlRisk",
-                           "ABSGD's weights, p = exp(l/λ)/(B·u) with u ← (1−γ)·u + γ·α·mean exp(l/λ) (Qi et al. 2023, "
-                           "algorithm 1). λ > 0 hears large losses (imbalance), λ < 0 small ones (noise); ±∞: the mean.")
-      .def("__init__", [](KlRisk* self, double lambda, double gamma, double alpha, double additive, UInit u_init,
-                          bool keep_u, UUpdate u_update, double log_step, const std::string& device) {
-        new (self) KlRisk({lambda, gamma, alpha, additive, u_init, keep_u, u_update, log_step}, Device(device));
-      }, "lambda_"_a = kInfinity, "gamma"_a = 0.9, "alpha"_a = 1.0, "additive"_a = 0.0,
-      "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false, "u_update"_a = UUpdate::kMovingAverage,
-      "log_step"_a = 10.0, "device"_a = "cpu")
+  nb::class_<KlRisk, Risk>(
+      m, "KlRisk",
+      "ABSGD's weights, p = exp(l/λ)/(B·u) with u ← (1−γ)·u + γ·α·mean exp(l/λ) (Qi et al. 2023, "
+      "algorithm 1). λ > 0 hears large losses (imbalance), λ < 0 small ones (noise); ±∞: the mean.")
+      .def(
+          "__init__",
+          [](KlRisk* self, double lambda, double gamma, double alpha, double additive, UInit u_init, bool keep_u,
+             UUpdate u_update, double log_step, const std::string& device) {
+            new (self) KlRisk({lambda, gamma, alpha, additive, u_init, keep_u, u_update, log_step}, Device(device));
+          },
+          "lambda_"_a = kInfinity, "gamma"_a = 0.9, "alpha"_a = 1.0, "additive"_a = 0.0,
+          "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false, "u_update"_a = UUpdate::kMovingAverage,
+          "log_step"_a = 10.0, "device"_a = "cpu")
       .def_prop_rw("lambda_", &KlRisk::lambda, &KlRisk::set_lambda,
                    "λ; a new one counts from the next batch on, and u starts anew unless keep_u.")
       .def("set_gamma", &KlRisk::set_gamma, "gamma"_a)
       .def_prop_ro("log_u", &KlRisk::log_u, "−inf before the first batch.");
-  m.def("TiltedRisk", [](double lambda, const std::string& device) {
-    return std::make_shared<KlRisk>(KlRiskOptions{.lambda = lambda, .gamma = 1}, Device(device));
-  }, "lambda_"_a, "device"_a = "cpu",
-  "Tilted empirical risk (Li et al. 2021, t = 1/λ): KlRisk with γ = 1, so that u is the batch's own.");
+  m.def(
+      "TiltedRisk",
+      [](double lambda, const std::string& device) {
+        return std::make_shared<KlRisk>(KlRiskOptions{.lambda = lambda, .gamma = 1}, Device(device));
+      },
+      "lambda_"_a, "device"_a = "cpu",
+      "Tilted empirical risk (Li et al. 2021, t = 1/λ): KlRisk with γ = 1, so that u is the batch's own.");
   nb::class_<KlBallRisk, Risk>(m, "KlBallRisk",
                                "ABSGD's weights with λ solved for on a window of recent losses: KL(p‖1/n) = rho, or "
                                "(Σp)²/(n Σp²) = fraction; exactly one of the two.")
-      .def("__init__", [](KlBallRisk* self, double rho, double fraction, bool positive, int64_t window, int64_t every,
-                          const std::string& device) {
-        new (self) KlBallRisk({rho, fraction, positive, window, every}, Device(device));
-      }, "rho"_a = 0.0, "fraction"_a = 0.0, "positive"_a = true, "window"_a = 4096, "every"_a = 10, "device"_a = "cpu")
+      .def(
+          "__init__",
+          [](KlBallRisk* self, double rho, double fraction, bool positive, int64_t window, int64_t every,
+             const std::string& device) {
+            new (self) KlBallRisk({rho, fraction, positive, window, every}, Device(device));
+          },
+          "rho"_a = 0.0, "fraction"_a = 0.0, "positive"_a = true, "window"_a = 4096, "every"_a = 10, "device"_a = "cpu")
       .def_prop_ro("lambda_", &KlBallRisk::lambda, "±inf where all losses of the window are equal.")
       .def_prop_ro("log_u", &KlBallRisk::log_u);
 }
@@ -89,32 +104,43 @@ void bind_others(nb::module_& m) {
   nb::class_<MeanRisk, Risk>(m, "MeanRisk",
                              "p = 1/B; with class weights f32 [C] that the losses already carry, Σ w l / Σ w (needs "
                              "groups, the classes).")
-      .def("__init__", [](MeanRisk* self, const OptionalTensor& class_weight, const std::string& device) {
-        new (self) MeanRisk({or_undefined(class_weight)}, Device(device));
-      }, "class_weight"_a = nb::none(), "device"_a = "cpu")
-      .def("set_class_weight", [](MeanRisk& risk, const OptionalTensor& w) { risk.set_class_weight(or_undefined(w)); },
-           "class_weight"_a.none());
-  nb::class_<CvarRisk, Risk>(m, "CvarRisk",
-                             "Conditional value at risk: the mean of the largest losses, a share `level` in (0, 1] of the "
-                             "batch (Levy et al. 2020).")
-      .def("__init__", [](CvarRisk* self, double level, const std::string& device) {
-        new (self) CvarRisk(level, Device(device));
-      }, "level"_a, "device"_a = "cpu");
+      .def(
+          "__init__",
+          [](MeanRisk* self, const OptionalTensor& class_weight, const std::string& device) {
+            new (self) MeanRisk({or_undefined(class_weight)}, Device(device));
+          },
+          "class_weight"_a = nb::none(), "device"_a = "cpu")
+      .def(
+          "set_class_weight", [](MeanRisk& risk, const OptionalTensor& w) { risk.set_class_weight(or_undefined(w)); },
+          "class_weight"_a.none());
+  nb::class_<CvarRisk, Risk>(
+      m, "CvarRisk",
+      "Conditional value at risk: the mean of the largest losses, a share `level` in (0, 1] of the "
+      "batch (Levy et al. 2020).")
+      .def(
+          "__init__",
+          [](CvarRisk* self, double level, const std::string& device) { new (self) CvarRisk(level, Device(device)); },
+          "level"_a, "device"_a = "cpu");
   nb::class_<Chi2Risk, Risk>(m, "Chi2Risk", "The worst weights with ½·mean((Bp−1)²) ≤ rho (Levy et al. 2020).")
-      .def("__init__", [](Chi2Risk* self, double rho, const std::string& device) {
-        new (self) Chi2Risk(rho, Device(device));
-      }, "rho"_a, "device"_a = "cpu");
+      .def(
+          "__init__",
+          [](Chi2Risk* self, double rho, const std::string& device) { new (self) Chi2Risk(rho, Device(device)); },
+          "rho"_a, "device"_a = "cpu");
   nb::class_<RgdRisk, Risk>(m, "RgdRisk", "p = exp(min(l, τ)/(τ+1))/B, not normalised (Kumar et al. 2023).")
-      .def("__init__", [](RgdRisk* self, double tau, const std::string& device) {
-        new (self) RgdRisk(tau, Device(device));
-      }, "tau"_a, "device"_a = "cpu");
+      .def(
+          "__init__",
+          [](RgdRisk* self, double tau, const std::string& device) { new (self) RgdRisk(tau, Device(device)); },
+          "tau"_a, "device"_a = "cpu");
   nb::class_<GroupRisk, Risk>(m, "GroupRisk",
                               "Group DRO (Sagawa et al. 2020); needs groups. eta: step of the exponentiated gradient; "
                               "adjustment: C of the adjusted loss L_g + C/√n_g, with n_g in counts.")
-      .def("__init__", [](GroupRisk* self, int64_t groups, double eta, double adjustment,
-                          const std::vector<int64_t>& counts, const std::string& device) {
-        new (self) GroupRisk({groups, eta, adjustment, counts}, Device(device));
-      }, "groups"_a, "eta"_a = 0.01, "adjustment"_a = 0.0, "counts"_a = std::vector<int64_t>(), "device"_a = "cpu")
+      .def(
+          "__init__",
+          [](GroupRisk* self, int64_t groups, double eta, double adjustment, const std::vector<int64_t>& counts,
+             const std::string& device) {
+            new (self) GroupRisk({groups, eta, adjustment, counts}, Device(device));
+          },
+          "groups"_a, "eta"_a = 0.01, "adjustment"_a = 0.0, "counts"_a = std::vector<int64_t>(), "device"_a = "cpu")
       .def_prop_ro("group_weights", &GroupRisk::group_weights, "q of every group.");
 }
 

@@ -22,7 +22,8 @@ void write(Tensor& tensor, const Tensor& numbers) {
 int64_t row(const Tensor& t, int64_t i) {
   check(t.dim() > 0, "[getitem] a tensor of shape [] has no rows");
   const int64_t rows = t.size(0);
-  if (i < -rows || i >= rows) throw nb::index_error(concat_text("row ", i, " of a tensor of shape ", t.shape()).c_str());
+  if (i < -rows || i >= rows)
+    throw nb::index_error(concat_text("row ", i, " of a tensor of shape ", t.shape()).c_str());
   return i < 0 ? i + rows : i;
 }
 
@@ -68,24 +69,33 @@ Tensor convert(const Tensor& t, const std::string& target) {
 }
 
 void bind_properties(nb::class_<Tensor>& tensor) {
-  tensor.def_prop_ro("shape", [](const Tensor& t) { return shape_tuple(t.shape()); }, "The sizes, as a tuple.")
-      .def_prop_ro("dtype", [](const Tensor& t) { return name_of(t.dtype()); },
-                   "'f32', 'bf16', 'f64', 'u8', 'i32' or 'i64'.")
-      .def_prop_ro("device", [](const Tensor& t) { return t.device().str(); }, "'cpu' or 'cuda:0'.")
+  tensor
+      .def_prop_ro(
+          "shape", [](const Tensor& t) { return shape_tuple(t.shape()); }, "The sizes, as a tuple.")
+      .def_prop_ro(
+          "dtype", [](const Tensor& t) { return name_of(t.dtype()); }, "'f32', 'bf16', 'f64', 'u8', 'i32' or 'i64'.")
+      .def_prop_ro(
+          "device", [](const Tensor& t) { return t.device().str(); }, "'cpu' or 'cuda:0'.")
       .def_prop_ro("ndim", &Tensor::dim)
       .def("numel", &Tensor::numel, "The number of elements.")
-      .def("size", [](const Tensor& t, int dim) { return t.size(dim); }, "dim"_a)
-      .def("data_ptr", [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()); },
-           "Address of the first element.")
-      .def("__len__", [](const Tensor& t) {
-        check(t.dim() > 0, "[len] a tensor of shape [] has no length");
-        return t.size(0);
-      })
-      .def("__repr__", [](const Tensor& t) {
-        std::ostringstream text;
-        text << "fulcrum." << t;
-        return text.str();
-      }, Unlocked());
+      .def(
+          "size", [](const Tensor& t, int dim) { return t.size(dim); }, "dim"_a)
+      .def(
+          "data_ptr", [](const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()); },
+          "Address of the first element.")
+      .def("__len__",
+           [](const Tensor& t) {
+             check(t.dim() > 0, "[len] a tensor of shape [] has no length");
+             return t.size(0);
+           })
+      .def(
+          "__repr__",
+          [](const Tensor& t) {
+            std::ostringstream text;
+            text << "fulcrum." << t;
+            return text.str();
+          },
+          Unlocked());
 }
 
 void bind_views(nb::class_<Tensor>& tensor) {
@@ -94,64 +104,97 @@ void bind_views(nb::class_<Tensor>& tensor) {
       .def("__float__", [](const Tensor& t) { return t.item(); })
       .def("__getitem__", &get_row, "row"_a, "Row i of the leading dimension, a view. Differentiable.")
       .def("__getitem__", &get_rows, "rows"_a)
-      .def("reshape", [](const Tensor& t, const Sizes& shape) { return t.reshape(Shape(shape)); }, "shape"_a,
-           "A view of another shape, of which one size may be -1. Differentiable.")
+      .def(
+          "reshape", [](const Tensor& t, const Sizes& shape) { return t.reshape(Shape(shape)); }, "shape"_a,
+          "A view of another shape, of which one size may be -1. Differentiable.")
       .def("detach", &Tensor::detach, "The same memory without history.")
       .def("clone", &Tensor::clone, Unlocked(), "A copy of the numbers. Not differentiable.")
       .def("to", &convert, "target"_a, Unlocked(),
            "Converted to a dtype ('bf16'; differentiable) or copied to a device ('cpu'); itself where it is that.")
-      .def("copy_", [](Tensor& t, const Tensor& numbers) -> Tensor& {
-        write(t, numbers);
-        return t;
-      }, "numbers"_a, nb::rv_policy::none, Unlocked(),
-      "Overwrites the numbers with those of a tensor of the same shape; the bf16 twin of a parameter follows.");
+      .def(
+          "copy_",
+          [](Tensor& t, const Tensor& numbers) -> Tensor& {
+            write(t, numbers);
+            return t;
+          },
+          "numbers"_a, nb::rv_policy::none, Unlocked(),
+          "Overwrites the numbers with those of a tensor of the same shape; the bf16 twin of a parameter follows.");
 }
 
 void bind_autograd(nb::class_<Tensor>& tensor) {
-  tensor
-      .def_prop_rw("requires_grad", &Tensor::requires_grad, [](Tensor& t, bool on) { t.set_requires_grad(on); })
-      .def("requires_grad_", [](Tensor& t, bool on) -> Tensor& { return t.set_requires_grad(on); }, "on"_a = true,
-           nb::rv_policy::none, "Makes a leaf want its gradient, or not, and returns it.")
-      .def_prop_rw("grad", [](const Tensor& t) { return or_none(t.grad()); },
-                   [](Tensor& t, const OptionalTensor& grad) { t.set_grad(or_undefined(grad)); },
-                   nb::for_setter(nb::arg("grad").none()), "The accumulated gradient of a leaf, or None.")
-      .def("backward", [](const Tensor& t, const OptionalTensor& seed) { t.backward(or_undefined(seed)); },
-           "seed"_a = nb::none(), Unlocked(),
-           "Adds d(self)/d(leaf), contracted with `seed` (1 by default, for a tensor with one element), to the "
-           "gradient of every leaf, and frees the graph.");
+  tensor.def_prop_rw("requires_grad", &Tensor::requires_grad, [](Tensor& t, bool on) { t.set_requires_grad(on); })
+      .def(
+          "requires_grad_", [](Tensor& t, bool on) -> Tensor& { return t.set_requires_grad(on); }, "on"_a = true,
+          nb::rv_policy::none, "Makes a leaf want its gradient, or not, and returns it.")
+      .def_prop_rw(
+          "grad", [](const Tensor& t) { return or_none(t.grad()); },
+          [](Tensor& t, const OptionalTensor& grad) { t.set_grad(or_undefined(grad)); },
+          nb::for_setter(nb::arg("grad").none()), "The accumulated gradient of a leaf, or None.")
+      .def(
+          "backward", [](const Tensor& t, const OptionalTensor& seed) { t.backward(or_undefined(seed)); },
+          "seed"_a = nb::none(), Unlocked(),
+          "Adds d(self)/d(leaf), contracted with `seed` (1 by default, for a tensor with one element), to the "
+          "gradient of every leaf, and frees the graph.");
 }
 
 void bind_operators(nb::class_<Tensor>& tensor) {
   const auto divide = [](double a, const Tensor& b) { return div(full({1}, a, options_of(b)), b).reshape(b.shape()); };
-  tensor.def("__add__", [](const Tensor& a, const Tensor& b) { return a + b; }, nb::is_operator(), Unlocked())
-      .def("__add__", [](const Tensor& a, double b) { return a + b; }, nb::is_operator(), Unlocked())
-      .def("__radd__", [](const Tensor& a, double b) { return a + b; }, nb::is_operator(), Unlocked())
-      .def("__sub__", [](const Tensor& a, const Tensor& b) { return a - b; }, nb::is_operator(), Unlocked())
-      .def("__sub__", [](const Tensor& a, double b) { return a - b; }, nb::is_operator(), Unlocked())
-      .def("__rsub__", [](const Tensor& a, double b) { return add(neg(a), b); }, nb::is_operator(), Unlocked())
-      .def("__mul__", [](const Tensor& a, const Tensor& b) { return a * b; }, nb::is_operator(), Unlocked())
-      .def("__mul__", [](const Tensor& a, double b) { return a * b; }, nb::is_operator(), Unlocked())
-      .def("__rmul__", [](const Tensor& a, double b) { return a * b; }, nb::is_operator(), Unlocked())
-      .def("__truediv__", [](const Tensor& a, const Tensor& b) { return a / b; }, nb::is_operator(), Unlocked())
-      .def("__truediv__", [](const Tensor& a, double b) { return a / b; }, nb::is_operator(), Unlocked())
-      .def("__rtruediv__", [divide](const Tensor& a, double b) { return divide(b, a); }, nb::is_operator(), Unlocked())
-      .def("__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); }, nb::is_operator(), Unlocked())
-      .def("__neg__", [](const Tensor& a) { return neg(a); }, Unlocked());
+  tensor
+      .def(
+          "__add__", [](const Tensor& a, const Tensor& b) { return a + b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__add__", [](const Tensor& a, double b) { return a + b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__radd__", [](const Tensor& a, double b) { return a + b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__sub__", [](const Tensor& a, const Tensor& b) { return a - b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__sub__", [](const Tensor& a, double b) { return a - b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__rsub__", [](const Tensor& a, double b) { return add(neg(a), b); }, nb::is_operator(), Unlocked())
+      .def(
+          "__mul__", [](const Tensor& a, const Tensor& b) { return a * b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__mul__", [](const Tensor& a, double b) { return a * b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__rmul__", [](const Tensor& a, double b) { return a * b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__truediv__", [](const Tensor& a, const Tensor& b) { return a / b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__truediv__", [](const Tensor& a, double b) { return a / b; }, nb::is_operator(), Unlocked())
+      .def(
+          "__rtruediv__", [divide](const Tensor& a, double b) { return divide(b, a); }, nb::is_operator(), Unlocked())
+      .def(
+          "__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); }, nb::is_operator(), Unlocked())
+      .def(
+          "__neg__", [](const Tensor& a) { return neg(a); }, Unlocked());
 }
 
 void bind_creation(nb::module_& m) {
-  m.def("empty", [](const Sizes& shape, const std::string& dtype, const std::string& device) {
-    return empty(Shape(shape), tensor_options(dtype, device));
-  }, "shape"_a, "dtype"_a = "f32", "device"_a = "cpu", "A tensor whose numbers are undefined.");
-  m.def("zeros", [](const Sizes& shape, const std::string& dtype, const std::string& device) {
-    return zeros(Shape(shape), tensor_options(dtype, device));
-  }, "shape"_a, "dtype"_a = "f32", "device"_a = "cpu");
-  m.def("ones", [](const Sizes& shape, const std::string& dtype, const std::string& device) {
-    return ones(Shape(shape), tensor_options(dtype, device));
-  }, "shape"_a, "dtype"_a = "f32", "device"_a = "cpu");
-  m.def("full", [](const Sizes& shape, double value, const std::string& dtype, const std::string& device) {
-    return full(Shape(shape), value, tensor_options(dtype, device));
-  }, "shape"_a, "value"_a, "dtype"_a = "f32", "device"_a = "cpu");
+  m.def(
+      "empty",
+      [](const Sizes& shape, const std::string& dtype, const std::string& device) {
+        return empty(Shape(shape), tensor_options(dtype, device));
+      },
+      "shape"_a, "dtype"_a = "f32", "device"_a = "cpu", "A tensor whose numbers are undefined.");
+  m.def(
+      "zeros",
+      [](const Sizes& shape, const std::string& dtype, const std::string& device) {
+        return zeros(Shape(shape), tensor_options(dtype, device));
+      },
+      "shape"_a, "dtype"_a = "f32", "device"_a = "cpu");
+  m.def(
+      "ones",
+      [](const Sizes& shape, const std::string& dtype, const std::string& device) {
+        return ones(Shape(shape), tensor_options(dtype, device));
+      },
+      "shape"_a, "dtype"_a = "f32", "device"_a = "cpu");
+  m.def(
+      "full",
+      [](const Sizes& shape, double value, const std::string& dtype, const std::string& device) {
+        return full(Shape(shape), value, tensor_options(dtype, device));
+      },
+      "shape"_a, "value"_a, "dtype"_a = "f32", "device"_a = "cpu");
 }
 
 }  // namespace

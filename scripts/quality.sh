@@ -7,27 +7,29 @@
 #
 #   address    AddressSanitizer and UndefinedBehaviorSanitizer: the tests of core, layers, optim and data
 #   thread     ThreadSanitizer: those of the pool, the loader, processes, kernels with OpenMP (Clang)
+#   format     clang-format 14 with .clang-format: nothing to change in any C++ or CUDA file
 #   tidy       clang-tidy with the checks of .clang-tidy: core, layers, optim, data and apps, no warning
 #   coverage   lines that the tests run, by gcovr: at least 90 % of core, of optim and of data
 #   mutation   faults that the tests notice (scripts/quality/mutation.py): at least 95 %
 #
-# Without a stage: all of them. Beyond what setup.sh installs they take, from Debian: gcovr, clang, clang-tidy, libomp-dev.
-# CLANGXX and CLANG_TIDY name other versions: CLANGXX=clang++-16 with libomp-16-dev.
+# Without a stage: all of them. Beyond what setup.sh installs they take, from Debian: gcovr, clang, clang-format, clang-tidy,
+# libomp-dev. CLANGXX, CLANG_FORMAT and CLANG_TIDY name other versions: CLANGXX=clang++-16 with libomp-16-dev.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 jobs=$(nproc) stages=() clang=${CLANGXX:-clang++} clang_tidy=${CLANG_TIDY:-clang-tidy}
+clang_format=${CLANG_FORMAT:-clang-format}
 while [ $# -gt 0 ]; do
   case $1 in
     --jobs) jobs=${2:?quality: expected a number after --jobs}; shift ;;
     -h | --help) sed -n '2,/^set -/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit ;;
-    address | thread | tidy | coverage | mutation) stages+=("$1") ;;
+    address | thread | format | tidy | coverage | mutation) stages+=("$1") ;;
     *) echo "quality: unknown stage or option '$1' (--help lists them)" >&2; exit 2 ;;
   esac
   shift
 done
 [[ $jobs =~ ^[1-9][0-9]*$ ]] || { echo "quality: expected --jobs of at least 1, got '$jobs'" >&2; exit 2; }
-[ ${#stages[@]} -gt 0 ] || stages=(address thread tidy coverage mutation)
+[ ${#stages[@]} -gt 0 ] || stages=(address thread format tidy coverage mutation)
 mkdir -p build-quality
 
 need() {  # program, package
@@ -82,6 +84,17 @@ thread() {
     -DFULCRUM_TEST_FILES='autograd|communicator|data_(colours|folders|images|loader|mix|pack)|kernels|ops|optim|tensor|winograd_conv' ||
     return
   OMP_TOOL_LIBRARIES=$archer TSAN_OPTIONS="ignore_noninstrumented_modules=1 allocator_may_return_null=1" run_tests thread
+}
+
+format() {
+  need "$clang_format" clang-format || return
+  local files wrong
+  files=$(git ls-files '*.cpp' '*.h' '*.cu' '*.cuh')
+  xargs "$clang_format" --dry-run <<<"$files" >build-quality/format.log 2>&1 || true
+  wrong=$(sed -n 's/^\([^:]*\):.*clang-format-violations.*/\1/p' build-quality/format.log | sort -u)
+  [ -z "$wrong" ] || printf '%s\n' "$wrong" >&2
+  echo "$(grep -c . <<<"$wrong" || true) of $(wc -l <<<"$files") files differ"
+  [ -z "$wrong" ]
 }
 
 tidy() {

@@ -39,8 +39,7 @@ struct Inputs {
     const auto shifts = static_cast<uint32_t>(2 * o.pad + 1);
     const int64_t row = y + static_cast<int64_t>(Philox::scale(draw.w[0], shifts)) - o.pad;
     const bool flip = o.flip && (draw.w[2] & 1u);
-    const int64_t column = (flip ? kWidth - 1 - x : x) +
-                           static_cast<int64_t>(Philox::scale(draw.w[1], shifts)) - o.pad;
+    const int64_t column = (flip ? kWidth - 1 - x : x) + static_cast<int64_t>(Philox::scale(draw.w[1], shifts)) - o.pad;
     const bool inside = row >= 0 && row < kHeight && column >= 0 && column < kWidth;
     const int64_t channels = images.size(3), image = indices.data<int64_t>()[b];
     const int64_t at = ((image * kHeight + row) * kWidth + column) * channels + c;

@@ -9,8 +9,7 @@ namespace {
 using Numbers = std::vector<double>;
 
 Tensor leaf(const Numbers& values) {
-  return from_vector({static_cast<int64_t>(values.size())}, values, {DType::kF64, {}})
-      .set_requires_grad();
+  return from_vector({static_cast<int64_t>(values.size())}, values, {DType::kF64, {}}).set_requires_grad();
 }
 
 TEST(Autograd, TheExampleOfTheHeader) {
@@ -79,15 +78,15 @@ TEST(Autograd, ADiamondIsVisitedOnce) {
 
 TEST(Autograd, ALeafsGradientHasItsDtype) {
   const Tensor x = leaf({1, 2});
-  const Tensor y = record("coarse", x.clone(), {x}, [](const Tensor& dy, Needs) -> Grads { return {dy.to(DType::kBf16)}; });
+  const Tensor y =
+      record("coarse", x.clone(), {x}, [](const Tensor& dy, Needs) -> Grads { return {dy.to(DType::kBf16)}; });
   sum(y * 3.0).backward();
   EXPECT_EQ(x.grad().dtype(), DType::kF64);
   EXPECT_EQ(x.grad().to_vector(), (Numbers{3, 3}));
 }
 
 TEST(Autograd, OnlyWhatIsWantedIsComputed) {
-  const Tensor x = random_tensor({2, 4, 4, 3}, 1),
-               w = random_tensor({2, 3, 3, 3}, 2).set_requires_grad();
+  const Tensor x = random_tensor({2, 4, 4, 3}, 1), w = random_tensor({2, 3, 3, 3}, 2).set_requires_grad();
   const Tensor y = conv2d(x, w);
   EXPECT_EQ(y.node()->inputs[0], nullptr) << "no gradient for images";
   sum(y).backward();
@@ -142,8 +141,7 @@ TEST(Autograd, MemoryIsFreeAfterTheBackwardPass) {
     const Tensor loss = sum(y);
     EXPECT_GT(memory_stats(Device()).allocated, before + 20 * x.bytes());
     loss.backward();
-    EXPECT_LT(memory_stats(Device()).allocated, before + 3 * x.bytes())
-        << "saved tensors outlive the pass";
+    EXPECT_LT(memory_stats(Device()).allocated, before + 3 * x.bytes()) << "saved tensors outlive the pass";
   }
   EXPECT_EQ(memory_stats(Device()).allocated, before);
 }
@@ -171,8 +169,8 @@ TEST(Autograd, AComposedNetworkAgainstCentralDifferences) {
     const Tensor pooled = global_avg_pool2d(tanh(h) + in[0]);
     return cross_entropy(linear(pooled, in[2]), labels_of({0, 2, 1}));
   };
-  EXPECT_TRUE(gradients_match(f, {random_tensor({3, 4, 5, 2}, 1), random_tensor({2, 3, 3, 2}, 2),
-                                  random_tensor({3, 2}, 3)}));
+  EXPECT_TRUE(
+      gradients_match(f, {random_tensor({3, 4, 5, 2}, 1), random_tensor({2, 3, 3, 2}, 2), random_tensor({3, 2}, 3)}));
 }
 
 TEST(AutogradErrors, NameTheProblem) {
@@ -181,8 +179,7 @@ TEST(AutogradErrors, NameTheProblem) {
   EXPECT_ERROR(y.backward(), "[backward] expected one element, got [2]");
   EXPECT_ERROR(y.backward(zeros({3}, {DType::kF64, {}})), "to have shape [2], got [3]");
   EXPECT_ERROR(zeros({1}).backward(), "[backward] expected a tensor that depends on a leaf");
-  EXPECT_ERROR(Tensor(y).set_requires_grad(),
-               "[requires_grad] expected a leaf, got the result of exp");
+  EXPECT_ERROR(Tensor(y).set_requires_grad(), "[requires_grad] expected a leaf, got the result of exp");
   EXPECT_ERROR(Tensor(y).set_grad(y), "[set_grad] expected a leaf");
 }
 
@@ -273,8 +270,7 @@ TEST(Arenas, TheGradientOfAConvolutionsTwinIsNotRounded) {
 
 TEST(Arenas, Errors) {
   EXPECT_ERROR(Arena::lay_out({}, {DType::kF32, {}}), "[arena] expected at least one parameter");
-  EXPECT_ERROR(Arena::lay_out({zeros({1})}, {DType::kBf16, {}}),
-               "[arena] expected masters in f32 or f64");
+  EXPECT_ERROR(Arena::lay_out({zeros({1})}, {DType::kBf16, {}}), "[arena] expected masters in f32 or f64");
 }
 
 }  // namespace

@@ -48,9 +48,12 @@ class BenchmarkWriter {
 inline void write_lists(BenchmarkWriter& out, const std::string& prefix, const std::string& folder) {
   for (const std::string split : {"train", "val", "test"}) {
     std::string lines;
-    out.part(split == "train", kBenchmarkClasses,
-             [&](int64_t k, int64_t i) { return concat_text(folder, split, "/n0144076", k, "/n0144076", k, "_", i, ".JPEG"); },
-             [&](const std::string& path, int64_t k) { lines += concat_text(path, " ", k, "\n"); });
+    out.part(
+        split == "train", kBenchmarkClasses,
+        [&](int64_t k, int64_t i) {
+          return concat_text(folder, split, "/n0144076", k, "/n0144076", k, "_", i, ".JPEG");
+        },
+        [&](const std::string& path, int64_t k) { lines += concat_text(path, " ", k, "\n"); });
     out.text(prefix + split + ".txt", lines);
   }
 }
@@ -60,15 +63,21 @@ inline void write_inaturalist18(BenchmarkWriter& out) {
     json images = json::array(), annotations = json::array(), categories = json::array();
     for (int64_t k = 0; k < kBenchmarkClasses; k++)
       categories.push_back({{"id", k}, {"name", std::to_string(k)}, {"supercategory", "Aves"}});
-    out.part(split == "train", kBenchmarkClasses,
-             [&](int64_t k, int64_t i) { return concat_text("train_val2018/Aves/", k, "/", split, i, ".jpg"); },
-             [&](const std::string& path, int64_t k) {
-               const size_t id = images.size() + 1;
-               images.push_back({{"id", id}, {"file_name", path}, {"license", 0}, {"rights_holder", "x"}, {"width", 24}, {"height", 20}});
-               annotations.push_back({{"id", id}, {"image_id", id}, {"category_id", k}});
-             });
-    out.text(split + "2018.json", json{{"info", {{"year", 2018}}}, {"licenses", json::array()}, {"images", images},
-                                       {"annotations", annotations}, {"categories", categories}}.dump());
+    out.part(
+        split == "train", kBenchmarkClasses,
+        [&](int64_t k, int64_t i) { return concat_text("train_val2018/Aves/", k, "/", split, i, ".jpg"); },
+        [&](const std::string& path, int64_t k) {
+          const size_t id = images.size() + 1;
+          images.push_back(
+              {{"id", id}, {"file_name", path}, {"license", 0}, {"rights_holder", "x"}, {"width", 24}, {"height", 20}});
+          annotations.push_back({{"id", id}, {"image_id", id}, {"category_id", k}});
+        });
+    out.text(split + "2018.json", json{{"info", {{"year", 2018}}},
+                                       {"licenses", json::array()},
+                                       {"images", images},
+                                       {"annotations", annotations},
+                                       {"categories", categories}}
+                                      .dump());
   }
 }
 
@@ -76,27 +85,33 @@ inline void write_clothing1m(BenchmarkWriter& out) {
   std::map<std::string, std::string> labels;
   for (const std::string split : {"noisy_train", "clean_train", "clean_val", "clean_test"}) {
     std::string keys;
-    out.part(split == "noisy_train", 14, [&](int64_t k, int64_t i) { return concat_text("images/", k, "/", split, ",", i, ".jpg"); },
-             [&](const std::string& path, int64_t k) {
-               keys += path + "\n";
-               labels[split == "noisy_train" ? "noisy" : "clean"] += concat_text(path, " ", k, "\n");
-             });
+    out.part(
+        split == "noisy_train", 14,
+        [&](int64_t k, int64_t i) { return concat_text("images/", k, "/", split, ",", i, ".jpg"); },
+        [&](const std::string& path, int64_t k) {
+          keys += path + "\n";
+          labels[split == "noisy_train" ? "noisy" : "clean"] += concat_text(path, " ", k, "\n");
+        });
     out.text(split + "_key_list.txt", keys);
   }
   for (const auto& [kind, lines] : labels) out.text(kind + "_label_kv.txt", lines);
-  out.text("category_names_eng.txt", "T-Shirt\nShirt\nKnitwear\nChiffon\nSweater\nHoodie\nWindbreaker\nJacket\nDowncoat\n"
-                                     "Suit\nShawl\nDress\nVest\nUnderwear\n");
+  out.text("category_names_eng.txt",
+           "T-Shirt\nShirt\nKnitwear\nChiffon\nSweater\nHoodie\nWindbreaker\nJacket\nDowncoat\n"
+           "Suit\nShawl\nDress\nVest\nUnderwear\n");
 }
 
 inline void write_iwildcam(BenchmarkWriter& out) {
   std::string rows = "split,location_remapped,location,sequence_remapped,sequence,datetime,y,filename,image_id\n";
   for (const std::string split : {"train", "val", "test", "id_val", "id_test"})
-    out.part(split == "train", kBenchmarkClasses, [&](int64_t k, int64_t i) { return concat_text("train/", split, "-", k, "-", i, ".jpg"); },
-             [&](const std::string& path, int64_t k) {
-               rows += concat_text(split, ",12,287,4,6f,2013-07-02 08:30:12.000,", k, ",", path.substr(6), ",x\n");
-             });
+    out.part(
+        split == "train", kBenchmarkClasses,
+        [&](int64_t k, int64_t i) { return concat_text("train/", split, "-", k, "-", i, ".jpg"); },
+        [&](const std::string& path, int64_t k) {
+          rows += concat_text(split, ",12,287,4,6f,2013-07-02 08:30:12.000,", k, ",", path.substr(6), ",x\n");
+        });
   out.text("metadata.csv", rows);
-  out.text("categories.csv", "category_id,name,y\n372,empty,0\n3,\"tayassu, pecari\",1\n9,lynx,2\n11,ocelot,3\n8,unknown,99999\n");
+  out.text("categories.csv",
+           "category_id,name,y\n372,empty,0\n3,\"tayassu, pecari\",1\n9,lynx,2\n11,ocelot,3\n8,unknown,99999\n");
 }
 
 inline void write_tiny_imagenet(BenchmarkWriter& out) {

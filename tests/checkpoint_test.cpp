@@ -27,8 +27,7 @@ struct SmallRun {
   Tensor totals = zeros({4}, {DType::kF64, {}});
   RunState state;
 
-  explicit SmallRun(uint64_t seed, Kind kind = Kind::kSgd, const ResnetOptions& options = small(),
-                    bool kl = true)
+  explicit SmallRun(uint64_t seed, Kind kind = Kind::kSgd, const ResnetOptions& options = small(), bool kl = true)
       : model(8, with_seed(options, seed)),
         optimizer((model.to({}), make(kind, model.parameters()))),
         state{model, *optimizer, {{"totals", totals}}, {}} {
@@ -40,8 +39,7 @@ struct SmallRun {
     return options;
   }
   static std::unique_ptr<Optimizer> make(Kind kind, std::vector<Tensor> parameters) {
-    if (kind == Kind::kAdam)
-      return std::make_unique<Adam>(std::move(parameters), AdamOptions{.lr = 0.01});
+    if (kind == Kind::kAdam) return std::make_unique<Adam>(std::move(parameters), AdamOptions{.lr = 0.01});
     return std::make_unique<Sgd>(std::move(parameters),
                                  SgdOptions{.lr = 0.05, .momentum = kind == Kind::kSgd ? 0.9 : 0});
   }
@@ -128,8 +126,7 @@ TEST_F(Checkpoint, HoldsTheModelAsPyTorchReadsIt) {
   const TensorMap model = apps::model_tensors(file);
   const TensorMap expected = run.model.state_dict();
   ASSERT_EQ(model.size(), expected.size());
-  for (const auto& [name, tensor] : expected)
-    EXPECT_TRUE(same_bits(tensor, model.at(name))) << name;
+  for (const auto& [name, tensor] : expected) EXPECT_TRUE(same_bits(tensor, model.at(name))) << name;
 }
 
 TEST_F(Checkpoint, OtherDataAreRefused) {
@@ -154,8 +151,7 @@ TEST_F(Checkpoint, OfAnotherModelListsWhatDiffers) {
     f.tensors["layer9.weight"] = zeros({1});
     f.tensors["fc.bias"] = zeros({3});
   });
-  for (const char* name :
-       {"layer1.0.bn1.weight", "layer9.weight", "fc.bias: expected floating [4], got f32 [3]"})
+  for (const char* name : {"layer1.0.bn1.weight", "layer9.weight", "fc.bias: expected floating [4], got f32 [3]"})
     expect_refused(plain, name);
 }
 
@@ -172,8 +168,7 @@ TEST_F(Checkpoint, AnotherRiskIsTakenOnlyWhenAsked) {
   save(kl);
   expect_refused(mean, "unexpected: state.risk.kl");
   load_checkpoint(path_, mean.state, kData, /*other_risk=*/true);
-  EXPECT_TRUE(
-      same_bits(mean.model.state_dict().at("fc.weight"), kl.model.state_dict().at("fc.weight")));
+  EXPECT_TRUE(same_bits(mean.model.state_dict().at("fc.weight"), kl.model.state_dict().at("fc.weight")));
   save(mean);
   expect_refused(kl, "missing: state.risk.kl");
   const Tensor before = kl.optimizer->state().at("risk.kl").clone();
@@ -186,9 +181,9 @@ TEST_F(Checkpoint, WhatIsNoRunIsRefused) {
   EXPECT_ERROR(load_checkpoint(dir_ / "nothing", run.state, kData), "cannot open: No such file");
   save_tensors(path_, {run.model.state_dict(), {{"format", "pt"}}});
   expect_refused(run, "expected metadata 'data'; this is not the full state of a run");
-  for (const char* progress : {"", "[]", "{\"epoch\": 1}", "{\"epoch\": \"1\", \"batch\": 0}",
-                               "{\"epoch\": 1, \"batch\": null}", "{\"epoch\": -1, \"batch\": 0}",
-                               "{\"epoch\": 1, \"batch\": 1.5}"}) {
+  for (const char* progress :
+       {"", "[]", "{\"epoch\": 1}", "{\"epoch\": \"1\", \"batch\": 0}", "{\"epoch\": 1, \"batch\": null}",
+        "{\"epoch\": -1, \"batch\": 0}", "{\"epoch\": 1, \"batch\": 1.5}"}) {
     SCOPED_TRACE(progress);
     save_changed(run, [&](TensorFile& f) { f.metadata["progress"] = progress; });
     expect_refused(run, "last.safetensors: expected");

@@ -39,8 +39,7 @@ TEST(ClassVectors, LogPriorIsThatOfTheCounts) {
 TEST(ClassVectors, LogPriorMakesABalancedSoftmax) {
   const Tensor z = from_vector({1, 4}, std::vector<double>{0.3, -1, 2, 0.5});
   double sum = 0;
-  for (size_t c = 0; c < 4; c++)
-    sum += static_cast<double>(kCounts[c]) * std::exp(z.to_vector()[c]);
+  for (size_t c = 0; c < 4; c++) sum += static_cast<double>(kCounts[c]) * std::exp(z.to_vector()[c]);
   const double got = cross_entropy(z, labels_of({2}), {.adjust = log_prior(kCounts)}).item();
   EXPECT_NEAR(got, -std::log(20 * std::exp(2.0) / sum), 1e-5);
 }
@@ -57,8 +56,7 @@ TEST(ClassVectors, BalancedWeightsSumToTheClasses) {
 }
 
 TEST(ClassVectors, RefuseWhatHasNoMeaning) {
-  EXPECT_ERROR(ldam_margins({3, 0}),
-               "[LDAM margins] expected at least 1 sample of every class, got 0 of class 1");
+  EXPECT_ERROR(ldam_margins({3, 0}), "[LDAM margins] expected at least 1 sample of every class, got 0 of class 1");
   EXPECT_ERROR(class_temperatures({0, 3}, 1), "got 0 of class 0");
   EXPECT_ERROR(log_prior({0, 0}), "[log prior] expected a class with samples");
   EXPECT_ERROR(log_prior({-1, 2}), "got -1 of class 0");
@@ -75,8 +73,7 @@ double loss_at(double logit, const Phi& phi) {
 }
 
 double slope_at(double logit, const Phi& phi, DType dtype = DType::kF64) {
-  const Tensor z =
-      from_vector({1, 2}, std::vector<double>{logit, 0}, {dtype, {}}).set_requires_grad();
+  const Tensor z = from_vector({1, 2}, std::vector<double>{logit, 0}, {dtype, {}}).set_requires_grad();
   sum(cross_entropy(z, labels_of({0}), {.phi = phi})).backward();
   return z.grad().to_vector()[0];
 }
@@ -136,8 +133,7 @@ TEST(PhiLimits, FamiliesMeetWhereTheirPapersSay) {
 
 TEST(PhiErrors, NameTheProblem) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_ERROR(loss_at(0, Phi::focal(-1)),
-               "[cross_entropy] expected gamma >= 0 of the focal loss, got -1");
+  EXPECT_ERROR(loss_at(0, Phi::focal(-1)), "[cross_entropy] expected gamma >= 0 of the focal loss, got -1");
   for (double q : {0.0, 1.1, nan}) EXPECT_ERROR(loss_at(0, Phi::gce(q)), "expected q in (0, 1]");
   EXPECT_ERROR(loss_at(0, Phi::truncated_gce(0.7, 1)), "expected k in (0, 1)");
   EXPECT_ERROR(loss_at(0, Phi::truncated_gce(0, 0.5)), "expected q in (0, 1]");
@@ -148,10 +144,8 @@ TEST(PhiErrors, NameTheProblem) {
                "[cross_entropy] expected smoothing 0 with a phi, got 0.1");
   EXPECT_ERROR(cross_entropy(z, labels_of({0}), {.temperature = zeros({3})}),
                "[cross_entropy] expected temperature f32 [2], got f32 [3]");
-  EXPECT_ERROR(ldr_kl_loss(z, labels_of({0}), {.lambda = 0}),
-               "[ldr_kl_loss] expected lambda > 0, got 0");
-  EXPECT_ERROR(ldr_kl_loss(z, labels_of({0}), {.margin = -1}),
-               "[ldr_kl_loss] expected margin >= 0");
+  EXPECT_ERROR(ldr_kl_loss(z, labels_of({0}), {.lambda = 0}), "[ldr_kl_loss] expected lambda > 0, got 0");
+  EXPECT_ERROR(ldr_kl_loss(z, labels_of({0}), {.margin = -1}), "[ldr_kl_loss] expected margin >= 0");
   EXPECT_ERROR(ldr_kl_loss(zeros({2}), labels_of({0})), "expected floating logits [B, C]");
 }
 

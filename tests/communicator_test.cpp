@@ -1,5 +1,5 @@
-// What training in several processes is made of, in one: slices, parts of batches, batch norm in parts, gradients that are
-// followed as they become complete. tests/processes_test.py runs the processes.
+// What training in several processes is made of, in one: slices, parts of batches, batch norm in parts, gradients that
+// are followed as they become complete. tests/processes_test.py runs the processes.
 #include <set>
 
 #include "data_testing.h"
@@ -46,9 +46,15 @@ TEST(Communicator, OneProcessIsWhatThereIsWithoutALauncher) {
 void expect_parts_of_the_epoch(const MixOptions& mix, const ColorJitterOptions& color_jitter) {
   const InMemoryDataset data = small_dataset(43);
   const auto loader = [&](int part, int parts) {
-    return Loader(data, {.batch_size = 8, .shuffle = true, .part = part, .parts = parts,
-                         .augment = {.pad = 2, .flip = true, .seed = 5}, .color_jitter = color_jitter, .mix = mix,
-                         .seed = 5, .workers = 0});
+    return Loader(data, {.batch_size = 8,
+                         .shuffle = true,
+                         .part = part,
+                         .parts = parts,
+                         .augment = {.pad = 2, .flip = true, .seed = 5},
+                         .color_jitter = color_jitter,
+                         .mix = mix,
+                         .seed = 5,
+                         .workers = 0});
   };
   const Loader whole = loader(0, 1);
   for (const int parts : {2, 4}) {
@@ -79,9 +85,7 @@ void expect_parts_of_the_epoch(const MixOptions& mix, const ColorJitterOptions& 
   EXPECT_THROW(loader(0, 3), Error);  // 8 is no multiple
 }
 
-TEST(Communicator, PartsOfTheBatchesAreTheEpoch) {
-  expect_parts_of_the_epoch({}, {});
-}
+TEST(Communicator, PartsOfTheBatchesAreTheEpoch) { expect_parts_of_the_epoch({}, {}); }
 
 // The first sample of a part is mixed with the last of the part before it.
 TEST(Communicator, PartsOfMixedBatchesAreTheEpoch) {
@@ -151,8 +155,13 @@ TEST(Communicator, BatchNormOfOneProcessIsBatchNorm) {
     Tensor x, residual, weight, bias, mean, var, y;
   };
   const auto run = [&](const BatchNormPart& part) {
-    Trial t{x(), residual(), random_tensor({4}, 4, 0.5, 1.5).set_requires_grad(), random_tensor({4}, 5).set_requires_grad(),
-            random_tensor({4}, 6), random_tensor({4}, 7, 0.5, 1.5), {}};
+    Trial t{x(),
+            residual(),
+            random_tensor({4}, 4, 0.5, 1.5).set_requires_grad(),
+            random_tensor({4}, 5).set_requires_grad(),
+            random_tensor({4}, 6),
+            random_tensor({4}, 7, 0.5, 1.5),
+            {}};
     t.y = batch_norm(t.x, {t.weight, t.bias, t.mean, t.var}, {.residual = t.residual, .relu = true, .part = part});
     t.y.backward(seed);
     return t;

@@ -23,8 +23,7 @@ void expect_usage(F&& f, const std::vector<std::string>& parts) {
     ADD_FAILURE() << "expected a UsageError with '" << parts[0] << "'";
   } catch (const UsageError& e) {
     for (const std::string& part : parts)
-      EXPECT_NE(std::string(e.what()).find(part), std::string::npos)
-          << "expected '" << part << "' in: " << e.what();
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << "expected '" << part << "' in: " << e.what();
   }
 }
 
@@ -69,8 +68,8 @@ TEST(Config, SurvivesTheWayThroughToml) {
 }
 
 TEST(Config, EveryNumberSurvives) {
-  for (const double v : {0.1, 1.0, -0.0, 1e-300, 5e-324, 1.7976931348623157e308, 1e22, 123456789.0,
-                         kInfinity, -kInfinity, 1.0 / 3}) {
+  for (const double v :
+       {0.1, 1.0, -0.0, 1e-300, 5e-324, 1.7976931348623157e308, 1e22, 123456789.0, kInfinity, -kInfinity, 1.0 / 3}) {
     Config config;
     config.risk.lambda = v;
     const double got = loaded(to_toml(config)).risk.lambda;
@@ -104,11 +103,9 @@ TEST(Config, LambdaOfEveryKind) {
 TEST(Config, UnknownKeysNameTheNearestAndTheLine) {
   expect_usage([] { loaded("[optim]\nlr = 1.0\nmomentumm = 0.5\n"); },
                {"test.toml line 3: unknown key 'optim.momentumm'; did you mean 'optim.momentum'?"});
-  expect_usage([] { loaded("[rsik]\nlambda = 1.0\n"); },
-               {"line 2", "'rsik.lambda'", "did you mean 'risk.lambda'?"});
+  expect_usage([] { loaded("[rsik]\nlambda = 1.0\n"); }, {"line 2", "'rsik.lambda'", "did you mean 'risk.lambda'?"});
   expect_usage([] { loaded("epochs = 3\n"); }, {"test.toml line 1", "'epochs'", "[section]"});
-  expect_usage([] { set("train.epoch=3"); },
-               {"--set: unknown key 'train.epoch'", "'train.epochs'"});
+  expect_usage([] { set("train.epoch=3"); }, {"--set: unknown key 'train.epoch'", "'train.epochs'"});
 }
 
 TEST(Config, WrongTypesNameTheLineAndWhatIsNeeded) {
@@ -134,8 +131,7 @@ TEST(Config, SetTakesEveryType) {
   EXPECT_EQ(set("train.epochs=7").train.epochs, 7);
   EXPECT_EQ(set("optim.lr=1e-3").optim.lr, 1e-3);
   EXPECT_EQ(set("optim.lr=1").optim.lr, 1);
-  EXPECT_EQ(set("schedule.milestones=[160, 180]").schedule.milestones,
-            (std::vector<int64_t>{160, 180}));
+  EXPECT_EQ(set("schedule.milestones=[160, 180]").schedule.milestones, (std::vector<int64_t>{160, 180}));
   EXPECT_EQ(set("schedule.milestones=[]").schedule.milestones, std::vector<int64_t>{});
   EXPECT_EQ(set("data.mean=[0.5, 1, 1e-3]").data.mean, (std::vector<double>{0.5, 1, 1e-3}));
   EXPECT_EQ(set("data.mean=[]").data.mean, std::vector<double>{});
@@ -157,8 +153,7 @@ TEST(Config, SetRefusesWhatItCannotRead) {
 }
 
 TEST(Config, FinishSpellsOutShorthands) {
-  for (const auto& [name, optimizer] :
-       {std::pair("absgd", "sgd"), {"abadam", "adam"}, {"abadamw", "adamw"}}) {
+  for (const auto& [name, optimizer] : {std::pair("absgd", "sgd"), {"abadam", "adam"}, {"abadamw", "adamw"}}) {
     const Config c = finished(std::string("optim.name=") + name);
     EXPECT_EQ(c.optim.name, optimizer);
     EXPECT_EQ(c.risk.name, "kl");
@@ -211,8 +206,7 @@ TEST(Config, FinishRefuses) {
       {"data.noise_matrix=a.txt", "data.noise_matrix: expected a file with data.noise_type = matrix"},
       {"data.mean=[0.5]", "data.mean, data.std: expected as many of each, got 1 and 0"},
       {"data.std=[0.5, 0.5]", "data.mean, data.std: expected as many of each, got 0 and 2"}};
-  for (const auto& [assignment, message] : cases)
-    expect_usage([&] { finished(assignment); }, {message});
+  for (const auto& [assignment, message] : cases) expect_usage([&] { finished(assignment); }, {message});
   EXPECT_NO_THROW(finished("risk.lambda=-inf"));
   EXPECT_NO_THROW(finished("data.imb_factor=1"));
 }
@@ -258,8 +252,7 @@ TEST(Config, FinishRefusesLossesAndRisksOutOfRange) {
       {"risk.window=0", "risk.window"},
       {"risk.solve_every=0", "risk.solve_every: expected at least 1, got 0"},
       {"risk.from_epoch=-1", "risk.from_epoch"}};
-  for (const auto& [assignment, message] : cases)
-    expect_usage([&] { finished(assignment); }, {message});
+  for (const auto& [assignment, message] : cases) expect_usage([&] { finished(assignment); }, {message});
 }
 
 TEST(Config, FinishRefusesProtocolsOutOfRange) {
@@ -289,8 +282,7 @@ TEST(Config, FinishRefusesProtocolsOutOfRange) {
       {"schedule.milestones=[-1]", "schedule.milestones: expected at least 0, got -1"},
       {"schedule.milestones=[80, 40]", "schedule.milestones: expected epochs in growing order, got [80, 40]"},
       {"schedule.factors=[0.1]", "schedule.factors: expected one for each of the 0 milestones, got 1"}};
-  for (const auto& [assignment, message] : cases)
-    expect_usage([&] { finished(assignment); }, {message});
+  for (const auto& [assignment, message] : cases) expect_usage([&] { finished(assignment); }, {message});
 }
 
 TEST(Config, FinishRefusesWhatDoesNotGoTogether) {
@@ -307,7 +299,8 @@ TEST(Config, FinishRefusesWhatDoesNotGoTogether) {
   refused({"risk.name=kl", "risk.u_update=scent", "risk.lambda=-1"}, "risk.lambda: expected a positive");
   refused({"risk.name=kl", "risk.u_update=scent", "risk.u_init=zero"}, "risk.u_init: expected first_batch");
   refused({"risk.name=kl_ball", "risk.window=100"}, "risk.window: expected at least train.batch_size = 128, got 100");
-  refused({"schedule.milestones=[4]", "schedule.factors=[0]"}, "schedule.factors: expected a number in (0, inf), got 0");
+  refused({"schedule.milestones=[4]", "schedule.factors=[0]"},
+          "schedule.factors: expected a number in (0, inf), got 0");
   refused({"optim.nesterov=true", "optim.momentum=0"}, "optim.nesterov: expected optim.momentum above 0");
   const Config tilted = finished("risk.name=tilted");
   EXPECT_EQ(tilted.risk.name, "kl");
@@ -321,10 +314,9 @@ TEST(Config, DifferencesAreListedOneByOne) {
   b.model.name = "resnet8";
   b.schedule.milestones = {3, 4};
   b.train.epochs = 7;
-  EXPECT_EQ(
-      differences(a, b, {"train.epochs"}),
-      (std::vector<std::string>{"model.name: 'resnet32' -> 'resnet8'", "optim.lr: 0.1 -> 0.25",
-                                "schedule.milestones: [] -> [3, 4]"}));
+  EXPECT_EQ(differences(a, b, {"train.epochs"}),
+            (std::vector<std::string>{"model.name: 'resnet32' -> 'resnet8'", "optim.lr: 0.1 -> 0.25",
+                                      "schedule.milestones: [] -> [3, 4]"}));
   EXPECT_EQ(differences(a, b, {}).size(), 4u);
 }
 
@@ -349,8 +341,7 @@ TEST(Config, RecipesMayBeFiles) {
   Config config;
   load_toml(config, apps::recipe_text((dir / "mine.toml").string()), "mine");
   EXPECT_EQ(config.optim.lr, 0.7);
-  expect_usage([] { apps::recipe_text("cifar10-tl"); },
-               {"no recipe or file 'cifar10-tl'", "'cifar10-lt'?"});
+  expect_usage([] { apps::recipe_text("cifar10-tl"); }, {"no recipe or file 'cifar10-tl'", "'cifar10-lt'?"});
   expect_usage([&] { apps::recipe_text(dir.path().string()); }, {"no recipe or file"});
 }
 

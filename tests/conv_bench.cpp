@@ -42,14 +42,22 @@ const Layer kLayers[] = {{"ResNet-32", 128, 32, 32, 16, 16, 3, 1},  {"ResNet-32"
 
 DirectConv direct_geometry(const Layer& l) {
   const int padding = l.kernel / 2;
-  return {.n = l.n, .h = l.h, .w = l.w, .c_in = l.c_in, .out_h = (l.h + 2 * padding - l.kernel) / l.stride + 1,
-          .out_w = (l.w + 2 * padding - l.kernel) / l.stride + 1, .c_out = l.c_out, .kernel_h = l.kernel,
-          .kernel_w = l.kernel, .stride = l.stride, .padding = padding};
+  return {.n = l.n,
+          .h = l.h,
+          .w = l.w,
+          .c_in = l.c_in,
+          .out_h = (l.h + 2 * padding - l.kernel) / l.stride + 1,
+          .out_w = (l.w + 2 * padding - l.kernel) / l.stride + 1,
+          .c_out = l.c_out,
+          .kernel_h = l.kernel,
+          .kernel_w = l.kernel,
+          .stride = l.stride,
+          .padding = padding};
 }
 
 Conv2dGeometry geometry(const DirectConv& g) {
-  return {g.n, g.h, g.w, g.c_in, g.out_h, g.out_w, g.c_out, g.kernel_h, g.kernel_w, g.stride, g.stride, g.padding,
-          g.padding, 1, 1, 1};
+  return {g.n,        g.h,      g.w,      g.c_in,    g.out_h,   g.out_w, g.c_out, g.kernel_h,
+          g.kernel_w, g.stride, g.stride, g.padding, g.padding, 1,       1,       1};
 }
 
 Tensor noise(const Shape& shape, DType dtype, uint64_t stream) {
@@ -81,11 +89,11 @@ struct Bench {
     float* s = scratch.data<float>();
     const float* pw = w32.data<float>();
     if (pass == ConvPass::kForward) {
-      (winograd ? cpu::winograd_conv_forward<Bits>
-                : cpu::direct_conv_forward<Bits>)(bits(y), bits(x), pw, s, g, threads);
+      (winograd ? cpu::winograd_conv_forward<Bits> : cpu::direct_conv_forward<Bits>)(bits(y), bits(x), pw, s, g,
+                                                                                     threads);
     } else if (pass == ConvPass::kBackwardData) {
-      (winograd ? cpu::winograd_conv_backward_data<Bits>
-                : cpu::direct_conv_backward_data<Bits>)(bits(dx), bits(dy), pw, s, g, threads);
+      (winograd ? cpu::winograd_conv_backward_data<Bits> : cpu::direct_conv_backward_data<Bits>)(bits(dx), bits(dy), pw,
+                                                                                                 s, g, threads);
     } else {
       (winograd ? cpu::winograd_conv_backward_weights<Bits>
                 : cpu::direct_conv_backward_weights<Bits>)(dw.data<float>(), bits(x), bits(dy), s, g, threads);

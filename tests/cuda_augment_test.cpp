@@ -10,7 +10,8 @@ TEST(CudaAugment, EqualsTheCpuBitForBit) {
   FULCRUM_NEEDS_CUDA();
   for (const Shape& shape : {Shape{3, 4, 5, 3}, Shape{5, 32, 32, 3}, Shape{2, 1, 1, 1}, Shape{4, 28, 28, 1},
                              Shape{2, 47, 53, 4}, Shape{1, 3, 2, 7}})
-    for (const AugmentOptions& o : {AugmentOptions{}, {4, false, 7}, {0, true, 8}, {4, true, 9}, {60, true, 1ull << 40}})
+    for (const AugmentOptions& o :
+         {AugmentOptions{}, {4, false, 7}, {0, true, 8}, {4, true, 9}, {60, true, 1ull << 40}})
       for (int64_t batch : {1, 37}) {
         Tensor images = empty(shape, {DType::kU8, {}});
         const Philox philox(kSeed, 5);
@@ -26,8 +27,8 @@ TEST(CudaAugment, EqualsTheCpuBitForBit) {
         for (DType dtype : {DType::kF32, DType::kBf16})
           expect_same_on_both({}, [&]<class K>(Device device) {
             Tensor y = empty({batch, shape[1], shape[2], shape[3]}, {dtype, device});
-            K::augment(y, images.to(device), labels_of(rows).to(device), labels_of(numbers).to(device),
-                       mean.to(device), stddev.to(device), o);
+            K::augment(y, images.to(device), labels_of(rows).to(device), labels_of(numbers).to(device), mean.to(device),
+                       stddev.to(device), o);
             return Tensors{y};
           });
       }

@@ -12,18 +12,19 @@ struct ConvCase {
 
   Conv2dGeometry geometry() const {
     const auto out = [this](int64_t size) { return (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1; };
-    return {n, h, w, c, out(h), out(w), out_c, kernel, kernel, stride, stride, padding, padding, dilation, dilation, groups};
+    return {n,      h,      w,      c,       out(h),  out(w),   out_c,    kernel,
+            kernel, stride, stride, padding, padding, dilation, dilation, groups};
   }
 };
 
 const ConvCase kCases[] = {
-    {"Plain", 4, 8, 8, 16, 32, 3, 1, 1, 1, 1},        {"OneByOne", 3, 7, 5, 24, 40, 1, 1, 0, 1, 1},
-    {"Strided", 2, 9, 11, 16, 16, 3, 2, 1, 1, 1},     {"OneByOneStrided", 2, 9, 7, 8, 16, 1, 2, 0, 1, 1},
-    {"OneChannel", 3, 9, 9, 1, 5, 3, 1, 1, 1, 1},     {"Images", 5, 13, 11, 3, 16, 3, 1, 1, 1, 1},
-    {"Stem", 2, 23, 21, 3, 8, 7, 2, 3, 1, 1},         {"OddChannels", 3, 6, 7, 5, 7, 3, 1, 1, 1, 1},
-    {"Dilated", 2, 12, 10, 6, 10, 3, 1, 2, 2, 1},     {"Grouped", 2, 7, 7, 12, 18, 3, 1, 1, 1, 3},
-    {"Depthwise", 3, 8, 8, 16, 16, 3, 2, 1, 1, 16},   {"Pixel", 7, 1, 1, 9, 4, 1, 1, 0, 1, 1},
-    {"NoPadding", 2, 5, 6, 4, 4, 3, 1, 0, 1, 1},      {"WholeImage", 3, 4, 4, 8, 6, 4, 1, 0, 1, 1}};
+    {"Plain", 4, 8, 8, 16, 32, 3, 1, 1, 1, 1},      {"OneByOne", 3, 7, 5, 24, 40, 1, 1, 0, 1, 1},
+    {"Strided", 2, 9, 11, 16, 16, 3, 2, 1, 1, 1},   {"OneByOneStrided", 2, 9, 7, 8, 16, 1, 2, 0, 1, 1},
+    {"OneChannel", 3, 9, 9, 1, 5, 3, 1, 1, 1, 1},   {"Images", 5, 13, 11, 3, 16, 3, 1, 1, 1, 1},
+    {"Stem", 2, 23, 21, 3, 8, 7, 2, 3, 1, 1},       {"OddChannels", 3, 6, 7, 5, 7, 3, 1, 1, 1, 1},
+    {"Dilated", 2, 12, 10, 6, 10, 3, 1, 2, 2, 1},   {"Grouped", 2, 7, 7, 12, 18, 3, 1, 1, 1, 3},
+    {"Depthwise", 3, 8, 8, 16, 16, 3, 2, 1, 1, 16}, {"Pixel", 7, 1, 1, 9, 4, 1, 1, 0, 1, 1},
+    {"NoPadding", 2, 5, 6, 4, 4, 3, 1, 0, 1, 1},    {"WholeImage", 3, 4, 4, 8, 6, 4, 1, 0, 1, 1}};
 
 struct Numbers {
   DType dtype;
@@ -81,9 +82,11 @@ TEST_P(CudaConv, Slices) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, CudaConv, ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(kNumbers)),
+INSTANTIATE_TEST_SUITE_P(Shapes, CudaConv,
+                         ::testing::Combine(::testing::ValuesIn(kCases), ::testing::ValuesIn(kNumbers)),
                          [](const auto& test) {
-                           return std::string(std::get<0>(test.param).name) + "_" + name_of(std::get<1>(test.param).dtype);
+                           return std::string(std::get<0>(test.param).name) + "_" +
+                                  name_of(std::get<1>(test.param).dtype);
                          });
 
 struct Settings {

@@ -9,7 +9,8 @@ namespace {
 struct GemmCase {
   int64_t m, n, k;
 };
-const GemmCase kSizes[] = {{1, 1, 1}, {3, 5, 7}, {16, 16, 16}, {128, 10, 64}, {64, 1000, 512}, {1, 9, 300}, {129, 1, 65}};
+const GemmCase kSizes[] = {{1, 1, 1},       {3, 5, 7},   {16, 16, 16}, {128, 10, 64},
+                           {64, 1000, 512}, {1, 9, 300}, {129, 1, 65}};
 
 struct GemmNumbers {
   const char* name;

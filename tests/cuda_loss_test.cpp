@@ -54,8 +54,16 @@ class CudaLoss : public ::testing::TestWithParam<DType> {
 // Rows of fewer numbers than a warp has lanes up to those that need a block; more rows than a grid.
 TEST_P(CudaLoss, EverySizeOfRow) {
   FULCRUM_NEEDS_CUDA();
-  for (const auto& [rows, classes] : {std::pair<int64_t, int64_t>{1, 1}, {1, 10}, {3, 31}, {5, 32}, {7, 33}, {257, 10},
-                                      {3, 1000}, {2, 1024}, {3, 1025}, {2, 5003}}) {
+  for (const auto& [rows, classes] : {std::pair<int64_t, int64_t>{1, 1},
+                                      {1, 10},
+                                      {3, 31},
+                                      {5, 32},
+                                      {7, 33},
+                                      {257, 10},
+                                      {3, 1000},
+                                      {2, 1024},
+                                      {3, 1025},
+                                      {2, 5003}}) {
     SCOPED_TRACE(concat_text(rows, " x ", classes));
     const Tensor z = random_tensor({rows, classes}, 1, -4, 4, dtype), y = labels(rows, classes);
     expect_same(z, y, {}, {});
@@ -126,7 +134,10 @@ TEST_P(CudaLoss, MetricsOfSeveralBatchesAndReplays) {
       Tensor totals = full({4}, 1, {DType::kF64, device}), losses = l.clone().to(device);
       const Tensor logits = z.to(device), labels = y.to(device), weights = p.to(device);
       run_steps<K>(
-          4, [&](int i) { losses.copy_from(i == 2 ? full({rows}, kInfinity, {master, {}}) : l); },
+          4,
+          [&](int i) {
+            losses.copy_from(i == 2 ? full({rows}, kInfinity, {master, {}}) : l);
+          },
           [&] { K::add_metrics(totals, logits, labels, losses, weights); });
       return Tensors{totals};
     });
@@ -150,7 +161,10 @@ TEST(CudaLambdas, AdaptOverSizesWithSamplesThatAreThereTwice) {
         Tensor table = start.clone().to(device), lambda = empty({batch}, {dtype, device}), input = h.clone().to(device);
         const Tensor index = indices.to(device);
         run_steps<K>(
-            3, [&](int i) { input.copy_from(i == 1 ? from_vector({batch, classes}, bad, {dtype, {}}) : h); },
+            3,
+            [&](int i) {
+              input.copy_from(i == 1 ? from_vector({batch, classes}, bad, {dtype, {}}) : h);
+            },
             [&] { K::adapt_lambdas(lambda, table, input, index, 1, 2); });
         return Tensors{table, lambda};
       });
@@ -171,7 +185,10 @@ TEST(CudaSamples, RecordsEachVisitInOrder) {
         std::vector<double> bad = l.to_vector();
         bad.back() = kInfinity;
         run_steps<K>(
-            3, [&](int i) { losses.copy_from(i == 1 ? from_vector({batch}, bad, {dtype, {}}) : l); },
+            3,
+            [&](int i) {
+              losses.copy_from(i == 1 ? from_vector({batch}, bad, {dtype, {}}) : l);
+            },
             [&] { K::record_samples(table, index, weights, losses); });
         return Tensors{table};
       });

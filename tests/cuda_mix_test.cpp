@@ -20,8 +20,12 @@ TEST(CudaMix, EqualsTheCpuBitForBit) {
       };
       const bool cuts = b % 2 == 1;
       const int64_t top = draw(0, h), left = draw(1, w);
-      const int64_t rows[kMixRows] = {cuts ? kMixUnit : draw(2, kMixUnit), draw(3, kMixUnit), top, left,
-                                      cuts ? top + 1 + draw(4, h - top) : top, cuts ? left + 1 + draw(5, w - left) : left};
+      const int64_t rows[kMixRows] = {cuts ? kMixUnit : draw(2, kMixUnit),
+                                      draw(3, kMixUnit),
+                                      top,
+                                      left,
+                                      cuts ? top + 1 + draw(4, h - top) : top,
+                                      cuts ? left + 1 + draw(5, w - left) : left};
       for (int64_t r = 0; r < kMixRows; r++) plan.data<int64_t>()[r * batch + b] = rows[r];
     }
     for (const DType dtype : {DType::kF32, DType::kBf16})

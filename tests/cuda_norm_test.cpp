@@ -21,7 +21,7 @@ class CudaNorm : public ::testing::TestWithParam<DType> {
 Tensor moved(const Tensor& t, Device device) { return t ? t.clone().to(device) : Tensor(); }
 
 // One and several blocks for the rows, one and several tiles of channels, packs and single channels.
-const Shape kShapes[] = {{2, 3},    {9, 1},     {7, 5},      {3, 3, 5, 17}, {1, 130},
+const Shape kShapes[] = {{2, 3},    {9, 1},     {7, 5},       {3, 3, 5, 17}, {1, 130},
                          {1400, 3}, {1400, 24}, {700, 2, 40}, {270, 33},     {35, 2, 264}};
 
 /// The extras that a shape is tried with.
@@ -113,8 +113,8 @@ TEST_P(CudaNorm, Parts) {
       K::batch_norm_sums(sums, x.to(device));
       K::batch_norm_moments(mean, var, rstd, running_mean, running_var, sums, rows, o);
       K::batch_norm_gradient_sums(dsums, dz, dy.to(device), x.to(device), y.to(device), mean, o);
-      K::batch_norm_gradient_apply(dx, dy.to(device), x.to(device), y.to(device), mean, rstd, w.to(device), dsums, 2 * rows,
-                                   o);
+      K::batch_norm_gradient_apply(dx, dy.to(device), x.to(device), y.to(device), mean, rstd, w.to(device), dsums,
+                                   2 * rows, o);
       return Tensors{sums, mean, var, rstd, running_mean, running_var, dsums, dz, dx};
     });
   }

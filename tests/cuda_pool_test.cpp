@@ -8,21 +8,16 @@ namespace {
 
 class CudaPool : public ::testing::TestWithParam<DType> {
  protected:
-  Tolerance tolerance() const {
-    return {GetParam() == DType::kF64 ? 1e-12 : GetParam() == DType::kF32 ? 1e-5 : 8e-3};
-  }
+  Tolerance tolerance() const { return {GetParam() == DType::kF64 ? 1e-12 : GetParam() == DType::kF32 ? 1e-5 : 8e-3}; }
   Tensor random(const Shape& shape, uint64_t stream) const { return random_tensor(shape, stream, -1, 1, GetParam()); }
 };
 
 // n, h, w, c, out_h, out_w, kernel, stride, padding, count_include_pad; channels are set by the tests.
-const Pool2dGeometry kGeometries[] = {{2, 7, 5, 0, 4, 3, 3, 3, 2, 2, 1, 1, true},
-                                      {2, 7, 5, 0, 4, 3, 3, 3, 2, 2, 1, 1, false},
-                                      {3, 6, 4, 0, 3, 2, 2, 2, 2, 2, 0, 0, true},
-                                      {1, 6, 7, 0, 4, 6, 3, 2, 1, 1, 0, 0, true},
-                                      {2, 9, 9, 0, 3, 2, 2, 3, 3, 4, 0, 0, true},
-                                      {1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 0, true},
-                                      {1, 1, 9, 0, 1, 1, 1, 9, 1, 9, 0, 0, true},
-                                      {3, 8, 8, 0, 1, 1, 8, 8, 8, 8, 0, 0, true}};
+const Pool2dGeometry kGeometries[] = {
+    {2, 7, 5, 0, 4, 3, 3, 3, 2, 2, 1, 1, true}, {2, 7, 5, 0, 4, 3, 3, 3, 2, 2, 1, 1, false},
+    {3, 6, 4, 0, 3, 2, 2, 2, 2, 2, 0, 0, true}, {1, 6, 7, 0, 4, 6, 3, 2, 1, 1, 0, 0, true},
+    {2, 9, 9, 0, 3, 2, 2, 3, 3, 4, 0, 0, true}, {1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 0, true},
+    {1, 1, 9, 0, 1, 1, 1, 9, 1, 9, 0, 0, true}, {3, 8, 8, 0, 1, 1, 8, 8, 8, 8, 0, 0, true}};
 
 TEST_P(CudaPool, MaximaMeansAndGradients) {
   FULCRUM_NEEDS_CUDA();

@@ -9,9 +9,7 @@ namespace {
 class CudaReduce : public ::testing::TestWithParam<DType> {
  protected:
   // Sums differ in their order; a bf16 may round to the neighbour.
-  Tolerance tolerance() const {
-    return {GetParam() == DType::kF64 ? 1e-12 : GetParam() == DType::kF32 ? 1e-5 : 8e-3};
-  }
+  Tolerance tolerance() const { return {GetParam() == DType::kF64 ? 1e-12 : GetParam() == DType::kF32 ? 1e-5 : 8e-3}; }
   Tensor random(const Shape& shape, uint64_t stream = 1) const {
     return random_tensor(shape, stream, -2, 3, GetParam());
   }
@@ -117,8 +115,8 @@ TEST_P(CudaReduce, ArgmaxTakesTheFirstOfEqualsAndNoNanButTheFirst) {
 
 TEST_P(CudaReduce, SoftmaxAndGradient) {
   FULCRUM_NEEDS_CUDA();
-  for (const Shape& shape : {Shape{3, 1}, Shape{1, 10}, Shape{129, 10}, Shape{2, 3, 33}, Shape{3, 1024}, Shape{3, 1025},
-                             Shape{2, 2500}}) {
+  for (const Shape& shape :
+       {Shape{3, 1}, Shape{1, 10}, Shape{129, 10}, Shape{2, 3, 33}, Shape{3, 1024}, Shape{3, 1025}, Shape{2, 2500}}) {
     const Tensor x = random_tensor(shape, 1, -30, 30, GetParam()), dy = random(shape, 2);
     Tensor s = empty_like(x);
     for (const bool log : {false, true}) {

@@ -24,8 +24,7 @@ TEST(CudaRiskProperties, BothBackEndsGiveTheSameWeights) {
       const Tensor got = device->weights(as_losses(l, dtype, gpu), {.groups = groups.to(gpu)});
       ASSERT_EQ(got.dtype(), want.dtype());
       ASSERT_TRUE(all_close(got, want, {tolerance, 1e-37}));
-      for (const auto& [key, t] : host->state())
-        ASSERT_TRUE(all_close(device->state().at(key), t, {tolerance})) << key;
+      for (const auto& [key, t] : host->state()) ASSERT_TRUE(all_close(device->state().at(key), t, {tolerance})) << key;
     }
   }
 }

@@ -73,9 +73,8 @@ TEST_P(CudaRisk, KlOverSizesAndKinds) {
     for (int kind = 0; kind < kKinds; kind++) {
       if (batch > 33 && kind != kTied) continue;
       for (double lambda : {5.0, -2.0})
-        expect_same(batch, kind, {kl_state(lambda)}, [&]<class K>(Tensors& r, const Tensor& l) {
-          K::kl_weights(r[0], r[2], r[1], l, {});
-        });
+        expect_same(batch, kind, {kl_state(lambda)},
+                    [&]<class K>(Tensors& r, const Tensor& l) { K::kl_weights(r[0], r[2], r[1], l, {}); });
     }
 }
 
@@ -89,9 +88,8 @@ TEST_P(CudaRisk, KlOptionsAndExtremeLambdas) {
   for (const KlOptions& o : {tilted, zero, scent, all})
     for (double lambda : {1e-6, -1e-6, 0.5, 1e6, kInfinity, -kInfinity})
       for (int kind : {kPlain, kFar})  // l/λ up to 1e10
-        expect_same(65, kind, {kl_state(lambda)}, [&]<class K>(Tensors& r, const Tensor& l) {
-          K::kl_weights(r[0], r[2], r[1], l, o);
-        });
+        expect_same(65, kind, {kl_state(lambda)},
+                    [&]<class K>(Tensors& r, const Tensor& l) { K::kl_weights(r[0], r[2], r[1], l, o); });
 }
 
 // λ is a device value: a graph that has been captured follows it.
@@ -123,7 +121,8 @@ TEST_P(CudaRisk, InfiniteLambdaIsTheMeanBitForBit) {
   for (int64_t batch : {1, 3, 1025})
     expect_same_on_both({}, [&]<class K>(Device device) {
       Tensor p = empty({batch}, {dtype, device}), q = empty_like(p), state = kl_state(kInfinity).to(device);
-      Tensor s = zeros({kRiskStatisticsSize}, {DType::kF64, device}), t = zeros({kRiskStatisticsSize}, {DType::kF64, device});
+      Tensor s = zeros({kRiskStatisticsSize}, {DType::kF64, device}),
+             t = zeros({kRiskStatisticsSize}, {DType::kF64, device});
       const Tensor l = losses(batch, kPlain, 1).to(device);
       K::kl_weights(p, state, s, l, {0.5, 3, 1});
       K::mean_weights(q, t, l, {}, {});
@@ -152,9 +151,8 @@ TEST_P(CudaRisk, Cvar) {
       for (double level : {1e-4, 0.1, 0.5, 0.77, 1.0}) {
         if (batch > 1 && kind != kTied && level != 0.1) continue;
         if (batch > 33 && (kind != kTied || level != 0.1)) continue;
-        expect_same(batch, kind, {}, [&]<class K>(Tensors& r, const Tensor& l) {
-          K::cvar_weights(r[0], r[1], l, level);
-        });
+        expect_same(batch, kind, {},
+                    [&]<class K>(Tensors& r, const Tensor& l) { K::cvar_weights(r[0], r[1], l, level); });
       }
 }
 
@@ -175,9 +173,8 @@ TEST_P(CudaRisk, Chi2) {
     for (int kind = 0; kind < kKinds; kind++)
       for (double rho : {1e-3, 0.5, 3.0, 100.0}) {
         if (batch > 33 || (batch > 2 && rho != 0.5 && kind != kPlain)) continue;
-        expect_same(batch, kind, {}, [&]<class K>(Tensors& r, const Tensor& l) {
-          K::chi2_weights(r[0], r[1], l, rho);
-        });
+        expect_same(batch, kind, {},
+                    [&]<class K>(Tensors& r, const Tensor& l) { K::chi2_weights(r[0], r[1], l, rho); });
       }
 }
 
@@ -185,9 +182,7 @@ TEST_P(CudaRisk, Rgd) {
   FULCRUM_NEEDS_CUDA();
   for (int64_t batch : kBatches)
     for (int kind : {kPlain, kFar, kNegative})
-      expect_same(batch, kind, {}, [&]<class K>(Tensors& r, const Tensor& l) {
-        K::rgd_weights(r[0], r[1], l, 2.5);
-      });
+      expect_same(batch, kind, {}, [&]<class K>(Tensors& r, const Tensor& l) { K::rgd_weights(r[0], r[1], l, 2.5); });
 }
 
 TEST_P(CudaRisk, Groups) {
@@ -195,9 +190,8 @@ TEST_P(CudaRisk, Groups) {
   for (const auto& [batch, number] : {std::pair<int64_t, int64_t>{1, 1}, {1, 10}, {33, 5}, {300, 40}, {64, 1100}}) {
     const Tensor q = full({number}, -std::log(static_cast<double>(number)), {DType::kF64, {}});
     for (int kind : {kPlain, kFar})
-      expect_same(batch, kind, {q, groups(batch, number)}, [&]<class K>(Tensors& r, const Tensor& l) {
-        K::group_weights(r[0], r[2], r[1], l, r[3], 0.2);
-      });
+      expect_same(batch, kind, {q, groups(batch, number)},
+                  [&]<class K>(Tensors& r, const Tensor& l) { K::group_weights(r[0], r[2], r[1], l, r[3], 0.2); });
   }
 }
 
@@ -232,9 +226,8 @@ TEST_P(CudaRisk, KlBall) {
           const KlBallOptions o{positive, by_fraction, by_fraction ? 0.5 : 0.4, 2};
           Tensor state = zeros({kKlBallStateSize}, {DType::kF64, {}});
           state.data<double>()[kLogU] = -kInfinity;
-          expect_same(batch, kind, {state, zeros({window}, {DType::kF64, {}})}, [&]<class K>(Tensors& r, const Tensor& l) {
-            K::kl_ball_weights(r[0], r[2], r[3], r[1], l, o);
-          });
+          expect_same(batch, kind, {state, zeros({window}, {DType::kF64, {}})},
+                      [&]<class K>(Tensors& r, const Tensor& l) { K::kl_ball_weights(r[0], r[2], r[3], r[1], l, o); });
         }
 }
 

@@ -113,7 +113,8 @@ TEST_P(CudaReplay, GivesTheBitsOfEagerSteps) {
   expect_same_state(eager, recorded);
 }
 
-// The blocks are recomputed, and so is all of it with a dropout behind: its second draw replays from the position of the first.
+// The blocks are recomputed, and so is all of it with a dropout behind: its second draw replays from the position of
+// the first.
 TEST_P(CudaReplay, RecomputesToTheSameBits) {
   FULCRUM_NEEDS_CUDA();
   const Device device("cuda");

@@ -13,7 +13,8 @@ namespace fulcrum {
 namespace {
 
 const TensorMap& golden() {
-  static const TensorFile file = load_tensors(std::filesystem::path(FULCRUM_SOURCE_DIR) / "tests/golden/colours.safetensors");
+  static const TensorFile file =
+      load_tensors(std::filesystem::path(FULCRUM_SOURCE_DIR) / "tests/golden/colours.safetensors");
   return file.tensors;
 }
 
@@ -41,9 +42,11 @@ void expect_pixels(const Image& got, const std::string& name) {
 }
 
 TEST(Colours, AreThoseOfTorchvisionOnPilImages) {
-  const std::map<std::string, void (*)(Image&, double)> functions = {
-      {"brightness", adjust_brightness}, {"contrast", adjust_contrast}, {"saturation", adjust_saturation},
-      {"sharpness", adjust_sharpness},   {"hue", adjust_hue}};
+  const std::map<std::string, void (*)(Image&, double)> functions = {{"brightness", adjust_brightness},
+                                                                     {"contrast", adjust_contrast},
+                                                                     {"saturation", adjust_saturation},
+                                                                     {"sharpness", adjust_sharpness},
+                                                                     {"hue", adjust_hue}};
   int seen = 0;
   for (const auto& [name, tensor] : golden()) {
     const auto words = split(name);
@@ -143,7 +146,9 @@ TEST(ColorJitter, OfBrightnessIsABlendWithBlack) {
 
 InMemoryDataset noise_images(int64_t n, int64_t side) {
   Tensor images = empty({n, side, side, 3}, {.dtype = DType::kU8, .device = {}});
-  for (int64_t i = 0; i < n; i++) std::ranges::copy(image_of(side, side, 100 + static_cast<uint64_t>(i)).pixels, images.data<uint8_t>() + i * side * side * 3);
+  for (int64_t i = 0; i < n; i++)
+    std::ranges::copy(image_of(side, side, 100 + static_cast<uint64_t>(i)).pixels,
+                      images.data<uint8_t>() + i * side * side * 3);
   std::vector<int64_t> labels(static_cast<size_t>(n), 0);
   return {images, labels, {"all"}};
 }
@@ -159,23 +164,28 @@ std::vector<std::vector<double>> epoch_of(const Dataset& data, LoaderOptions opt
 // Crop and flip move to the host then; they are those of the kernel, and the rotation follows.
 TEST(ColourLoader, CropsFlipsAndRotatesAsWithoutColours) {
   const InMemoryDataset data = noise_images(12, 9);
-  const LoaderOptions plain = {.batch_size = 5, .shuffle = true, .augment = {.pad = 2, .flip = true, .rotation = 30, .seed = 4}, .seed = 1};
+  const LoaderOptions plain = {
+      .batch_size = 5, .shuffle = true, .augment = {.pad = 2, .flip = true, .rotation = 30, .seed = 4}, .seed = 1};
   LoaderOptions with = plain;
   with.rand_augment = {.ops = 1, .magnitude = 0};  // an operation of no effect, or one that shows
   const auto a = epoch_of(data, plain, 0), b = epoch_of(data, with, 0);
   size_t same = 0, images = 0;
   for (size_t k = 0; k < a.size(); k++)
     for (size_t i = 0; i < a[k].size(); i += 9 * 9 * 3, images++)
-      same += std::equal(a[k].begin() + static_cast<ptrdiff_t>(i), a[k].begin() + static_cast<ptrdiff_t>(i + 9 * 9 * 3), b[k].begin() + static_cast<ptrdiff_t>(i));
+      same += std::equal(a[k].begin() + static_cast<ptrdiff_t>(i), a[k].begin() + static_cast<ptrdiff_t>(i + 9 * 9 * 3),
+                         b[k].begin() + static_cast<ptrdiff_t>(i));
   EXPECT_EQ(images, 12u);
   EXPECT_GE(same, 7u);  // of 14 operations, 12 leave these images as they are at magnitude 0
 }
 
 TEST(ColourLoader, DependsOnSeedEpochAndPositionAlone) {
   const InMemoryDataset data = noise_images(11, 8);
-  const LoaderOptions o = {.batch_size = 4, .shuffle = true, .augment = {.pad = 1, .flip = true, .seed = 4},
+  const LoaderOptions o = {.batch_size = 4,
+                           .shuffle = true,
+                           .augment = {.pad = 1, .flip = true, .seed = 4},
                            .color_jitter = {.brightness = 0.4, .contrast = 0.4, .saturation = 0.4, .hue = 0.1},
-                           .rand_augment = {.ops = 2}, .seed = 1};
+                           .rand_augment = {.ops = 2},
+                           .seed = 1};
   const auto whole = epoch_of(data, o, 0);
   EXPECT_EQ(epoch_of(data, o, 3), whole);
   EXPECT_EQ(epoch_of(data, o, 2, 1), std::vector(whole.begin() + 1, whole.end()));

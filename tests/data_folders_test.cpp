@@ -30,17 +30,16 @@ void expect_refused(const ImageListing& listing, const Names& parts) {
 // ---- folders ----
 
 TEST_F(ImageFolder, ClassesAndFilesInTorchvisionsOrder) {
-  for (const char* name :
-       {"train/b/2.png", "train/b/10.png", "train/b/sub/1.png", "train/b-c/z.png",
-        "train/b/sub-2/0.PNG", "train/B/x.png", "train/a/deep/er/1.png"})
+  for (const char* name : {"train/b/2.png", "train/b/10.png", "train/b/sub/1.png", "train/b-c/z.png",
+                           "train/b/sub-2/0.PNG", "train/B/x.png", "train/a/deep/er/1.png"})
     add(name, ++seed_);
   dir_.write("train/b/notes.txt", "no image");
   dir_.write("train/readme.md", "beside the classes");
   const ImageListing listing = list_image_folder(root() / "train");
   EXPECT_EQ(listing.class_names, (Names{"B", "a", "b", "b-c"}));
   // As sorted(os.walk("b")) gives them: by folder, then by name.
-  EXPECT_EQ(listing.paths, (Names{"B/x.png", "a/deep/er/1.png", "b/10.png", "b/2.png",
-                                  "b/sub/1.png", "b/sub-2/0.PNG", "b-c/z.png"}));
+  EXPECT_EQ(listing.paths,
+            (Names{"B/x.png", "a/deep/er/1.png", "b/10.png", "b/2.png", "b/sub/1.png", "b/sub-2/0.PNG", "b-c/z.png"}));
   EXPECT_EQ(listing.labels, (Ints{0, 1, 2, 2, 2, 2, 3}));
   EXPECT_EQ(listing.problems, Names{});
 }
@@ -71,17 +70,14 @@ TEST_F(ImageFolder, ValStandsInForTestAndLinksAreFollowed) {
 
 TEST_F(ImageFolder, LayoutsThatAreWrong) {
   add_folders();
-  expect_error([&] { list_image_folder(root() / "no"); },
-               {"/no: expected a folder", "there is none"});
+  expect_error([&] { list_image_folder(root() / "no"); }, {"/no: expected a folder", "there is none"});
   dir_.write("file", "");
   expect_error([&] { list_image_folder(root() / "file"); }, {"got a file"});
   std::filesystem::create_directories(root() / "empty");
   expect_refused(list_image_folder(root() / "empty"), {"/empty: expected a folder for each class"});
   std::filesystem::create_directories(root() / "train/eel/deep");
-  expect_refused(list_image_folder(root() / "train"),
-                 {"train/eel: expected images of class 'eel', got none"});
-  expect_refused(list_image_folders(root()).second,
-                 {"/test: expected the classes of", "missing: 'eel'"});
+  expect_refused(list_image_folder(root() / "train"), {"train/eel: expected images of class 'eel', got none"});
+  expect_refused(list_image_folders(root()).second, {"/test: expected the classes of", "missing: 'eel'"});
   std::filesystem::remove_all(root() / "train/eel");
   add("test/fox/1.png", 1);
   expect_refused(list_image_folders(root()).second, {"not in train: 'fox'"});
@@ -130,9 +126,8 @@ TEST_F(ImageFolder, BadImagesAreErrorsOrLeftOut) {
     EXPECT_EQ(data.skipped()[0].index, 4);
     EXPECT_NE(data.skipped()[0].reason.find("corrupt PNG"), std::string::npos);
     EXPECT_EQ(data.skipped()[2].path, "dog/4.jpg");
-    EXPECT_EQ(data.paths(),
-              (Names{"a b/0.png", "a b/1.png", "a b/2.png", "a b/3.png", "cat/1.png", "cat/2.png",
-                     "cat/3.png", "dog/0.png", "dog/1.png", "dog/2.png"}));
+    EXPECT_EQ(data.paths(), (Names{"a b/0.png", "a b/1.png", "a b/2.png", "a b/3.png", "cat/1.png", "cat/2.png",
+                                   "cat/3.png", "dog/0.png", "dog/1.png", "dog/2.png"}));
     EXPECT_EQ(data.labels(), (Ints{0, 0, 0, 0, 1, 1, 1, 2, 2, 2}));
   }
   EXPECT_EQ(ImageDataset(good, {.skip_bad = true}).size(),
@@ -202,8 +197,7 @@ TEST_F(ImageFolder, SquashAndResizeSize) {
 // ---- lists ----
 
 TEST_F(ImageList, PathsMayHaveSpaces) {
-  const auto list =
-      dir_.write("list.txt", "a/1.png 2\nmy cat, 7 years.png\t0\r\n./a/2.png  1  \na/1.png 2\n");
+  const auto list = dir_.write("list.txt", "a/1.png 2\nmy cat, 7 years.png\t0\r\n./a/2.png  1  \na/1.png 2\n");
   const ImageListing listing = list_image_list(root(), list);
   EXPECT_EQ(listing.problems, Names{});
   EXPECT_EQ(listing.paths, (Names{"a/1.png", "my cat, 7 years.png", "a/2.png", "a/1.png"}));
@@ -225,8 +219,7 @@ TEST_F(ImageList, LinesThatAreWrong) {
       {"a/../../b.png 0\n", {"line 1: expected a path below", "got 'a/../../b.png'"}},
       {"a.png 0\nb.png 1\n./a.png 1\n", {"line 3: 'a.png' has label 1 here and 0 in line 1"}},
       {"", {"list.txt: expected lines 'path label', got none"}}};
-  for (const auto& [text, parts] : cases)
-    expect_refused(list_image_list(root(), dir_.write("list.txt", text)), parts);
+  for (const auto& [text, parts] : cases) expect_refused(list_image_list(root(), dir_.write("list.txt", text)), parts);
   expect_error([&] { list_image_list(root(), root() / "no.txt"); }, {"[list]", "no.txt"});
   const ImageListing many = list_image_list(root(), dir_.write("list.txt", "a\nb\nc\n"));
   EXPECT_EQ(many.problems.size(), 3u);

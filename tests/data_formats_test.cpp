@@ -21,18 +21,15 @@ Bytes operator+(Bytes a, const Bytes& b) {
 }
 
 // Two images of 2×3 with pixels 0 to 11, and their labels.
-const Bytes kImages = Bytes{0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3} +
-                      Bytes{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+const Bytes kImages =
+    Bytes{0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3} + Bytes{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
 const Bytes kLabels = {0, 0, 8, 1, 0, 0, 0, 2, 9, 4};
 
 // kLabels as `printf … | gzip -n` writes it.
-const Bytes kLabelsGz = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03,
-                         0x63, 0x60, 0xe0, 0x60, 0x64, 0x60, 0x60, 0x60, 0xe2, 0x64,
-                         0x01, 0x00, 0x49, 0xd3, 0x33, 0x43, 0x0a, 0x00, 0x00, 0x00};
+const Bytes kLabelsGz = {0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0x63, 0x60, 0xe0, 0x60, 0x64,
+                         0x60, 0x60, 0x60, 0xe2, 0x64, 0x01, 0x00, 0x49, 0xd3, 0x33, 0x43, 0x0a, 0x00, 0x00, 0x00};
 
-Bytes first(const Bytes& bytes, size_t n) {
-  return {bytes.begin(), bytes.begin() + static_cast<long>(n)};
-}
+Bytes first(const Bytes& bytes, size_t n) { return {bytes.begin(), bytes.begin() + static_cast<long>(n)}; }
 
 Bytes with(Bytes bytes, size_t at, uint8_t value) {
   bytes[at] = value;
@@ -67,17 +64,13 @@ TEST(Idx, RefusesBadHeaders) {
   const auto images = [&](const Bytes& bytes) {
     return [&dir, bytes] { load_idx_images(dir.write("bad-images", bytes)); };
   };
-  expect_error(images({}),
-               {"[idx] ", "bad-images", "the file is empty, expected the magic number"});
-  expect_error(images(kLabels),
-               {"bad-images", "expected magic 0x00000803 (images) at byte 0", "got 0x00000801"});
+  expect_error(images({}), {"[idx] ", "bad-images", "the file is empty, expected the magic number"});
+  expect_error(images(kLabels), {"bad-images", "expected magic 0x00000803 (images) at byte 0", "got 0x00000801"});
   expect_error(images(first(kImages, 2)), {"truncated", "the magic number", "ends at byte 2"});
   expect_error(images(first(kImages, 14)),
                {"truncated: expected 4 bytes of the width from byte 12, the file ends at byte 14"});
-  expect_error(images(with(kImages, 7, 0)),
-               {"expected the number of images of at least 1 at byte 4, got 0"});
-  expect_error(images(with(kImages, 15, 0)),
-               {"expected the width of at least 1 at byte 12, got 0"});
+  expect_error(images(with(kImages, 7, 0)), {"expected the number of images of at least 1 at byte 4, got 0"});
+  expect_error(images(with(kImages, 15, 0)), {"expected the width of at least 1 at byte 12, got 0"});
   // Sizes that no memory holds are refused before any is asked for.
   expect_error(images(with(with(kImages, 4, 255), 8, 255)),
                {"truncated: the number of images at byte 4 is 4278190082"});
@@ -114,8 +107,7 @@ TEST(Idx, RefusesDamagedGzip) {
 
 TEST(Idx, RefusesWhatIsNotAReadableFile) {
   const TemporaryDirectory dir;
-  expect_error([&] { load_idx_labels(dir.path() / "none"); },
-               {"none: expected a file, there is none"});
+  expect_error([&] { load_idx_labels(dir.path() / "none"); }, {"none: expected a file, there is none"});
   expect_error([&] { load_idx_labels(dir.path()); }, {"expected a file, got a directory"});
 }
 
@@ -154,11 +146,11 @@ TEST(FashionMnist, ReadsBothNamesAndTorchvisionsLayout) {
 
 TEST(FashionMnist, SaysWhereItLookedAndHowToGetIt) {
   const TemporaryDirectory dir;
-  expect_error([&] { load_fashion_mnist(dir.path(), true); },
-               {"[fashion-mnist] found no train-images-idx3-ubyte",
-                (dir.path() / "train-images-idx3-ubyte.gz").string(),
-                (dir.path() / "FashionMNIST/raw/train-images-idx3-ubyte").string(),
-                "apt-get install dataset-fashion-mnist", "--data-dir"});
+  expect_error(
+      [&] { load_fashion_mnist(dir.path(), true); },
+      {"[fashion-mnist] found no train-images-idx3-ubyte", (dir.path() / "train-images-idx3-ubyte.gz").string(),
+       (dir.path() / "FashionMNIST/raw/train-images-idx3-ubyte").string(), "apt-get install dataset-fashion-mnist",
+       "--data-dir"});
   dir.write("t10k-images-idx3-ubyte", kImages);
   expect_error([&] { load_fashion_mnist(dir.path(), false); }, {"found no t10k-labels-idx1-ubyte"});
 }
@@ -171,8 +163,8 @@ TEST(FashionMnist, RefusesFilesThatDoNotBelongTogether) {
                {"train-labels-idx1-ubyte: sample 1: expected a label in [0, 10), got 10"});
   dir.write("train-labels-idx1-ubyte", with(first(kLabels, 9), 7, 1));
   expect_error([&] { load_fashion_mnist(dir.path(), true); },
-               {"expected as many labels as images, got 2 images in ", "train-images-idx3-ubyte",
-                "and 1 labels in ", "train-labels-idx1-ubyte"});
+               {"expected as many labels as images, got 2 images in ", "train-images-idx3-ubyte", "and 1 labels in ",
+                "train-labels-idx1-ubyte"});
 }
 
 TEST(FashionMnist, TheRealOne) {
@@ -234,11 +226,9 @@ TEST(Cifar10, ReadsFixturesOfAnySize) {
 TEST(Cifar10, FindsTheDirectoryOfTheArchiveAndItsClassNames) {
   const TemporaryDirectory dir;
   write_cifar10(dir, "cifar-10-batches-bin/");
-  dir.write("cifar-10-batches-bin/batches.meta.txt",
-            std::string("a\r\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n"));
+  dir.write("cifar-10-batches-bin/batches.meta.txt", std::string("a\r\nb\nc\nd\ne\nf\ng\nh\ni\nj\n\n"));
   const InMemoryDataset train = load_cifar10(dir.path(), true);
-  EXPECT_EQ(train.class_names(),
-            (std::vector<std::string>{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}));
+  EXPECT_EQ(train.class_names(), (std::vector<std::string>{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"}));
   dir.write("cifar-10-batches-bin/batches.meta.txt", std::string("a\nb\n"));
   expect_error([&] { load_cifar10(dir.path(), true); },
                {"batches.meta.txt: expected 10 class names, one a line, got 2"});
@@ -247,13 +237,12 @@ TEST(Cifar10, FindsTheDirectoryOfTheArchiveAndItsClassNames) {
 TEST(Cifar10, RefusesDamagedFiles) {
   const TemporaryDirectory dir;
   const auto load = [&] { load_cifar10(dir.path(), true); };
-  expect_error(load, {"[cifar10] found no data_batch_1.bin", dir.path().string(),
-                      "cifar-10-batches-bin", "cs.toronto.edu/~kriz/cifar.html", "--data-dir"});
+  expect_error(load, {"[cifar10] found no data_batch_1.bin", dir.path().string(), "cifar-10-batches-bin",
+                      "cs.toronto.edu/~kriz/cifar.html", "--data-dir"});
   write_cifar10(dir);
   dir.write("data_batch_3.bin", record({1}, 0) + first(record({2}, 0), 100));
-  expect_error(load,
-               {"data_batch_3.bin", "truncated", "expected a multiple of 3073 bytes, got 3173",
-                "record 1 at byte 3073 has 100 bytes"});
+  expect_error(load, {"data_batch_3.bin", "truncated", "expected a multiple of 3073 bytes, got 3173",
+                      "record 1 at byte 3073 has 100 bytes"});
   dir.write("data_batch_3.bin", Bytes{});
   expect_error(load, {"data_batch_3.bin", "the file is empty"});
   dir.write("data_batch_3.bin", record({1}, 0) + record({10}, 0));
@@ -302,8 +291,7 @@ TEST(Dataset, RefusesBadLabelsAndShapes) {
       },
       {"[dataset] sample 1: expected a label in [0, 2), got 2"});
   expect_error([&] { InMemoryDataset(images, {0, -1}, {"a", "b"}); }, {"sample 1", "got -1"});
-  expect_error([&] { InMemoryDataset(images, {0}, {"a"}); },
-               {"one label for each of 2 images, got 1"});
+  expect_error([&] { InMemoryDataset(images, {0}, {"a"}); }, {"one label for each of 2 images, got 1"});
   expect_error([&] { InMemoryDataset(images, {}, {"a"}); }, {"at least one sample"});
   expect_error([&] { InMemoryDataset(images, {0, 0}, {}); }, {"at least one class"});
   expect_error([&] { InMemoryDataset(zeros({2, 3, 3, 1}), {0, 0}, {"a"}); }, {"u8 [N, H, W, C]"});
@@ -324,27 +312,17 @@ TEST(Dataset, KeepsCleanLabelsAndGroups) {
   data.set_groups({0, 1, 0, 9});
   EXPECT_EQ(data.groups(), (std::vector<int64_t>{0, 1, 0, 9}));
   expect_error([&] { data.set_labels({0, 1}); }, {"expected 4 labels, got 2"});
-  expect_error(
-      [&] {
-        data.set_labels({0, 1, 2, 4});
-      },
-      {"sample 3: expected a label in [0, 4), got 4"});
-  expect_error([&] { data.set_labels(std::vector<int64_t>{4}, one); },
-               {"index 4 is outside [0, 4)"});
+  expect_error([&] { data.set_labels({0, 1, 2, 4}); }, {"sample 3: expected a label in [0, 4), got 4"});
+  expect_error([&] { data.set_labels(std::vector<int64_t>{4}, one); }, {"index 4 is outside [0, 4)"});
   expect_error([&] { data.set_labels(clean, one); }, {"a label for each of 4 indices, got 1"});
   expect_error([&] { data.set_groups({0}); }, {"expected 4 groups, got 1"});
-  expect_error(
-      [&] {
-        data.set_groups({0, 0, -2, 0});
-      },
-      {"sample 2: expected a group of 0 or more"});
+  expect_error([&] { data.set_groups({0, 0, -2, 0}); }, {"sample 2: expected a group of 0 or more"});
 }
 
 TEST(Dataset, ChannelStatistics) {
   // Two pixels an image, two channels: channel 0 is 0, 51, 102, 153 and channel 1 is 255
   // throughout.
-  Tensor images = from_vector({2, 1, 2, 2}, {0, 255, 51, 255, 102, 255, 153, 255},
-                              {.dtype = DType::kU8, .device = {}});
+  Tensor images = from_vector({2, 1, 2, 2}, {0, 255, 51, 255, 102, 255, 153, 255}, {.dtype = DType::kU8, .device = {}});
   const InMemoryDataset data(images, {0, 0}, {"a"});
   const ChannelStatistics all = channel_statistics(data);
   EXPECT_NEAR(all.mean[0], 0.3, 1e-12);

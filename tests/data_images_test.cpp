@@ -35,8 +35,7 @@ int distance(const Image& a, const Image& b) {
   EXPECT_EQ(a.pixels.size(), static_cast<size_t>(a.height * a.width * a.channels));
   if (a.pixels.size() != b.pixels.size()) return 256;
   int largest = 0;
-  for (size_t i = 0; i < a.pixels.size(); i++)
-    largest = std::max(largest, std::abs(a.pixels[i] - b.pixels[i]));
+  for (size_t i = 0; i < a.pixels.size(); i++) largest = std::max(largest, std::abs(a.pixels[i] - b.pixels[i]));
   return largest;
 }
 
@@ -54,7 +53,8 @@ bool can_read([[maybe_unused]] const std::string& name) {
 std::vector<std::string> files() {
   std::vector<std::string> names;
   for (const auto& [name, tensor] : golden().tensors)
-    if (name.ends_with(".file") && !name.starts_with("exif") && can_read(name)) names.push_back(name.substr(0, name.size() - 5));
+    if (name.ends_with(".file") && !name.starts_with("exif") && can_read(name))
+      names.push_back(name.substr(0, name.size() - 5));
   return names;
 }
 
@@ -73,7 +73,8 @@ TEST(ImageFile, ReadsFilesByContentNotByName) {
   const TemporaryDirectory dir;
   for (const std::string& name : files()) {
     const auto path = dir.write("picture.JPEG", bytes_of(name + ".file"));
-    EXPECT_EQ(load_image(path, {.channels = 3}).pixels, decode_image(bytes_of(name + ".file"), {.channels = 3}, "").pixels);
+    EXPECT_EQ(load_image(path, {.channels = 3}).pixels,
+              decode_image(bytes_of(name + ".file"), {.channels = 3}, "").pixels);
   }
 }
 
@@ -86,9 +87,7 @@ TEST(ImageFile, TheTestsOwnPngs) {
 
 TEST(ImageFile, RefusesWhatIsNoImage) {
   const TemporaryDirectory dir;
-  const auto load = [](const std::filesystem::path& path) {
-    return [path] { load_image(path, {.channels = 3}); };
-  };
+  const auto load = [](const std::filesystem::path& path) { return [path] { load_image(path, {.channels = 3}); }; };
   expect_error(load(dir.write("a.jpg", "")), {"[image] ", "a.jpg", "JPEG or PNG", "an empty one"});
   expect_error(load(dir.write("b.png", "hello, world")), {"b.png", "other first bytes"});
   expect_error(load(dir.path() / "no.png"), {"no.png: cannot open: No such file"});
@@ -118,8 +117,7 @@ TEST(ImageFile, DamagedFilesDoNoHarm) {
       Bytes file = bytes_of(name + ".file");
       for (uint64_t k = 0; k < 1 + round % 4; k++) {
         const uint64_t at = 8 * round + 2 * k;
-        file[philox.below(at, static_cast<uint32_t>(file.size()))] =
-            static_cast<uint8_t>(philox.below(at + 1, 256));
+        file[philox.below(at, static_cast<uint32_t>(file.size()))] = static_cast<uint8_t>(philox.below(at + 1, 256));
       }
       try {
         const Image image = decode_image(file, {.channels = 3}, name);
@@ -130,8 +128,7 @@ TEST(ImageFile, DamagedFilesDoNoHarm) {
       }
     }
     // The decoder that a thread keeps is as good as before.
-    EXPECT_LE(distance(decode_image(bytes_of(name + ".file"), {.channels = 3}, name), image_from(name + ".rgb")),
-              2);
+    EXPECT_LE(distance(decode_image(bytes_of(name + ".file"), {.channels = 3}, name), image_from(name + ".rgb")), 2);
   }
   if (!files().empty()) {
     EXPECT_GT(decoded, 0);
@@ -169,10 +166,8 @@ TEST(ImageFile, BuildsWithoutALibrarySayHowToGetIt) {
 }
 
 TEST(ImageFile, Extensions) {
-  for (const char* name : {"a.jpg", "b.JPEG", "c.Png", "d/e.f.jpeg"})
-    EXPECT_TRUE(has_image_extension(name)) << name;
-  for (const char* name : {"jpg", "a.jpgx", ".png", "a.webp", "a"})
-    EXPECT_FALSE(has_image_extension(name)) << name;
+  for (const char* name : {"a.jpg", "b.JPEG", "c.Png", "d/e.f.jpeg"}) EXPECT_TRUE(has_image_extension(name)) << name;
+  for (const char* name : {"jpg", "a.jpgx", ".png", "a.webp", "a"}) EXPECT_FALSE(has_image_extension(name)) << name;
 }
 
 TEST(Resize, EqualsPilBitForBit) {
@@ -191,8 +186,7 @@ TEST(Resize, ShorterSideAndCropEqualTorchvision) {
     const Image input = image_from(std::string("crop.input.") + number);
     for (const int64_t size : {16, 25, 33}) {
       const std::string name = concat_text("crop.", number, ".", size);
-      EXPECT_EQ(distance(center_crop(resize_shorter(input, size), size), image_from(name)), 0)
-          << name;
+      EXPECT_EQ(distance(center_crop(resize_shorter(input, size), size), image_from(name)), 0) << name;
     }
   }
 }
@@ -203,7 +197,8 @@ TEST(Resize, PartsAreThoseOfTheWhole) {
   for (const CropBox& box : boxes)
     for (const auto& [height, width] : {std::pair{4, 5}, {11, 7}, {5, 30}, {1, 1}, {8, 9}}) {
       const Image part = resized_crop(input, box, height, width, std::vector<uint8_t>(7, 1));
-      EXPECT_EQ(part.pixels, resize(crop(input, box), height, width).pixels) << box.top << " " << height << "x" << width;
+      EXPECT_EQ(part.pixels, resize(crop(input, box), height, width).pixels)
+          << box.top << " " << height << "x" << width;
     }
   for (const int64_t shorter : {6, 13, 40})
     for (const int64_t size : {1, 5, 6})
@@ -216,8 +211,7 @@ TEST(Resize, OneChannelIsAnyOfThree) {
   Image green = {input.height, input.width, 1, {}};
   for (size_t i = 1; i < input.pixels.size(); i += 3) green.pixels.push_back(input.pixels[i]);
   const Image small = resize(input, 9, 11), small_green = resize(green, 9, 11);
-  for (size_t i = 0; i < small_green.pixels.size(); i++)
-    EXPECT_EQ(small_green.pixels[i], small.pixels[3 * i + 1]);
+  for (size_t i = 0; i < small_green.pixels.size(); i++) EXPECT_EQ(small_green.pixels[i], small.pixels[3 * i + 1]);
 }
 
 TEST(Resize, RefusesNonsense) {
@@ -254,8 +248,8 @@ TEST(ImageFile, LargeJpegsAreReducedWhereItIsAskedFor) {
   if (!can_read("jpeg")) GTEST_SKIP() << "a build without libjpeg";
   const Bytes file = bytes_of("jpeg_444.file");  // 21x34
   const Image full = decode_image(file, {}, "a");
-  const std::pair<double, ImageSize> cases[] = {{1, {21, 34}}, {0.6, {21, 34}}, {0.5, {11, 17}}, {0.3, {11, 17}},
-                                                {0.25, {6, 9}}, {0.01, {3, 5}}, {2, {21, 34}}};
+  const std::pair<double, ImageSize> cases[] = {{1, {21, 34}},  {0.6, {21, 34}}, {0.5, {11, 17}}, {0.3, {11, 17}},
+                                                {0.25, {6, 9}}, {0.01, {3, 5}},  {2, {21, 34}}};
   for (const auto& [scale, size] : cases) {
     ImageSize asked;
     const auto needs = [&asked, least = scale](ImageSize s) { return asked = s, DecodeNeeds{.least_scale = least}; };

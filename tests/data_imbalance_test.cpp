@@ -30,8 +30,7 @@ Ints counts_of(const Ints& labels, const Ints& indices, int64_t classes) {
 
 TEST(Imbalance, ExponentialCountsAreThePublishedOnes) {
   // CIFAR-10-LT, ratio 0.01: LDAM-DRW's imbalance_cifar.py.
-  EXPECT_EQ(exponential_counts(5000, 10, 0.01),
-            (Ints{5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50}));
+  EXPECT_EQ(exponential_counts(5000, 10, 0.01), (Ints{5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50}));
   // CIFAR-100-LT, ratio 0.01: 10,847 training images in the literature.
   const Ints cifar100 = exponential_counts(500, 100, 0.01);
   EXPECT_EQ(std::accumulate(cifar100.begin(), cifar100.end(), int64_t{0}), 10847);
@@ -48,8 +47,7 @@ TEST(Imbalance, StepCounts) {
 }
 
 TEST(Imbalance, RefusesNonsense) {
-  expect_error([] { exponential_counts(0, 10, 0.1); },
-               {"largest class of at least 1 sample, got 0"});
+  expect_error([] { exponential_counts(0, 10, 0.1); }, {"largest class of at least 1 sample, got 0"});
   expect_error([] { exponential_counts(10, 1, 0.1); }, {"at least 2 classes, got 1"});
   expect_error([] { exponential_counts(10, 10, 0); }, {"a ratio in (0, 1], got 0"});
   expect_error([] { step_counts(10, 10, 1.5); }, {"a ratio in (0, 1], got 1.5"});
@@ -76,8 +74,7 @@ TEST(Subset, DependsOnTheSeedAlone) {
   EXPECT_EQ(sample_subset(labels, counts, 1), sample_subset(labels, counts, 1));
   EXPECT_NE(sample_subset(labels, counts, 1), sample_subset(labels, counts, 2));
   // The same in Python with tests/golden/philox.py: smallest 64-bit keys of stream 4.
-  EXPECT_EQ(sample_subset(Ints{0, 0, 0, 0, 0, 1, 1, 1, 1, 1}, Ints{3, 2}, 1),
-            (Ints{0, 2, 3, 5, 8}));
+  EXPECT_EQ(sample_subset(Ints{0, 0, 0, 0, 0, 1, 1, 1, 1, 1}, Ints{3, 2}, 1), (Ints{0, 2, 3, 5, 8}));
 }
 
 TEST(Subset, ClassesAreIndependentAndSmallerIsContained) {
@@ -127,8 +124,7 @@ TEST(Indices, RefusesBadLinesByNumber) {
                  {"list.txt: line 3: expected an index in [0, 10), got '", bad});
   expect_error(load("# only a head\n"), {"list.txt: expected at least one index"});
   expect_error([&] { load_indices(dir.path() / "none", 10); }, {"there is none"});
-  EXPECT_EQ(load_indices(dir.write("crlf.txt", std::string("# head\r\n1\r\n2\r\n")), 10),
-            (Ints{1, 2}));
+  EXPECT_EQ(load_indices(dir.write("crlf.txt", std::string("# head\r\n1\r\n2\r\n")), 10), (Ints{1, 2}));
 }
 
 TEST(Indices, SaysWhatCannotBeWritten) {
@@ -179,8 +175,7 @@ TEST(Split, RefusesNonsense) {
 /// How often class a became class b.
 std::vector<Ints> confusion(const Ints& clean, const Ints& noisy, int64_t classes) {
   std::vector<Ints> counts(static_cast<size_t>(classes), Ints(static_cast<size_t>(classes)));
-  for (size_t i = 0; i < clean.size(); i++)
-    counts[static_cast<size_t>(clean[i])][static_cast<size_t>(noisy[i])]++;
+  for (size_t i = 0; i < clean.size(); i++) counts[static_cast<size_t>(clean[i])][static_cast<size_t>(noisy[i])]++;
   return counts;
 }
 
@@ -216,8 +211,7 @@ TEST(Noise, RoundsToNearestAtTheEnds) {
 
 TEST(Noise, AsymmetricCifar10) {
   const Ints clean = balanced_labels(10, 50);
-  const auto counts =
-      confusion(clean, add_label_noise(clean, asymmetric_cifar10_noise(0.4), 1), 10);
+  const auto counts = confusion(clean, add_label_noise(clean, asymmetric_cifar10_noise(0.4), 1), 10);
   const Ints to = {0, 1, 0, 5, 7, 3, 6, 7, 8, 1};
   for (size_t a = 0; a < 10; a++) {
     const bool flips = to[a] != static_cast<int64_t>(a);
@@ -257,19 +251,14 @@ TEST(Noise, CleanLabelsStayBesideTheNoisy) {
 
 TEST(Noise, MatrixFiles) {
   const TemporaryDirectory dir;
-  const auto load = [&](const std::string& text) {
-    return load_transition_matrix(dir.write("t.txt", text), 2);
-  };
-  EXPECT_EQ(load("# from: rows\n0.9, 0.1\n\n0.25\t0.75\r\n"),
-            (TransitionMatrix{{0.9, 0.1}, {0.25, 0.75}}));
+  const auto load = [&](const std::string& text) { return load_transition_matrix(dir.write("t.txt", text), 2); };
+  EXPECT_EQ(load("# from: rows\n0.9, 0.1\n\n0.25\t0.75\r\n"), (TransitionMatrix{{0.9, 0.1}, {0.25, 0.75}}));
   expect_error([&] { load("0.9 0.1\n0.5 x\n"); }, {"t.txt: line 2: expected numbers, got '0.5 x'"});
   expect_error([&] { load("0.9 0.1\n0.5\n"); }, {"t.txt: line 2: expected 2 numbers, got 1"});
   expect_error([&] { load("0.9 0.1\n"); }, {"t.txt: expected 2 rows, got 1"});
-  expect_error([&] { load("0.9 0.1\n0.5 0.4\n"); },
-               {"t.txt: line 2: expected a sum of 1 (within 0.001), got 0.9"});
+  expect_error([&] { load("0.9 0.1\n0.5 0.4\n"); }, {"t.txt: line 2: expected a sum of 1 (within 0.001), got 0.9"});
   expect_error([&] { load("# a\n0.5 0.498\n0 1\n"); }, {"t.txt: line 2: expected a sum of 1"});
-  expect_error([&] { load("1.5 -0.5\n0 1\n"); },
-               {"t.txt: line 1: expected numbers in [0, 1], got 1.5"});
+  expect_error([&] { load("1.5 -0.5\n0 1\n"); }, {"t.txt: line 1: expected numbers in [0, 1], got 1.5"});
   expect_error([&] { load("nan 1\n0 1\n"); }, {"t.txt: line 1: expected numbers in [0, 1]"});
   // Rounded shares are brought to a sum of 1.
   const TransitionMatrix rounded = load("0.3333 0.6663\n0 1\n");
@@ -282,11 +271,7 @@ TEST(Noise, RefusesNonsense) {
   expect_error([] { asymmetric_cifar10_noise(-0.1); }, {"a rate in [0, 1], got -0.1"});
   expect_error([] { symmetric_noise(1, 0.1); }, {"at least 2 classes, got 1"});
   expect_error([] { add_label_noise(Ints{0}, TransitionMatrix{}, 1); }, {"got an empty one"});
-  expect_error(
-      [] {
-        add_label_noise(Ints{0}, TransitionMatrix{{1.0, 0.0}}, 1);
-      },
-      {"row 0: expected 1 entries, got 2"});
+  expect_error([] { add_label_noise(Ints{0}, TransitionMatrix{{1.0, 0.0}}, 1); }, {"row 0: expected 1 entries, got 2"});
   expect_error(
       [] {
         add_label_noise(Ints{0, 2}, symmetric_noise(2, 0.1), 1);

@@ -21,9 +21,7 @@ namespace {
 
 using Ints = std::vector<int64_t>;
 
-Ints ints(const Tensor& t) {
-  return {t.data<int64_t>(), t.data<int64_t>() + t.numel()};
-}
+Ints ints(const Tensor& t) { return {t.data<int64_t>(), t.data<int64_t>() + t.numel()}; }
 
 struct HostBatch {
   std::vector<double> images;
@@ -31,9 +29,7 @@ struct HostBatch {
   friend bool operator==(const HostBatch&, const HostBatch&) = default;
 };
 
-HostBatch on_host(const Batch& b) {
-  return {b.images.to_vector(), ints(b.labels), ints(b.indices), ints(b.groups)};
-}
+HostBatch on_host(const Batch& b) { return {b.images.to_vector(), ints(b.labels), ints(b.indices), ints(b.groups)}; }
 
 std::vector<HostBatch> collect(BatchRange range) {
   std::vector<HostBatch> batches;
@@ -104,8 +100,7 @@ TEST(Loader, Bf16AndDropLast) {
   for (const Batch& batch : loader.epoch(0)) {
     EXPECT_EQ(batch.size, 4);
     EXPECT_EQ(batch.images.dtype(), DType::kBf16);
-    EXPECT_NEAR(batch.images.to_vector()[5],
-                (12 * static_cast<double>(ints(batch.indices)[0]) + 5) / 255, 2e-3);
+    EXPECT_NEAR(batch.images.to_vector()[5], (12 * static_cast<double>(ints(batch.indices)[0]) + 5) / 255, 2e-3);
   }
 }
 
@@ -172,8 +167,7 @@ TEST(Loader, ResumesInMidEpoch) {
   const auto whole = collect(Loader(data, augmented(2)).epoch(3));
   const Loader other(data, augmented(1));
   for (int64_t first : {0, 1, 9, 14, 15})
-    EXPECT_EQ(collect(other.epoch(3, first)),
-              std::vector<HostBatch>(whole.begin() + first, whole.end()));
+    EXPECT_EQ(collect(other.epoch(3, first)), std::vector<HostBatch>(whole.begin() + first, whole.end()));
 }
 
 TEST(Loader, AugmentationChangesFromEpochToEpoch) {
@@ -186,13 +180,11 @@ TEST(Loader, AugmentationChangesFromEpochToEpoch) {
   options.augment.seed++;
   EXPECT_NE(collect(Loader(data, options).epoch(0)), collect(loader.epoch(0)));
   // Samples of a batch are augmented independently: equal images come out different.
-  const InMemoryDataset same(full({64, 2, 3, 2}, 200, {.dtype = DType::kU8, .device = {}}),
-                             Ints(64, 0), {"a"});
+  const InMemoryDataset same(full({64, 2, 3, 2}, 200, {.dtype = DType::kU8, .device = {}}), Ints(64, 0), {"a"});
   std::set<std::vector<double>> seen;
   for (const HostBatch& b : collect(Loader(same, options).epoch(0)))
     for (size_t i = 0; i < b.indices.size(); i++)
-      seen.insert({b.images.begin() + static_cast<long>(12 * i),
-                   b.images.begin() + static_cast<long>(12 * i + 12)});
+      seen.insert({b.images.begin() + static_cast<long>(12 * i), b.images.begin() + static_cast<long>(12 * i + 12)});
   EXPECT_GE(seen.size(), 6u);  // of nine crops, whose flips look alike in pairs
   // So do batches.
   const auto batches = collect(Loader(same, options).epoch(0));
@@ -203,8 +195,7 @@ TEST(Loader, StreamingDataGivesTheSameBatches) {
   const InMemoryDataset data = small_dataset(100);
   const StreamingDataset streaming(data);
   const auto expected = collect(Loader(data, augmented(1)).epoch(1));
-  for (int workers : {0, 1, 3})
-    EXPECT_EQ(collect(Loader(streaming, augmented(workers)).epoch(1)), expected);
+  for (int workers : {0, 1, 3}) EXPECT_EQ(collect(Loader(streaming, augmented(workers)).epoch(1)), expected);
 }
 
 TEST(Loader, PrefetchIsBounded) {
@@ -259,9 +250,7 @@ TEST(Loader, RangesOutliveTheirLoaderAndMove) {
 
 TEST(Loader, RefusesNonsense) {
   const InMemoryDataset data = small_dataset(10);
-  const auto with = [&](LoaderOptions options) {
-    return [&data, options] { Loader(data, options); };
-  };
+  const auto with = [&](LoaderOptions options) { return [&data, options] { Loader(data, options); }; };
   expect_error(with({.batch_size = 0}), {"[loader] expected a batch_size of at least 1, got 0"});
   expect_error(with({.indices = Ints{}}), {"expected at least one index, got none"});
   expect_error(with({.indices = Ints{3, 10}}), {"index 10 is outside [0, 10)"});
@@ -294,8 +283,7 @@ TEST(Sampler, ClassBalancedDrawsClassesEvenly) {
   ASSERT_EQ(order.size(), 9000u);
   const Ints counts = class_counts(gather(labels, order), 4);
   EXPECT_EQ(counts[1], 0);
-  for (size_t k : {0u, 2u, 3u})
-    EXPECT_NEAR(static_cast<double>(counts[k]), 3000, 225);  // 5 deviations
+  for (size_t k : {0u, 2u, 3u}) EXPECT_NEAR(static_cast<double>(counts[k]), 3000, 225);  // 5 deviations
   EXPECT_EQ(std::set<int64_t>(order.begin(), order.end()).size(), 100u);
   EXPECT_EQ(sampler.draw(0), order);
   EXPECT_NE(sampler.draw(1), order);

@@ -51,7 +51,8 @@ TEST(Mix, BoxesAreCutOffAtTheBordersAndCountedAsTheyAre) {
   for (uint64_t i = 0; i < 2000; i++) {
     const MixDraw draw = draw_mix({.cutmix_alpha = 1}, kSize, philox, i);
     const CropBox& b = draw.box;
-    EXPECT_TRUE(b.top >= 0 && b.left >= 0 && b.height >= 0 && b.width >= 0 && b.top + b.height <= 12 && b.left + b.width <= 20);
+    EXPECT_TRUE(b.top >= 0 && b.left >= 0 && b.height >= 0 && b.width >= 0 && b.top + b.height <= 12 &&
+                b.left + b.width <= 20);
     EXPECT_EQ(draw.pixel_share, 1);
     EXPECT_DOUBLE_EQ(draw.label_share, 1 - static_cast<double>(b.height * b.width) / 240);
     share += draw.label_share / 2000;
@@ -86,8 +87,12 @@ TEST(Mix, KernelMixesWithTheSampleBefore) {
   const Tensor x = from_vector({kB, kH, kW, kC}, values);
   Tensor plan = empty({kMixRows, kB}, {DType::kI64, {}});
   // Mixed by a quarter and three quarters; cut; left alone.
-  const int64_t rows[kMixRows][kB] = {{kMixUnit / 4, kMixUnit, kMixUnit}, {kMixUnit / 4, kMixUnit / 2, kMixUnit},
-                                      {0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {0, 5, 0}};
+  const int64_t rows[kMixRows][kB] = {{kMixUnit / 4, kMixUnit, kMixUnit},
+                                      {kMixUnit / 4, kMixUnit / 2, kMixUnit},
+                                      {0, 1, 0},
+                                      {0, 2, 0},
+                                      {0, 3, 0},
+                                      {0, 5, 0}};
   std::copy_n(&rows[0][0], kMixRows * kB, plan.data<int64_t>());
   for (const DType dtype : {DType::kF32, DType::kBf16}) {
     Tensor y = empty(x.shape(), {dtype, {}}), share = empty({kB}, {DType::kF32, {}});
@@ -112,8 +117,12 @@ TEST(Mix, KernelMixesWithTheSampleBefore) {
 // ---- the loader ----
 
 LoaderOptions mixing(int workers) {
-  return {.batch_size = 4, .shuffle = true, .augment = {.flip = true, .seed = 5}, .mix = {.mixup_alpha = 0.5, .cutmix_alpha = 1},
-          .seed = 3, .workers = workers};
+  return {.batch_size = 4,
+          .shuffle = true,
+          .augment = {.flip = true, .seed = 5},
+          .mix = {.mixup_alpha = 0.5, .cutmix_alpha = 1},
+          .seed = 3,
+          .workers = workers};
 }
 
 TEST(MixLoader, HandsOutImagesLabelsAndShares) {

@@ -44,8 +44,7 @@ TEST_F(Pack, ManyPiecesAndStrangeNames) {
   const int64_t n = 500;  // at 4 KB an image, two pieces
   Tensor images = empty({n, 36, 38, 3}, {.dtype = DType::kU8, .device = {}});
   Ints labels;
-  for (int64_t i = 0; i < images.numel(); i++)
-    images.data<uint8_t>()[i] = static_cast<uint8_t>(i * 7 / 5);
+  for (int64_t i = 0; i < images.numel(); i++) images.data<uint8_t>()[i] = static_cast<uint8_t>(i * 7 / 5);
   for (int64_t i = 0; i < n; i++) labels.push_back(i % 2);
   const InMemoryDataset data(images, labels, {"\"quoted\" \\ \n", "ünï, [code]"});
   save_pack(root() / "b.pack", data);
@@ -70,8 +69,7 @@ TEST_F(Pack, RefusesWhatIsNoPack) {
   with([](TensorFile& f) { f.metadata["format"] = "pt"; }, {"'fulcrum-pack', got 'pt'"});
   with([](TensorFile& f) { f.metadata["classes"] = "[\"a\""; }, {"metadata 'classes'"});
   with([](TensorFile& f) { f.metadata["classes"] = "[]"; }, {"label"});
-  with([](TensorFile& f) { f.metadata["classes"] = "[\"a\"]"; },
-       {"sample 1: expected a label in [0, 1), got 1"});
+  with([](TensorFile& f) { f.metadata["classes"] = "[\"a\"]"; }, {"sample 1: expected a label in [0, 1), got 1"});
   with([](TensorFile& f) { f.tensors.erase("images"); }, {"expected a tensor images"});
   with(
       [](TensorFile& f) {
@@ -167,7 +165,8 @@ TEST_F(PackShards, NameTheOneThatIsMissingDamagedOrOfAnotherSet) {
   const auto overwrite = std::filesystem::copy_options::overwrite_existing;
   with(2, [](const auto& path) { std::filesystem::remove(path); },
        {"train-00002-of-00004.pack: expected the shards 0 to 3, this one is not there"});
-  with(1, [](const auto& path) { std::filesystem::resize_file(path, 300); }, {"train-00001-of-00004.pack", "truncated?"});
+  with(1, [](const auto& path) { std::filesystem::resize_file(path, 300); },
+       {"train-00001-of-00004.pack", "truncated?"});
   with(3, [&](const auto& path) { std::filesystem::copy_file(others[3], path, overwrite); },
        {"train-00003-of-00004.pack: expected a shard of the data set ", ", as the first, got one of "});
   with(1, [&](const auto& path) { std::filesystem::copy_file(paths_[2], path, overwrite); },
@@ -175,7 +174,9 @@ TEST_F(PackShards, NameTheOneThatIsMissingDamagedOrOfAnotherSet) {
   with(0, [&](const auto& path) { save_pack(path, small_dataset(3)); },
        {"train-00000-of-00004.pack: expected shard 0 of 4 of a pack, got a pack in one file"});
   std::filesystem::copy_file(paths_[0], root() / "train-00004-of-00005.pack");
-  expect_refused("train.pack", {"train-00004-of-00005.pack: expected shards of one pack, got this one of 5 beside train-00000-of-00004.pack"});
+  expect_refused(
+      "train.pack",
+      {"train-00004-of-00005.pack: expected shards of one pack, got this one of 5 beside train-00000-of-00004.pack"});
   std::filesystem::remove(root() / "train-00004-of-00005.pack");
   std::filesystem::copy_file(paths_[0], root() / "train.pack");
   expect_refused("train.pack", {"train.pack: expected one file or shards, got both", "train-00000-of-00004.pack"});
@@ -191,8 +192,10 @@ TEST_F(PackShards, AFailureLeavesTheOldOnes) {
   dir_.write("train/cat/2.png", "");
   expect_error([&] { save_pack(root() / "a.pack", data, {.shard_bytes = 100}); }, {"train/cat/2.png"});
   EXPECT_EQ(PackDataset(root() / "a.pack").size(), 11);
-  for (const auto& entry : std::filesystem::directory_iterator(root())) EXPECT_NE(entry.path().extension(), ".tmp") << entry;
-  expect_error([&] { save_pack(root() / "b.pack", data, {.shard_bytes = -1}); }, {"[pack] expected a shard size of 0 or more bytes, got -1"});
+  for (const auto& entry : std::filesystem::directory_iterator(root()))
+    EXPECT_NE(entry.path().extension(), ".tmp") << entry;
+  expect_error([&] { save_pack(root() / "b.pack", data, {.shard_bytes = -1}); },
+               {"[pack] expected a shard size of 0 or more bytes, got -1"});
 }
 
 TEST_F(Pack, AFailureLeavesNoFile) {

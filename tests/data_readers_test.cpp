@@ -29,7 +29,8 @@ using TinyImagenet = Readers;
 // ---- CSV ----
 
 TEST_F(Csv, FieldsMayBeQuoted) {
-  const auto file = dir_.write("a.csv", "\xEF\xBB\xBFname,y,\"the note\"\r\n\"a, b\",1,\r\n\n\"say \"\"x\"\"\",2,\"two\nlines\"\nc,3,x");
+  const auto file = dir_.write(
+      "a.csv", "\xEF\xBB\xBFname,y,\"the note\"\r\n\"a, b\",1,\r\n\n\"say \"\"x\"\"\",2,\"two\nlines\"\nc,3,x");
   CsvReader csv(file, "csv");
   EXPECT_EQ(csv.column("name"), 0u);
   const size_t note = csv.column("the note");
@@ -57,10 +58,12 @@ TEST_F(Csv, WhatIsMalformedIsNamedWithItsLine) {
       {"a,c\n1,2\n", {"line 1: expected one column 'b', got 'a', 'c'"}},
       {"a,b,b\n1,2,3\n", {"line 1: expected one column 'b', got 'a', 'b', 'b'"}}};
   for (const auto& [text, parts] : cases)
-    expect_error([&, file = dir_.write("a.csv", text)] {
-      CsvReader csv(file, "csv");
-      for (csv.column("b"); csv.next();) EXPECT_EQ(csv[0].size(), 1u);
-    }, parts);
+    expect_error(
+        [&, file = dir_.write("a.csv", text)] {
+          CsvReader csv(file, "csv");
+          for (csv.column("b"); csv.next();) EXPECT_EQ(csv[0].size(), 1u);
+        },
+        parts);
   expect_error([&] { CsvReader(root() / "no.csv", "csv"); }, {"[csv]", "no.csv: expected a file, there is none"});
 }
 
@@ -69,8 +72,9 @@ TEST_F(Csv, WhatIsMalformedIsNamedWithItsLine) {
 struct ClothingFiles {
   std::string keys = "images/0/00/a,1.jpg\nimages/1/b.jpg\nimages/0/00/c.jpg\n";
   std::string labels = "images/1/b.jpg 13\nimages/9/other.jpg 3\nimages/0/00/a,1.jpg 0\nimages/0/00/c.jpg 5\n";
-  std::string names = "T-Shirt\nShirt\nKnitwear\nChiffon\nSweater\nHoodie\nWindbreaker\nJacket\nDowncoat\nSuit\n"
-                      "Shawl\nDress\nVest\nUnderwear\n";
+  std::string names =
+      "T-Shirt\nShirt\nKnitwear\nChiffon\nSweater\nHoodie\nWindbreaker\nJacket\nDowncoat\nSuit\n"
+      "Shawl\nDress\nVest\nUnderwear\n";
   void write(const TemporaryDirectory& dir, const std::string& folder = "") const {
     dir.write(folder + "noisy_train_key_list.txt", keys);
     dir.write(folder + "noisy_label_kv.txt", labels);
@@ -102,8 +106,9 @@ TEST_F(Clothing1m, WhatIsWrong) {
     expect_problem(list_clothing1m(root(), "noisy_train"), parts);
   };
   const ClothingFiles good;
-  expect({good.keys + "images/2/d.jpg\n", good.labels, good.names},
-         {"noisy_train_key_list.txt: line 4: expected a label in", "noisy_label_kv.txt, got none, of 'images/2/d.jpg'"});
+  expect(
+      {good.keys + "images/2/d.jpg\n", good.labels, good.names},
+      {"noisy_train_key_list.txt: line 4: expected a label in", "noisy_label_kv.txt, got none, of 'images/2/d.jpg'"});
   expect({good.keys + "images/1/b.jpg\n", good.labels, good.names},
          {"noisy_train_key_list.txt: line 4: 'images/1/b.jpg' has label 13 here and 13 in line 2"});
   expect({good.keys + "\n", good.labels, good.names}, {"key_list.txt: line 4: expected a key"});
@@ -118,7 +123,8 @@ TEST_F(Clothing1m, WhatIsWrong) {
          {"noisy_label_kv.txt: line 5: 'images/1/b.jpg' has label 2 here and 13 above"});
   expect({good.keys, good.labels, good.names + "Suit\n"}, {"category_names_eng.txt: line 15"});
   std::filesystem::remove(root() / "noisy_label_kv.txt");
-  expect_error([&] { list_clothing1m(root(), "noisy_train"); }, {"[clothing1m]", "noisy_label_kv.txt", "there is none"});
+  expect_error([&] { list_clothing1m(root(), "noisy_train"); },
+               {"[clothing1m]", "noisy_label_kv.txt", "there is none"});
 }
 
 // ---- iNaturalist ----
@@ -128,14 +134,15 @@ const char* const kInfo = R"({"info": {"year": 2018, "images": [{"id": 1}]}, "li
 std::string inat(const std::string& images, const std::string& annotations,
                  const std::string& categories = R"({"id": 1, "name": "B b", "supercategory": "Aves"},
                                                     {"id": 0, "name": "A a", "supercategory": "Aves"})") {
-  return concat_text(kInfo, R"("images": [)", images, R"(], "categories": [)", categories,
-                     R"(], "annotations": [)", annotations, "]}");
+  return concat_text(kInfo, R"("images": [)", images, R"(], "categories": [)", categories, R"(], "annotations": [)",
+                     annotations, "]}");
 }
 
 const char* const kImages = R"({"id": 7, "width": 800, "height": 600, "file_name": "train_val2018/Aves/1/a.jpg",
                                 "license": 0, "rights_holder": "\u00e9"},
                                {"id": 3, "file_name": "train_val2018/Aves/0/b.jpg", "extra": {"id": 99}})";
-const char* const kAnnotations = R"({"id": 1, "image_id": 3, "category_id": 0}, {"id": 2, "image_id": 7, "category_id": 1})";
+const char* const kAnnotations =
+    R"({"id": 1, "image_id": 3, "category_id": 0}, {"id": 2, "image_id": 7, "category_id": 1})";
 
 class InaturalistData : public Inaturalist {
  protected:
@@ -198,13 +205,14 @@ TEST_F(InaturalistData, WhatIsWrong) {
 
 // ---- iWildCam ----
 
-const char* const kHeader = "split,location_remapped,location,sequence_remapped,sequence,datetime,y,filename,image_id\n";
+const char* const kHeader =
+    "split,location_remapped,location,sequence_remapped,sequence,datetime,y,filename,image_id\n";
 std::string row(const std::string& split, const std::string& filename, const std::string& y) {
   return split + ",12,287,4,\"a,b\",2013-07-02 08:30:12.000," + y + "," + filename + ",x\n";
 }
 std::string rows() {
-  return row("train", "a.jpg", "0") + row("test", "b.jpg", "2") + row("train", "c.jpg", "1") + row("val", "d.jpg", "1") +
-         row("id_val", "e.jpg", "0") + row("id_test", "f.jpg", "2");
+  return row("train", "a.jpg", "0") + row("test", "b.jpg", "2") + row("train", "c.jpg", "1") +
+         row("val", "d.jpg", "1") + row("id_val", "e.jpg", "0") + row("id_test", "f.jpg", "2");
 }
 
 TEST_F(Wilds, SplitsOfTheMetadata) {
@@ -223,7 +231,8 @@ TEST_F(Wilds, SplitsOfTheMetadata) {
 
 TEST_F(Wilds, WhatIsWrong) {
   const std::pair<std::string, Names> cases[] = {
-      {row("test2", "g.jpg", "0"), {"metadata.csv: line 8: expected a split train, val, test, id_val or id_test, got 'test2'"}},
+      {row("test2", "g.jpg", "0"),
+       {"metadata.csv: line 8: expected a split train, val, test, id_val or id_test, got 'test2'"}},
       {row("train", "g.jpg", "x"), {"line 8: expected an integer y", "got 'x'"}},
       {row("train", "g.jpg", "-1"), {"line 8: expected an integer y in [0,", "got '-1'"}},
       {row("train", "g.jpg", "4"), {"expected rows of every class from 0 to the largest y, 4, got none of 3"}},
@@ -238,7 +247,8 @@ TEST_F(Wilds, WhatIsWrong) {
   dir_.write("metadata.csv", kHeader + row("train", "a.jpg", "0"));
   expect_problem(list_wilds(root(), {"train", "test"})[1], {"expected rows of the split 'test', got none"});
   dir_.write("metadata.csv", "split,filename\ntrain,a.jpg\n");
-  expect_error([&] { list_wilds(root(), {"train"}); }, {"[wilds]", "line 1: expected one column 'y', got 'split', 'filename'"});
+  expect_error([&] { list_wilds(root(), {"train"}); },
+               {"[wilds]", "line 1: expected one column 'y', got 'split', 'filename'"});
   dir_.write("metadata.csv", kHeader + rows() + "train,a.jpg\n");
   expect_error([&] { list_wilds(root(), {"train"}); }, {"metadata.csv: line 8: expected 9 fields"});
 }

@@ -37,8 +37,7 @@ class TemporaryDirectory {
   std::filesystem::path write(const std::string& name, const Bytes& bytes) const {
     std::filesystem::create_directories((path_ / name).parent_path());
     std::ofstream out(path_ / name, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(bytes.data()),
-              static_cast<std::streamsize>(bytes.size()));
+    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     return path_ / name;
   }
   std::filesystem::path write(const std::string& name, const std::string& text) const {

@@ -30,8 +30,8 @@ const std::vector<Include>& includes() {
         std::smatch match;
         for (std::string line; std::getline(file, line);)
           if (std::regex_match(line, match, line_of))
-            found.push_back({entry.path().lexically_relative(source_path("")).string(), folder,
-                             match[2], match[1] == "\""});
+            found.push_back(
+                {entry.path().lexically_relative(source_path("")).string(), folder, match[2], match[1] == "\""});
       }
     }
     return found;
@@ -39,9 +39,7 @@ const std::vector<Include>& includes() {
   return all;
 }
 
-bool is_header(const std::string& file) {
-  return file.ends_with(".h") || file.ends_with(".inc");
-}
+bool is_header(const std::string& file) { return file.ends_with(".h") || file.ends_with(".inc"); }
 
 TEST(Dependencies, TheSourcesAreFound) {
   std::set<std::string> folders;
@@ -52,12 +50,11 @@ TEST(Dependencies, TheSourcesAreFound) {
 
 // apps → {data, optim, layers} → core; the middle three never include each other.
 TEST(Dependencies, PointOneWay) {
-  const std::map<std::string, std::set<std::string>> allowed{
-      {"core", {"core"}},
-      {"layers", {"layers", "core"}},
-      {"optim", {"optim", "core"}},
-      {"data", {"data", "core"}},
-      {"apps", {"apps", "data", "optim", "layers", "core"}}};
+  const std::map<std::string, std::set<std::string>> allowed{{"core", {"core"}},
+                                                             {"layers", {"layers", "core"}},
+                                                             {"optim", {"optim", "core"}},
+                                                             {"data", {"data", "core"}},
+                                                             {"apps", {"apps", "data", "optim", "layers", "core"}}};
   const std::string prefix = "fulcrum/";
   for (const Include& i : includes()) {
     if (!i.header.starts_with(prefix)) continue;
@@ -70,8 +67,7 @@ TEST(Dependencies, PointOneWay) {
 TEST(Dependencies, OwnHeadersAreNamedAsUsersNameThem) {
   for (const Include& i : includes())
     if (i.folder != "apps") {
-      EXPECT_FALSE(i.quoted && !i.header.ends_with(".inc"))
-          << i.file << " includes \"" << i.header << "\"";
+      EXPECT_FALSE(i.quoted && !i.header.ends_with(".inc")) << i.file << " includes \"" << i.header << "\"";
     }
 }
 

@@ -39,8 +39,7 @@ struct Problem {
     double z = 0;
     for (size_t k = 0; k < kFeatures; k++) z += w[k] * x[3 * i + k];
     if (!logistic) return {(z - t[i]) * (z - t[i]), 2 * (z - t[i])};
-    return {std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))) - t[i] * z,
-            1 / (1 + std::exp(-z)) - t[i]};
+    return {std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))) - t[i] * z, 1 / (1 + std::exp(-z)) - t[i]};
   }
 
   // Gradient descent on λ·log mean exp(l/λ) with all samples; λ = ∞ is the mean.
@@ -69,8 +68,7 @@ struct Problem {
   Tensor losses(const Tensor& w, const std::vector<size_t>& samples) const {
     std::vector<double> rows, wanted;
     for (size_t i : samples) {
-      rows.insert(rows.end(), x.begin() + static_cast<int64_t>(3 * i),
-                  x.begin() + static_cast<int64_t>(3 * i + 3));
+      rows.insert(rows.end(), x.begin() + static_cast<int64_t>(3 * i), x.begin() + static_cast<int64_t>(3 * i + 3));
       wanted.push_back(t[i]);
     }
     const auto batch = static_cast<int64_t>(samples.size());
@@ -145,8 +143,7 @@ TEST_P(ConvexDro, MiniBatchesReachTheOptimum) {
     if (u) opt.state().at("risk.kl").copy_from(u);
     std::vector<size_t> order = everyone();
     for (int epoch = 0; epoch < 600; epoch++) {
-      for (uint32_t i = kSamples; i > 1; i--)
-        std::swap(order[i - 1], order[philox.below(draw++, i)]);
+      for (uint32_t i = kSamples; i > 1; i--) std::swap(order[i - 1], order[philox.below(draw++, i)]);
       for (auto at = order.begin(); at != order.end(); at += 6) step(opt, {at, at + 6});
     }
     u = opt.state().at("risk.kl").clone();
@@ -155,8 +152,7 @@ TEST_P(ConvexDro, MiniBatchesReachTheOptimum) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Problems, ConvexDro,
-                         ::testing::Values(Problem{false, 2}, Problem{false, -4},
-                                           Problem{true, 0.5}),
+                         ::testing::Values(Problem{false, 2}, Problem{false, -4}, Problem{true, 0.5}),
                          [](const auto& row) {
                            return std::string(row.param.logistic ? "Logistic" : "Squares") +
                                   (row.param.lambda > 0 ? "MinMax" : "MinMin");

@@ -39,8 +39,7 @@ inline Tensor symmetric(const Shape& shape, double bound, uint64_t stream, doubl
   for (size_t i = 0; i < values.size(); i++) {
     const float scaled = static_cast<float>(static_cast<double>(factors.data<float>()[i]) *
                                             static_cast<double>(static_cast<float>(bound)));
-    const float sum = static_cast<float>(static_cast<double>(static_cast<float>(offset)) +
-                                         static_cast<double>(scaled));
+    const float sum = static_cast<float>(static_cast<double>(static_cast<float>(offset)) + static_cast<double>(scaled));
     values[i] = static_cast<double>(offset != 0 ? sum : scaled);
   }
   return from_vector(shape, values, {dtype, {}});
@@ -69,17 +68,15 @@ inline std::vector<double> summary(const Tensor& t) {
 }
 
 /// Compares a tensor with a golden summary; every error is relative to the norm.
-inline ::testing::AssertionResult same_summary(const Tensor& got, const Tensor& golden,
-                                               double tolerance) {
+inline ::testing::AssertionResult same_summary(const Tensor& got, const Tensor& golden, double tolerance) {
   const auto a = summary(got), b = golden.to_vector();
   for (size_t i = 0; i < b.size(); i++) {
     // Errors of n independent elements add up to √n times one in the sum.
     const double scale = i == 0 ? std::sqrt(static_cast<double>(got.numel())) : 1;
     if (std::abs(a[i] - b[i]) <= tolerance * b[1] * scale) continue;
     const std::string what = i == 0 ? "sum" : i == 1 ? "norm" : "sample " + std::to_string(i - 2);
-    return ::testing::AssertionFailure()
-           << what << " of " << got.shape() << ": got " << a[i] << ", expected " << b[i]
-           << ", norm " << b[1] << ", limit " << tolerance;
+    return ::testing::AssertionFailure() << what << " of " << got.shape() << ": got " << a[i] << ", expected " << b[i]
+                                         << ", norm " << b[1] << ", limit " << tolerance;
   }
   return ::testing::AssertionSuccess();
 }

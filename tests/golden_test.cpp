@@ -41,18 +41,14 @@ struct GoldenOp {
   }
 
   // In PyTorch's layout.
-  Tensor torch(const Tensor& t, bool permuted) const {
-    return permuted && t.dim() == 4 ? channels_first(t) : t;
-  }
+  Tensor torch(const Tensor& t, bool permuted) const { return permuted && t.dim() == 4 ? channels_first(t) : t; }
 
   Size2 pair(const char* key) const {
     const Json& p = row["params"][key];
     if (p.list.empty()) return static_cast<int64_t>(p.number);
     return {p.integers()[0], p.integers()[1]};
   }
-  Tensor input(const std::string& key) const {
-    return by_name.count(key) ? by_name.at(key) : Tensor();
-  }
+  Tensor input(const std::string& key) const { return by_name.count(key) ? by_name.at(key) : Tensor(); }
 
   Tensor compute() const {
     const std::string& op = row["op"].text;
@@ -69,14 +65,12 @@ struct GoldenOp {
                      .padding = pair("padding"),
                      .groups = static_cast<int64_t>(params["groups"].number)});
     const auto pool = [&] {
-      return PoolOptions{
-          .kernel = pair("kernel"), .stride = pair("stride"), .padding = pair("padding")};
+      return PoolOptions{.kernel = pair("kernel"), .stride = pair("stride"), .padding = pair("padding")};
     };
     if (op == "max_pool2d") return max_pool2d(in[0], pool());
     if (op == "avg_pool2d") return avg_pool2d(in[0], pool());
     if (op == "batch_norm" || op == "batch_norm_add_relu")
-      return batch_norm(in[0],
-                        {input("w"), input("b"), input("running_mean"), input("running_var")},
+      return batch_norm(in[0], {input("w"), input("b"), input("running_mean"), input("running_var")},
                         {.training = static_cast<bool>(params["training"]),
                          .momentum = params["momentum"].number,
                          .eps = params["eps"].number,
@@ -102,8 +96,7 @@ struct GoldenOp {
     const Json& params = row["params"];
     const Tensor labels = labels_of(row["labels"].integers());
     const double smoothing = params.get("smoothing", 0);
-    const bool after =
-        smoothing > 0 && input("class_weight") && name != "cross_entropy_weight_smoothing_torch";
+    const bool after = smoothing > 0 && input("class_weight") && name != "cross_entropy_weight_smoothing_torch";
     const Tensor l = cross_entropy(in[0], labels,
                                    {.adjust = input("adjust"),
                                     .margin = input("margin"),
@@ -113,22 +106,19 @@ struct GoldenOp {
     if (!after) return l;
     const View w(input("class_weight"));
     const auto y = row["labels"].integers();
-    return mul(l, generate(l.shape(), [&](const Index& i) {
-                    return w(y[static_cast<size_t>(i[0])]);
-                  }).to(l.dtype()));
+    return mul(l, generate(l.shape(), [&](const Index& i) { return w(y[static_cast<size_t>(i[0])]); }).to(l.dtype()));
   }
 
   static const std::map<std::string, Tensor (*)(const Tensor&)>& unary_ops() {
-    static const std::map<std::string, Tensor (*)(const Tensor&)> ops{
-        {"exp", exp},
-        {"log", log},
-        {"sqrt", sqrt},
-        {"tanh", tanh},
-        {"sigmoid", sigmoid},
-        {"relu", relu},
-        {"softmax", softmax},
-        {"log_softmax", log_softmax},
-        {"global_avg_pool", global_avg_pool2d}};
+    static const std::map<std::string, Tensor (*)(const Tensor&)> ops{{"exp", exp},
+                                                                      {"log", log},
+                                                                      {"sqrt", sqrt},
+                                                                      {"tanh", tanh},
+                                                                      {"sigmoid", sigmoid},
+                                                                      {"relu", relu},
+                                                                      {"softmax", softmax},
+                                                                      {"log_softmax", log_softmax},
+                                                                      {"global_avg_pool", global_avg_pool2d}};
     return ops;
   }
   static const std::map<std::string, Tensor (*)(const Tensor&, const Tensor&)>& binary_ops() {
@@ -151,20 +141,17 @@ TEST(GoldenOps, ResultsAndGradientsEqualPyTorchs) {
   for (const Json& row : rows) {
     for (DType dtype : {DType::kF64, DType::kF32}) {
       SCOPED_TRACE(row["name"].text + " " + name_of(dtype));
-      const Tolerance tolerance =
-          dtype == DType::kF64 ? Tolerance{1e-12, 1e-13} : Tolerance{3e-5, 1e-6};
+      const Tolerance tolerance = dtype == DType::kF64 ? Tolerance{1e-12, 1e-13} : Tolerance{3e-5, 1e-6};
       GoldenOp op(row, dtype);
       op.backward();
       const Tensor y = op.torch(op.y, op.image);
-      EXPECT_TRUE(
-          all_close(y.reshape(Shape(row["y"].integers())), golden[op.name + ".y"], tolerance));
+      EXPECT_TRUE(all_close(y.reshape(Shape(row["y"].integers())), golden[op.name + ".y"], tolerance));
       for (size_t i = 0; i < op.in.size(); i++) {
         const Json& spec = row["inputs"].list[i];
         const bool permuted = spec["layout"].text != "plain";
         const std::string input = spec["name"].text;
         if (spec["grad"]) {
-          EXPECT_TRUE(all_close(op.torch(op.in[i].grad(), permuted), golden[op.name + ".d" + input],
-                                tolerance))
+          EXPECT_TRUE(all_close(op.torch(op.in[i].grad(), permuted), golden[op.name + ".d" + input], tolerance))
               << input;
         } else if (input.starts_with("running_") && row["params"]["training"]) {
           EXPECT_TRUE(all_close(op.in[i], golden[op.name + "." + input], tolerance)) << input;
@@ -182,9 +169,7 @@ struct NetworkTolerance {
   double steps = 0;               // of the losses in training, relative
 };
 
-void PrintTo(const NetworkTolerance& t, std::ostream* out) {
-  *out << name_of(t.dtype);
-}
+void PrintTo(const NetworkTolerance& t, std::ostream* out) { *out << name_of(t.dtype); }
 
 class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
  protected:
@@ -198,8 +183,7 @@ class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
     Module& net = *made;
     fill_as_golden(net);
     net.to(Device(), dtype);
-    const Tensor x = channels_last(nchw).to(dtype),
-                 labels = labels_of(golden.about["labels"].integers());
+    const Tensor x = channels_last(nchw).to(dtype), labels = labels_of(golden.about["labels"].integers());
     const Tensor logits = forward(net, x, golden, loose);
     const Tensor losses = cross_entropy(logits, labels);
     EXPECT_LE(relative_distance(logits, golden["logits"]), loose);
@@ -212,11 +196,10 @@ class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
   }
 
  private:
-  static void compare_steps(Module& net, const Tensor& x, const Tensor& labels,
-                            const Golden& golden) {
+  static void compare_steps(Module& net, const Tensor& x, const Tensor& labels, const Golden& golden) {
     net.train();
-    Sgd opt(net.parameters(), {.lr = golden.about["sgd"]["lr"].number,
-                               .momentum = golden.about["sgd"]["momentum"].number});
+    Sgd opt(net.parameters(),
+            {.lr = golden.about["sgd"]["lr"].number, .momentum = golden.about["sgd"]["momentum"].number});
     for (const double expected : golden["sgd.losses"].to_vector()) {
       const Tensor losses = cross_entropy(net(x), labels);
       opt.zero_grad();
@@ -240,8 +223,7 @@ class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
     return logits;
   }
 
-  static void compare_state(Module& net, const Golden& golden, double loose,
-                            double gradient_loose) {
+  static void compare_state(Module& net, const Golden& golden, double loose, double gradient_loose) {
     size_t position = 0, compared = 0;
     double error = 0;
     const auto& names = golden.about["parameters"].list;
@@ -259,9 +241,7 @@ class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
       EXPECT_TRUE(same_summary(got, expected, gradient_loose)) << p.name;
       compared++;
       error += std::pow(
-          relative_distance(from_vector({18}, summary(got), {DType::kF64, {}}).slice(1, 18),
-                            expected.slice(1, 18)),
-          2);
+          relative_distance(from_vector({18}, summary(got), {DType::kF64, {}}).slice(1, 18), expected.slice(1, 18)), 2);
     }
     // One element of one tensor may be far off in bf16, all together may not: PyTorch's own bf16
     // run of ResNet-32 is 0.17 away from f64 by this measure.
@@ -274,12 +254,8 @@ class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
   }
 };
 
-TEST_P(GoldenNetworks, Resnet8OnGreyImages) {
-  compare("resnet8");
-}
-TEST_P(GoldenNetworks, Resnet32) {
-  compare("resnet32");
-}
+TEST_P(GoldenNetworks, Resnet8OnGreyImages) { compare("resnet8"); }
+TEST_P(GoldenNetworks, Resnet32) { compare("resnet32"); }
 
 INSTANTIATE_TEST_SUITE_P(DTypes, GoldenNetworks,
                          ::testing::Values(NetworkTolerance{DType::kF64, 1e-10, 1e-9},
@@ -287,23 +263,15 @@ INSTANTIATE_TEST_SUITE_P(DTypes, GoldenNetworks,
                                            NetworkTolerance{DType::kBf16, 0.03, 0.6}),
                          [](const auto& row) { return name_of(row.param.dtype); });
 
-// torchvision's, on two images of 64×64, and the CNN of SCE on eight of 32×32. The last batch norms see 8 values a channel, which makes the
-// gradients sensitive: one ReLU that rounding pushes over zero moves them by a hundredth in f32, and
-// bf16 would say nothing.
+// torchvision's, on two images of 64×64, and the CNN of SCE on eight of 32×32. The last batch norms see 8 values a
+// channel, which makes the gradients sensitive: one ReLU that rounding pushes over zero moves them by a hundredth in
+// f32, and bf16 would say nothing.
 class GoldenImagenetNetworks : public GoldenNetworks {};
 
-TEST_P(GoldenImagenetNetworks, Resnet18) {
-  compare("resnet18");
-}
-TEST_P(GoldenImagenetNetworks, Resnet50) {
-  compare("resnet50");
-}
-TEST_P(GoldenImagenetNetworks, Resnext50) {
-  compare("resnext50_32x4d");
-}
-TEST_P(GoldenImagenetNetworks, SceCnn) {
-  compare("sce_cnn");
-}
+TEST_P(GoldenImagenetNetworks, Resnet18) { compare("resnet18"); }
+TEST_P(GoldenImagenetNetworks, Resnet50) { compare("resnet50"); }
+TEST_P(GoldenImagenetNetworks, Resnext50) { compare("resnext50_32x4d"); }
+TEST_P(GoldenImagenetNetworks, SceCnn) { compare("sce_cnn"); }
 
 INSTANTIATE_TEST_SUITE_P(DTypes, GoldenImagenetNetworks,
                          ::testing::Values(NetworkTolerance{DType::kF64, 1e-9, 1e-8, 1e-8},
@@ -313,13 +281,10 @@ INSTANTIATE_TEST_SUITE_P(DTypes, GoldenImagenetNetworks,
 // ---- a model file that PyTorch wrote ----
 
 struct TorchNet : Module {
-  Conv2d& conv1 = add<Conv2d>(
-      "conv1", Conv2dOptions{.in = 3, .out = 4, .kernel = {3, 2}, .stride = 2, .padding = 1});
+  Conv2d& conv1 = add<Conv2d>("conv1", Conv2dOptions{.in = 3, .out = 4, .kernel = {3, 2}, .stride = 2, .padding = 1});
   BatchNorm& bn1 = add<BatchNorm>("bn1", BatchNormLayerOptions{.channels = 4});
   Linear& fc = add<Linear>("fc", LinearOptions{.in = 4, .out = 5});
-  Tensor forward(const Tensor& x) override {
-    return fc(global_avg_pool2d(bn1.fused(conv1(x), {.relu = true})));
-  }
+  Tensor forward(const Tensor& x) override { return fc(global_avg_pool2d(bn1.fused(conv1(x), {.relu = true}))); }
 };
 
 TEST(GoldenModelFile, OfPyTorchIsReadAsItIs) {
@@ -333,8 +298,7 @@ TEST(GoldenModelFile, OfPyTorchIsReadAsItIs) {
                              static_cast<uint64_t>(images["stream"].number));
   std::vector<double> logits;
   for (const Json& z : golden.about["logits"].list) logits.push_back(z.number);
-  EXPECT_TRUE(all_close(net(channels_last(x).to(DType::kF32)), from_vector({2, 5}, logits),
-                        {.relative = 1e-5}));
+  EXPECT_TRUE(all_close(net(channels_last(x).to(DType::kF32)), from_vector({2, 5}, logits), {.relative = 1e-5}));
 }
 
 }  // namespace

@@ -9,8 +9,18 @@ namespace fulcrum::testing {
 /// `reproduce` or `sweep` of small runs on the data in dir/data, to dir/output; `words` come first.
 inline Flags grid_flags(const TempDir& dir, const std::string& output, const Flags& words, const Flags& more = {}) {
   Flags flags = words;
-  const Flags all = {"--data-dir", dir / "data", "-o",    dir / output,          "--threads",
-                     "1", "--set", "train.batch_size=32", "--set", "train.limit_batches=4", "--log-interval", "1"};
+  const Flags all = {"--data-dir",
+                     dir / "data",
+                     "-o",
+                     dir / output,
+                     "--threads",
+                     "1",
+                     "--set",
+                     "train.batch_size=32",
+                     "--set",
+                     "train.limit_batches=4",
+                     "--log-interval",
+                     "1"};
   flags.insert(flags.end(), all.begin(), all.end());
   flags.insert(flags.end(), more.begin(), more.end());
   return flags;

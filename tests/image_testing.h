@@ -64,8 +64,7 @@ inline Bytes png_file(const Image& image) {
   uint32_t a = 1, b = 0;  // Adler-32
   for (const uint8_t byte : rows) a = (a + byte) % 65521, b = (b + a) % 65521;
   put_big_endian(data, b << 16 | a);
-  Bytes out = png_header(static_cast<uint32_t>(image.height), static_cast<uint32_t>(image.width),
-                         image.channels == 3);
+  Bytes out = png_header(static_cast<uint32_t>(image.height), static_cast<uint32_t>(image.width), image.channels == 3);
   put_chunk(out, "IDAT", data);
   put_chunk(out, "IEND", {});
   return out;
@@ -97,9 +96,7 @@ class ImageData : public ::testing::Test {
       for (const char* name : {"dog", "cat", "a b"})
         for (int i = 0; i < 4; i++) add(concat_text(part, "/", name, "/", i, ".png"), ++seed_);
   }
-  const std::filesystem::path& root() const {
-    return dir_.path();
-  }
+  const std::filesystem::path& root() const { return dir_.path(); }
 
   TemporaryDirectory dir_;
   uint64_t seed_ = 0;

@@ -24,8 +24,7 @@ std::map<std::string, Shape> shapes_of(Module& net, const Tensor& x) {
   const NoGrad no_grad;
   net.eval();
   std::map<std::string, Shape> shapes;
-  const ForwardObserver observer(
-      [&](const std::string& name, const Tensor& y) { shapes[name] = y.shape(); });
+  const ForwardObserver observer([&](const std::string& name, const Tensor& y) { shapes[name] = y.shape(); });
   net(x);
   return shapes;
 }
@@ -110,8 +109,7 @@ TEST(ImagenetResnet, CanStartEveryBlockAsItsShortcut) {
   EXPECT_EQ(basic.at("layer1.0.bn2.weight").to_vector(), std::vector<double>(64, 0));
   EXPECT_EQ(basic.at("layer1.0.bn1.weight").to_vector(), std::vector<double>(64, 1));
   EXPECT_EQ(basic.at("layer4.0.downsample.1.weight").to_vector(), std::vector<double>(512, 1));
-  const ImagenetResnet net({.bottleneck = true, .depth = {1, 1, 1, 1}},
-                           {.zero_init_residual = true});
+  const ImagenetResnet net({.bottleneck = true, .depth = {1, 1, 1, 1}}, {.zero_init_residual = true});
   const TensorMap bottleneck = net.state_dict();
   EXPECT_EQ(bottleneck.at("layer1.0.bn3.weight").to_vector(), std::vector<double>(256, 0));
   EXPECT_EQ(bottleneck.at("layer1.0.bn2.weight").to_vector(), std::vector<double>(64, 1));
@@ -141,10 +139,9 @@ TEST(ImagenetResnet, HasDropoutAndANormedHead) {
 // ---- by name ----
 
 TEST(Models, AllNamesAreListed) {
-  const std::vector<std::string> expected = {
-      "resnet8",  "resnet20", "resnet32", "resnet44",  "resnet56",  "resnet110",      "resnet10",
-      "resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d",
-      "sce_cnn",  "mlp"};
+  const std::vector<std::string> expected = {"resnet8",   "resnet20",  "resnet32",        "resnet44", "resnet56",
+                                             "resnet110", "resnet10",  "resnet18",        "resnet34", "resnet50",
+                                             "resnet101", "resnet152", "resnext50_32x4d", "sce_cnn",  "mlp"};
   EXPECT_EQ(model_names(), expected);
   EXPECT_ERROR(make_model("resnet33"), "one of resnet8, resnet20, resnet32");
 }
@@ -159,9 +156,8 @@ TEST(Models, OptionsReachTheNetwork) {
     EXPECT_FALSE(same_bits(net->state_dict().at("fc.weight"), other->state_dict().at("fc.weight")));
     EXPECT_EQ(make_model(name, {.normed_head = true})->named_parameters().back().name, "fc.weight");
   }
-  EXPECT_TRUE(
-      same_bits(make_model("resnet20", {.seed = 5})->state_dict().at("layer2.1.conv1.weight"),
-                resnet20({.seed = 5}).state_dict().at("layer2.1.conv1.weight")));
+  EXPECT_TRUE(same_bits(make_model("resnet20", {.seed = 5})->state_dict().at("layer2.1.conv1.weight"),
+                        resnet20({.seed = 5}).state_dict().at("layer2.1.conv1.weight")));
 }
 
 TEST(Models, HaveTheirOwnClassesAndStem) {

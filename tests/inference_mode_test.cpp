@@ -23,7 +23,8 @@ struct Conv {
 // Winograd's way, the library, the direct kernels, 1×1; each is called twice, so that the second takes what is kept.
 TEST(InferenceMode, GivesTheSameNumbers) {
   for (const DType dtype : {DType::kF32, DType::kBf16})
-    for (const auto& [side, channels, kernel] : {std::array<int64_t, 3>{32, 16, 3}, {8, 64, 3}, {8, 24, 3}, {9, 32, 1}}) {
+    for (const auto& [side, channels, kernel] :
+         {std::array<int64_t, 3>{32, 16, 3}, {8, 64, 3}, {8, 24, 3}, {9, 32, 1}}) {
       const Conv conv(side, channels, kernel, dtype);
       const auto expected = conv();
       const InferenceMode inference;

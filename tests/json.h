@@ -24,9 +24,7 @@ struct Json {
     return it->second;
   }
   bool has(const std::string& key) const { return members.count(key) > 0; }
-  double get(const std::string& key, double otherwise) const {
-    return has(key) ? (*this)[key].number : otherwise;
-  }
+  double get(const std::string& key, double otherwise) const { return has(key) ? (*this)[key].number : otherwise; }
   explicit operator bool() const { return number != 0; }
   std::vector<int64_t> integers() const {
     std::vector<int64_t> values;
@@ -87,14 +85,10 @@ struct Json {
         j.kind = Kind::kString;
         j.text = string(at);
         return j;
-      case 't':
-        return word(at, "true", Kind::kBool, 1);
-      case 'f':
-        return word(at, "false", Kind::kBool, 0);
-      case 'n':
-        return word(at, "null", Kind::kNull, 0);
-      default:
-        break;
+      case 't': return word(at, "true", Kind::kBool, 1);
+      case 'f': return word(at, "false", Kind::kBool, 0);
+      case 'n': return word(at, "null", Kind::kNull, 0);
+      default: break;
     }
     char* end = nullptr;
     j.kind = Kind::kNumber;

@@ -22,8 +22,7 @@ class Guarded {
     const size_t end = kGuard + tensor.bytes();
     for (size_t i = 0; i < tensor.storage()->bytes(); i++)
       if ((i < kGuard || i >= end) && bytes[i] != 0xFF) {
-        ADD_FAILURE() << "byte " << static_cast<int64_t>(i - kGuard) << " of " << tensor.shape()
-                      << " is overwritten";
+        ADD_FAILURE() << "byte " << static_cast<int64_t>(i - kGuard) << " of " << tensor.shape() << " is overwritten";
         break;
       }
     for (double v : tensor.to_vector())
@@ -70,8 +69,7 @@ TEST_P(Kernels, ElementWise) {
 
 TEST_P(Kernels, ReductionsAndSoftmax) {
   const Tensor x = random({7, 5, 33});
-  for (const Shape& y :
-       {Shape{1, 5, 33}, Shape{7, 1, 33}, Shape{7, 5, 1}, Shape{1, 5, 1}, Shape{1, 1, 1}}) {
+  for (const Shape& y : {Shape{1, 5, 33}, Shape{7, 1, 33}, Shape{7, 5, 1}, Shape{1, 5, 1}, Shape{1, 1, 1}}) {
     Cpu::reduce_sum(Guarded(y, dtype), x);
     Cpu::reduce_sum(Guarded(y, master), x);
     Cpu::reduce_max(Guarded(y, dtype), x);
@@ -87,8 +85,7 @@ TEST_P(Kernels, MatrixProducts) {
   for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {67, 33, 129}}) {
     for (bool ta : {false, true})
       for (bool tb : {false, true}) {
-        const Tensor a = random(ta ? Shape{k, m} : Shape{m, k}),
-                     b = random(tb ? Shape{n, k} : Shape{k, n});
+        const Tensor a = random(ta ? Shape{k, m} : Shape{m, k}), b = random(tb ? Shape{n, k} : Shape{k, n});
         Cpu::gemm(Guarded({m, n}, dtype), a, ta, b, tb, {}, false);
         Cpu::gemm(Guarded({m, n}, master), a, ta, b, tb, {}, false);
         Cpu::gemm(Guarded({m, n}, dtype), a, ta, b, tb, vector(n), true);
@@ -98,13 +95,11 @@ TEST_P(Kernels, MatrixProducts) {
 
 TEST_P(Kernels, Convolutions) {
   // n, h, w, c, out_h, out_w, out_c, kernel, stride, padding, dilation, groups
-  const Conv2dGeometry rows[] = {{1, 1, 1, 3, 1, 1, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1},
-                                 {3, 5, 7, 16, 5, 7, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
-                                 {2, 7, 5, 16, 4, 3, 32, 3, 3, 2, 2, 1, 1, 1, 1, 1},
-                                 {2, 9, 9, 1, 9, 9, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
-                                 {1, 8, 8, 64, 8, 8, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1},
-                                 {2, 5, 5, 17, 5, 5, 19, 1, 1, 1, 1, 0, 0, 1, 1, 1},
-                                 {2, 5, 6, 6, 5, 6, 6, 3, 3, 1, 1, 1, 1, 1, 1, 6}};
+  const Conv2dGeometry rows[] = {
+      {1, 1, 1, 3, 1, 1, 4, 3, 3, 1, 1, 1, 1, 1, 1, 1},   {3, 5, 7, 16, 5, 7, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+      {2, 7, 5, 16, 4, 3, 32, 3, 3, 2, 2, 1, 1, 1, 1, 1}, {2, 9, 9, 1, 9, 9, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+      {1, 8, 8, 64, 8, 8, 64, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {2, 5, 5, 17, 5, 5, 19, 1, 1, 1, 1, 0, 0, 1, 1, 1},
+      {2, 5, 6, 6, 5, 6, 6, 3, 3, 1, 1, 1, 1, 1, 1, 6}};
   for (const Conv2dGeometry& g : rows) {
     const Shape xs{g.n, g.h, g.w, g.c}, ys{g.n, g.out_h, g.out_w, g.out_c};
     const Shape ws{g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups};
@@ -151,11 +146,9 @@ TEST_P(Kernels, Losses) {
     Guarded losses({7}, master);
     Tensor invalid = zeros({1}, {DType::kI32, {}});
     Cpu::cross_entropy(losses, invalid, z, labels, {}, {.smoothing = 0.1});
-    Cpu::cross_entropy_gradient(Guarded(z.shape(), dtype), losses, z, labels, {},
-                                {.smoothing = 0.1});
+    Cpu::cross_entropy_gradient(Guarded(z.shape(), dtype), losses, z, labels, {}, {.smoothing = 0.1});
     Cpu::cross_entropy(losses, invalid, z, labels, {}, {.phi = Phi::focal(2)});
-    Cpu::cross_entropy_gradient(Guarded(z.shape(), dtype), losses, z, labels, {},
-                                {.phi = Phi::focal(2)});
+    Cpu::cross_entropy_gradient(Guarded(z.shape(), dtype), losses, z, labels, {}, {.phi = Phi::focal(2)});
   }
 }
 
@@ -191,7 +184,7 @@ TEST_P(Kernels, SamplesAreRecorded) {
   const Tensor p = from_vector({2}, std::vector<double>{0.25, 1}, {master, {}});
   Cpu::record_samples(table, labels_of({3, 1}), p, losses);
   Cpu::record_samples(table, labels_of({1, 0}), p, losses);
-  Cpu::record_samples(table, labels_of({1, 0}), p, bad);  // leaves no trace
+  Cpu::record_samples(table, labels_of({1, 0}), p, bad);                                       // leaves no trace
   EXPECT_EQ(table.to_vector(), (std::vector<double>{2, 1, 2, 3, 2.5, 2, 0.5, 0.5, 0, 0, 0, 0,  //
                                                     0.5, 1, 0.5, 0.5}));
 }
@@ -210,8 +203,7 @@ TEST_P(Kernels, LerpMovesBy) {
   EXPECT_EQ(y.tensor.to_vector(), got);
 }
 
-INSTANTIATE_TEST_SUITE_P(AllDTypes, Kernels,
-                         ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
+INSTANTIATE_TEST_SUITE_P(AllDTypes, Kernels, ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
                          [](const auto& dtype) { return name_of(dtype.param); });
 
 }  // namespace

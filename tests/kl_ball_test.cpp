@@ -51,8 +51,7 @@ TEST(KlBallRisk, MeetsItsTargetOnTheWindow) {
               EXPECT_EQ(risk.lambda() > 0, positive);
               if (step % 4 == 0) {  // λ has just been solved for
                 const BallState state = ball_of(seen, risk.lambda());
-                EXPECT_NEAR(static_cast<double>(by_fraction ? state.fraction : state.divergence),
-                            target, 1e-6);
+                EXPECT_NEAR(static_cast<double>(by_fraction ? state.fraction : state.divergence), target, 1e-6);
               }
               if (step % 4 != 0 && step > 5) {  // and stays, once the window is full
                 EXPECT_EQ(risk.lambda(), last);
@@ -62,8 +61,7 @@ TEST(KlBallRisk, MeetsItsTargetOnTheWindow) {
               long double u = 0;
               const auto inv = 1 / static_cast<long double>(risk.lambda());
               for (double s : seen) u += std::exp(static_cast<long double>(s - v[0]) * inv);
-              EXPECT_NEAR(p[0], static_cast<double>(static_cast<long double>(seen.size()) / u / 17),
-                          1e-6 * (1 + p[0]));
+              EXPECT_NEAR(p[0], static_cast<double>(static_cast<long double>(seen.size()) / u / 17), 1e-6 * (1 + p[0]));
             }
           }
         }
@@ -118,10 +116,7 @@ TEST(KlRisk, ScentTakesAStepOfMirrorDescent) {
                      : nu + std::log(1 + static_cast<long double>(step_size) * m) -
                            std::log(1 + static_cast<long double>(step_size) * std::exp(nu));
       EXPECT_NEAR(risk.log_u(), static_cast<double>(nu), 1e-6);
-      EXPECT_NEAR(
-          p[2],
-          static_cast<double>(std::exp(static_cast<long double>(l.to_vector()[2]) / 2 - nu) / 5),
-          1e-6);
+      EXPECT_NEAR(p[2], static_cast<double>(std::exp(static_cast<long double>(l.to_vector()[2]) / 2 - nu) / 5), 1e-6);
     }
   }
 }
@@ -131,8 +126,7 @@ TEST(KlRisk, ScentIsFiniteAtEveryScale) {
     for (DType dtype : kDTypes) {
       KlRisk risk({.lambda = lambda, .u_update = UUpdate::kScent});
       for (uint64_t step = 0; step < 6; step++) {
-        const Values p =
-            risk.weights(losses_of(7, step, step == 2 ? 1e4 : 1, dtype), {}).to_vector();
+        const Values p = risk.weights(losses_of(7, step, step == 2 ? 1e4 : 1, dtype), {}).to_vector();
         for (double v : p) ASSERT_TRUE(std::isfinite(v) && v >= 0);
         ASSERT_LE(total(p), 1 + std::exp(-10) + 1e-4);
       }
@@ -144,8 +138,7 @@ TEST(KlRisk, GammaMayBeAnnealed) {
   annealed.weights(losses_of(5, 1, 3), {});
   constant.weights(losses_of(5, 1, 3), {});  // the first batch starts u alike
   annealed.set_gamma(0.4);
-  EXPECT_TRUE(same_bits(annealed.weights(losses_of(5, 2, 3), {}),
-                        constant.weights(losses_of(5, 2, 3), {})));
+  EXPECT_TRUE(same_bits(annealed.weights(losses_of(5, 2, 3), {}), constant.weights(losses_of(5, 2, 3), {})));
   EXPECT_ERROR(annealed.set_gamma(0), "[risk] expected gamma in (0, 1]");
 }
 

@@ -70,8 +70,7 @@ TEST(Initial, IsDrawnFromTheParametersOwnStreamInOihwOrder) {
     fill_normal(expected, 0, std::sqrt(2 / fan_in), 11, streams::kInit + i);
     EXPECT_TRUE(same_bits(on_disk, expected)) << parameters[i].name;
   }
-  EXPECT_FALSE(
-      same_bits(resnet8({.seed = 12}).state_dict().at("conv1.weight"), dict.at("conv1.weight")));
+  EXPECT_FALSE(same_bits(resnet8({.seed = 12}).state_dict().at("conv1.weight"), dict.at("conv1.weight")));
 }
 
 TEST(Initial, RulesHaveTheirSpread) {
@@ -82,9 +81,7 @@ TEST(Initial, RulesHaveTheirSpread) {
     return moments(weight.tensor);
   };
   const double gain = std::sqrt(2.0);
-  const auto near = [](double got, double expected) {
-    EXPECT_NEAR(got, expected, 0.02 * expected);
-  };
+  const auto near = [](double got, double expected) { EXPECT_NEAR(got, expected, 0.02 * expected); };
   near(spread(Init::kaiming_normal()).stddev, gain / std::sqrt(9 * in));
   near(spread(Init::kaiming_normal(1, Init::Fan::kOut)).stddev, 1 / std::sqrt(9 * out));
   near(spread(Init::kaiming_uniform()).stddev, gain / std::sqrt(9 * in));
@@ -95,8 +92,7 @@ TEST(Initial, RulesHaveTheirSpread) {
   near(spread(Init::normal(5, 0.1)).mean, 5);
   near(spread(Init::uniform(2, 4)).mean, 3);
   EXPECT_EQ(spread(Init::constant(3)).stddev, 0);
-  EXPECT_ERROR(fill({"bias", zeros({4})}, Init::kaiming_normal(), 0, 0),
-               "a matrix or a convolution");
+  EXPECT_ERROR(fill({"bias", zeros({4})}, Init::kaiming_normal(), 0, 0), "a matrix or a convolution");
 }
 
 TEST(Initial, LayersOfOneModelDiffer) {
@@ -108,8 +104,7 @@ TEST(Initial, LayersOfOneModelDiffer) {
   auto& d = inner.append<Linear>(LinearOptions{.in = 4, .out = 4});
   const Linear* all[] = {&a, &b, &c, &d};
   for (const Linear* x : all)
-    for (const Linear* y : all)
-      EXPECT_EQ(same_bits(x->weight.detach(), y->weight.detach()), x == y);
+    for (const Linear* y : all) EXPECT_EQ(same_bits(x->weight.detach(), y->weight.detach()), x == y);
   EXPECT_EQ(d.full_name(), "1.1");
   EXPECT_EQ(net(ones({2, 4})).shape(), (Shape{2, 4}));
 }
@@ -125,8 +120,7 @@ TEST(Shortcut, GathersAndPads) {
     for (size_t h = 0; h < 3; h++)
       for (size_t w = 0; w < 2; w++)
         for (size_t c = 0; c < 6; c++) {
-          const double expected =
-              c < 2 || c >= 4 ? 0 : in[((n * 5 + 2 * h) * 4 + 2 * w) * 2 + c - 2];
+          const double expected = c < 2 || c >= 4 ? 0 : in[((n * 5 + 2 * h) * 4 + 2 * w) * 2 + c - 2];
           EXPECT_EQ(out[((n * 3 + h) * 2 + w) * 6 + c], expected);
         }
   EXPECT_ERROR(pad_shortcut(x, 2, 5), "even number");
@@ -273,8 +267,7 @@ TEST(Layers, PoolingReluAndFlattenAreTheOps) {
 
 TEST(Layers, RefuseWhatTheyCannotTake) {
   Conv2d conv({.in = 3, .out = 4, .kernel = 3});
-  EXPECT_ERROR(conv(zeros({1, 8, 8, 3}, {DType::kU8, {}})),
-               "[Conv2d] expected a floating batch, got u8");
+  EXPECT_ERROR(conv(zeros({1, 8, 8, 3}, {DType::kU8, {}})), "[Conv2d] expected a floating batch, got u8");
   EXPECT_ERROR(conv(ones({1, 8, 8, 4})), "expected 3 input channels");
   EXPECT_ERROR(Conv2d({.in = 3, .out = 4, .kernel = 3, .groups = 2}), "divisible by the groups");
   EXPECT_ERROR(Linear({.in = 3, .out = 4})(ones({1, 2})), "[linear]");

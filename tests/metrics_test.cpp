@@ -16,8 +16,7 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 // Logits whose row i is largest at choices[i].
 Tensor choosing(const std::vector<int64_t>& choices, int64_t classes) {
   std::vector<double> z(choices.size() * static_cast<size_t>(classes), 0);
-  for (size_t i = 0; i < choices.size(); i++)
-    z[i * static_cast<size_t>(classes) + static_cast<size_t>(choices[i])] = 1;
+  for (size_t i = 0; i < choices.size(); i++) z[i * static_cast<size_t>(classes) + static_cast<size_t>(choices[i])] = 1;
   return from_vector({static_cast<int64_t>(choices.size()), classes}, z);
 }
 
@@ -40,8 +39,7 @@ TEST(Metrics, LossIsThePlainCrossEntropy) {
   const std::vector<int64_t> labels = {0, 1}, counts = {1, 1};
   const Tensor z = from_vector({2, 2}, std::vector<double>{std::log(3.0), 0, std::log(3.0), 0});
   // p = 3/4 and 1/4.
-  EXPECT_NEAR(classification_metrics(z, labels, counts).loss,
-              (std::log(4.0 / 3) + std::log(4.0)) / 2, 1e-7);
+  EXPECT_NEAR(classification_metrics(z, labels, counts).loss, (std::log(4.0 / 3) + std::log(4.0)) / 2, 1e-7);
   // Without overflow.
   const Tensor large = from_vector({2, 2}, std::vector<double>{1e30, 0, 1e4, 0});
   EXPECT_NEAR(classification_metrics(large, labels, counts).loss, 5000, 1e-6);
@@ -115,8 +113,7 @@ TEST(Metrics, WrongNumberOfLabels) {
 
 TEST(Metrics, JsonHasNullForWhatIsUndefined) {
   const std::vector<int64_t> labels = {0}, counts = {500, 500, 500};
-  const auto j = nlohmann::json::parse(
-      to_json(classification_metrics(choosing({0}, 2), labels, counts)).dump());
+  const auto j = nlohmann::json::parse(to_json(classification_metrics(choosing({0}, 2), labels, counts)).dump());
   EXPECT_EQ(j["top1"], 1);
   EXPECT_EQ(j["many"], 1);
   EXPECT_TRUE(j["few"].is_null());
@@ -130,13 +127,10 @@ TEST(Metrics, EqualScikitLearns) {
   const Golden golden("metrics");
   for (const Json& name : golden.about["cases"].list) {
     SCOPED_TRACE(name.text);
-    const auto expected = [&](const std::string& key) {
-      return golden[name.text + "." + key].item();
-    };
+    const auto expected = [&](const std::string& key) { return golden[name.text + "." + key].item(); };
     const Tensor logits = golden[name.text + ".logits"].to(DType::kF32);
     std::vector<int64_t> labels;
-    for (const double label : golden[name.text + ".labels"].to_vector())
-      labels.push_back(static_cast<int64_t>(label));
+    for (const double label : golden[name.text + ".labels"].to_vector()) labels.push_back(static_cast<int64_t>(label));
     const std::vector<int64_t> counts(static_cast<size_t>(logits.size(1)), 1);
     const Metrics m = classification_metrics(logits, labels, counts);
     EXPECT_NEAR(m.top1, expected("top1"), 1e-12);
@@ -192,8 +186,7 @@ TEST(Metrics, CalibrationBinsAreClosedAbove) {
   EXPECT_NEAR(classification_metrics(logits, labels, counts).ece, (0.8 + 0.21) / 2, 1e-7);
   // In one bin they do: |1 − (0.21 + 0.22)| / 2.
   const double other = std::log(0.22 / 0.78 * 4);
-  const Tensor together =
-      from_vector({2, 5}, std::vector<double>{z, 0, 0, 0, 0, other, 0, 0, 0, 0});
+  const Tensor together = from_vector({2, 5}, std::vector<double>{z, 0, 0, 0, 0, other, 0, 0, 0, 0});
   EXPECT_NEAR(classification_metrics(together, labels, counts).ece, (1 - 0.43) / 2, 1e-7);
 }
 

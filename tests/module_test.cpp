@@ -46,10 +46,9 @@ TEST(Module, Resnet32HasTorchvisionsNamesAndShapes) {
   ASSERT_EQ(parameters.size(), 31u * 3 + 2);
   std::vector<std::string> names;
   for (const NamedTensor& p : parameters) names.push_back(p.name);
-  const std::vector<std::string> first = {
-      "conv1.weight",          "bn1.weight",          "bn1.bias",
-      "layer1.0.conv1.weight", "layer1.0.bn1.weight", "layer1.0.bn1.bias",
-      "layer1.0.conv2.weight"};
+  const std::vector<std::string> first = {"conv1.weight",          "bn1.weight",          "bn1.bias",
+                                          "layer1.0.conv1.weight", "layer1.0.bn1.weight", "layer1.0.bn1.bias",
+                                          "layer1.0.conv2.weight"};
   EXPECT_EQ(std::vector<std::string>(names.begin(), names.begin() + 7), first);
   EXPECT_EQ(names[names.size() - 3], "layer3.4.bn2.bias");
   EXPECT_EQ(names[names.size() - 2], "fc.weight");
@@ -170,8 +169,7 @@ TEST(StateDict, AMisfitListsEverythingAndChangesNothing) {
                          "bn1.bias: expected floating [16], got i64 [16]"};
   for (const char* part : parts) EXPECT_ERROR(net.load_state_dict(bad), part);
   EXPECT_ERROR(net.load_state_dict(bad, /*strict=*/false), "wrong shape or dtype (3)");
-  for (const auto& [name, tensor] : net.state_dict())
-    EXPECT_TRUE(same_bits(tensor, good.at(name))) << name;
+  for (const auto& [name, tensor] : net.state_dict()) EXPECT_TRUE(same_bits(tensor, good.at(name))) << name;
 
   for (const char* name : {"fc.weight", "conv1.weight", "bn1.bias"}) bad[name] = good.at(name);
   EXPECT_ERROR(net.load_state_dict(bad), "missing (2)");
@@ -197,8 +195,7 @@ TEST(Arenas, ParametersAndGradientsAreViewsOnBoundaries) {
   Resnet net = resnet8();
   const TensorMap before = net.state_dict();
   net.to(Device("cpu"));
-  for (const auto& [name, tensor] : net.state_dict())
-    EXPECT_TRUE(same_bits(tensor, before.at(name))) << name;
+  for (const auto& [name, tensor] : net.state_dict()) EXPECT_TRUE(same_bits(tensor, before.at(name))) << name;
   const auto parameters = net.named_parameters();
   const Tensor first = parameters[0].tensor;
   size_t end = 0;
@@ -237,8 +234,7 @@ TEST(Arenas, GradientsAreTheSameWithAndWithout) {
   mean_loss(a, images(4, 12, 3)).backward();
   mean_loss(b, images(4, 12, 3)).backward();
   for (size_t i = 0; i < a.parameters().size(); i++)
-    EXPECT_TRUE(same_bits(a.parameters()[i].grad(), b.parameters()[i].grad()))
-        << a.named_parameters()[i].name;
+    EXPECT_TRUE(same_bits(a.parameters()[i].grad(), b.parameters()[i].grad())) << a.named_parameters()[i].name;
   a.zero_grad();
   EXPECT_EQ(largest(a.parameters()[0].grad()), 0);
 }
@@ -297,13 +293,11 @@ TEST(Observer, SeesEveryLayerInOrderUntilItEnds) {
     });
     net(images(2, 8, 3));
   }
-  const std::vector<std::string> first = {
-      "conv1",          "bn1",          "layer1.0.conv1", "layer1.0.bn1",
-      "layer1.0.conv2", "layer1.0.bn2", "layer1.0",       "layer1"};
+  const std::vector<std::string> first = {"conv1",          "bn1",          "layer1.0.conv1", "layer1.0.bn1",
+                                          "layer1.0.conv2", "layer1.0.bn2", "layer1.0",       "layer1"};
   ASSERT_GT(names.size(), 8u);
   EXPECT_EQ(std::vector<std::string>(names.begin(), names.begin() + 8), first);
-  EXPECT_EQ(std::vector<std::string>(names.end() - 3, names.end()),
-            (std::vector<std::string>{"dropout", "fc", ""}));
+  EXPECT_EQ(std::vector<std::string>(names.end() - 3, names.end()), (std::vector<std::string>{"dropout", "fc", ""}));
   const size_t seen = names.size();
   net(images(2, 8, 3));
   EXPECT_EQ(names.size(), seen);
@@ -312,8 +306,7 @@ TEST(Observer, SeesEveryLayerInOrderUntilItEnds) {
 TEST(Observer, FindsTheFirstNonFiniteLayer) {
   Resnet net = resnet8();
   net.eval();
-  fill({"w", find(net.named_parameters(), "layer2.0.conv2.weight")}, Init::constant(INFINITY), 0,
-       0);
+  fill({"w", find(net.named_parameters(), "layer2.0.conv2.weight")}, Init::constant(INFINITY), 0, 0);
   std::string first;
   const ForwardObserver observer([&](const std::string& name, const Tensor& y) {
     if (first.empty() && !std::isfinite(sum(y).item())) first = name;

@@ -45,13 +45,9 @@ inline OpCase loosened(OpCase row, double bf16) {
   return row;
 }
 
-inline void PrintTo(const OpCase& row, std::ostream* out) {
-  *out << row.name;
-}
+inline void PrintTo(const OpCase& row, std::ostream* out) { *out << row.name; }
 
-inline DType master_dtype(DType dtype) {
-  return dtype == DType::kF64 ? DType::kF64 : DType::kF32;
-}
+inline DType master_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 /// The numbers of a row's inputs, in f64.
 inline Tensors numbers_of(const OpCase& row) {
@@ -68,10 +64,11 @@ inline Tensors numbers_of(const OpCase& row) {
 }
 
 inline std::vector<OpCase> unary_cases() {
-  const auto row = [](const char* name, Tensor (*op)(const Tensor&), double (*f)(double),
-                      OpInput input) {
+  const auto row = [](const char* name, Tensor (*op)(const Tensor&), double (*f)(double), OpInput input) {
     return OpCase{name, {input}, [op](const Tensors& in) { return op(in[0]); }, map_of(f)};
   };
+  const auto half_added = [](const Tensor& x) { return x + 0.5; };
+  const auto quartered = [](const Tensor& x) { return x / 4; };
   const auto exact_gelu = [](const Tensor& x) { return gelu(x); };
   const auto tanh_gelu = [](const Tensor& x) { return gelu(x, GeluApproximation::kTanh); };
   return {
@@ -81,34 +78,29 @@ inline std::vector<OpCase> unary_cases() {
       row("sqrt", sqrt, [](double x) { return std::sqrt(x); }, {{3, 5}, 0.5, 3.5}),
       row("tanh", tanh, [](double x) { return std::tanh(x); }, {{1}, -2, 2}),
       row("sigmoid", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, {{7, 3}, -4, 4}),
-      loosened(row("sigmoid_far", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); },
-                   {{9}, -60, 60}),
-               0.05),
+      loosened(row("sigmoid_far", sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }, {{9}, -60, 60}), 0.05),
       row("softplus", softplus, [](double x) { return std::log1p(std::exp(x)); }, {{7, 3}, -4, 4}),
-      row("softplus_far", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); },
-          {{9}, -700, 700}),
+      row("softplus_far", softplus, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); }, {{9}, -700, 700}),
       row("gelu", exact_gelu, [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); }, {{7, 3}, -4, 4}),
       row("gelu_two_threads", exact_gelu, [](double x) { return x / 2 * (1 + std::erf(x / std::sqrt(2.0))); },
           {{3, 20011}, -4, 4}),
-      row("gelu_far", exact_gelu, [](double x) { return x > 0 ? x : 0; }, OpInput{{9}, -700, 700}.off_zero(10)),
+      row(
+          "gelu_far", exact_gelu, [](double x) { return x > 0 ? x : 0; }, OpInput{{9}, -700, 700}.off_zero(10)),
       row("gelu_tanh", tanh_gelu,
-          [](double x) { return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x))); },
+          [](double x) {
+            return x / 2 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
+          },
           {{7, 3}, -4, 4}),
-      row("gelu_tanh_far", tanh_gelu, [](double x) { return x > 0 ? x : 0; }, OpInput{{9}, -700, 700}.off_zero(10)),
+      row(
+          "gelu_tanh_far", tanh_gelu, [](double x) { return x > 0 ? x : 0; }, OpInput{{9}, -700, 700}.off_zero(10)),
       row(
           "relu", relu, [](double x) { return x > 0 ? x : 0; }, OpInput{{5, 5}}.off_zero(0.01)),
       row("neg", neg, [](double x) { return -x; }, {{}}),
       row(
           "abs", abs, [](double x) { return std::abs(x); }, OpInput{{2, 3, 4}}.off_zero(0.01)),
       row("square", square, [](double x) { return x * x; }, {{2, 1, 4, 1, 3}}),
-      {"add_number",
-       {{{3, 5}}},
-       [](const Tensors& in) { return in[0] + 0.5; },
-       map_of([](double x) { return x + 0.5; })},
-      {"divide_by_number",
-       {{{3, 5}}},
-       [](const Tensors& in) { return in[0] / 4; },
-       map_of([](double x) { return x / 4; })},
+      row("add_number", half_added, [](double x) { return x + 0.5; }, {{3, 5}}),
+      row("divide_by_number", quartered, [](double x) { return x / 4; }, {{3, 5}}),
       {"dropout",
        {{{7, 11}}},
        [](const Tensors& in) {
@@ -128,8 +120,7 @@ inline std::vector<OpCase> unary_cases() {
 
 inline std::vector<OpCase> binary_cases() {
   using Op = Tensor (*)(const Tensor&, const Tensor&);
-  const auto row = [](const char* name, Op op, double (*f)(double, double), OpInput a, OpInput b,
-                      Shape y) {
+  const auto row = [](const char* name, Op op, double (*f)(double, double), OpInput a, OpInput b, Shape y) {
     return OpCase{name, {a, b}, [op](const Tensors& in) { return op(in[0], in[1]); }, zip_of(f, y)};
   };
   const auto plus = [](double a, double b) { return a + b; };
@@ -140,17 +131,13 @@ inline std::vector<OpCase> binary_cases() {
       row("add_scalar_left", add, plus, {{}}, {{3, 4}}, {3, 4}),
       row("add_outer", add, plus, {{4, 1}}, {{1, 5}}, {4, 5}),
       row("add_two_threads", add, plus, {{40, 1, 31}}, {{29, 1}}, {40, 29, 31}),
-      row("sub", sub, [](double a, double b) { return a - b; }, {{2, 3, 1, 5}}, {{4, 1}},
-          {2, 3, 4, 5}),
+      row("sub", sub, [](double a, double b) { return a - b; }, {{2, 3, 1, 5}}, {{4, 1}}, {2, 3, 4, 5}),
       row("mul", mul, times, {{2, 3, 4}}, {{3, 1}}, {2, 3, 4}),
       row("mul_one", mul, times, {{1}}, {{2, 3}}, {2, 3}),
       row("mul_five_dims", mul, times, {{2, 1, 3, 1, 2}}, {{1, 2, 3, 2, 1}}, {2, 2, 3, 2, 2}),
-      row("div", div, [](double a, double b) { return a / b; }, {{2, 3, 4}}, {{2, 1, 4}, 1, 2},
-          {2, 3, 4}),
-      row("maximum", maximum, [](double a, double b) { return std::max(a, b); }, {{5, 7}}, {{7}},
-          {5, 7}),
-      row("minimum", minimum, [](double a, double b) { return std::min(a, b); }, {{5, 7}}, {{5, 1}},
-          {5, 7}),
+      row("div", div, [](double a, double b) { return a / b; }, {{2, 3, 4}}, {{2, 1, 4}, 1, 2}, {2, 3, 4}),
+      row("maximum", maximum, [](double a, double b) { return std::max(a, b); }, {{5, 7}}, {{7}}, {5, 7}),
+      row("minimum", minimum, [](double a, double b) { return std::min(a, b); }, {{5, 7}}, {{5, 1}}, {5, 7}),
   };
 }
 
@@ -160,8 +147,7 @@ inline std::vector<OpCase> reduction_cases() {
                   {input},
                   [=](const Tensors& in) { return sum(in[0], dims, keepdim); },
                   [=](const Tensors& in) {
-                    return reduce_oracle(in[0], dims, keepdim, 0,
-                                         [](double a, double b) { return a + b; });
+                    return reduce_oracle(in[0], dims, keepdim, 0, [](double a, double b) { return a + b; });
                   }};
   };
   const auto maxima = [](std::string name, Shape shape, std::vector<int> dims) {
@@ -169,8 +155,7 @@ inline std::vector<OpCase> reduction_cases() {
                   {{shape}},
                   [=](const Tensors& in) { return amax(in[0], dims); },
                   [=](const Tensors& in) {
-                    return reduce_oracle(in[0], dims, false, -9,
-                                         [](double a, double b) { return std::max(a, b); });
+                    return reduce_oracle(in[0], dims, false, -9, [](double a, double b) { return std::max(a, b); });
                   }};
   };
   const auto soft = [](const char* name, OpInput input, bool log) {
@@ -202,8 +187,7 @@ inline std::vector<OpCase> reduction_cases() {
        {{{4, 6}}},
        [](const Tensors& in) { return mean(in[0]); },
        [](const Tensors& in) {
-         return reduce_oracle(in[0], {0, 1}, false, 0,
-                              [](double a, double b) { return a + b / 24; });
+         return reduce_oracle(in[0], {0, 1}, false, 0, [](double a, double b) { return a + b / 24; });
        }},
       maxima("rows", {5, 7}, {0}),
       maxima("inner", {3, 4, 5}, {1, 2}),
@@ -235,8 +219,7 @@ inline std::vector<OpCase> shape_cases() {
        {{{2, 5, 3}}},
        [](const Tensors& in) { return slice(in[0], 1, 2, 5); },
        [](const Tensors& in) {
-         return generate({2, 3, 3},
-                         [x = View(in[0])](const Index& i) { return x(i[0], i[1] + 2, i[2]); });
+         return generate({2, 3, 3}, [x = View(in[0])](const Index& i) { return x(i[0], i[1] + 2, i[2]); });
        }},
       {"concat_rows",
        {{{2, 3}}, {{1, 3}}},
@@ -258,8 +241,7 @@ inline std::vector<OpCase> shape_cases() {
        {{{2, 3, 4}}},
        [](const Tensors& in) { return transpose(in[0], 0, -1); },
        [](const Tensors& in) {
-         return generate({4, 3, 2},
-                         [x = View(in[0])](const Index& i) { return x(i[2], i[1], i[0]); });
+         return generate({4, 3, 2}, [x = View(in[0])](const Index& i) { return x(i[2], i[1], i[0]); });
        }},
       {"pad",
        {{{2, 3, 4}}},
@@ -290,9 +272,7 @@ inline std::vector<OpCase> linear_cases() {
     OpCase c{
         name,
         {{x}, {w}},
-        [with_relu](const Tensors& in) {
-          return linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), with_relu);
-        },
+        [with_relu](const Tensors& in) { return linear(in[0], in[1], in.size() > 2 ? in[2] : Tensor(), with_relu); },
         [with_relu](const Tensors& in) {
           const Tensor y = linear_oracle(in[0], in[1], in.size() > 2 ? in[2] : Tensor());
           return with_relu ? relu(y) : y;

@@ -20,8 +20,7 @@ inline std::vector<OpCase> conv_cases() {
       conv_case("conv_3x3", {2, 5, 6, 3}, {4, 3, 3, 3}, {.padding = 1}),
       conv_case("conv_3x3_stride2", {2, 7, 6, 3}, {4, 3, 3, 3}, {.stride = 2, .padding = 1}),
       conv_case("conv_3x3_resnet", {2, 8, 8, 16}, {16, 3, 3, 16}, {.padding = 1}),
-      conv_case("conv_3x3_resnet_wider", {3, 7, 9, 16}, {32, 3, 3, 16},
-                {.stride = 2, .padding = 1}),
+      conv_case("conv_3x3_resnet_wider", {3, 7, 9, 16}, {32, 3, 3, 16}, {.stride = 2, .padding = 1}),
       conv_case("conv_3x3_resnet_deep", {1, 4, 5, 64}, {64, 3, 3, 64}, {.padding = 1}),
       conv_case("conv_3x3_first", {2, 9, 8, 1}, {16, 3, 3, 1}, {.padding = 1}),
       conv_case("conv_3x3_first_colour", {2, 9, 8, 3}, {16, 3, 3, 3}, {.padding = 1}),
@@ -37,12 +36,10 @@ inline std::vector<OpCase> conv_cases() {
       conv_case("conv_1x1_stride2", {2, 5, 4, 3}, {4, 1, 1, 3}, {.stride = 2}),
       conv_case("conv_7x7", {1, 11, 9, 2}, {3, 7, 7, 2}, {.stride = 2, .padding = 3}),
       conv_case("conv_3x5", {2, 6, 7, 2}, {3, 3, 5, 2}, {.stride = {2, 1}, .padding = {1, 2}}),
-      conv_case("conv_dilated", {2, 8, 9, 3}, {4, 3, 3, 3},
-                {.padding = {2, 1}, .dilation = {2, 3}}),
+      conv_case("conv_dilated", {2, 8, 9, 3}, {4, 3, 3, 3}, {.padding = {2, 1}, .dilation = {2, 3}}),
       conv_case("conv_groups", {2, 5, 4, 4}, {6, 3, 3, 2}, {.padding = 1, .groups = 2}),
       conv_case("conv_depthwise", {2, 5, 5, 4}, {4, 3, 3, 1}, {.padding = 1, .groups = 4}),
-      conv_case("conv_depthwise_multiplier", {1, 5, 4, 3}, {6, 3, 3, 1},
-                {.stride = 2, .padding = 1, .groups = 3}),
+      conv_case("conv_depthwise_multiplier", {1, 5, 4, 3}, {6, 3, 3, 1}, {.stride = 2, .padding = 1, .groups = 3}),
       conv_case("conv_bias", {2, 4, 5, 3}, {5, 3, 3, 3}, {.padding = 1}, true),
       conv_case("conv_batch1_odd", {1, 7, 5, 3}, {5, 3, 3, 3}, {}, true),
       conv_case("conv_one_pixel", {1, 1, 1, 3}, {4, 3, 3, 3}, {.padding = 1}),
@@ -52,11 +49,10 @@ inline std::vector<OpCase> conv_cases() {
 
 inline std::vector<OpCase> pool_cases() {
   const auto row = [](const char* name, Shape x, PoolOptions o, bool average) {
-    return OpCase{
-        name,
-        {{x}},
-        [=](const Tensors& in) { return average ? avg_pool2d(in[0], o) : max_pool2d(in[0], o); },
-        [=](const Tensors& in) { return pool_oracle(in[0], o, average); }};
+    return OpCase{name,
+                  {{x}},
+                  [=](const Tensors& in) { return average ? avg_pool2d(in[0], o) : max_pool2d(in[0], o); },
+                  [=](const Tensors& in) { return pool_oracle(in[0], o, average); }};
   };
   return {
       row("max_pool_2", {2, 5, 6, 3}, {.kernel = 2, .stride = 2}, false),
@@ -74,15 +70,14 @@ inline std::vector<OpCase> pool_cases() {
        {{{2, 5, 7, 3}}},
        [](const Tensors& in) { return global_avg_pool2d(in[0]); },
        [](const Tensors& in) {
-         return reduce_oracle(in[0], {1, 2}, false, 0,
-                              [](double a, double b) { return a + b / 35; });
+         return reduce_oracle(in[0], {1, 2}, false, 0, [](double a, double b) { return a + b / 35; });
        }},
   };
 }
 
 /// x, weight, bias (, residual); running statistics are drawn anew at every call.
-inline OpCase norm_case(const char* name, Shape x, bool training, bool affine = true,
-                        bool residual = false, bool relu_after = false) {
+inline OpCase norm_case(const char* name, Shape x, bool training, bool affine = true, bool residual = false,
+                        bool relu_after = false) {
   const Shape channels{x[-1]};
   const auto statistics = [channels](const Tensor& like) {
     const DType dtype = master_dtype(like.dtype());
@@ -98,9 +93,8 @@ inline OpCase norm_case(const char* name, Shape x, bool training, bool affine = 
   c.op = [=](const Tensors& in) {
     const auto [mean, var] = statistics(in[0]);
     const BatchNormTensors t{affine ? in[1] : Tensor(), affine ? in[2] : Tensor(), mean, var};
-    return batch_norm(
-        in[0], t,
-        {.training = training, .residual = residual ? in.back() : Tensor(), .relu = relu_after});
+    return batch_norm(in[0], t,
+                      {.training = training, .residual = residual ? in.back() : Tensor(), .relu = relu_after});
   };
   c.oracle = [=](const Tensors& in) {
     const auto [mean, var] = statistics(in[0]);
@@ -144,8 +138,8 @@ inline std::vector<int64_t> labels_for(const Shape& logits) {
 
 /// Logits, then the class vectors named by the letters of `vectors`: a(djust), m(argin), w(eight),
 /// t(emperature).
-inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string vectors,
-                                 double scale = 1, double smoothing = 0, Phi phi = {}) {
+inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string vectors, double scale = 1,
+                                 double smoothing = 0, Phi phi = {}) {
   const std::vector<int64_t> labels = labels_for(logits.shape);
   const auto args_of = [=](const Tensors& in) {
     CrossEntropyArgs args{.scale = scale, .smoothing = smoothing, .phi = phi};
@@ -168,18 +162,16 @@ inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string v
 /// φ of the cross entropy, and LDR-KL.
 inline std::vector<OpCase> phi_cases() {
   const OpInput logits{{6, 5}, -3, 3}, far{{6, 5}, -40, 40};
-  const auto row = [](const char* name, OpInput z, Phi phi, std::string vectors = "",
-                      bool on_weighted = false) {
+  const auto row = [](const char* name, OpInput z, Phi phi, std::string vectors = "", bool on_weighted = false) {
     phi.on_weighted = on_weighted;
     return cross_entropy_case(name, z, std::move(vectors), 1, 0, phi);
   };
   const auto ldr = [](const char* name, OpInput z, LdrKlArgs args) {
     const std::vector<int64_t> labels = labels_for(z.shape);
-    return OpCase{
-        name,
-        {z},
-        [=](const Tensors& in) { return ldr_kl_loss(in[0], labels_of(labels).to(in[0].device()), args); },
-        [=](const Tensors& in) { return ldr_kl_oracle(in[0], labels, args); }};
+    return OpCase{name,
+                  {z},
+                  [=](const Tensors& in) { return ldr_kl_loss(in[0], labels_of(labels).to(in[0].device()), args); },
+                  [=](const Tensors& in) { return ldr_kl_oracle(in[0], labels, args); }};
   };
   const auto aldr = [](const char* name, OpInput z, AldrKlArgs args, bool weighted = false) {
     const std::vector<int64_t> labels = labels_for(z.shape);
@@ -234,20 +226,18 @@ inline std::vector<OpCase> phi_cases() {
 
 inline std::vector<OpCase> loss_cases() {
   using Loss = Tensor (*)(const Tensor&, const Tensor&);
-  const auto paired = [](const char* name, Loss loss, OpInput x, OpInput t,
-                         double (*f)(double, double)) {
-    return OpCase{
-        name,
-        {x, t},
-        [loss](const Tensors& in) { return loss(in[0], in[1]); },
-        [f](const Tensors& in) {
-          const View a(in[0].reshape({in[0].size(0), -1})), b(in[1].reshape({in[1].size(0), -1}));
-          return generate({a.size(0)}, [&](const Index& i) {
-            double total = 0;
-            for (int64_t k = 0; k < a.size(1); k++) total += f(a(i[0], k), b(i[0], k));
-            return total / static_cast<double>(a.size(1));
-          });
-        }};
+  const auto paired = [](const char* name, Loss loss, OpInput x, OpInput t, double (*f)(double, double)) {
+    return OpCase{name,
+                  {x, t},
+                  [loss](const Tensors& in) { return loss(in[0], in[1]); },
+                  [f](const Tensors& in) {
+                    const View a(in[0].reshape({in[0].size(0), -1})), b(in[1].reshape({in[1].size(0), -1}));
+                    return generate({a.size(0)}, [&](const Index& i) {
+                      double total = 0;
+                      for (int64_t k = 0; k < a.size(1); k++) total += f(a(i[0], k), b(i[0], k));
+                      return total / static_cast<double>(a.size(1));
+                    });
+                  }};
   };
   const auto squared = [](double a, double b) { return (a - b) * (a - b); };
   const auto logistic = [](double z, double t) {
@@ -276,9 +266,8 @@ inline std::vector<OpCase> loss_cases() {
 
 inline std::vector<OpCase> all_op_cases() {
   std::vector<OpCase> rows;
-  for (const auto& part : {unary_cases(), binary_cases(), reduction_cases(), shape_cases(),
-                           linear_cases(), conv_cases(), pool_cases(), norm_cases(), loss_cases(),
-                           phi_cases()})
+  for (const auto& part : {unary_cases(), binary_cases(), reduction_cases(), shape_cases(), linear_cases(),
+                           conv_cases(), pool_cases(), norm_cases(), loss_cases(), phi_cases()})
     rows.insert(rows.end(), part.begin(), part.end());
   return rows;
 }

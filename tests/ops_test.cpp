@@ -25,8 +25,7 @@ struct Trial {
 
   Trial(const OpCase& row, const Tensors& numbers, DType dtype) {
     std::vector<DType> dtypes;
-    for (const OpInput& spec : row.inputs)
-      dtypes.push_back(spec.master ? master_dtype(dtype) : dtype);
+    for (const OpInput& spec : row.inputs) dtypes.push_back(spec.master ? master_dtype(dtype) : dtype);
     inputs = leaves(numbers, wanted(row), dtypes);
     y = row.op(inputs);
   }
@@ -98,8 +97,7 @@ TEST_P(Ops, NarrowDtypesFollowF64) {
     // The reference starts from the same rounded numbers.
     Trial wide(row, narrow.inputs, DType::kF64);
     wide.backward(seed.to(DType::kF64));
-    const auto compare = [&](const char* what, size_t i, const Tensor& got,
-                             const Tensor& expected) {
+    const auto compare = [&](const char* what, size_t i, const Tensor& got, const Tensor& expected) {
       SCOPED_TRACE(concat_text(what, i));
       if (dtype == DType::kF32) {
         EXPECT_TRUE(all_close(got, expected, {row.f32, 1e-6}));
@@ -133,9 +131,7 @@ INSTANTIATE_TEST_SUITE_P(Table, Ops, ::testing::ValuesIn(all_op_cases()),
 
 // ---- what the table does not say ----
 
-Tensor images(Shape shape) {
-  return random_tensor(shape, 1, -1, 1, DType::kF32);
-}
+Tensor images(Shape shape) { return random_tensor(shape, 1, -1, 1, DType::kF32); }
 
 TEST(OpValues, TiesShareTheGradientOfMaximum) {
   Tensor a = from_vector({3}, std::vector<double>{1, 2, 3}).set_requires_grad();
@@ -199,8 +195,7 @@ TEST(OpValues, ArgmaxTakesTheFirstOfEqualElements) {
 
 TEST(OpValues, BatchNormUpdatesItsRunningStatistics) {
   const Tensor x = random_tensor({4, 3, 2, 3}, 1, -1, 3, DType::kF32);
-  const Tensor mean = random_tensor({3}, 2, -1, 1, DType::kF32),
-               var = random_tensor({3}, 3, 0.5, 1, DType::kF32);
+  const Tensor mean = random_tensor({3}, 2, -1, 1, DType::kF32), var = random_tensor({3}, 3, 0.5, 1, DType::kF32);
   const auto m0 = mean.to_vector(), v0 = var.to_vector();
   const Tensor y = batch_norm(x, {{}, {}, mean, var}, {.momentum = 0.3});
   const View rows(x.reshape({24, 3}));
@@ -228,8 +223,7 @@ TEST(OpValues, BatchNormSurvivesAMeanFarFromZero) {
 TEST(OpValues, DropoutKeepsTheExpectedShareAndMovesOn) {
   Generator generator(kSeed, streams::kDropout);
   const Tensor x = ones({100, 100});
-  const auto first = dropout(x, 0.25, generator).to_vector(),
-             second = dropout(x, 0.25, generator).to_vector();
+  const auto first = dropout(x, 0.25, generator).to_vector(), second = dropout(x, 0.25, generator).to_vector();
   EXPECT_NE(first, second);
   const auto kept = std::count_if(first.begin(), first.end(), [](double v) { return v != 0; });
   EXPECT_NEAR(static_cast<double>(kept), 7500, 5 * std::sqrt(10000 * 0.25 * 0.75));
@@ -239,23 +233,20 @@ TEST(OpValues, DropoutKeepsTheExpectedShareAndMovesOn) {
 
 TEST(OpErrors, NameTheOperationAndWhatCame) {
   const Tensor x = images({2, 5, 5, 3}), w = images({4, 3, 3, 3}), rows = images({2, 3});
-  EXPECT_ERROR(conv2d(images({2, 5, 5, 2}), w),
-               "[conv2d] expected 3 input channels, got x [2, 5, 5, 2]");
+  EXPECT_ERROR(conv2d(images({2, 5, 5, 2}), w), "[conv2d] expected 3 input channels, got x [2, 5, 5, 2]");
   EXPECT_ERROR(conv2d(rows, w), "[conv2d] expected x [N, H, W, C]");
   EXPECT_ERROR(conv2d(x, w.to(DType::kBf16)), "[conv2d] expected one dtype");
   EXPECT_ERROR(conv2d(x, w, rows), "[conv2d] expected bias [4]");
   EXPECT_ERROR(conv2d(x, w, {}, {.groups = 2}), "divisible by 2 groups");
   EXPECT_ERROR(conv2d(x, images({4, 7, 7, 3})), "window of 7");
   EXPECT_ERROR(conv2d(x, w, {}, {.stride = 0}), "[conv2d] expected kernel, stride");
-  EXPECT_ERROR(max_pool2d(x, {.kernel = 2, .stride = 2, .padding = 2}),
-               "[max_pool2d] expected padding");
+  EXPECT_ERROR(max_pool2d(x, {.kernel = 2, .stride = 2, .padding = 2}), "[max_pool2d] expected padding");
   EXPECT_ERROR(avg_pool2d(x, {.kernel = 9, .stride = 1}), "[avg_pool2d] expected the padded image");
   EXPECT_ERROR(global_avg_pool2d(rows), "[global_avg_pool2d]");
   EXPECT_ERROR(matmul(rows, rows), "[matmul] expected");
   EXPECT_ERROR(linear(rows, images({4, 2})), "[linear] expected x [..., in]");
   EXPECT_ERROR(linear(rows, images({4, 3}), images({3})), "[linear] expected bias [4]");
-  EXPECT_ERROR(add(rows, images({2, 2})),
-               "[add] expected shapes that broadcast, got [2, 3] and [2, 2]");
+  EXPECT_ERROR(add(rows, images({2, 2})), "[add] expected shapes that broadcast, got [2, 3] and [2, 2]");
   EXPECT_ERROR(mul(rows, rows.to(DType::kF64)), "[mul] expected one dtype");
   EXPECT_ERROR(exp(labels_of({1})), "[exp] expected a floating dtype, got i64");
   EXPECT_ERROR(sum(labels_of({1})), "[sum] expected a floating dtype");
@@ -272,8 +263,7 @@ TEST(OpErrors, ShapesThatDoNotFit) {
   EXPECT_ERROR(x.slice(1, 1), "[slice] expected 0 <= begin < end");
   EXPECT_ERROR(x.slice(0, 3), "[slice] expected");
   EXPECT_ERROR(concat({}, 0), "[concat] expected at least one tensor");
-  EXPECT_ERROR(concat({x, images({2, 5})}, 0),
-               "[concat] expected shapes equal but for dimension 0");
+  EXPECT_ERROR(concat({x, images({2, 5})}, 0), "[concat] expected shapes equal but for dimension 0");
   EXPECT_ERROR(transpose(x, 0, 2), "out of range");
   EXPECT_ERROR(pad(x, {1}, {1, 1}), "[pad] expected 2 sizes");
   EXPECT_ERROR(pad(x, {-1, 0}, {1, 1}), "[pad] expected sizes of at least 0");
@@ -281,16 +271,12 @@ TEST(OpErrors, ShapesThatDoNotFit) {
 
 TEST(OpErrors, BatchNorm) {
   const Tensor x = images({4, 3}), c = images({3});
-  EXPECT_ERROR(batch_norm(images({1, 3}), {}),
-               "more than one value per channel in training, got x [1, 3]");
+  EXPECT_ERROR(batch_norm(images({1, 3}), {}), "more than one value per channel in training, got x [1, 3]");
   EXPECT_ERROR(batch_norm(images({1, 1, 1, 3}), {}), "more than one value per channel");
   EXPECT_ERROR(batch_norm(x, {images({4}), c, c, c}), "[batch_norm] expected weight f32 [3]");
-  EXPECT_ERROR(batch_norm(x, {c, c.to(DType::kBf16), c, c}),
-               "[batch_norm] expected bias f32 [3], got bf16");
-  EXPECT_ERROR(batch_norm(x, {c, c, {}, {}}, {.training = false}),
-               "running statistics in evaluation");
-  EXPECT_ERROR(batch_norm(x, {}, {.residual = images({3, 3})}),
-               "[batch_norm] expected a residual like x");
+  EXPECT_ERROR(batch_norm(x, {c, c.to(DType::kBf16), c, c}), "[batch_norm] expected bias f32 [3], got bf16");
+  EXPECT_ERROR(batch_norm(x, {c, c, {}, {}}, {.training = false}), "running statistics in evaluation");
+  EXPECT_ERROR(batch_norm(x, {}, {.residual = images({3, 3})}), "[batch_norm] expected a residual like x");
 }
 
 TEST(OpErrors, Losses) {
@@ -299,11 +285,9 @@ TEST(OpErrors, Losses) {
   EXPECT_ERROR(cross_entropy(z, labels_of({-1, 0})), "got -1 at row 0");
   EXPECT_ERROR(cross_entropy(z, labels_of({0})), "[cross_entropy] expected labels i64 [2]");
   EXPECT_ERROR(cross_entropy(z, images({2})), "[cross_entropy] expected labels i64 [2], got f32");
-  EXPECT_ERROR(cross_entropy(t, labels_of({0, 0, 0})),
-               "[cross_entropy] expected floating logits [B, C]");
+  EXPECT_ERROR(cross_entropy(t, labels_of({0, 0, 0})), "[cross_entropy] expected floating logits [B, C]");
   EXPECT_ERROR(cross_entropy(z, labels_of({0, 0}), {.smoothing = 1}), "smoothing in [0, 1)");
-  EXPECT_ERROR(cross_entropy(z, labels_of({0, 0}), {.class_weight = images({2})}),
-               "class_weight f32 [3]");
+  EXPECT_ERROR(cross_entropy(z, labels_of({0, 0}), {.class_weight = images({2})}), "class_weight f32 [3]");
   EXPECT_ERROR(mse_loss(z, t), "[mse_loss] expected x and target of one shape");
   EXPECT_ERROR(binary_cross_entropy_with_logits(z, t), "[binary_cross_entropy_with_logits]");
   Generator generator(1, streams::kDropout);

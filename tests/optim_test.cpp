@@ -24,8 +24,7 @@ TEST(Optimizer, GroupsHaveTheirOwnRateAndDecay) {
            {.parameters = {b, c}, .lr_scale = 0.5, .weight_decay = 0.0}},
           {.lr = 0.1, .weight_decay = 0.5});
   step_with(opt, {1, 1, 2});
-  EXPECT_TRUE(
-      all_close(a, from_vector({2}, std::vector<double>{1 - 0.1 * 1.5, 2 - 0.1 * 2}), {0, 1e-7}));
+  EXPECT_TRUE(all_close(a, from_vector({2}, std::vector<double>{1 - 0.1 * 1.5, 2 - 0.1 * 2}), {0, 1e-7}));
   EXPECT_TRUE(all_close(b, from_vector({2}, std::vector<double>{0.95, 1.95}), {0, 1e-7}));
   EXPECT_NEAR(c.item(), 2.9, 1e-12);
   opt.set_lr(0.2);
@@ -80,8 +79,7 @@ TEST(Optimizer, ANonFiniteGradientLeavesEverythingAsItWas) {
     for (int rule = 0; rule < 2; rule++) {
       const Mlp net(DType::kF32);
       std::unique_ptr<Optimizer> opt;
-      if (rule == 0)
-        opt = std::make_unique<Sgd>(net.parameters, SgdOptions{.lr = 0.1, .momentum = 0.9});
+      if (rule == 0) opt = std::make_unique<Sgd>(net.parameters, SgdOptions{.lr = 0.1, .momentum = 0.9});
       if (rule == 1) opt = std::make_unique<Adam>(net.parameters, AdamOptions{.lr = 0.1});
       net.train(*opt, 0, 3);
       EXPECT_TRUE(opt->finite());
@@ -129,7 +127,8 @@ TEST(Optimizer, GoesOnWhenTheFlagIsCleared) {
   EXPECT_EQ(opt.steps(), 1);
 }
 
-// Where ε is as large as the root of the second moment: without the corrections, with each of them, and with one too many.
+// Where ε is as large as the root of the second moment: without the corrections, with each of them, and with one too
+// many.
 TEST(Optimizer, AdamCorrectsItsMomentsAndNotEpsilon) {
   const double beta1 = 0.6, beta2 = 0.7, eps = 2, lr = 0.5;
   const Tensor w = one_parameter({1});
@@ -163,8 +162,7 @@ TEST(Optimizer, DecayIsAddedToTheClippedGradient) {
 TEST(OptimizerErrors, NameTheProblem) {
   const Tensors p{one_parameter({1})};
   EXPECT_ERROR(Sgd(Tensors{}, {.lr = 0.1}), "[optimizer] expected at least one parameter");
-  EXPECT_ERROR(Sgd(Tensors{zeros({1})}, {.lr = 0.1}),
-               "[optimizer] expected leaves that require a gradient");
+  EXPECT_ERROR(Sgd(Tensors{zeros({1})}, {.lr = 0.1}), "[optimizer] expected leaves that require a gradient");
   EXPECT_ERROR(Sgd(p, {.lr = -1}), "[optimizer] expected lr >= 0, got -1");
   EXPECT_ERROR(Sgd(p, {.lr = kNan}), "[optimizer] expected lr");
   EXPECT_ERROR(Sgd(p, {.lr = 1, .momentum = 1}), "momentum in [0, 1)");
@@ -176,8 +174,7 @@ TEST(OptimizerErrors, NameTheProblem) {
   Sgd opt(p, {.lr = 1});
   EXPECT_ERROR(opt.set_lr(kInfinity), "[optimizer] expected lr");
   EXPECT_ERROR(opt.weigh(zeros({2, 2}, {DType::kF64, {}})), "[weigh] expected losses f64 [B]");
-  EXPECT_ERROR(opt.weigh(zeros({2})),
-               "[weigh] expected losses f64 [B], one per sample, got f32 [2]");
+  EXPECT_ERROR(opt.weigh(zeros({2})), "[weigh] expected losses f64 [B], one per sample, got f32 [2]");
 }
 
 }  // namespace

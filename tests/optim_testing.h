@@ -27,8 +27,7 @@ struct Mlp {
       parameters.push_back(symmetric(shapes[i], 0.5, 4000 + i, 0, dtype).set_requires_grad());
   }
   Tensor losses(int step) const {
-    const Tensor x =
-        symmetric({10, 12}, 1, static_cast<uint64_t>(5000 + step), 0, parameters[0].dtype());
+    const Tensor x = symmetric({10, 12}, 1, static_cast<uint64_t>(5000 + step), 0, parameters[0].dtype());
     std::vector<int64_t> labels;
     for (int64_t i = 0; i < 10; i++) labels.push_back((3 * i + step) % 5);
     const Tensor hidden = relu(linear(x, parameters[0], parameters[1]));
@@ -50,8 +49,7 @@ struct Mlp {
 
 inline ::testing::AssertionResult same_parameters(const Tensors& a, const Tensors& b) {
   for (size_t i = 0; i < a.size(); i++)
-    if (!same_bits(a[i], b[i]))
-      return ::testing::AssertionFailure() << "parameter " << i << " differs";
+    if (!same_bits(a[i], b[i])) return ::testing::AssertionFailure() << "parameter " << i << " differs";
   return ::testing::AssertionSuccess();
 }
 

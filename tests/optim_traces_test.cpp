@@ -13,30 +13,26 @@ std::unique_ptr<Optimizer> optimizer_of(const Tensors& parameters, const Json& t
   const Json& risk = t.has("risk") ? t["risk"] : none;
   const bool waits = risk.has("from_step");
   const double lambda = waits ? kInfinity : risk.get("lam", kInfinity);
-  const UInit start = risk.has("u_init") && risk["u_init"].text == "first_batch"
-                          ? UInit::kFirstBatch
-                          : UInit::kZero;
+  const UInit start = risk.has("u_init") && risk["u_init"].text == "first_batch" ? UInit::kFirstBatch : UInit::kZero;
   if (t["optimizer"].text == "sgd")
-    return std::make_unique<Absgd>(parameters,
-                                   AbsgdOptions{.lr = t["lr"].number,
-                                                .momentum = t.get("momentum", 0),
-                                                .weight_decay = t.get("weight_decay", 0),
-                                                .nesterov = t.get("nesterov", 0) != 0,
-                                                .max_norm = t.get("clip", 0),
-                                                .lambda = lambda,
-                                                .gamma = risk.get("gamma", 0.9),
-                                                .alpha = risk.get("alpha", 1),
-                                                .additive = risk.get("additive", 0),
-                                                .u_init = start});
-  return std::make_unique<AbAdam>(parameters,
-                                  AbAdamOptions{.lr = t["lr"].number,
-                                                .weight_decay = t.get("weight_decay", 0),
-                                                .decoupled = t["optimizer"].text == "adamw",
-                                                .lambda = lambda,
-                                                .gamma = risk.get("gamma", 0.9),
-                                                .alpha = risk.get("alpha", 1),
-                                                .additive = risk.get("additive", 0),
-                                                .u_init = start});
+    return std::make_unique<Absgd>(parameters, AbsgdOptions{.lr = t["lr"].number,
+                                                            .momentum = t.get("momentum", 0),
+                                                            .weight_decay = t.get("weight_decay", 0),
+                                                            .nesterov = t.get("nesterov", 0) != 0,
+                                                            .max_norm = t.get("clip", 0),
+                                                            .lambda = lambda,
+                                                            .gamma = risk.get("gamma", 0.9),
+                                                            .alpha = risk.get("alpha", 1),
+                                                            .additive = risk.get("additive", 0),
+                                                            .u_init = start});
+  return std::make_unique<AbAdam>(parameters, AbAdamOptions{.lr = t["lr"].number,
+                                                            .weight_decay = t.get("weight_decay", 0),
+                                                            .decoupled = t["optimizer"].text == "adamw",
+                                                            .lambda = lambda,
+                                                            .gamma = risk.get("gamma", 0.9),
+                                                            .alpha = risk.get("alpha", 1),
+                                                            .additive = risk.get("additive", 0),
+                                                            .u_init = start});
 }
 
 // Trains as golden/traces.py does and compares what it wrote, each number relative to the largest.
@@ -52,8 +48,7 @@ class Trace {
     auto& kl = static_cast<KlRisk&>(opt.risk());
     for (int step = 0; step < kSteps; step++) {
       SCOPED_TRACE(concat_text(name_, " step ", step));
-      if (weighted && step == static_cast<int>(t["risk"].get("from_step", 0)))
-        kl.set_lambda(t["risk"]["lam"].number);
+      if (weighted && step == static_cast<int>(t["risk"].get("from_step", 0))) kl.set_lambda(t["risk"]["lam"].number);
       opt.zero_grad();
       const Tensor losses = losses_at(step), objective = opt.weigh(losses);
       objective.backward();
@@ -101,8 +96,7 @@ TEST(GoldenTraces, TenStepsOfEveryOptimizer) {
       Trace(golden, name, tolerance).run(*opt, [&](int step) { return net.losses(step); });
       const char* paths[] = {"0.weight", "0.bias", "2.weight", "2.bias"};
       for (size_t i = 0; i < 4; i++)
-        EXPECT_TRUE(all_close(net.parameters[i], golden[name + ".final." + paths[i]], {tolerance}))
-            << paths[i];
+        EXPECT_TRUE(all_close(net.parameters[i], golden[name + ".final." + paths[i]], {tolerance})) << paths[i];
     }
   }
   EXPECT_GE(seen, 16);
@@ -125,8 +119,7 @@ TEST(GoldenTraces, TenStepsOfAbsgdOnResnet8) {
         return cross_entropy(net(x.reshape({8, 28, 28, 1})), labels_of(labels));
       });
       const Tensor fc = net.named_parameters()[net.named_parameters().size() - 2].tensor;
-      EXPECT_TRUE(same_summary(fc, golden[std::string(name) + ".final.fc.weight"], tolerance))
-          << name;
+      EXPECT_TRUE(same_summary(fc, golden[std::string(name) + ".final.fc.weight"], tolerance)) << name;
     }
   }
 }
@@ -178,7 +171,8 @@ TEST(Absgd, AFiniteLambdaIsSomethingElse) {
 // Every option by itself, so that none is lost or changes places with another.
 template <class Biased, class Rule, class RuleOptions, class Options>
 void expect_a_rule_with_kl_risk(const RuleOptions& rule_options, Options options) {
-  const KlRiskOptions risk{.lambda = 0.7, .gamma = 0.4, .alpha = 0.6, .additive = 1, .u_init = UInit::kZero, .keep_u = true};
+  const KlRiskOptions risk{
+      .lambda = 0.7, .gamma = 0.4, .alpha = 0.6, .additive = 1, .u_init = UInit::kZero, .keep_u = true};
   options.lambda = risk.lambda, options.gamma = risk.gamma, options.alpha = risk.alpha;
   options.additive = risk.additive, options.u_init = risk.u_init, options.keep_u = risk.keep_u;
   const Mlp a, b;
@@ -203,8 +197,10 @@ TEST(Absgd, IsSgdWithKlRisk) {
 
 TEST(AbAdam, IsAdamWithKlRisk) {
   expect_a_rule_with_kl_risk<AbAdam, Adam>(
-      AdamOptions{.lr = 0.01, .beta1 = 0.7, .beta2 = 0.9, .eps = 0.1, .weight_decay = 0.1, .decoupled = true, .max_norm = 0.1},
-      AbAdamOptions{.lr = 0.01, .beta1 = 0.7, .beta2 = 0.9, .eps = 0.1, .weight_decay = 0.1, .decoupled = true, .max_norm = 0.1});
+      AdamOptions{
+          .lr = 0.01, .beta1 = 0.7, .beta2 = 0.9, .eps = 0.1, .weight_decay = 0.1, .decoupled = true, .max_norm = 0.1},
+      AbAdamOptions{
+          .lr = 0.01, .beta1 = 0.7, .beta2 = 0.9, .eps = 0.1, .weight_decay = 0.1, .decoupled = true, .max_norm = 0.1});
 }
 
 // ---- resuming ----
@@ -221,19 +217,16 @@ void resume_bit_exactly(const Options& options, DType dtype) {
   for (size_t i = 0; i < 4; i++) Tensor(second.parameters[i]).copy_from(first.parameters[i]);
   for (auto& [key, tensor] : after.state()) Tensor(tensor).copy_from(before.state().at(key));
   for (auto& [key, tensors] : after.slots())
-    for (size_t i = 0; i < tensors.size(); i++)
-      Tensor(tensors[i]).copy_from(before.slots().at(key)[i]);
+    for (size_t i = 0; i < tensors.size(); i++) Tensor(tensors[i]).copy_from(before.slots().at(key)[i]);
   second.train(after, 5, 10);
   EXPECT_TRUE(same_parameters(whole.parameters, second.parameters));
   EXPECT_EQ(after.steps(), 10);
-  for (auto& [key, tensor] : after.state())
-    EXPECT_TRUE(same_bits(tensor, straight.state().at(key))) << key;
+  for (auto& [key, tensor] : after.state()) EXPECT_TRUE(same_bits(tensor, straight.state().at(key))) << key;
 }
 
 TEST(Resume, FiveStepsAndFiveAreTen) {
   for (DType dtype : {DType::kF32, DType::kF64}) {
-    resume_bit_exactly<Sgd>(
-        SgdOptions{.lr = 0.1, .momentum = 0.9, .weight_decay = 1e-2, .nesterov = true}, dtype);
+    resume_bit_exactly<Sgd>(SgdOptions{.lr = 0.1, .momentum = 0.9, .weight_decay = 1e-2, .nesterov = true}, dtype);
     resume_bit_exactly<Adam>(AdamOptions{.lr = 1e-2, .weight_decay = 1e-2}, dtype);
     resume_bit_exactly<Absgd>(AbsgdOptions{.lr = 0.1, .lambda = 1, .gamma = 0.3}, dtype);
     resume_bit_exactly<AbAdam>(AbAdamOptions{.lr = 1e-2, .lambda = -2, .gamma = 0.3}, dtype);

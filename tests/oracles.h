@@ -66,15 +66,14 @@ inline Function map_of(double (*f)(double)) {
 inline Function zip_of(double (*f)(double, double), Shape result) {
   return [f, result](const Tensors& in) {
     const View a(in[0]), b(in[1]);
-    return generate(result, [&](const Index& i) {
-      return f(a.broadcast(i, result.dim()), b.broadcast(i, result.dim()));
-    });
+    return generate(result,
+                    [&](const Index& i) { return f(a.broadcast(i, result.dim()), b.broadcast(i, result.dim())); });
   };
 }
 
 /// Joins the elements over `dims` (which stay with size 1 when `keepdim`), starting from `start`.
-inline Tensor reduce_oracle(const Tensor& x, const std::vector<int>& dims, bool keepdim,
-                            double start, double (*join)(double, double)) {
+inline Tensor reduce_oracle(const Tensor& x, const std::vector<int>& dims, bool keepdim, double start,
+                            double (*join)(double, double)) {
   Shape kept = x.shape(), dropped;
   for (int d : dims) kept.set(d, 1);
   for (int d = 0; d < x.dim(); d++)
@@ -123,8 +122,7 @@ inline Tensor matmul_oracle(const Tensor& left, const Tensor& right) {
 
 /// x [..., in], w [out, in], bias [out] or undefined.
 inline Tensor linear_oracle(const Tensor& input, const Tensor& weight, const Tensor& bias) {
-  const View x(input.reshape({-1, input.size(-1)})), w(weight),
-      b(bias ? bias : zeros({weight.size(0)}));
+  const View x(input.reshape({-1, input.size(-1)})), w(weight), b(bias ? bias : zeros({weight.size(0)}));
   Shape shape = input.shape();
   shape.set(-1, weight.size(0));
   return generate({x.size(0), w.size(0)},
@@ -136,11 +134,9 @@ inline Tensor linear_oracle(const Tensor& input, const Tensor& weight, const Ten
       .reshape(shape);
 }
 
-inline Tensor conv2d_oracle(const Tensor& input, const Tensor& weight, const Tensor& bias,
-                            const ConvOptions& o) {
+inline Tensor conv2d_oracle(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvOptions& o) {
   const View x(input), w(weight);
-  const auto out = [](int64_t size, int64_t kernel, int64_t stride, int64_t padding,
-                      int64_t dilation) {
+  const auto out = [](int64_t size, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
     return (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
   };
   const Shape shape{x.size(0), out(x.size(1), w.size(1), o.stride.h, o.padding.h, o.dilation.h),
@@ -171,8 +167,7 @@ inline Tensor pool_oracle(const Tensor& input, const PoolOptions& o, bool averag
     int64_t inside = 0;
     for (int64_t kh = 0; kh < o.kernel.h; kh++) {
       for (int64_t kw = 0; kw < o.kernel.w; kw++) {
-        const int64_t h = i[1] * o.stride.h - o.padding.h + kh,
-                      w = i[2] * o.stride.w - o.padding.w + kw;
+        const int64_t h = i[1] * o.stride.h - o.padding.h + kh, w = i[2] * o.stride.w - o.padding.w + kw;
         if (h < 0 || h >= x.size(1) || w < 0 || w >= x.size(2)) continue;
         sum += x(i[0], h, w, i[3]);
         top = std::max(top, x(i[0], h, w, i[3]));
@@ -185,8 +180,8 @@ inline Tensor pool_oracle(const Tensor& input, const PoolOptions& o, bool averag
 }
 
 /// Over rows [n, C] of x; statistics of the batch when `mean` and `var` are undefined.
-inline Tensor batch_norm_oracle(const Tensor& input, const Tensor& weight, const Tensor& bias,
-                                Tensor mean, Tensor var, double eps) {
+inline Tensor batch_norm_oracle(const Tensor& input, const Tensor& weight, const Tensor& bias, Tensor mean, Tensor var,
+                                double eps) {
   const int64_t channels = input.size(-1);
   const View x(input.reshape({-1, channels}));
   const auto rows = static_cast<double>(x.size(0));
@@ -203,8 +198,7 @@ inline Tensor batch_norm_oracle(const Tensor& input, const Tensor& weight, const
       return sum / rows;
     });
   }
-  const View m(mean), v(var), w(weight ? weight : ones({channels})),
-      b(bias ? bias : zeros({channels}));
+  const View m(mean), v(var), w(weight ? weight : ones({channels})), b(bias ? bias : zeros({channels}));
   return generate(x.shape(),
                   [&](const Index& i) {
                     const int64_t c = i[1];
@@ -247,14 +241,11 @@ inline double phi_oracle(const Phi& phi, const std::vector<double>& row, size_t 
 inline Tensor cross_entropy_oracle(const Tensor& logits, const std::vector<int64_t>& labels,
                                    const CrossEntropyArgs& args) {
   const View x(logits);
-  const auto entry = [](const Tensor& t, int64_t c, double otherwise) {
-    return t ? View(t)(c) : otherwise;
-  };
+  const auto entry = [](const Tensor& t, int64_t c, double otherwise) { return t ? View(t)(c) : otherwise; };
   const Tensor z = generate(x.shape(), [&](const Index& i) {
     const bool is_label = i[1] == labels[static_cast<size_t>(i[0])];
     const double margin = is_label ? entry(args.margin, i[1], 0) : 0;
-    return args.scale * (x(i[0], i[1]) / entry(args.temperature, i[1], 1) - margin) +
-           entry(args.adjust, i[1], 0);
+    return args.scale * (x(i[0], i[1]) / entry(args.temperature, i[1], 1) - margin) + entry(args.adjust, i[1], 0);
   });
   const View log_p(softmax_oracle(z, true));
   const int64_t classes = x.size(1);
@@ -270,8 +261,7 @@ inline Tensor cross_entropy_oracle(const Tensor& logits, const std::vector<int64
     }
     double loss = -(1 - args.smoothing) * entry(args.class_weight, y, 1) * log_p(i[0], y);
     for (int64_t c = 0; c < classes; c++)
-      loss -= args.smoothing / static_cast<double>(classes) * entry(args.class_weight, c, 1) *
-              log_p(i[0], c);
+      loss -= args.smoothing / static_cast<double>(classes) * entry(args.class_weight, c, 1) * log_p(i[0], c);
     return loss;
   });
 }
@@ -297,8 +287,8 @@ inline double ldr_log_mean(const std::vector<double>& h, size_t y, double margin
   return std::log(sum);
 }
 
-inline Tensor aldr_kl_oracle(const Tensor& logits, const std::vector<int64_t>& labels, const std::vector<double>& lambdas,
-                             const AldrKlArgs& args) {
+inline Tensor aldr_kl_oracle(const Tensor& logits, const std::vector<int64_t>& labels,
+                             const std::vector<double>& lambdas, const AldrKlArgs& args) {
   const View x(logits);
   const double log_classes = std::log(static_cast<double>(x.size(1)));
   return generate({x.size(0)}, [&](const Index& i) {
@@ -310,13 +300,11 @@ inline Tensor aldr_kl_oracle(const Tensor& logits, const std::vector<int64_t>& l
   });
 }
 
-inline Tensor ldr_kl_oracle(const Tensor& logits, const std::vector<int64_t>& labels,
-                            const LdrKlArgs& args) {
+inline Tensor ldr_kl_oracle(const Tensor& logits, const std::vector<int64_t>& labels, const LdrKlArgs& args) {
   const View x(logits);
   return generate({x.size(0)}, [&](const Index& i) {
     const int64_t y = labels[static_cast<size_t>(i[0])];
-    const double l =
-        ldr_log_mean(positive_shares_oracle(x, i[0]), static_cast<size_t>(y), args.margin, args.lambda);
+    const double l = ldr_log_mean(positive_shares_oracle(x, i[0]), static_cast<size_t>(y), args.margin, args.lambda);
     return (args.class_weight ? View(args.class_weight)(y) : 1) * args.lambda * l;
   });
 }

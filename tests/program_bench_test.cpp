@@ -5,8 +5,8 @@ namespace fulcrum::testing {
 namespace {
 
 Outcome bench(const Flags& more, const std::string& model = "resnet8") {
-  Flags flags = {"bench", "--model", model, "--batch-size", "4", "--image-size", "8", "--threads", "1", "--steps", "1",
-                 "--no-profile"};
+  Flags flags = {"bench", "--model",   model, "--batch-size", "4", "--image-size",
+                 "8",     "--threads", "1",   "--steps",      "1", "--no-profile"};
   flags.insert(flags.end(), more.begin(), more.end());
   return run_program(flags);
 }

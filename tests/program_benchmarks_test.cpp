@@ -54,9 +54,9 @@ TEST(BenchmarkRecipes, Clothing1mFollowsTheOfficialCommand) {
 
 TEST(BenchmarkRecipes, NetworksAndSizes) {
   const std::tuple<const char*, const char*, int64_t, int64_t> rows[] = {
-      {"imagenet-lt", "resnet50", 90, 512},   {"imagenet-lt-resnet10", "resnet10", 30, 128},
-      {"places-lt", "resnet152", 30, 128},    {"inaturalist18", "resnet50", 90, 512},
-      {"iwildcam", "resnet50", 36, 16},       {"clothing1m", "resnet50", 10, 128},
+      {"imagenet-lt", "resnet50", 90, 512},      {"imagenet-lt-resnet10", "resnet10", 30, 128},
+      {"places-lt", "resnet152", 30, 128},       {"inaturalist18", "resnet50", 90, 512},
+      {"iwildcam", "resnet50", 36, 16},          {"clothing1m", "resnet50", 10, 128},
       {"tiny-imagenet-lt", "resnet18", 120, 128}};
   for (const auto& [name, model, epochs, batch] : rows) {
     const Config c = recipe(name);
@@ -122,8 +122,9 @@ class ProgramBenchmarks : public ::testing::Test {
   }
   static std::vector<json> smoke(const std::string& name, const std::string& data, const Flags& more = {}) {
     write_benchmark(data, *dir_ / data);
-    Flags flags = {"train", "--recipe", name, "--smoke", "--data-dir", *dir_ / data, "-o", *dir_ / name, "--model",
-                   "resnet10", "-b", "4", "--threads", "1", "-j", "1", "--set", "data.image_size=32"};
+    Flags flags = {"train",     "--recipe",   name,      "--smoke",  "--data-dir", *dir_ / data,
+                   "-o",        *dir_ / name, "--model", "resnet10", "-b",         "4",
+                   "--threads", "1",          "-j",      "1",        "--set",      "data.image_size=32"};
     flags.insert(flags.end(), more.begin(), more.end());
     const Outcome got = run_program(flags);
     EXPECT_EQ(got.code, 0) << name << ": " << got.err;
@@ -135,8 +136,9 @@ class ProgramBenchmarks : public ::testing::Test {
     const TempDir data;
     write_benchmark(recipe(name).data.name, data / "d");
     break_it(data / "d");
-    Flags flags = {"train", "--recipe", name, "--smoke", "--data-dir", data / "d", "-o", data / "run", "--model", "resnet10",
-                   "-b", "4", "--threads", "1", "--set", "data.image_size=32", "--set", "data.workers=0"};
+    Flags flags = {"train",   "--recipe",      name, "--smoke", "--data-dir", data / "d", "-o",    data / "run",
+                   "--model", "resnet10",      "-b", "4",       "--threads",  "1",        "--set", "data.image_size=32",
+                   "--set",   "data.workers=0"};
     flags.insert(flags.end(), more.begin(), more.end());
     return run_program(flags);
   }
@@ -200,14 +202,17 @@ void append(const std::filesystem::path& file, const std::string& text) { std::o
 
 TEST_F(ProgramBenchmarks, WrongListsAreNamedWithFileAndLine) {
   const auto train_list = [](const std::string& line) {
-    return broken("imagenet-lt", [&](const auto& dir) { append(dir / "ImageNet_LT_train.txt", line); }, resized());
+    return broken(
+        "imagenet-lt", [&](const auto& dir) { append(dir / "ImageNet_LT_train.txt", line); }, resized());
   };
   expect_refused(train_list("train/n0144076/a.JPEG\n"), 1, {"ImageNet_LT_train.txt: line 24: expected 'path label'"});
-  expect_refused(train_list("../a.JPEG 1\n"), 1, {"ImageNet_LT_train.txt: line 24: expected a path below", "'../a.JPEG'"});
+  expect_refused(train_list("../a.JPEG 1\n"), 1,
+                 {"ImageNet_LT_train.txt: line 24: expected a path below", "'../a.JPEG'"});
   expect_refused(train_list("/etc/a.JPEG 1\n"), 1, {"line 24: expected a path relative to", "'/etc/a.JPEG'"});
   expect_refused(train_list("train/b.JPEG 6\n"), 1, {"ImageNet_LT_train.txt", "expected", "class", "4"});
   const auto test_list = [&](const auto& dir) { append(dir / "ImageNet_LT_test.txt", "test/b.JPEG 4\n"); };
-  expect_refused(broken("imagenet-lt", test_list, resized()), 1, {"ImageNet_LT_test.txt: line 9: expected a label in [0, 4), got 4"});
+  expect_refused(broken("imagenet-lt", test_list, resized()), 1,
+                 {"ImageNet_LT_test.txt: line 9: expected a label in [0, 4), got 4"});
   expect_refused(broken("iwildcam", [](const auto& dir) { append(dir / "metadata.csv", "train,12\n"); }), 1,
                  {"metadata.csv: line", "expected 9 fields, as the header has, got 2"});
   for (const char* column : {"split", "y", "filename"}) {
@@ -217,7 +222,8 @@ TEST_F(ProgramBenchmarks, WrongListsAreNamedWithFileAndLine) {
       text.replace(header.find(name), name.size() - 2, "other");
       write_text(dir / "metadata.csv", text);
     };
-    expect_refused(broken("iwildcam", without), 1, {concat_text("metadata.csv: line 1: expected one column '", column, "'")});
+    expect_refused(broken("iwildcam", without), 1,
+                   {concat_text("metadata.csv: line 1: expected one column '", column, "'")});
   }
 }
 
@@ -240,7 +246,8 @@ TEST_F(ProgramBenchmarks, CorruptJpegsStopTheRunOrAreCounted) {
 }
 
 TEST_F(ProgramBenchmarks, APretrainedFileOfAnotherNetworkIsNamedWithItsTensors) {
-  const Outcome got = broken("clothing1m", [](const auto&) {}, merged(resized(pretrained()), {"--model", "resnet18"}));
+  const Outcome got = broken(
+      "clothing1m", [](const auto&) {}, merged(resized(pretrained()), {"--model", "resnet18"}));
   expect_refused(got, 1, {"[pretrained] ", "pretrained.safetensors", "layer1.1.conv1.weight"});
 }
 

@@ -29,9 +29,7 @@ class ProgramData : public ::testing::Test {
     const Bytes file = png_file(image_of(side, side, seed));
     write_text(root() / path, {file.begin(), file.end()});
   }
-  fs::path root() const {
-    return dir_ / "images";
-  }
+  fs::path root() const { return dir_ / "images"; }
   Flags on_folder(const Flags& more = {}) const {
     return merged({"--dataset", "folder", "--data-dir", root().string()}, more);
   }
@@ -40,12 +38,8 @@ class ProgramData : public ::testing::Test {
     words.insert(words.end(), flags.begin(), flags.end());
     return run_program(words);
   }
-  Outcome train(const std::string& run, const Flags& flags) const {
-    return run_program(train_flags(dir_, run, flags));
-  }
-  static json last_line(const std::string& out) {
-    return json::parse(out.substr(out.rfind('\n', out.size() - 2) + 1));
-  }
+  Outcome train(const std::string& run, const Flags& flags) const { return run_program(train_flags(dir_, run, flags)); }
+  static json last_line(const std::string& out) { return json::parse(out.substr(out.rfind('\n', out.size() - 2) + 1)); }
 
   TempDir dir_;
 };
@@ -57,8 +51,8 @@ TEST_F(ProgramData, TrainsOnAFolderAndOnItsPackAlike) {
   ASSERT_EQ(packed.code, 0) << packed.err;
   EXPECT_EQ(last_line(packed.out)["train"]["images"], 48);
   EXPECT_EQ(last_line(packed.out)["test"]["shape"], json({12, 12, 3}));
-  const Outcome pack = train("pack", {"--dataset", "pack", "--data-dir", (dir_ / "packs").string(),
-                                      "--set", "data.pad=1", "-j", "0"});
+  const Outcome pack =
+      train("pack", {"--dataset", "pack", "--data-dir", (dir_ / "packs").string(), "--set", "data.pad=1", "-j", "0"});
   ASSERT_EQ(pack.code, 0) << pack.err;
   EXPECT_EQ(metrics_of(dir_ / "folder"), metrics_of(dir_ / "pack"));
   expect_same_tensors(dir_ / "folder/best.safetensors", dir_ / "pack/best.safetensors");
@@ -91,14 +85,15 @@ TEST_F(ProgramData, TrainsOnShardsAsOnOneFile) {
   fs::remove(dir_ / "shards/train-00002-of-00004.pack");
   const Outcome missing = data("check", {"--dataset", "pack", "--data-dir", (dir_ / "shards").string()});
   EXPECT_EQ(missing.code, 1);
-  EXPECT_NE(missing.err.find("train-00002-of-00004.pack: expected the shards 0 to 3, this one is not there"), std::string::npos) << missing.err;
+  EXPECT_NE(missing.err.find("train-00002-of-00004.pack: expected the shards 0 to 3, this one is not there"),
+            std::string::npos)
+      << missing.err;
 }
 
 TEST_F(ProgramData, ResumesOnMovedFilesButNotOnOthers) {
   ASSERT_EQ(train("run", on_folder()).code, 0);
   fs::rename(root(), dir_ / "moved");
-  const Flags longer =
-      on_folder({"--resume", "auto", "--epochs", "2", "--data-dir", dir_ / "moved"});
+  const Flags longer = on_folder({"--resume", "auto", "--epochs", "2", "--data-dir", dir_ / "moved"});
   const std::string before = read_text(dir_ / "moved/train/cat/101.png");
   write_text(dir_ / "moved/train/cat/101.png", before + "more");  // decodes to the same pixels
   expect_refused(train("run", longer), 1, {"the training data are not those of the checkpoint"});
@@ -115,15 +110,13 @@ TEST_F(ProgramData, TrainsOnListsWithImbalanceNoiseAndBalancedSampling) {
   write_text(dir_ / "test.txt", test_list);
   write_text(dir_ / "names.txt", "cat\ndog\n");
   write_text(dir_ / "noise.txt", "0.75 0.25\n0 1\n");
-  const Flags on_list =
-      merged(on_folder({"--dataset", "list"}),
-             {"--set", "data.train_list=" + (dir_ / "train.txt").string(), "--set",
-              "data.test_list=" + (dir_ / "test.txt").string(), "--set",
-              "data.class_names=" + (dir_ / "names.txt").string(), "--set", "data.image_size=8"});
+  const Flags on_list = merged(on_folder({"--dataset", "list"}),
+                               {"--set", "data.train_list=" + (dir_ / "train.txt").string(), "--set",
+                                "data.test_list=" + (dir_ / "test.txt").string(), "--set",
+                                "data.class_names=" + (dir_ / "names.txt").string(), "--set", "data.image_size=8"});
   const Flags noisy =
-      merged(on_list, {"--set", "data.noise_type=matrix", "--set",
-                       "data.noise_matrix=" + (dir_ / "noise.txt").string(), "--imb-type", "exp",
-                       "--imb-factor", "0.5", "--set", "data.sampler=class-balanced", "-b", "12"});
+      merged(on_list, {"--set", "data.noise_type=matrix", "--set", "data.noise_matrix=" + (dir_ / "noise.txt").string(),
+                       "--imb-type", "exp", "--imb-factor", "0.5", "--set", "data.sampler=class-balanced", "-b", "12"});
   const Outcome run = train("list", noisy);
   ASSERT_EQ(run.code, 0) << run.err;
   // 24 cats, of which a quarter are dogs now, and 12 dogs.
@@ -133,8 +126,7 @@ TEST_F(ProgramData, TrainsOnListsWithImbalanceNoiseAndBalancedSampling) {
     if (!line.starts_with('#')) counts[std::stoi(line)]++;
   EXPECT_EQ(counts[0], 18);
   EXPECT_EQ(counts[1], 18);
-  const Outcome stats =
-      data("stats", merged(on_list, {"--imb-type", "exp", "--imb-factor", "0.5"}));
+  const Outcome stats = data("stats", merged(on_list, {"--imb-type", "exp", "--imb-factor", "0.5"}));
   EXPECT_EQ(last_line(stats.out)["counts"], json({24, 12}));
   EXPECT_EQ(last_line(stats.out)["class_names"], json({"cat", "dog"}));
   EXPECT_EQ(last_line(stats.out)["shape"], json({8, 8, 3}));
@@ -158,27 +150,20 @@ TEST_F(ProgramData, StatsAreWhatTrainingUses) {
   EXPECT_NEAR(values["std"][2].get<double>(), 0.289, 0.01);
   ASSERT_TRUE(stats.out.starts_with("[data]\nmean = [0.")) << stats.out;
   // Its lines are settings; the same numbers given by hand make the same run.
-  const auto list = [&](const char* key) {
-    return concat_text("data.", key, "=", values[key].dump());
-  };
+  const auto list = [&](const char* key) { return concat_text("data.", key, "=", values[key].dump()); };
   ASSERT_EQ(train("own", on_folder()).code, 0);
   ASSERT_EQ(train("given", on_folder({"--set", list("mean"), "--set", list("std")})).code, 0);
   EXPECT_EQ(metrics_of(dir_ / "own"), metrics_of(dir_ / "given"));
-  ASSERT_EQ(
-      train("other", on_folder({"--set", "data.mean=[0, 0, 0]", "--set", "data.std=[1, 1, 1]"}))
-          .code,
-      0);
+  ASSERT_EQ(train("other", on_folder({"--set", "data.mean=[0, 0, 0]", "--set", "data.std=[1, 1, 1]"})).code, 0);
   EXPECT_NE(metrics_of(dir_ / "own"), metrics_of(dir_ / "other"));
-  expect_refused(train("refused", on_folder({"--set", "data.mean=[0]", "--set", "data.std=[1]"})),
-                 2, {"data.mean: expected 3 numbers, one for each channel, got 1"});
+  expect_refused(train("refused", on_folder({"--set", "data.mean=[0]", "--set", "data.std=[1]"})), 2,
+                 {"data.mean: expected 3 numbers, one for each channel, got 1"});
 }
 
 TEST_F(ProgramData, BadImagesStopTheRunOrAreLeftOut) {
   write_text(root() / "train/cat/101.png", read_text(root() / "train/cat/101.png").substr(0, 80));
-  for (int i = 0; i < 11; i++)
-    write_text(root() / concat_text("test/dog/bad", 10 + i, ".jpg"), "x");
-  expect_refused(train("refused", on_folder({"--set", "data.image_size=12"})), 1,
-                 {"train/cat/101.png: corrupt PNG"});
+  for (int i = 0; i < 11; i++) write_text(root() / concat_text("test/dog/bad", 10 + i, ".jpg"), "x");
+  expect_refused(train("refused", on_folder({"--set", "data.image_size=12"})), 1, {"train/cat/101.png: corrupt PNG"});
   const Outcome run = train("run", on_folder({"--set", "data.on_bad_image=skip"}));
   ASSERT_EQ(run.code, 0) << run.err;
   for (const char* part : {"train: left out 1 of 48 images", "cat/101.png: corrupt PNG",
@@ -201,9 +186,8 @@ TEST_F(ProgramData, CheckListsEverythingThatIsWrong) {
   const Outcome bad = data("check", on_folder());
   EXPECT_EQ(bad.code, 1);
   for (const char* part :
-       {"problem: [folder] ", "train/eel: expected images of class 'eel', got none",
-        "missing: 'eel'", "train/cat/101.png: expected a JPEG or PNG",
-        "test/dog/103.png: expected 12x12", "1 images differ",
+       {"problem: [folder] ", "train/eel: expected images of class 'eel', got none", "missing: 'eel'",
+        "train/cat/101.png: expected a JPEG or PNG", "test/dog/103.png: expected 12x12", "1 images differ",
         "train: 48 images of 3 classes (0 many, 2 medium, 1 few)"})
     EXPECT_NE(bad.err.find(part), std::string::npos) << part << " in: " << bad.err;
   EXPECT_EQ(last_line(bad.out)["problems"], 4);
@@ -213,18 +197,15 @@ TEST_F(ProgramData, CheckListsEverythingThatIsWrong) {
 }
 
 TEST_F(ProgramData, CheckOfAList) {
-  write_text(dir_ / "train.txt",
-             "train/cat/100.png 0\ntrain/dog/100.png 2\ntrain/dog/100.png 0\nno.png 0\n");
+  write_text(dir_ / "train.txt", "train/cat/100.png 0\ntrain/dog/100.png 2\ntrain/dog/100.png 0\nno.png 0\n");
   write_text(dir_ / "test.txt", "train/cat/100.png 0\ntest/cat/100.png 9\n");
-  const Outcome bad =
-      data("check", merged(on_folder({"--dataset", "list"}),
-                           {"--set", "data.train_list=" + (dir_ / "train.txt").string(), "--set",
-                            "data.test_list=" + (dir_ / "test.txt").string()}));
+  const Outcome bad = data(
+      "check", merged(on_folder({"--dataset", "list"}), {"--set", "data.train_list=" + (dir_ / "train.txt").string(),
+                                                         "--set", "data.test_list=" + (dir_ / "test.txt").string()}));
   EXPECT_EQ(bad.code, 1);
   for (const char* part :
-       {"train.txt: line 3: 'train/dog/100.png' has label 0 here and 2 in line 2",
-        "no.png: cannot open", "test.txt: line 2: expected a label in [0, 3), got 9",
-        "expected images of class 1 ('1'), got none", "test.txt",
+       {"train.txt: line 3: 'train/dog/100.png' has label 0 here and 2 in line 2", "no.png: cannot open",
+        "test.txt: line 2: expected a label in [0, 3), got 9", "expected images of class 1 ('1'), got none", "test.txt",
         "'train/cat/100.png' is a training image, too"})
     EXPECT_NE(bad.err.find(part), std::string::npos) << part << " in: " << bad.err;
 }
@@ -241,9 +222,12 @@ TEST_F(ProgramData, SplitsInAndOutOfDistribution) {
   };
   part("train", 24), part("val", 5), part("test", 6), part("id_val", 7), part("id_test", 8);
   write_text(root() / "metadata.csv", rows);
-  const Flags wild = {"--dataset", "iwildcam", "--data-dir", root().string(), "--set", "data.image_size=8", "--set",
-                      "data.crop_mode=squash", "--set", "data.random_resized_crop=true", "--set",
-                      R"(data.eval_splits=["id_test", "val"])"};
+  const Flags wild = {"--dataset",  "iwildcam",
+                      "--data-dir", root().string(),
+                      "--set",      "data.image_size=8",
+                      "--set",      "data.crop_mode=squash",
+                      "--set",      "data.random_resized_crop=true",
+                      "--set",      R"(data.eval_splits=["id_test", "val"])"};
   const Outcome check = data("check", wild);
   ASSERT_EQ(check.code, 0) << check.err;
   EXPECT_EQ(last_line(check.out)["id_test"]["images"], 16);
@@ -260,10 +244,12 @@ TEST_F(ProgramData, SplitsInAndOutOfDistribution) {
   EXPECT_EQ(last_line(eval.out)["splits"]["id_test"]["top1"], result["splits"]["id_test"]["top1"]) << eval.err;
   EXPECT_EQ(last_line(eval.out)["val"]["loss"], result["val"]["loss"]);
   // A pack has the same parts.
-  const Outcome packed = data("pack", merged({wild.begin(), wild.begin() + 8}, {"--set", wild.back(), (dir_ / "packs").string()}));
+  const Outcome packed =
+      data("pack", merged({wild.begin(), wild.begin() + 8}, {"--set", wild.back(), (dir_ / "packs").string()}));
   ASSERT_EQ(packed.code, 0) << packed.err;
-  const Outcome from_pack = run_program({"eval", (dir_ / "wild").string(), "--dataset", "pack", "--data-dir", dir_ / "packs",
-                                         "--set", "data.image_size=0", "--set", "data.crop_mode=center"});
+  const Outcome from_pack =
+      run_program({"eval", (dir_ / "wild").string(), "--dataset", "pack", "--data-dir", dir_ / "packs", "--set",
+                   "data.image_size=0", "--set", "data.crop_mode=center"});
   EXPECT_EQ(last_line(from_pack.out)["splits"], last_line(eval.out)["splits"]) << from_pack.err;
   fs::remove(root() / "train/id_test_cat3.png");
   const Outcome missing = data("check", wild);
@@ -273,8 +259,10 @@ TEST_F(ProgramData, SplitsInAndOutOfDistribution) {
   expect_refused(train("refused", merged(wild, {"--val-fraction", "0.1"})), 2, {"data.val_fraction: the part val"});
   expect_refused(train("refused", on_folder({"--set", "data.eval_splits=[\"val\"]"})), 2,
                  {"data.eval_splits: data.name = folder has no parts"});
-  expect_refused(train("refused", on_folder({"--set", "data.scale=[0.5, 0.2]"})), 2, {"data.scale: expected two numbers"});
-  expect_refused(train("refused", on_folder({"--set", "data.resize_size=9"})), 2, {"data.resize_size: expected at least"});
+  expect_refused(train("refused", on_folder({"--set", "data.scale=[0.5, 0.2]"})), 2,
+                 {"data.scale: expected two numbers"});
+  expect_refused(train("refused", on_folder({"--set", "data.resize_size=9"})), 2,
+                 {"data.resize_size: expected at least"});
 }
 
 TEST_F(ProgramData, ListsUnderTheirPublishedNames) {
@@ -282,7 +270,8 @@ TEST_F(ProgramData, ListsUnderTheirPublishedNames) {
     const std::string folder = std::string(part) == "val" ? "train" : part;
     std::string list;
     for (uint64_t i = 0; i < 6; i++)
-      list += fmt_path(folder, "cat", i + (*part == 'v' ? 6 : 0)) + " 0\n" + fmt_path(folder, "dog", i + (*part == 'v' ? 6 : 0)) + " 1\n";
+      list += fmt_path(folder, "cat", i + (*part == 'v' ? 6 : 0)) + " 0\n" +
+              fmt_path(folder, "dog", i + (*part == 'v' ? 6 : 0)) + " 1\n";
     write_text(root() / concat_text("ImageNet_LT_", part, ".txt"), list);
   }
   const Flags lt = on_folder({"--dataset", "imagenet-lt", "--set", R"(data.eval_splits=["val"])"});

@@ -69,9 +69,7 @@ class ErrorIndex : public ::testing::Test {
     add_bad_data();
     add_bad_files();
   }
-  fs::path at(const std::string& name) const {
-    return dir_ / name;
-  }
+  fs::path at(const std::string& name) const { return dir_ / name; }
   void image(const std::string& name, int64_t side = 12) const {
     const Bytes file = png_file(image_of(side, side, std::hash<std::string>()(name)));
     write_text(at(name), {file.begin(), file.end()});
@@ -82,7 +80,8 @@ class ErrorIndex : public ::testing::Test {
         for (int i = 0; i < 6; i++) image(concat_text("images/", part, "/", name, "/", 100 + i, ".png"));
   }
   // A copy of the data set with one file changed.
-  void spoil(const std::string& name, const std::string& file, const std::function<std::string(std::string)>& change) const {
+  void spoil(const std::string& name, const std::string& file,
+             const std::function<std::string(std::string)>& change) const {
     fs::create_directories(at("bad"));
     fs::copy(at("data"), at("bad/" + name));
     write_text(at("bad/" + name + "/" + file), change(read_text(at("data/" + file))));
@@ -94,7 +93,8 @@ class ErrorIndex : public ::testing::Test {
     spoil("label", labels, [](const std::string& t) { return t.substr(0, t.size() - 1) + "\x0a"; });
     spoil("part", labels, [](const std::string& t) { return t; });
     fs::remove(at("bad/part/" + labels));
-    for (const char* name : {"sizes", "classes", "corrupt"}) fs::copy(at("images"), at("bad") / name, fs::copy_options::recursive);
+    for (const char* name : {"sizes", "classes", "corrupt"})
+      fs::copy(at("images"), at("bad") / name, fs::copy_options::recursive);
     image("bad/sizes/train/cat/100.png", 13);
     fs::remove_all(at("bad/classes/test/dog"));
   }
@@ -122,9 +122,9 @@ class ErrorIndex : public ::testing::Test {
   // A command of the page, through the shell.
   Outcome shell(const std::string& command) const {
     const std::string program = fs::path(FULCRUM_PROGRAM).parent_path().string();
-    const std::string line = "cd '" + dir_.path().string() + "' && unset FULCRUM_DEVICE FULCRUM_OUTPUT FULCRUM_THREADS && PATH='" +
-                             program + "':$PATH FULCRUM_DATA_DIR=data && export PATH FULCRUM_DATA_DIR && (" + command +
-                             ") >out.txt 2>err.txt";
+    const std::string line =
+        "cd '" + dir_.path().string() + "' && unset FULCRUM_DEVICE FULCRUM_OUTPUT FULCRUM_THREADS && PATH='" + program +
+        "':$PATH FULCRUM_DATA_DIR=data && export PATH FULCRUM_DATA_DIR && (" + command + ") >out.txt 2>err.txt";
     const int status = std::system(line.c_str());
     return {WEXITSTATUS(status), read_text(at("out.txt")), read_text(at("err.txt"))};
   }

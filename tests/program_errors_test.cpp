@@ -21,9 +21,7 @@ class ProgramErrors : public ProgramSuite {
     fs::copy(dir() / "run", dir() / name);
     return dir() / name;
   }
-  static Outcome train(const Flags& more) {
-    return run_program(train_flags(dir(), "refused", more));
-  }
+  static Outcome train(const Flags& more) { return run_program(train_flags(dir(), "refused", more)); }
   /// `fulcrum train` on the data with one file replaced.
   static Outcome train_with(const std::string& file, const std::string& content) {
     const TempDir broken;
@@ -36,9 +34,8 @@ class ProgramErrors : public ProgramSuite {
 // ---- data ----
 
 TEST_F(ProgramErrors, MissingData) {
-  expect_refused(
-      train({"--data-dir", (dir() / "nowhere").string()}), 1,
-      {"error: [fashion-mnist] found no train-images-idx3-ubyte", "nowhere", "--data-dir"});
+  expect_refused(train({"--data-dir", (dir() / "nowhere").string()}), 1,
+                 {"error: [fashion-mnist] found no train-images-idx3-ubyte", "nowhere", "--data-dir"});
   const TempDir part;
   fs::copy(dir() / "data", part / "data");
   fs::remove(part / "data/t10k-labels-idx1-ubyte");
@@ -67,30 +64,26 @@ TEST_F(ProgramErrors, DamagedData) {
 
 TEST_F(ProgramErrors, LambdaThatIsNoNumberOrZero) {
   for (const char* lambda : {"0", "-0.0", "nan"})
-    expect_refused(train({"--opt", "absgd", "--lambda", lambda}), 2,
-                   {"risk.lambda: expected a non-zero number"});
+    expect_refused(train({"--opt", "absgd", "--lambda", lambda}), 2, {"risk.lambda: expected a non-zero number"});
 }
 
 TEST_F(ProgramErrors, Recipes) {
-  expect_refused(
-      train({"--recipe", "fashion-mnist-tl"}), 2,
-      {"no recipe or file 'fashion-mnist-tl'", "did you mean 'fashion-mnist-lt'?", "cifar10-lt"});
+  expect_refused(train({"--recipe", "fashion-mnist-tl"}), 2,
+                 {"no recipe or file 'fashion-mnist-tl'", "did you mean 'fashion-mnist-lt'?", "cifar10-lt"});
   const auto recipe = [&](const std::string& text) {
     write_text(dir() / "mine.toml", text);
     return train({"--recipe", (dir() / "mine.toml").string()});
   };
-  expect_refused(
-      recipe("# mine\n[optim]\nlr = 0.1\nmomentun = 0.9\n"), 2,
-      {"mine.toml line 4: unknown key 'optim.momentun'; did you mean 'optim.momentum'?"});
-  expect_refused(recipe("[train]\n\nepochs = \"ten\"\n"), 2,
-                 {"mine.toml line 3: train.epochs takes an integer"});
+  expect_refused(recipe("# mine\n[optim]\nlr = 0.1\nmomentun = 0.9\n"), 2,
+                 {"mine.toml line 4: unknown key 'optim.momentun'; did you mean 'optim.momentum'?"});
+  expect_refused(recipe("[train]\n\nepochs = \"ten\"\n"), 2, {"mine.toml line 3: train.epochs takes an integer"});
   expect_refused(recipe("[train\n"), 2, {"mine.toml line 1"});
 }
 
 TEST_F(ProgramErrors, DeviceThatIsNotThere) {
   const std::string beyond = "cuda:" + std::to_string(cuda::device_count());
   const int code = cuda::kBuilt ? 1 : 2;
-  const std::string reason = !cuda::kBuilt            ? "needs a build with the CUDA back-end"
+  const std::string reason = !cuda::kBuilt              ? "needs a build with the CUDA back-end"
                              : cuda::device_count() > 0 ? beyond
                                                         : cuda::why_no_device();
   expect_refused(train({"--device", beyond}), code, {reason});
@@ -101,8 +94,7 @@ TEST_F(ProgramErrors, DeviceThatIsNotThere) {
 
 TEST_F(ProgramErrors, RunDirectoryInUse) {
   const std::string before = read_text(dir() / "run/last.safetensors");
-  expect_refused(run_program(train_flags(dir(), "run")), 2,
-                 {"holds a run already", "--resume auto", "--exist-ok"});
+  expect_refused(run_program(train_flags(dir(), "run")), 2, {"holds a run already", "--resume auto", "--exist-ok"});
   EXPECT_EQ(read_text(dir() / "run/last.safetensors"), before);
   expect_refused(run_program({"train", "--resume", (dir() / "no-run").string()}), 1,
                  {"no-run/last.safetensors", "No such file"});
@@ -115,12 +107,10 @@ TEST_F(ProgramErrors, CheckpointOfAnotherModel) {
   expect_refused(run_program({"eval", last, "--model", "resnet20"}), 1,
                  {last, "missing", "layer1.1.conv1.weight", "layer3.2.bn2.running_var"});
   const auto run = copy_of_run("other-model");
-  expect_refused(
-      run_program({"train", "--resume", run.string(), "--allow-changes", "--model", "resnet20"}), 1,
-      {"a checkpoint of another run", "missing: optim.momentum.layer1.1.conv1.weight"});
-  expect_refused(
-      run_program({"train", "--resume", run.string(), "--allow-changes", "--opt", "adam"}), 1,
-      {"missing: optim.first_moment.conv1.weight", "unexpected: optim.momentum.conv1.weight"});
+  expect_refused(run_program({"train", "--resume", run.string(), "--allow-changes", "--model", "resnet20"}), 1,
+                 {"a checkpoint of another run", "missing: optim.momentum.layer1.1.conv1.weight"});
+  expect_refused(run_program({"train", "--resume", run.string(), "--allow-changes", "--opt", "adam"}), 1,
+                 {"missing: optim.first_moment.conv1.weight", "unexpected: optim.momentum.conv1.weight"});
   // Five colours instead of grey, a tensor too few and one too many.
   TensorFile file = load_tensors(last);
   file.tensors["conv1.weight"] = zeros({16, 5, 3, 3});
@@ -129,8 +119,7 @@ TEST_F(ProgramErrors, CheckpointOfAnotherModel) {
   file.metadata.erase("checksum");
   save_tensors(dir() / "strange.safetensors", file);
   expect_refused(run_program({"eval", (dir() / "strange.safetensors").string()}), 1,
-                 {"conv1.weight: expected floating [16, 1, 3, 3], got f32 [16, 5, 3, 3]",
-                  "head.weight", "fc.bias"});
+                 {"conv1.weight: expected floating [16, 1, 3, 3], got f32 [16, 5, 3, 3]", "head.weight", "fc.bias"});
 }
 
 TEST_F(ProgramErrors, DamagedCheckpoint) {
@@ -155,20 +144,17 @@ TEST_F(ProgramErrors, DamagedCheckpoint) {
 TEST_F(ProgramErrors, FullDiskLeavesTheOldCheckpoint) {
   const auto run = copy_of_run("full");
   const std::string before = read_text(run / "last.safetensors");
-  const Flags longer =
-      train_flags(dir(), "full", {"-b", "160", "--epochs", "2", "--resume", "auto"});
+  const Flags longer = train_flags(dir(), "full", {"-b", "160", "--epochs", "2", "--resume", "auto"});
   // Room for the model alone, not for the state with its momentum.
   const uint64_t room = before.size() * 3 / 4;
   ASSERT_GT(room, fs::file_size(run / "best.safetensors"));
   const Outcome full = run_program(longer, {.file_bytes = room});
   EXPECT_EQ(full.code, 1) << full.err;
-  EXPECT_NE(full.err.find("last.safetensors: cannot write: File too large"), std::string::npos)
-      << full.err;
+  EXPECT_NE(full.err.find("last.safetensors: cannot write: File too large"), std::string::npos) << full.err;
   EXPECT_EQ(read_text(run / "last.safetensors"), before);
   EXPECT_FALSE(fs::exists(run / "last.safetensors.tmp"));
   // The system kills a program that does not ignore the signal: nothing can be tidied up.
-  EXPECT_EQ(run_program(longer, {.file_bytes = room, .ignore_file_signal = false}).code,
-            128 + SIGXFSZ);
+  EXPECT_EQ(run_program(longer, {.file_bytes = room, .ignore_file_signal = false}).code, 128 + SIGXFSZ);
   EXPECT_EQ(read_text(run / "last.safetensors"), before);
   // With room, it goes on from there.
   const Outcome rest = run_program(longer);
@@ -182,8 +168,7 @@ TEST_F(ProgramErrors, FolderThatCannotBeWritten) {
   if (geteuid() == 0) GTEST_SKIP() << "root may write everywhere";
   fs::create_directory(dir() / "locked");
   fs::permissions(dir() / "locked", fs::perms::owner_read | fs::perms::owner_exec);
-  expect_refused(run_program(train_flags(dir(), "locked/run")), 1,
-                 {"locked/run", "Permission denied"});
+  expect_refused(run_program(train_flags(dir(), "locked/run")), 1, {"locked/run", "Permission denied"});
 }
 
 TEST_F(ProgramErrors, FolderThatCannotBe) {
@@ -196,18 +181,15 @@ TEST_F(ProgramErrors, FolderThatCannotBe) {
 // ---- numbers ----
 
 TEST_F(ProgramErrors, NonFiniteLossKeepsTheLastGoodWeights) {
-  const Flags flags =
-      train_flags(dir(), "exploded", {"--lr", "1e30", "--opt", "absgd", "--lambda", "2"});
+  const Flags flags = train_flags(dir(), "exploded", {"--lr", "1e30", "--opt", "absgd", "--lambda", "2"});
   expect_refused(run_program(flags), 3,
-                 {"error: non-finite loss; first layer with a non-finite output: layer",
-                  "at epoch 1 step", "last good weights", "exploded/last.safetensors"});
+                 {"error: non-finite loss; first layer with a non-finite output: layer", "at epoch 1 step",
+                  "last good weights", "exploded/last.safetensors"});
   const TensorFile last = load_tensors(dir() / "exploded/last.safetensors");
   for (const auto& [name, tensor] : last.tensors) {
     if (name == "state.control") continue;  // has the norm of the refused gradient
     const auto values = tensor.to_vector();
-    EXPECT_TRUE(std::all_of(values.begin(), values.end(), [](double v) {
-      return std::isfinite(v);
-    })) << name;
+    EXPECT_TRUE(std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); })) << name;
   }
   EXPECT_GT(progress_of(dir() / "exploded")["batch"], 0);
   // Batch norm carries what one sample has to all of them.
@@ -223,11 +205,14 @@ TEST_F(ProgramErrors, NonFiniteLossNamesItsSamples) {
   write_white(dir() / "two", {203, 17});
   write_white(dir() / "twelve", {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 319});
   for (const Flags& precision : {Flags{}, Flags{"--amp", "bf16"}})
-    for (const Flags& risk : {Flags{"--risk", "mean"}, Flags{"--opt", "absgd", "--lambda", "-2"}, Flags{"--risk", "chi2"}}) {
+    for (const Flags& risk :
+         {Flags{"--risk", "mean"}, Flags{"--opt", "absgd", "--lambda", "-2"}, Flags{"--risk", "chi2"}}) {
       Flags more = merged(precision, risk);
       more.insert(more.end(), {"-b", "320", "--exist-ok"});
-      const std::string where = "error: non-finite loss; first layer with a non-finite output: fc1 at epoch 1 step 1; samples ";
-      expect_refused(ProgramSuite::train("named", white_flags(dir() / "two", more)), 3, {where + "17, 203 of 320; the last good weights are in"});
+      const std::string where =
+          "error: non-finite loss; first layer with a non-finite output: fc1 at epoch 1 step 1; samples ";
+      expect_refused(ProgramSuite::train("named", white_flags(dir() / "two", more)), 3,
+                     {where + "17, 203 of 320; the last good weights are in"});
       expect_refused(ProgramSuite::train("named", white_flags(dir() / "twelve", more)), 3,
                      {where + "0, 1, 2, 3, 4, 5, 6, 7 and 4 more of 320; the last good weights are in"});
     }
@@ -237,8 +222,9 @@ TEST_F(ProgramErrors, NonFiniteLossNamesItsSamples) {
 TEST_F(ProgramErrors, NonFiniteLossOfAnAccumulatedStepNamesItsSample) {
   write_white(dir() / "one", {17});
   const Flags more{"-b", "32", "--set", "train.accumulate=10"};
-  expect_refused(ProgramSuite::train("accumulated", white_flags(dir() / "one", more)), 3,
-                 {"first layer with a non-finite output: fc1 at epoch 1 step 1; sample 17 of 32; the last good weights"});
+  expect_refused(
+      ProgramSuite::train("accumulated", white_flags(dir() / "one", more)), 3,
+      {"first layer with a non-finite output: fc1 at epoch 1 step 1; sample 17 of 32; the last good weights"});
   EXPECT_EQ(progress_of(dir() / "accumulated")["batch"], 0);
 }
 

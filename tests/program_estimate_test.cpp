@@ -32,8 +32,8 @@ class MemoryEstimateOf : public ProgramSuite {
     for (const std::string& s : settings) what += s + " ";
     EXPECT_GT(ratio, 1 / kFactor) << what << e.total() << " for " << measured;
     EXPECT_LT(ratio, kFactor) << what << e.total() << " for " << measured;
-    std::printf("%-70s %6.1f MiB estimated, %6.1f measured: %.2f\n", what.c_str(), static_cast<double>(e.total()) / 1048576,
-                measured / 1048576, ratio);
+    std::printf("%-70s %6.1f MiB estimated, %6.1f measured: %.2f\n", what.c_str(),
+                static_cast<double>(e.total()) / 1048576, measured / 1048576, ratio);
   }
 };
 

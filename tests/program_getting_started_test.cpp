@@ -39,15 +39,13 @@ void write_photos(const fs::path& dir) {
   for (const char* part : {"train", "test"})
     for (const char* name : {"cat", "dog"})
       for (int i = 0; i < 6; i++) {
-        const Bytes png =
-            png_file(image_of(40, 48, static_cast<uint64_t>(i + (name[0] == 'c' ? 0 : 100))));
+        const Bytes png = png_file(image_of(40, 48, static_cast<uint64_t>(i + (name[0] == 'c' ? 0 : 100))));
         write_text(dir / part / name / (std::to_string(i) + ".png"), {png.begin(), png.end()});
       }
 }
 
 // Expects the command to end well in the folder; `environment` is "NAME=value …".
-void expect_works(const fs::path& folder, const std::string& environment,
-                  const std::string& command) {
+void expect_works(const fs::path& folder, const std::string& environment, const std::string& command) {
   const std::string log = (folder / "log").string();
   const std::string line = "cd " + folder.string() + " && " + environment + " " + command;
   const int status = std::system((line + " >" + log + " 2>&1").c_str());
@@ -59,9 +57,7 @@ void link_program(const fs::path& folder) {
   fs::create_symlink(FULCRUM_PROGRAM, folder / "build/fulcrum");
 }
 
-std::string page() {
-  return read_text(fs::path(FULCRUM_SOURCE_DIR) / "docs/getting-started.md");
-}
+std::string page() { return read_text(fs::path(FULCRUM_SOURCE_DIR) / "docs/getting-started.md"); }
 
 TEST(GettingStartedPage, TheFirstRun) {
   const TempDir dir;
@@ -85,8 +81,7 @@ TEST(GettingStartedPage, OwnImages) {
   const Section own = section_of(page(), "Your own images");
   write_text(dir / "photos.toml", own.files.at("toml"));
   ASSERT_EQ(own.commands.size(), 8u);
-  for (const std::string& command : own.commands)
-    expect_works(dir.path(), "FULCRUM_THREADS=1", command);
+  for (const std::string& command : own.commands) expect_works(dir.path(), "FULCRUM_THREADS=1", command);
   EXPECT_TRUE(fs::is_regular_file(dir / "runs/photos/report.html"));
   EXPECT_TRUE(fs::is_regular_file(dir / "comparison.html"));
 }

@@ -36,7 +36,8 @@ TEST_F(ProgramLock, AKilledRunLocksNothing) {
 }
 
 TEST_F(ProgramLock, TheSecondGridOrSweepIsRefused) {
-  const Flags grid = {"reproduce", "fashion-mnist-lt", "--ratios", "0.1", "--methods", "ce", "--seeds", "2", "--epochs", "1000"};
+  const Flags grid = {"reproduce", "fashion-mnist-lt", "--ratios", "0.1",      "--methods",
+                      "ce",        "--seeds",          "2",        "--epochs", "1000"};
   const Flags sweep = {"sweep", "--grid", "optim.lr=0.1,0.2", "--model", "resnet8", "--epochs", "1000"};
   for (const Flags& words : {grid, sweep}) {
     const std::string output = words.front();

@@ -92,19 +92,18 @@ class ProgramLosses : public ProgramSuite {
  protected:
   // Two batches an epoch of a long tail.
   static Outcome smoke(const std::string& run, Flags more) {
-    more.insert(more.end(), {"--imb-type", "exp", "--imb-factor", "0.1", "--set",
-                             "train.limit_batches=2", "--set", "data.workers=0"});
+    more.insert(more.end(), {"--imb-type", "exp", "--imb-factor", "0.1", "--set", "train.limit_batches=2", "--set",
+                             "data.workers=0"});
     return train(run, more);
   }
 };
 
 TEST_F(ProgramLosses, EveryLossTrains) {
   std::vector<double> losses;
-  for (const std::string name : {"ce", "focal", "gce", "tgce", "sce", "mae", "js", "ldam",
-                                 "balanced-softmax", "logit-adjustment", "ldr-kl", "aldr-kl"}) {
-    const Outcome got =
-        smoke("loss-" + name, {"--loss", name, "--set", "loss.class_weights=balanced", "--set",
-                               "loss.tau=2", "--set", "loss.tgce_k=0.1"});
+  for (const std::string name : {"ce", "focal", "gce", "tgce", "sce", "mae", "js", "ldam", "balanced-softmax",
+                                 "logit-adjustment", "ldr-kl", "aldr-kl"}) {
+    const Outcome got = smoke("loss-" + name, {"--loss", name, "--set", "loss.class_weights=balanced", "--set",
+                                               "loss.tau=2", "--set", "loss.tgce_k=0.1"});
     ASSERT_EQ(got.code, 0) << name << ": " << got.err;
     losses.push_back(metrics_of(dir() / ("loss-" + name)).back()["train"]["loss"]);
   }
@@ -115,8 +114,7 @@ TEST_F(ProgramLosses, EveryLossTrains) {
 
 TEST_F(ProgramLosses, EveryRiskTrains) {
   std::vector<Flags> weights;
-  for (const std::string name :
-       {"mean", "kl", "tilted", "cvar", "chi2", "rgd", "group", "kl_ball"}) {
+  for (const std::string name : {"mean", "kl", "tilted", "cvar", "chi2", "rgd", "group", "kl_ball"}) {
     const Outcome got = smoke("risk-" + name, {"--risk", name, "--lambda", "2", "--epochs", "2"});
     ASSERT_EQ(got.code, 0) << name << ": " << got.err;
     const json row = metrics_of(dir() / ("risk-" + name)).back();
@@ -145,7 +143,8 @@ TEST_F(ProgramLosses, MixupGoesWithEveryLossOfOneLabelAtATime) {
       {{"--loss", "tgce", "--set", "loss.tgce_prune_epoch=1"}, "loss.tgce_prune_epoch"},
       {{"--risk", "group"}, "risk.name = group"},
       {{"--set", "loss.class_weights=balanced"}, "risk.normalize = weights"}};
-  for (const auto& [flags, part] : refused) expect_refused(mixed(flags), 2, {"data.mixup: a mixed sample has two labels", part});
+  for (const auto& [flags, part] : refused)
+    expect_refused(mixed(flags), 2, {"data.mixup: a mixed sample has two labels", part});
 }
 
 TEST_F(ProgramLosses, AugmentationsOutOfRangeAreRefused) {
@@ -153,7 +152,8 @@ TEST_F(ProgramLosses, AugmentationsOutOfRangeAreRefused) {
       {"data.mixup=-1", "data.mixup: expected a number in [0, inf), got -1"},
       {"data.mix_prob=0.5", "data.mix_prob: expected data.mixup or data.cutmix above 0 beside it"},
       {"data.mix_switch_prob=0.1", "data.mix_switch_prob: expected data.mixup and data.cutmix above 0"},
-      {"data.color_jitter=[0.4]", "data.color_jitter: expected brightness, contrast, saturation and perhaps hue, got 1"},
+      {"data.color_jitter=[0.4]",
+       "data.color_jitter: expected brightness, contrast, saturation and perhaps hue, got 1"},
       {"data.color_jitter=[0.4, 0.4, 0.4, 0.6]", "data.color_jitter: expected a number in [0, 0.5], got 0.6"},
       {"data.color_jitter=[-0.4, 0, 0]", "data.color_jitter: expected a number in [0, inf), got -0.4"},
       {"data.randaugment=17", "data.randaugment: expected a number in [0, 16], got 17"},
@@ -175,10 +175,8 @@ TEST_F(ProgramLosses, LdamHasANormedHead) {
 }
 
 TEST_F(ProgramLosses, ARiskMayStartLate) {
-  const Flags flags = {"--risk",   "cvar",
-                       "--epochs", "2",
-                       "--set",    "risk.from_epoch=1",
-                       "--set",    "risk.cvar_level=0.25"};
+  const Flags flags = {
+      "--risk", "cvar", "--epochs", "2", "--set", "risk.from_epoch=1", "--set", "risk.cvar_level=0.25"};
   ASSERT_EQ(smoke("late", flags).code, 0);
   const auto rows = metrics_of(dir() / "late");
   EXPECT_EQ(rows[0]["effective_fraction"], 1.0);
@@ -201,8 +199,11 @@ TEST_F(ProgramLosses, RisksAndLambdasResumeBitForBit) {
 }
 
 TEST_F(ProgramLosses, PruningResumesBitForBit) {
-  const Flags flags = {"--loss", "tgce", "--epochs", "3", "--set", "loss.tgce_prune_epoch=1", "--set",
-                       "loss.tgce_prune_every=1", "--set", "loss.tgce_k=0.1"};
+  const Flags flags = {"--loss",   "tgce",
+                       "--epochs", "3",
+                       "--set",    "loss.tgce_prune_epoch=1",
+                       "--set",    "loss.tgce_prune_every=1",
+                       "--set",    "loss.tgce_k=0.1"};
   const Outcome whole = train("pruned-whole", flags);
   ASSERT_EQ(whole.code, 0) << whole.err;
   EXPECT_EQ(whole.err.find("epoch 1: "), std::string::npos);
@@ -229,8 +230,9 @@ TEST_F(ProgramLosses, AClassWithoutSamplesIsRefusedOrAWarning) {
   for (int a = 0; a < 10; a++)
     for (int b = 0; b < 10; b++) matrix += std::string(b == (a == 3 ? 4 : a) ? "1" : "0") + (b == 9 ? "\n" : " ");
   write_text(dir() / "matrix.txt", matrix);
-  const Flags noise = {"--noise-type", "matrix", "--set", concat_text("data.noise_matrix=", (dir() / "matrix.txt").string()),
-                       "--set", "train.limit_batches=1"};
+  const Flags noise = {"--noise-type", "matrix",
+                       "--set",        concat_text("data.noise_matrix=", (dir() / "matrix.txt").string()),
+                       "--set",        "train.limit_batches=1"};
   expect_refused(train("empty", merged(noise, {"--loss", "ldam"})), 2,
                  {"loss.name: ldam expected at least 1 training image of every class, got 0 of class 3"});
   expect_refused(train("empty", merged(noise, {"--set", "loss.class_tau=0.5"})), 2,
@@ -245,15 +247,14 @@ TEST_F(ProgramLosses, AClassWithoutSamplesIsRefusedOrAWarning) {
 }
 
 TEST_F(ProgramLosses, CountsThatTheDataDoNotHaveAreRefused) {
-  expect_refused(train("counts", {"--imb-type", "exp", "--imb-factor", "0.5", "--set", "data.n_max=40"}), 2,
-                 {"data.imb_type = exp, data.imb_factor = 0.5, data.n_max = 40", "expected a count of at most 32",
-                  "got 40"});
+  expect_refused(
+      train("counts", {"--imb-type", "exp", "--imb-factor", "0.5", "--set", "data.n_max=40"}), 2,
+      {"data.imb_type = exp, data.imb_factor = 0.5, data.n_max = 40", "expected a count of at most 32", "got 40"});
   EXPECT_FALSE(std::filesystem::exists(dir() / "counts" / "config.toml"));
 }
 
 TEST_F(ProgramLosses, ALambdaOfTheWrongSignIsAWarning) {
-  const std::string hard = "warning: risk.lambda = 2 raises",
-                    easy = "warning: risk.lambda = -2 lowers";
+  const std::string hard = "warning: risk.lambda = 2 raises", easy = "warning: risk.lambda = -2 lowers";
   const Flags noise = {"--noise-type", "symmetric", "--noise-rate", "0.3"};
   const auto warned = [&](const std::string& run, const Flags& flags, const std::string& text) {
     const Outcome got = train(run, merged({"--set", "train.limit_batches=1"}, flags));
@@ -285,8 +286,7 @@ TEST_F(ProgramLosses, BadValuesAreRefused) {
       {"risk.name=cvarr", "risk.name: expected one of mean, kl, tilted, cvar"},
       {"loss.gce_q=0", "loss.gce_q: expected a number in (0, 1], got 0"},
       {"risk.cvar_level=1.5", "risk.cvar_level: expected a number in (0, 1], got 1.5"}};
-  for (const auto& [assignment, message] : cases)
-    expect_refused(train("refused", {"--set", assignment}), 2, {message});
+  for (const auto& [assignment, message] : cases) expect_refused(train("refused", {"--set", assignment}), 2, {message});
   EXPECT_FALSE(std::filesystem::exists(dir() / "refused"));
 }
 

@@ -22,7 +22,11 @@ LrCurve curve_of(int n, const F& f) {
 TEST(LrSuggestions, OnCurvesWithKnownAnswers) {
   // Falls from 40 on, fastest between 50 and 51, least at 60, rises from there.
   const LrCurve c = curve_of(70, [](int i) {
-    return i < 40 ? 2.0 : i <= 50 ? 2 - 0.05 * (i - 40) : i == 51 ? 1.0 : i <= 60 ? 1 - 0.02 * (i - 51) : 0.82 + 0.5 * (i - 60);
+    return i < 40    ? 2.0
+           : i <= 50 ? 2 - 0.05 * (i - 40)
+           : i == 51 ? 1.0
+           : i <= 60 ? 1 - 0.02 * (i - 51)
+                     : 0.82 + 0.5 * (i - 60);
   });
   EXPECT_NEAR(*apps::lr_minimum(c), c.lr[60] / 10, 1e-12);
   EXPECT_NEAR(*apps::lr_steep(c), c.lr[50], 1e-12);
@@ -54,7 +58,8 @@ TEST(LrSuggestions, NothingForShortCurves) {
 class ProgramLrFind : public ProgramSuite {
  protected:
   static Outcome lr_find(const Flags& more) {
-    const Flags base = {"--data-dir", dir() / "data", "--model", "resnet8", "-b", "32", "--threads", "1", "--steps", "40"};
+    const Flags base = {"--data-dir", dir() / "data", "--model", "resnet8", "-b",
+                        "32",         "--threads",    "1",       "--steps", "40"};
     Flags flags = merged(base, more);
     flags.insert(flags.begin(), "lr-find");
     return run_program(flags);
@@ -87,7 +92,8 @@ TEST_F(ProgramLrFind, WorksWithEveryOptimiserAndRisk) {
   for (const char* optimiser : {"sgd", "adam", "adamw"})
     for (const char* risk : {"mean", "kl", "tilted", "cvar", "chi2", "rgd", "group", "kl_ball"}) {
       const bool tempered = risk == std::string("kl") || risk == std::string("tilted");
-      Flags flags = {"--opt", optimiser, "--risk", risk, "--steps", "6", "--curve", dir() / "curve.csv", "--end-lr", "0.01"};
+      Flags flags = {"--opt",   optimiser,           "--risk",   risk,  "--steps", "6",
+                     "--curve", dir() / "curve.csv", "--end-lr", "0.01"};
       if (tempered) flags.insert(flags.end(), {"--lambda", "2"});
       const Outcome got = lr_find(flags);
       EXPECT_EQ(got.code, 0) << optimiser << " " << risk << "\n" << got.err;
@@ -99,7 +105,8 @@ TEST_F(ProgramLrFind, WorksWithEveryOptimiserAndRisk) {
 
 TEST_F(ProgramLrFind, Refusals) {
   expect_refused(lr_find({"--start-lr", "20"}), 2, {"--start-lr: expected a number in (0, --end-lr = 10), got 20"});
-  expect_refused(lr_find({"--curve", "curve.txt"}), 2, {"--curve: expected a file that ends with .csv or .json, got 'curve.txt'"});
+  expect_refused(lr_find({"--curve", "curve.txt"}), 2,
+                 {"--curve: expected a file that ends with .csv or .json, got 'curve.txt'"});
   expect_refused(lr_find({"--steps", "0"}), 2, {"--steps"});
 }
 

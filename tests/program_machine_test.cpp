@@ -22,7 +22,8 @@ json check_named(const json& report, const std::string& name) {
 TEST(Doctor, EveryLineIsOkOrHasACure) {
   const json report = doctor({}, 0);
   EXPECT_TRUE(report["ok"].get<bool>());
-  for (const char* name : {"build", "compiler", "cmake", "cpu", "oneDNN", "threads", "memory", "disk", "data", "images", "cuda"})
+  for (const char* name :
+       {"build", "compiler", "cmake", "cpu", "oneDNN", "threads", "memory", "disk", "data", "images", "cuda"})
     check_named(report, name);
   for (const json& c : report["checks"]) {
     EXPECT_NE(c["found"], "");
@@ -104,7 +105,8 @@ TEST(Completion, KnowsEveryFlagOfEveryShell) {
       const std::string name = shell == std::string("fish") ? "-l " + flag.substr(2) : flag;
       EXPECT_NE(got.out.find(name), std::string::npos) << shell << " lacks " << flag;
     }
-    for (const char* part : {"predict", "cifar10-lt", "resnext50_32x4d"}) EXPECT_NE(got.out.find(part), std::string::npos) << part;
+    for (const char* part : {"predict", "cifar10-lt", "resnext50_32x4d"})
+      EXPECT_NE(got.out.find(part), std::string::npos) << part;
   }
   expect_refused(run_program({"completion", "tcsh"}), 2, {"tcsh"});
 }
@@ -123,8 +125,9 @@ TEST(Completion, BashCompletesCommandsFlagsAndValues) {
   const TempDir dir;
   write_text(dir / "script", run_program({"completion", "bash"}).out);
   const auto complete = [&](const std::string& words, int count) {
-    const std::string command = "bash -c 'source " + (dir / "script").string() + "; COMP_WORDS=(" + words + "); COMP_CWORD=" +
-                                std::to_string(count) + "; _fulcrum; echo \"${COMPREPLY[*]}\"' > " + (dir / "out").string();
+    const std::string command = "bash -c 'source " + (dir / "script").string() + "; COMP_WORDS=(" + words +
+                                "); COMP_CWORD=" + std::to_string(count) + "; _fulcrum; echo \"${COMPREPLY[*]}\"' > " +
+                                (dir / "out").string();
     EXPECT_EQ(std::system(command.c_str()), 0) << command;
     return read_text(dir / "out");
   };

@@ -20,17 +20,14 @@ int64_t multiply_adds(Module& net, int64_t size) {
   return total;
 }
 
-int64_t parameters(const char* name) {
-  return make_model(name)->num_parameters();
-}
+int64_t parameters(const char* name) { return make_model(name)->num_parameters(); }
 
 // Summed by hand over its layers.
 TEST(ModelSizes, TheCnnOfSceHasEightLayersWithWeights) {
   const auto net = make_model("sce_cnn");
   EXPECT_EQ(net->num_parameters(), 1'639'794);
   int64_t layers = 0;
-  for (const NamedTensor& p : net->named_parameters())
-    layers += p.name.ends_with("weight") && p.tensor.dim() > 1;
+  for (const NamedTensor& p : net->named_parameters()) layers += p.name.ends_with("weight") && p.tensor.dim() > 1;
   EXPECT_EQ(layers, 8);
   EXPECT_EQ(net->state_dict().at("fc1.0.weight").shape(), (Shape{256, 3136}));
   EXPECT_EQ(head_prefix(*net), "fc2.");
@@ -90,8 +87,7 @@ class Pretrained : public ::testing::Test {
   }
   static void expect_equal_but_head(const Module& a, const Module& b) {
     const TensorMap x = a.state_dict(), y = b.state_dict();
-    for (const auto& [name, tensor] : x)
-      EXPECT_EQ(same_bits(tensor, y.at(name)), !name.starts_with("fc.")) << name;
+    for (const auto& [name, tensor] : x) EXPECT_EQ(same_bits(tensor, y.at(name)), !name.starts_with("fc.")) << name;
   }
   TempDir dir_;
 };
@@ -103,8 +99,7 @@ TEST_F(Pretrained, FillsBothFamilies) {
     (*from)(random_tensor({2, 16, 16, 3}, 5, -1, 1, DType::kF32));  // moves running statistics
     const auto path = save(from->state_dict());
     const std::string said = load_pretrained(*to, path);
-    EXPECT_EQ(said, concat_text("pretrained: ", from->state_dict().size(), " tensors of ",
-                                path.string()));
+    EXPECT_EQ(said, concat_text("pretrained: ", from->state_dict().size(), " tensors of ", path.string()));
     for (const auto& [key, tensor] : to->state_dict())
       EXPECT_TRUE(same_bits(tensor, from->state_dict().at(key))) << key;
   }
@@ -129,8 +124,7 @@ TEST_F(Pretrained, TakesABackboneWithoutAHead) {
   EXPECT_NE(said.find("fc starts anew: the file has none"), std::string::npos) << said;
   expect_equal_but_head(resnet8({.seed = 1}), to);
   Resnet normed = resnet8({.normed_head = true, .seed = 2});
-  EXPECT_NE(load_pretrained(normed, save(resnet8().state_dict())).find("of another kind"),
-            std::string::npos);
+  EXPECT_NE(load_pretrained(normed, save(resnet8().state_dict())).find("of another kind"), std::string::npos);
 }
 
 TEST_F(Pretrained, NamesWhatDoesNotFitAndChangesNothing) {
@@ -141,13 +135,11 @@ TEST_F(Pretrained, NamesWhatDoesNotFitAndChangesNothing) {
   Resnet to = resnet8({.classes = 3, .seed = 2});
   const TensorMap before = to.state_dict();
   const auto path = save(bad);
-  for (const char* part :
-       {"missing (1):\n    layer1.0.bn1.weight", "unexpected (1):\n    head.weight",
-        "conv1.weight: expected floating [16, 3, 3, 3], got f32 [16, 1, 3, 3]"})
+  for (const char* part : {"missing (1):\n    layer1.0.bn1.weight", "unexpected (1):\n    head.weight",
+                           "conv1.weight: expected floating [16, 3, 3, 3], got f32 [16, 1, 3, 3]"})
     EXPECT_ERROR(load_pretrained(to, path), part);
   EXPECT_ERROR(load_pretrained(to, path), "[pretrained] " + path.string());
-  for (const auto& [name, tensor] : to.state_dict())
-    EXPECT_TRUE(same_bits(tensor, before.at(name))) << name;
+  for (const auto& [name, tensor] : to.state_dict()) EXPECT_TRUE(same_bits(tensor, before.at(name))) << name;
 }
 
 // ---- in a run ----
@@ -180,9 +172,9 @@ TEST_F(ProgramModels, TrainTheHeadOfAFrozenBackbone) {
   const TensorMap before = load_tensors(stage1).tensors;
   for (const bool reset : {false, true}) {
     const std::string run = reset ? "stage2-reset" : "stage2";
-    const Outcome got = train(run, {"--pretrained", stage1, "--epochs", "2", "--set", "model.freeze=backbone",
-                                    "--set", concat_text("model.reset_head=", reset ? "true" : "false"),
-                                    "--set", "model.dropout=0.3", "--set", "optim.weight_decay=0.1"});
+    const Outcome got = train(run, {"--pretrained", stage1, "--epochs", "2", "--set", "model.freeze=backbone", "--set",
+                                    concat_text("model.reset_head=", reset ? "true" : "false"), "--set",
+                                    "model.dropout=0.3", "--set", "optim.weight_decay=0.1"});
     ASSERT_EQ(got.code, 0) << got.err;
     EXPECT_EQ(got.err.find("fc starts anew: model.reset_head") != std::string::npos, reset);
     const TensorMap after = load_tensors(dir() / run / "last.safetensors").tensors;

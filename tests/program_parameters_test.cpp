@@ -46,7 +46,8 @@ TEST(WeightDecay, GoesByNameAndTheLastMatchWins) {
 
 TEST(LearningRate, GoesByNameBesideTheWeightDecay) {
   const auto net = make_model("resnet8");
-  const auto groups = parameter_groups(*net, {.lr = 0.5, .lr_of = {"fc.*=0.125", "fc.bias=0"}, .weight_decay_of = {"*.bias=0"}});
+  const auto groups =
+      parameter_groups(*net, {.lr = 0.5, .lr_of = {"fc.*=0.125", "fc.bias=0"}, .weight_decay_of = {"*.bias=0"}});
   // Others without and with the decay of a bias; the bias of the head; its weight.
   ASSERT_EQ(groups.size(), 4u);
   std::multimap<double, size_t> sizes;

@@ -21,9 +21,11 @@ class ProgramPredict : public ::testing::Test {
     for (const char* part : {"train", "test"})
       for (const char* name : {"cat", "dog, wet"})
         for (uint64_t i = 0; i < (*part == 't' && part[1] == 'r' ? 24u : 6u); i++)
-          write_image(concat_text("images/", part, "/", name, "/", 100 + i, ".png"), 2 * i + (*name == 'd') + (part[1] == 'e' ? 900 : 0));
-    const Outcome run = run_program(train_flags(*dir_, "run", {"--dataset", "folder", "--data-dir", at("images"), "--set",
-                                                               "data.image_size=12", "--set", "data.resize_size=14"}));
+          write_image(concat_text("images/", part, "/", name, "/", 100 + i, ".png"),
+                      2 * i + (*name == 'd') + (part[1] == 'e' ? 900 : 0));
+    const Outcome run = run_program(train_flags(*dir_, "run",
+                                                {"--dataset", "folder", "--data-dir", at("images"), "--set",
+                                                 "data.image_size=12", "--set", "data.resize_size=14"}));
     ASSERT_EQ(run.code, 0) << run.err;
     const Outcome eval = run_program({"eval", at("run"), "--logits", at("logits")});
     ASSERT_EQ(eval.code, 0) << eval.err;
@@ -39,9 +41,7 @@ class ProgramPredict : public ::testing::Test {
     GTEST_SKIP() << "a build without libpng";
 #endif
   }
-  static std::string at(const std::string& name) {
-    return (*dir_ / name).string();
-  }
+  static std::string at(const std::string& name) { return (*dir_ / name).string(); }
   static void write_image(const std::string& path, uint64_t seed) {
     const Bytes file = png_file(image_of(20, 16, seed));
     write_text(fs::path(at(path)), {file.begin(), file.end()});
@@ -85,7 +85,8 @@ TEST_F(ProgramPredict, SaysWhatEvaluationSays) {
 TEST_F(ProgramPredict, FromAFileAloneWithoutTheDataSet) {
   fs::copy_file(at("run/best.safetensors"), at("model.safetensors"));
   const std::string image = test_image("cat", 1);
-  const auto alone = rows_of(run_program({"predict", at("model.safetensors"), image, "--format", "json", "--data-dir", at("nowhere")}));
+  const auto alone = rows_of(
+      run_program({"predict", at("model.safetensors"), image, "--format", "json", "--data-dir", at("nowhere")}));
   EXPECT_EQ(alone, rows_of(predict({image, "--format", "json"})));
 }
 
@@ -94,9 +95,25 @@ TEST_F(ProgramPredict, FromAFileOfAnotherProgramWithSettings) {
   const json inputs = json::parse(file.metadata.at("inputs"));
   save_tensors(at("bare.safetensors"), {file.tensors, {}});
   const std::string image = test_image("dog, wet", 3);
-  const Flags flags = {"predict", at("bare.safetensors"), image, "--format", "json", "-k", "2", "--model", "resnet8", "--dataset", "folder",
-                       "--set", "data.image_size=12", "--set", "data.resize_size=14", "--set", "data.mean=" + inputs["mean"].dump(),
-                       "--set", "data.std=" + inputs["std"].dump()};
+  const Flags flags = {"predict",
+                       at("bare.safetensors"),
+                       image,
+                       "--format",
+                       "json",
+                       "-k",
+                       "2",
+                       "--model",
+                       "resnet8",
+                       "--dataset",
+                       "folder",
+                       "--set",
+                       "data.image_size=12",
+                       "--set",
+                       "data.resize_size=14",
+                       "--set",
+                       "data.mean=" + inputs["mean"].dump(),
+                       "--set",
+                       "data.std=" + inputs["std"].dump()};
   const auto bare = rows_of(run_program(flags)), named = rows_of(predict({image, "--format", "json", "-k", "2"}));
   ASSERT_EQ(bare.size(), 1u);
   for (size_t i = 0; i < 2; i++) {
@@ -201,15 +218,14 @@ TEST(Onnx, ExportsBothFormsOfGelu) {
 
 class Unexportable : public Module {
  public:
-  Tensor forward(const Tensor& x) override {
-    return slice(x, 1, 0, 1);
-  }
+  Tensor forward(const Tensor& x) override { return slice(x, 1, 0, 1); }
 };
 
 TEST(Onnx, NamesWhatItCannotExport) {
   const TempDir dir;
   Unexportable model;
-  EXPECT_ERROR(export_onnx(model, dir / "file", {.image = {8, 8, 3}}), "[onnx] cannot export the op 'slice' on [1, 8, 8, 3]");
+  EXPECT_ERROR(export_onnx(model, dir / "file", {.image = {8, 8, 3}}),
+               "[onnx] cannot export the op 'slice' on [1, 8, 8, 3]");
   EXPECT_FALSE(fs::exists(dir / "file"));
   const auto net = make_model("resnet8");
   EXPECT_ERROR(export_onnx(*net, dir / "file", {.image = {8, 8, 3}, .mean = {0.5}, .stddev = {0.2}}),

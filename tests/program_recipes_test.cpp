@@ -78,8 +78,7 @@ class ProgramRecipes : public ::testing::Test {
       file("train.bin", train_images);
       file("test.bin", classes);
     } else {
-      for (int part = 1; part <= 5; part++)
-        file("data_batch_" + std::to_string(part) + ".bin", train_images / 5);
+      for (int part = 1; part <= 5; part++) file("data_batch_" + std::to_string(part) + ".bin", train_images / 5);
       file("test_batch.bin", classes);
     }
     std::string names;
@@ -93,12 +92,27 @@ TEST_F(ProgramRecipes, Train) {
   const TempDir dir;
   write_cifar(dir / "10", 10, 400);
   write_cifar(dir / "100", 100, 1000);
-  for (const std::string name : {"cifar10-lt", "cifar10-st", "cifar100-lt", "cifar100-st", "cifar10-noise",
-                                 "cifar100-noise"}) {
-    const Flags flags = {"train", "--recipe", name, "--data-dir",
-                         dir / (name.starts_with("cifar100") ? "100" : "10"), "-o", dir / name, "--epochs", "2",
-                         "--threads", "1", "-b", "16", "--set", "train.limit_batches=1", "--set",
-                         "risk.from_epoch=1", "--set", "loss.drw_epoch=1"};
+  for (const std::string name :
+       {"cifar10-lt", "cifar10-st", "cifar100-lt", "cifar100-st", "cifar10-noise", "cifar100-noise"}) {
+    const Flags flags = {"train",
+                         "--recipe",
+                         name,
+                         "--data-dir",
+                         dir / (name.starts_with("cifar100") ? "100" : "10"),
+                         "-o",
+                         dir / name,
+                         "--epochs",
+                         "2",
+                         "--threads",
+                         "1",
+                         "-b",
+                         "16",
+                         "--set",
+                         "train.limit_batches=1",
+                         "--set",
+                         "risk.from_epoch=1",
+                         "--set",
+                         "loss.drw_epoch=1"};
     const Outcome got = run_program(flags);
     ASSERT_EQ(got.code, 0) << name << ": " << got.err;
     EXPECT_EQ(got.err.find("warning"), std::string::npos) << got.err;
@@ -113,17 +127,19 @@ TEST(ProgramStages, TheSecondTrainsTheHeadOfTheFirst) {
   const TempDir dir;
   write_data(dir / "data");
   const auto run = [&](const std::string& name, const Flags& more) {
-    Flags flags = {"train", "--data-dir", dir / "data", "-o", dir / name, "--threads", "1", "-b", "32",
-                   "--imb-factor", "0.1", "--epochs", "1"};
+    Flags flags = {"train", "--data-dir", dir / "data",   "-o",  dir / name, "--threads", "1",
+                   "-b",    "32",         "--imb-factor", "0.1", "--epochs", "1"};
     flags.insert(flags.end(), more.begin(), more.end());
     return run_program(flags);
   };
   ASSERT_EQ(run("first", {"--recipe", "fashion-mnist-lt"}).code, 0);
   const Flags second = {"--recipe", "fashion-mnist-lt-stage2"};
   expect_refused(run("second", second), 2, {"model.pretrained"});
-  const Outcome got = run("second", {"--recipe", "fashion-mnist-lt-stage2", "--pretrained", dir / "first/last.safetensors"});
+  const Outcome got =
+      run("second", {"--recipe", "fashion-mnist-lt-stage2", "--pretrained", dir / "first/last.safetensors"});
   ASSERT_EQ(got.code, 0) << got.err;
-  const TensorMap a = load_tensors(dir / "first/last.safetensors").tensors, b = load_tensors(dir / "second/last.safetensors").tensors;
+  const TensorMap a = load_tensors(dir / "first/last.safetensors").tensors,
+                  b = load_tensors(dir / "second/last.safetensors").tensors;
   EXPECT_TRUE(same_bits(a.at("layer3.0.conv2.weight"), b.at("layer3.0.conv2.weight")));
   EXPECT_FALSE(same_bits(a.at("fc.weight"), b.at("fc.weight")));
 }

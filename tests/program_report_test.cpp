@@ -12,10 +12,8 @@ size_t count(const std::string& text, const std::string& part) {
   return n;
 }
 
-#define EXPECT_HAS(text, part) \
-  EXPECT_TRUE((text).find(part) != std::string::npos) << "no '" << (part) << "'"
-#define EXPECT_LACKS(text, part) \
-  EXPECT_TRUE((text).find(part) == std::string::npos) << "has '" << (part) << "'"
+#define EXPECT_HAS(text, part) EXPECT_TRUE((text).find(part) != std::string::npos) << "no '" << (part) << "'"
+#define EXPECT_LACKS(text, part) EXPECT_TRUE((text).find(part) == std::string::npos) << "has '" << (part) << "'"
 
 // The name of the tag at text[at] == '<', with the '/' of a closing one.
 std::string tag_at(const std::string& text, size_t at) {
@@ -29,8 +27,7 @@ void expect_sound(const std::string& page) {
     const std::string tag = tag_at(page, at);
     const size_t end = page.find('>', at);
     ASSERT_NE(end, std::string::npos);
-    if (tag == "!DOCTYPE" || tag == "meta" || tag == "img" || tag == "br" || page[end - 1] == '/')
-      continue;
+    if (tag == "!DOCTYPE" || tag == "meta" || tag == "img" || tag == "br" || page[end - 1] == '/') continue;
     if (!tag.starts_with('/')) {
       open.push_back(tag);
     } else {
@@ -40,8 +37,7 @@ void expect_sound(const std::string& page) {
     }
   }
   EXPECT_EQ(open, Flags{});
-  for (const char* part :
-       {"=\"nan", " nan", "Mnan", ",nan", "-nan", "inf\"", "http", "<script", "url("})
+  for (const char* part : {"=\"nan", " nan", "Mnan", ",nan", "-nan", "inf\"", "http", "<script", "url("})
     EXPECT_LACKS(page, part);
 }
 
@@ -52,8 +48,7 @@ TEST(Report, OneRun) {
   expect_sound(page);
   EXPECT_HAS(page, "<h1>first</h1>");
   EXPECT_EQ(count(page, "<h1>"), 1u);
-  for (const char* title :
-       {"Results", "Course of training", "Weights", "Classes", "Samples", "Settings"})
+  for (const char* title : {"Results", "Course of training", "Weights", "Classes", "Samples", "Settings"})
     EXPECT_HAS(page, std::string(">") + title + "</h2>");
   EXPECT_HAS(page, "ABSGD, λ = 5, γ = 0.9");
   EXPECT_HAS(page, "80.00");  // final top-1
@@ -76,9 +71,7 @@ TEST(Report, ShowsWhichSettingsDifferFromTheDefaults) {
   const TempDir dir;
   write_run(dir / "run", {.lambda = 0.0005});
   const std::string page = report_of({dir / "run"});
-  EXPECT_HAS(
-      page,
-      "<th scope=\"row\">risk.lambda</th><td class=\"w\">0.0005</td><td class=\"w\">inf</td>");
+  EXPECT_HAS(page, "<th scope=\"row\">risk.lambda</th><td class=\"w\">0.0005</td><td class=\"w\">inf</td>");
   EXPECT_LACKS(page, "<th scope=\"row\">optim.lr</th>");
   EXPECT_HAS(page, "momentum = 0.9");  // config.toml in full
 }
@@ -91,8 +84,7 @@ TEST(Report, EscapesEveryText) {
   data.replace(data.find("animals"), 7, "<i>animals");
   write_text(dir / "<b>&\"run" / "data.json", data);
   write_text(dir / "<b>&\"run" / "env.json", json{{evil, evil}}.dump());
-  for (const auto& page :
-       {report_of({dir / "<b>&\"run"}), report_of({dir / "<b>&\"run", dir / "<b>&\"run"})}) {
+  for (const auto& page : {report_of({dir / "<b>&\"run"}), report_of({dir / "<b>&\"run", dir / "<b>&\"run"})}) {
     expect_sound(page);
     for (const char* part : {"<b>&\"", "<i>", "\x01"}) EXPECT_LACKS(page, part);
     EXPECT_HAS(page, "&lt;script&gt;alert(1)&lt;/script&gt;");
@@ -105,20 +97,17 @@ TEST(Report, LeavesOutWhatIsMissingAndSaysWhy) {
   write_run(dir / "run", {.complete = false});
   const std::string page = report_of({dir / "run"});
   expect_sound(page);
-  for (const char* part :
-       {"no data.json", "no predictions.safetensors", "no samples.safetensors", "no env.json"})
+  for (const char* part : {"no data.json", "no predictions.safetensors", "no samples.safetensors", "no env.json"})
     EXPECT_HAS(page, part);
   EXPECT_HAS(page, "epoch 4, chosen on the test set");  // without result.json the best of the curve
   EXPECT_LACKS(page, "Confusion");
 
   json row = metrics_row({}, 0);
-  for (const char* key : {"test", "class_weight_share", "inv_lambda", "log_u", "kl_objective"})
-    row.erase(key);
+  for (const char* key : {"test", "class_weight_share", "inv_lambda", "log_u", "kl_objective"}) row.erase(key);
   write_text(dir / "run" / "metrics.jsonl", row.dump() + "\n");
   const std::string old = report_of({dir / "run"});
   expect_sound(old);
-  for (const char* part : {"No epoch has been evaluated yet", "no class_weight_share",
-                           "no per_class", "1 of 4 epochs"})
+  for (const char* part : {"No epoch has been evaluated yet", "no class_weight_share", "no per_class", "1 of 4 epochs"})
     EXPECT_HAS(old, part);
 
   write_text(dir / "run" / "metrics.jsonl", "");
@@ -192,8 +181,7 @@ TEST(Report, SeveralRuns) {
   write_run(dir / "absgd-1", {.seed = 1, .shift = 0.02});
   write_run(dir / "absgd-2", {.written = 2, .seed = 2});
   write_run(dir / "other", {.lambda = -1, .shift = 0.01});
-  const std::string page =
-      report_of({dir / "absgd-0", dir / "other", dir / "absgd-1", dir / "absgd-2"});
+  const std::string page = report_of({dir / "absgd-0", dir / "other", dir / "absgd-1", dir / "absgd-2"});
   expect_sound(page);
   EXPECT_HAS(page, "<h1>4 runs</h1>");
   EXPECT_HAS(page, "absgd (3 seeds)");
@@ -203,8 +191,7 @@ TEST(Report, SeveralRuns) {
              "class=\"n\">81.00 ± 1.41");
   EXPECT_HAS(page, "<td class=\"n\">2 of 4</td>");
   EXPECT_HAS(page, "absgd-2 is not finished");
-  EXPECT_HAS(page,
-             "<th scope=\"row\">risk.lambda</th><td class=\"w\">5</td><td class=\"w\">-1</td>");
+  EXPECT_HAS(page, "<th scope=\"row\">risk.lambda</th><td class=\"w\">5</td><td class=\"w\">-1</td>");
   EXPECT_LACKS(page, "train.output");
   EXPECT_LACKS(page, "optim.lr");
   EXPECT_EQ(count(page, "mean ± sd"), 1u);
@@ -246,8 +233,7 @@ TEST(Report, Command) {
   ASSERT_EQ(two.code, 0) << two.err;
   EXPECT_HAS(read_text(dir / "both.html"), "<h1>2 runs</h1>");
   expect_refused(run_program({"report", dir / "none"}), 1, {"config.toml", "none"});
-  expect_refused(run_program({"report", dir / "a", "-o", dir / "no" / "folder.html"}), 1,
-                 {"folder.html"});
+  expect_refused(run_program({"report", dir / "a", "-o", dir / "no" / "folder.html"}), 1, {"folder.html"});
   EXPECT_EQ(run_program({"report"}).code, 2);
 }
 

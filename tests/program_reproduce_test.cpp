@@ -8,8 +8,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Flags kGrid = {"reproduce", "fashion-mnist-lt", "--ratios",           "0.1", "--methods",
-                     "ce,absgd-ldam-drw", "--seeds",   "2",         "--epochs", "3"};
+const Flags kGrid = {"reproduce",         "fashion-mnist-lt", "--ratios", "0.1",      "--methods",
+                     "ce,absgd-ldam-drw", "--seeds",          "2",        "--epochs", "3"};
 
 class ProgramReproduce : public ProgramSuite {
  protected:
@@ -142,10 +142,11 @@ TEST_F(ProgramReproduce, ListsTheWorkAndTrainsNothing) {
 }
 
 TEST_F(ProgramReproduce, SmokeRunsEveryMethodOfBothGrids) {
-  for (const auto& [grid, variant] : {std::pair("fashion-mnist-lt", "0.1"), std::pair("fashion-mnist-noise", "sym-0.4")}) {
+  for (const auto& [grid, variant] :
+       {std::pair("fashion-mnist-lt", "0.1"), std::pair("fashion-mnist-noise", "sym-0.4")}) {
     const std::string output = std::string("smoke-") + grid;
-    const Outcome got = run_program(
-        grid_flags(dir(), output, {"reproduce", grid, "--ratios", variant, "--seeds", "1", "--smoke"}));
+    const Outcome got =
+        run_program(grid_flags(dir(), output, {"reproduce", grid, "--ratios", variant, "--seeds", "1", "--smoke"}));
     ASSERT_EQ(got.code, 0) << got.err;
     const json table = table_of(output);
     EXPECT_EQ(table["rows"].size(), apps::load_grid(grid).methods.size());
@@ -156,9 +157,9 @@ TEST_F(ProgramReproduce, SmokeRunsEveryMethodOfBothGrids) {
 
 TEST_F(ProgramReproduce, ComparesWithPublishedFigures) {
   const std::string figure = "[[published]]\nvariant = '0.5'\nmethod = 'ce'\n";
-  const Outcome got = run_file("published", kHead + figure +
-                                                "top1 = 99.9\nsource = 'a README'\nnote = 'their network'\ncertainty = 'S'\n" +
-                                                figure + "top1 = 99\nepoch = 'best'\nsource = 'a paper'\ncertainty = 'M'\n");
+  const Outcome got = run_file(
+      "published", kHead + figure + "top1 = 99.9\nsource = 'a README'\nnote = 'their network'\ncertainty = 'S'\n" +
+                       figure + "top1 = 99\nepoch = 'best'\nsource = 'a paper'\ncertainty = 'M'\n");
   ASSERT_EQ(got.code, 0) << got.err;
   const json row = table_of("published")["rows"][0];
   const double mean = row["last"]["top1"]["mean"], sd = row["last"]["top1"]["sd"];
@@ -193,7 +194,8 @@ TEST_F(ProgramReproduce, RefusesNonsenseBeforeItTrains) {
   const auto refused = [&](const Flags& words, const Flags& parts) {
     expect_refused(run_program(grid_flags(dir(), "refused", words)), 2, parts);
   };
-  refused({"reproduce", "cifar10-tl"}, {"no grid or file 'cifar10-tl'", "did you mean 'cifar10-lt'?", "fashion-mnist-noise"});
+  refused({"reproduce", "cifar10-tl"},
+          {"no grid or file 'cifar10-tl'", "did you mean 'cifar10-lt'?", "fashion-mnist-noise"});
   const std::string grid = "fashion-mnist-lt";
   refused({"reproduce", grid, "--methods", "ce,absdg"}, {"--methods: expected one of ce, focal", "got 'absdg'"});
   refused({"reproduce", grid, "--methods", ""}, {"--methods: expected names with commas"});
@@ -218,7 +220,8 @@ TEST_F(ProgramReproduce, RefusesGridsThatAreWrong) {
   };
   refused("title = 'x'\n[[variant\n", {"line 2"});
   refused(kHead + "sett = []\n", {"line 7: method", "unknown key 'sett'; did you mean 'set'?"});
-  refused("title = 'x'\nrecipe = 'fashion-mnist-lt'\n[[method]]\nname = 'a'\ntitle = 'A'\n", {"at least one [[variant]]"});
+  refused("title = 'x'\nrecipe = 'fashion-mnist-lt'\n[[method]]\nname = 'a'\ntitle = 'A'\n",
+          {"at least one [[variant]]"});
   refused("title = 'x'\nrecipe = 'fashion-mnist-lt'\n[[variant]]\nname = 'a'\n", {"at least one [[method]]"});
   refused("title = 'x'\nrecipe = 'nothing'\n" + kHead.substr(kHead.find("seeds")), {"no recipe or file 'nothing'"});
   refused(kHead + "set = ['risk.lamda=1']\n", {"ce: unknown key 'risk.lamda'; did you mean 'risk.lambda'?"});

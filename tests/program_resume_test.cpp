@@ -60,9 +60,7 @@ TEST_F(ProgramResume, TheRunTestsWhatItShould) {
     EXPECT_TRUE(row["log_u"].is_number());
     EXPECT_LT(row["effective_fraction"].get<double>(), 0.99);
   }
-  EXPECT_GT(load_tensors(whole() / "last.safetensors")
-                .tensors.at("state.generator.dropout.generator")
-                .to_vector()[0],
+  EXPECT_GT(load_tensors(whole() / "last.safetensors").tensors.at("state.generator.dropout.generator").to_vector()[0],
             0);
 }
 
@@ -93,8 +91,7 @@ TEST_F(ProgramResume, KilledAtSeveralMoments) {
   int killed = 0;
   for (const Moment& m : moments) {
     Program program(flags("killed", {"--resume", "auto"}));
-    if (program.wait_for(m.text))
-      std::this_thread::sleep_for(std::chrono::microseconds(m.after_us));
+    if (program.wait_for(m.text)) std::this_thread::sleep_for(std::chrono::microseconds(m.after_us));
     program.signal(SIGKILL);
     killed += program.wait() == 137;
   }
@@ -107,8 +104,7 @@ TEST_F(ProgramResume, KilledAtSeveralMoments) {
 TEST_F(ProgramResume, KilledBeforeItsFirstCheckpointStartsAnew) {
   EXPECT_EQ(stop(flags("early"), "epoch 1/3 step 2/", SIGKILL), 137);
   EXPECT_FALSE(fs::exists(dir() / "early" / "last.safetensors"));
-  const Outcome rest =
-      run_program(flags("early", {"--resume", "auto", "--epochs", "1", "-b", "128"}));
+  const Outcome rest = run_program(flags("early", {"--resume", "auto", "--epochs", "1", "-b", "128"}));
   EXPECT_EQ(rest.code, 0) << rest.err;
 }
 
@@ -160,19 +156,16 @@ TEST_F(ProgramResume, ChangedSettingsAreListed) {
 }
 
 TEST_F(ProgramResume, AllowChangesGoesOnWithAnotherRisk) {
-  const Flags changed = {"--resume", "auto",  "--allow-changes",
-                         "--risk",   "mean",  "--epochs",
-                         "2",        "--opt", "sgd",
-                         "-b",       "64",    "--lr",
-                         "0.01",     "--set", "risk.normalize=batch"};
+  const Flags changed = {
+      "--resume", "auto",  "--allow-changes",     "--risk", "mean", "--epochs", "2", "--opt", "sgd", "-b", "64", "--lr",
+      "0.01",     "--set", "risk.normalize=batch"};
   ASSERT_EQ(run_program(flags("changed", {"--epochs", "1", "-b", "128"})).code, 0);
   const Outcome got = run_program(flags("changed", changed));
   ASSERT_EQ(got.code, 0) << got.err;
-  for (const char* part : {"resuming with changed settings", "risk.name: 'kl' -> 'mean'",
-                           "train.batch_size: 128 -> 64"})
+  for (const char* part :
+       {"resuming with changed settings", "risk.name: 'kl' -> 'mean'", "train.batch_size: 128 -> 64"})
     EXPECT_NE(got.err.find(part), std::string::npos) << part << " in " << got.err;
-  EXPECT_NE(read_text(dir() / "changed" / "config.toml").find("batch_size = 64\n"),
-            std::string::npos);
+  EXPECT_NE(read_text(dir() / "changed" / "config.toml").find("batch_size = 64\n"), std::string::npos);
   EXPECT_EQ(metrics_of(dir() / "changed").size(), 2u);
 }
 
@@ -204,7 +197,8 @@ TEST_F(ProgramResume, TheCheckpointBeforeTakesThePlaceOfATornOne) {
   write_text(last, good.substr(0, good.size() / 2) + std::string(good.size() - good.size() / 2, '\0'));
   const Outcome rest = run_program({"train", "--resume", (dir() / "torn").string()});
   ASSERT_EQ(rest.code, 0) << rest.err;
-  const std::string place = concat_text("resuming at epoch ", before["epoch"].get<int>() + 1, " step ", before["batch"].get<int>());
+  const std::string place =
+      concat_text("resuming at epoch ", before["epoch"].get<int>() + 1, " step ", before["batch"].get<int>());
   for (const std::string& part : {std::string("warning: [load_tensors] "), std::string("damaged: its checksum is"),
                                   std::string("going on from the checkpoint before it"), place})
     EXPECT_NE(rest.err.find(part), std::string::npos) << part << " in " << rest.err;
@@ -217,9 +211,9 @@ TEST_F(ProgramResume, OtherDataAreRefused) {
   std::string images = read_text(other / "data/train-images-idx3-ubyte");
   images[5000] = static_cast<char>(images[5000] ^ 1);
   write_text(other / "data/train-images-idx3-ubyte", images);
-  expect_refused(run_program({"train", "--resume", whole().string(), "--data-dir",
-                              (other / "data").string(), "--epochs", "4"}),
-                 1, {"last.safetensors", "the training data are not those of the checkpoint"});
+  expect_refused(
+      run_program({"train", "--resume", whole().string(), "--data-dir", (other / "data").string(), "--epochs", "4"}), 1,
+      {"last.safetensors", "the training data are not those of the checkpoint"});
 }
 
 }  // namespace

@@ -6,7 +6,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Flags kSweep = {"sweep",  "--epochs",         "2",      "--opt",          "absgd",  "--eval-metric", "loss",
+const Flags kSweep = {"sweep",  "--epochs",          "2",      "--opt",           "absgd", "--eval-metric", "loss",
                       "--grid", "risk.lambda=0.5,5", "--grid", "risk.gamma=0.5,1"};
 
 class ProgramSweep : public ProgramSuite {
@@ -59,8 +59,8 @@ TEST_F(ProgramSweep, EndsWithACommandThatTrainsTheBest) {
   const std::string command = table["best"]["command"];
   EXPECT_NE(whole().err.find(command), std::string::npos);
   ASSERT_TRUE(command.starts_with("fulcrum "));
-  const std::string line = FULCRUM_PROGRAM + command.substr(7) + " -o " + (dir() / "best").string() +
-                           " >/dev/null 2>" + (dir() / "best.log").string();
+  const std::string line = FULCRUM_PROGRAM + command.substr(7) + " -o " + (dir() / "best").string() + " >/dev/null 2>" +
+                           (dir() / "best.log").string();
   ASSERT_EQ(std::system(line.c_str()), 0) << command << read_text(dir() / "best.log");
   const std::string config = read_text(dir() / "best/config.toml");
   const std::string lambda = table["best"]["settings"]["risk.lambda"];
@@ -85,9 +85,9 @@ TEST_F(ProgramSweep, KilledAndContinuedGivesTheSameBytes) {
 
 TEST_F(ProgramSweep, OneKeyIsACurveOfMeansOverSeeds) {
   const Outcome got =
-      run_program(grid_flags(dir(), "one", {"sweep", "--smoke", "--grid", "optim.lr=0.001,0.1", "--seeds", "2",
-                                            "--eval-metric", "balanced", "--imb-type", "exp", "--imb-factor",
-                                            "0.5", "--val-fraction", "0.25"}));
+      run_program(grid_flags(dir(), "one",
+                             {"sweep", "--smoke", "--grid", "optim.lr=0.001,0.1", "--seeds", "2", "--eval-metric",
+                              "balanced", "--imb-type", "exp", "--imb-factor", "0.5", "--val-fraction", "0.25"}));
   ASSERT_EQ(got.code, 0) << got.err;
   EXPECT_EQ(got.err.find("data.val_fraction = 0.1"), std::string::npos);
   EXPECT_EQ(got.err.find("warning: the held-out part"), std::string::npos);
@@ -102,8 +102,9 @@ TEST_F(ProgramSweep, OneKeyIsACurveOfMeansOverSeeds) {
 }
 
 TEST_F(ProgramSweep, Top1OfAnImbalancedPartIsWarnedOf) {
-  const Outcome got = run_program(grid_flags(dir(), "dry", {"sweep", "--dry-run", "--imb-type", "exp", "--imb-factor",
-                                                            "0.5", "--epochs", "1", "--grid", "optim.lr=0.1,0.2"}));
+  const Outcome got = run_program(grid_flags(dir(), "dry",
+                                             {"sweep", "--dry-run", "--imb-type", "exp", "--imb-factor", "0.5",
+                                              "--epochs", "1", "--grid", "optim.lr=0.1,0.2"}));
   ASSERT_EQ(got.code, 0) << got.err;
   EXPECT_NE(got.err.find("--eval-metric balanced hears all classes alike"), std::string::npos) << got.err;
   EXPECT_NE(got.out.find("2 cells, 2 to train"), std::string::npos) << got.out;

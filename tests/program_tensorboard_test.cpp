@@ -12,8 +12,7 @@ namespace fs = std::filesystem;
 std::vector<fs::path> event_files(const fs::path& dir) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(dir))
-    if (entry.path().filename().string().starts_with("events.out.tfevents."))
-      files.push_back(entry.path());
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) files.push_back(entry.path());
   return files;
 }
 

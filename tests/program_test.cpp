@@ -20,8 +20,8 @@ class ProgramRuns : public ::testing::Test {
   static void SetUpTestSuite() {
     dir_ = new TempDir;
     write_data(*dir_ / "data");
-    trained_ = new Outcome(run_program(
-        train_flags(*dir_, "run", {"--epochs", "2", "--imb-type", "exp", "--imb-factor", "0.5"})));
+    trained_ = new Outcome(
+        run_program(train_flags(*dir_, "run", {"--epochs", "2", "--imb-type", "exp", "--imb-factor", "0.5"})));
   }
   static void TearDownTestSuite() {
     delete dir_;
@@ -49,8 +49,7 @@ TEST_F(ProgramRuns, TrainWritesARunAndItsResult) {
   EXPECT_NE(trained().err.find("1 thread"), std::string::npos) << trained().err;
   for (const char* file : {"config.toml", "metrics.jsonl", "last.safetensors", "best.safetensors"})
     EXPECT_TRUE(fs::is_regular_file(run() / file)) << file;
-  for (const auto& entry : fs::directory_iterator(run()))
-    EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
+  for (const auto& entry : fs::directory_iterator(run())) EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
 }
 
 TEST_F(ProgramRuns, MetricsHaveALineAnEpoch) {
@@ -90,8 +89,8 @@ TEST_F(ProgramRuns, EvalRepeatsTheLastMetrics) {
 }
 
 TEST_F(ProgramRuns, ConfigTomlRepeatsTheRun) {
-  const Outcome again = run_program(
-      {"train", "--recipe", (run() / "config.toml").string(), "-o", (dir() / "again").string()});
+  const Outcome again =
+      run_program({"train", "--recipe", (run() / "config.toml").string(), "-o", (dir() / "again").string()});
   ASSERT_EQ(again.code, 0) << again.err;
   expect_same_run(run(), dir() / "again");
   std::string config = read_text(run() / "config.toml");
@@ -109,12 +108,11 @@ TEST_F(ProgramRuns, AnotherSeedIsAnotherRun) {
 }
 
 TEST_F(ProgramRuns, SettingsComeFromEnvironmentThenFlags) {
-  const Outcome got =
-      run_program({"train", "--model", "resnet8", "--epochs", "1", "-b", "64", "--threads", "1",
-                   "--lamda", "-inf", "--opt", "absgd"},
-                  {},
-                  {"FULCRUM_DATA_DIR=" + (dir() / "data").string(), "FULCRUM_THREADS=2",
-                   "FULCRUM_OUTPUT=" + (dir() / "environment").string()});
+  const Outcome got = run_program({"train", "--model", "resnet8", "--epochs", "1", "-b", "64", "--threads", "1",
+                                   "--lamda", "-inf", "--opt", "absgd"},
+                                  {},
+                                  {"FULCRUM_DATA_DIR=" + (dir() / "data").string(), "FULCRUM_THREADS=2",
+                                   "FULCRUM_OUTPUT=" + (dir() / "environment").string()});
   ASSERT_EQ(got.code, 0) << got.err;
   const std::string config = read_text(dir() / "environment" / "config.toml");
   for (const char* line : {"threads = 1", "lambda = -inf", "name = 'kl'", "name = 'sgd'"})
@@ -122,9 +120,9 @@ TEST_F(ProgramRuns, SettingsComeFromEnvironmentThenFlags) {
 }
 
 TEST_F(ProgramRuns, NoiseAndAHeldOutPartAreWrittenDown) {
-  const Outcome got = run_program(train_flags(dir(), "noise",
-                                              {"--noise-type", "symmetric", "--noise-rate", "0.5",
-                                               "--set", "data.val_fraction=0.25", "-b", "128"}));
+  const Outcome got = run_program(train_flags(
+      dir(), "noise",
+      {"--noise-type", "symmetric", "--noise-rate", "0.5", "--set", "data.val_fraction=0.25", "-b", "128"}));
   ASSERT_EQ(got.code, 0) << got.err;
   EXPECT_EQ(only_line(got.out)["best"]["selected_on"], "val");
   EXPECT_TRUE(metrics_of(dir() / "noise").front().contains("val"));

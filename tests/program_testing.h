@@ -67,8 +67,7 @@ inline void write_data(const std::filesystem::path& dir) {
       for (int64_t y = 0; y < 28; y++)
         for (int64_t x = 0; x < 28; x++) {
           const bool bright = x >= x0 && x < x0 + 5 && y >= y0 && y < y0 + 8;
-          const auto at =
-              static_cast<uint64_t>(((train ? 0 : kTrainImages) + i) * 784 + y * 28 + x);
+          const auto at = static_cast<uint64_t>(((train ? 0 : kTrainImages) + i) * 784 + y * 28 + x);
           images += static_cast<char>(noise.below(at, 120) + (bright ? 120 : 0));
         }
     }
@@ -87,8 +86,8 @@ inline void write_white(const std::filesystem::path& dir, const std::vector<int6
   write_text(dir / "train-images-idx3-ubyte", images);
 }
 inline Flags white_flags(const std::filesystem::path& dir, const Flags& more = {}) {
-  Flags flags{"--data-dir", dir.string(), "--model", "mlp", "--set", "data.mean=[0.0]", "--set", "data.std=[3e-39]",
-              "--set", "data.pad=0", "--set", "data.flip=false"};
+  Flags flags{"--data-dir", dir.string(),       "--model", "mlp",        "--set", "data.mean=[0.0]",
+              "--set",      "data.std=[3e-39]", "--set",   "data.pad=0", "--set", "data.flip=false"};
   flags.insert(flags.end(), more.begin(), more.end());
   return flags;
 }
@@ -152,9 +151,8 @@ class Program {
     p.push_back(nullptr);
     return p;
   }
-  [[noreturn]] static void exec(const std::vector<char*>& argv, const std::vector<char*>& envp,
-                                const std::string& out, const std::string& err,
-                                const Limits& limits) {
+  [[noreturn]] static void exec(const std::vector<char*>& argv, const std::vector<char*>& envp, const std::string& out,
+                                const std::string& err, const Limits& limits) {
     const int o = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int e = open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0600);
     if (o < 0 || e < 0 || dup2(o, STDOUT_FILENO) < 0 || dup2(e, STDERR_FILENO) < 0) _exit(126);
@@ -185,8 +183,7 @@ struct Outcome {
   int code;
   std::string out, err;
 };
-inline Outcome run_program(const Flags& flags, const Limits& limits = {},
-                           const Flags& environment = {}) {
+inline Outcome run_program(const Flags& flags, const Limits& limits = {}, const Flags& environment = {}) {
   Program program(flags, limits, environment);
   const int code = program.wait();
   return {code, program.out(), program.err()};
@@ -212,10 +209,9 @@ inline Flags merged(const Flags& base, const Flags& more) {
 
 /// `fulcrum train` of a small network on the data in dir/data, to dir/run.
 inline Flags train_flags(const TempDir& dir, const std::string& run, const Flags& more = {}) {
-  const Flags base = {
-      "--data-dir", dir / "data", "-o",       dir / run, "--model",        "resnet8",
-      "-b",         "32",         "--epochs", "1",       "--threads",      "1",
-      "--seed",     "3",          "--lr",     "0.05",    "--log-interval", "1"};
+  const Flags base = {"--data-dir", dir / "data", "-o",       dir / run, "--model",        "resnet8",
+                      "-b",         "32",         "--epochs", "1",       "--threads",      "1",
+                      "--seed",     "3",          "--lr",     "0.05",    "--log-interval", "1"};
   Flags flags = merged(base, more);
   flags.insert(flags.begin(), "train");
   return flags;

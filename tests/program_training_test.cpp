@@ -20,9 +20,7 @@ TEST_F(ProgramTraining, AccumulationMakesOneUpdateOfSeveralBatches) {
   // statistics, so the loss before the first update is what can be compared.
   ASSERT_EQ(train("whole", {"-b", "128", "--set", "train.limit_batches=1"}).code, 0);
   ASSERT_EQ(train("parts", {"--accumulate", "4", "--set", "train.limit_batches=4"}).code, 0);
-  const auto weight = [&](const char* run) {
-    return saved(run, "fc.bias").to_vector();
-  };
+  const auto weight = [&](const char* run) { return saved(run, "fc.bias").to_vector(); };
   const auto whole = weight("whole"), parts = weight("parts");
   double difference = 0, size = 0;
   for (size_t i = 0; i < whole.size(); i++) {
@@ -73,8 +71,20 @@ TEST_F(ProgramTraining, AveragedWeightsAreEvaluatedSavedAndResumed) {
 }
 
 TEST_F(ProgramTraining, RecomputingHasTheSameBits) {
-  const Flags flags = {"--epochs", "2", "--opt", "absgd", "--lambda", "2", "--accumulate", "2", "--model-ema-decay", "0.8",
-                       "--set", "model.dropout=0.2", "--set", "train.limit_batches=4"};
+  const Flags flags = {"--epochs",
+                       "2",
+                       "--opt",
+                       "absgd",
+                       "--lambda",
+                       "2",
+                       "--accumulate",
+                       "2",
+                       "--model-ema-decay",
+                       "0.8",
+                       "--set",
+                       "model.dropout=0.2",
+                       "--set",
+                       "train.limit_batches=4"};
   ASSERT_EQ(train("kept", flags).code, 0);
   const Outcome got = train("recomputed", merged(flags, {"--recompute"}));
   ASSERT_EQ(got.code, 0) << got.err;
@@ -146,8 +156,8 @@ TEST_F(ProgramTraining, DryRunPrintsARecipeAndWritesNothing) {
   const Outcome got = train("dry", {"--dry-run", "--opt", "absgd", "--lambda", "3"});
   ASSERT_EQ(got.code, 0) << got.err;
   EXPECT_FALSE(fs::exists(dir() / "dry"));
-  for (const char* part : {"# data: 320 training images", "# model: 75002 parameters",
-                           "peak memory", "1 epochs of 10 steps"})
+  for (const char* part :
+       {"# data: 320 training images", "# model: 75002 parameters", "peak memory", "1 epochs of 10 steps"})
     EXPECT_NE(got.out.find(part), std::string::npos) << part << " in " << got.out;
   // What it prints can be run.
   write_text(dir() / "printed.toml", got.out);

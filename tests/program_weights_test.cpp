@@ -10,8 +10,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const Flags kNoisy = {"--epochs", "2",    "--noise-type", "symmetric", "--noise-rate", "0.25",
-                      "--opt",    "absgd", "--lambda",    "-0.5"};
+const Flags kNoisy = {"--epochs", "2",     "--noise-type", "symmetric", "--noise-rate",
+                      "0.25",     "--opt", "absgd",        "--lambda",  "-0.5"};
 
 class ProgramWeights : public ProgramSuite {
  protected:

@@ -29,9 +29,8 @@ TEST(Philox, WordsAreThoseOfTheBlocks) {
 TEST(Philox, StreamsAndSeedsDiffer) {
   std::set<uint32_t> seen;
   for (uint64_t seed : {0, 1, 2})
-    for (uint64_t stream :
-         {streams::kShuffle, streams::kAugment, streams::kDropout, streams::kSubset,
-          streams::kNoise, streams::kSplit, streams::kInit, streams::kInit + 1})
+    for (uint64_t stream : {streams::kShuffle, streams::kAugment, streams::kDropout, streams::kSubset, streams::kNoise,
+                            streams::kSplit, streams::kInit, streams::kInit + 1})
       for (uint64_t i = 0; i < 100; i++) seen.insert(Philox(seed, stream).word(i));
   EXPECT_EQ(seen.size(), 2400u);
 }

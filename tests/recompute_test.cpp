@@ -46,7 +46,8 @@ TEST(Recompute, GradientsAgainstCentralDifferences) {
     const auto head = [&](const Tensor& t) { return linear(global_avg_pool2d(tanh(t) + in[0]), in[2]); };
     return cross_entropy(recompute(head, h), labels_of({0, 2, 1}));
   };
-  EXPECT_TRUE(gradients_match(f, {random_tensor({3, 4, 5, 2}, 1), random_tensor({2, 3, 3, 2}, 2), random_tensor({3, 2}, 3)}));
+  EXPECT_TRUE(
+      gradients_match(f, {random_tensor({3, 4, 5, 2}, 1), random_tensor({2, 3, 3, 2}, 2), random_tensor({3, 2}, 3)}));
 }
 
 // What the function takes beside its inputs gets its gradient: leaves, and results of ops that others use, too.
@@ -161,7 +162,8 @@ TEST_P(RecomputeTraining, HasTheBitsOfPlainTraining) {
     for (uint64_t step = 0; step < 3; step++) {
       const Tensor images = random_tensor({6, 8, 8, 3}, 40 + step, -1, 1, DType::kF32).to(GetParam().dtype);
       const auto logits = [&](const Tensor& x) { return dropout((*net)(x), 0.3, generator); };
-      const Tensor losses = cross_entropy(again ? recompute(logits, images) : logits(images), labels_of({0, 1, 2, 3, 4, 0}));
+      const Tensor losses =
+          cross_entropy(again ? recompute(logits, images) : logits(images), labels_of({0, 1, 2, 3, 4, 0}));
       optimizer.zero_grad();
       optimizer.weigh(losses).backward();
       optimizer.step();
@@ -248,10 +250,12 @@ struct Log : BackwardListener {
 // w is used in two functions and between them: it is complete after the first of the three, which comes last.
 TEST(Recompute, AListenerHearsOfAGradientWhenItIsComplete) {
   const Tensor x = ones({2}, {DType::kF64, {}});
-  Tensor w = full({2}, 2, {DType::kF64, {}}).set_requires_grad(), v = full({2}, 3, {DType::kF64, {}}).set_requires_grad();
+  Tensor w = full({2}, 2, {DType::kF64, {}}).set_requires_grad(),
+         v = full({2}, 3, {DType::kF64, {}}).set_requires_grad();
   w.set_grad(zeros_like(w)), v.set_grad(zeros_like(v));
   const auto square_of_w = [&](const Tensor& in) { return mul(mul(in, w), w); };
-  const Tensor y = recompute([&](const Tensor& in) { return mul(square_of_w(in), v); }, mul(recompute(square_of_w, x), w));
+  const Tensor y =
+      recompute([&](const Tensor& in) { return mul(square_of_w(in), v); }, mul(recompute(square_of_w, x), w));
   Log log;
   {
     const Listening on(log);

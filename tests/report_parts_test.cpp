@@ -29,22 +29,16 @@ std::string with(json row, const char* key, const json& value) {
 TEST(ReportData, BadLinesOfMetricsAreNamed) {
   const json row = metrics_row({}, 1);
   const std::string file = "metrics.jsonl";
-  expect_bad(file, "{\"epoch\": 0}\n{\"epoch\":\n{\"epoch\": 2}\n",
-             {"metrics.jsonl line 2", "not JSON"});
+  expect_bad(file, "{\"epoch\": 0}\n{\"epoch\":\n{\"epoch\": 2}\n", {"metrics.jsonl line 2", "not JSON"});
   expect_bad(file, "[]\n", {"metrics.jsonl line 1", "expected an object, got []"});
   expect_bad(file, "{}\n", {"line 1", "expected 'epoch'"});
   expect_bad(file, with(row, "/epoch", 0), {"line 2", "expected an epoch after 0, got 0"});
   expect_bad(file, with(row, "/epoch", -1), {"line 2", "'epoch', got -1"});
-  expect_bad(file, with(row, "/lr", "fast"),
-             {"line 2", "expected a number for 'lr', got \"fast\""});
-  expect_bad(file, with(row, "/test/top1", 78.5),
-             {"line 2 'test'", "share in [0, 1] for 'top1', got 78.5"});
-  expect_bad(file, with(row, "/test/per_class/1", "x"),
-             {"line 2 'test'", "'per_class', got \"x\""});
-  expect_bad(file, with(row, "/test/per_class", {0.5}),
-             {"line 2", "expected 3 classes in 'per_class', got 1"});
-  expect_bad(file, with(row, "/class_weight_share", {0.5, 0.5}),
-             {"line 2", "'class_weight_share', got 2"});
+  expect_bad(file, with(row, "/lr", "fast"), {"line 2", "expected a number for 'lr', got \"fast\""});
+  expect_bad(file, with(row, "/test/top1", 78.5), {"line 2 'test'", "share in [0, 1] for 'top1', got 78.5"});
+  expect_bad(file, with(row, "/test/per_class/1", "x"), {"line 2 'test'", "'per_class', got \"x\""});
+  expect_bad(file, with(row, "/test/per_class", {0.5}), {"line 2", "expected 3 classes in 'per_class', got 1"});
+  expect_bad(file, with(row, "/class_weight_share", {0.5, 0.5}), {"line 2", "'class_weight_share', got 2"});
   expect_bad(file, with(row, "/weight_histogram", {1, 2}),
              {"line 2", "expected 48 numbers in 'weight_histogram', got 2"});
   expect_bad(file, with(row, "/train", 3), {"line 2 'train'", "expected an object, got 3"});
@@ -53,12 +47,10 @@ TEST(ReportData, BadLinesOfMetricsAreNamed) {
 TEST(ReportData, OtherBadFilesAreNamed) {
   expect_bad("config.toml", "[risk]\nlamda = 3\n", {"config.toml line 2", "risk.lambda"});
   expect_bad("data.json", "{", {"data.json", "not JSON"});
-  expect_bad("data.json", R"({"name": "x", "classes": ["a", 2]})",
-             {"data.json", "strings for 'classes', got 2"});
+  expect_bad("data.json", R"({"name": "x", "classes": ["a", 2]})", {"data.json", "strings for 'classes', got 2"});
   expect_bad("data.json", R"({"name": "x", "classes": ["a"], "train_counts": [1, 2]})",
              {"data.json", "expected 1 numbers in 'train_counts', one a class, got 2"});
-  expect_bad("result.json", R"({"best": {"epoch": "last"}})",
-             {"result.json 'best'", "'epoch', got \"last\""});
+  expect_bad("result.json", R"({"best": {"epoch": "last"}})", {"result.json 'best'", "'epoch', got \"last\""});
   expect_bad("env.json", "nothing", {"env.json", "not JSON"});
   expect_bad("samples.safetensors", "nothing", {"samples.safetensors"});
 }
@@ -66,13 +58,11 @@ TEST(ReportData, OtherBadFilesAreNamed) {
 TEST(ReportData, TensorsMustFitEachOther) {
   const TempDir dir;
   write_run(dir / "run");
-  const auto refuse = [&](const char* file, TensorMap tensors, const char* name,
-                          const Tensor& value, const char* part) {
+  const auto refuse = [&](const char* file, TensorMap tensors, const char* name, const Tensor& value,
+                          const char* part) {
     const TensorMap good = tensors;
-    if (value)
-      tensors[name] = value;
-    else
-      tensors.erase(name);
+    if (value) tensors[name] = value;
+    else tensors.erase(name);
     save_tensors(dir / "run" / file, {tensors, {}});
     EXPECT_ERROR(read_run(dir / "run"), file);
     EXPECT_ERROR(read_run(dir / "run"), part);
@@ -83,12 +73,9 @@ TEST(ReportData, TensorsMustFitEachOther) {
   refuse(samples, samples_of({}), "loss", f32_of({1, 2}), "expected 12 rows in 'loss', got 2");
   refuse(samples, samples_of({}), "label", f32_of({1}), "expected 'label' as i64 with 1 dimension");
   refuse(samples, samples_of({}), "largest.index", labels_of({5}), "'largest.index' has 5");
-  refuse(samples, samples_of({}), "largest.images", full({1, 2, 2, 2}, 0, {DType::kU8, {}}),
-         "1 or 3 channels");
-  refuse(samples, samples_of({}), "smallest.images", full({2, 2, 2, 1}, 0, {DType::kU8, {}}),
-         "expected 1 rows");
-  refuse(predictions, predictions_of({}), "prediction", labels_of(std::vector<int64_t>(60, 3)),
-         "labels below 3");
+  refuse(samples, samples_of({}), "largest.images", full({1, 2, 2, 2}, 0, {DType::kU8, {}}), "1 or 3 channels");
+  refuse(samples, samples_of({}), "smallest.images", full({2, 2, 2, 1}, 0, {DType::kU8, {}}), "expected 1 rows");
+  refuse(predictions, predictions_of({}), "prediction", labels_of(std::vector<int64_t>(60, 3)), "labels below 3");
   refuse(predictions, predictions_of({}), "label", labels_of({-1}), "got -1 at 0");
   save_tensors(dir / "run" / predictions, {predictions_of({}), {{"epoch", "x"}}});
   EXPECT_ERROR(read_run(dir / "run"), "metadata 'epoch', got 'x'");

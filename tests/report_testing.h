@@ -44,8 +44,7 @@ inline json metrics_row(const RunOptions& o, int64_t epoch) {
   const auto classes = static_cast<double>(o.classes.size());
   return {{"epoch", epoch},
           {"lr", 0.1},
-          {"train",
-           {{"loss", 1.5 - 0.1 * static_cast<double>(epoch)}, {"top1", 0.6}, {"objective", 1.7}}},
+          {"train", {{"loss", 1.5 - 0.1 * static_cast<double>(epoch)}, {"top1", 0.6}, {"objective", 1.7}}},
           {"weight_sum", 0.97},
           {"effective_fraction", 0.85},
           {"images_per_s", 100},
@@ -58,8 +57,7 @@ inline json metrics_row(const RunOptions& o, int64_t epoch) {
 
 inline std::string metrics_text(const RunOptions& o) {
   std::string text;
-  for (int64_t e = 0; e < (o.written < 0 ? o.epochs : o.written); e++)
-    text += metrics_row(o, e).dump() + "\n";
+  for (int64_t e = 0; e < (o.written < 0 ? o.epochs : o.written); e++) text += metrics_row(o, e).dump() + "\n";
   return text;
 }
 
@@ -81,11 +79,10 @@ inline TensorMap samples_of(const RunOptions& o) {
     loss.push_back(0.25 * static_cast<double>(i));
   }
   const Tensor image = full({1, 8, 8, 3}, 77, {DType::kU8, {}});
-  return {{"index", labels_of(index)},          {"label", labels_of(label)},
-          {"clean_label", labels_of(clean)},    {"mean_weight", f32_of(weight)},
-          {"weight", f32_of(weight)},           {"loss", f32_of(loss)},
-          {"largest.index", labels_of({111})},  {"largest.images", image},
-          {"smallest.index", labels_of({100})}, {"smallest.images", image}};
+  return {{"index", labels_of(index)},         {"label", labels_of(label)}, {"clean_label", labels_of(clean)},
+          {"mean_weight", f32_of(weight)},     {"weight", f32_of(weight)},  {"loss", f32_of(loss)},
+          {"largest.index", labels_of({111})}, {"largest.images", image},   {"smallest.index", labels_of({100})},
+          {"smallest.images", image}};
 }
 
 inline TensorMap predictions_of(const RunOptions& o) {
@@ -110,8 +107,7 @@ inline void write_run(const std::filesystem::path& run, const RunOptions& o = {}
   write_text(run / "metrics.jsonl", metrics_text(o));
   if (!o.complete) return;
   std::vector<int64_t> counts;
-  for (size_t c = 0; c < o.classes.size(); c++)
-    counts.push_back(static_cast<int64_t>(1000 / (c + 1)));
+  for (size_t c = 0; c < o.classes.size(); c++) counts.push_back(static_cast<int64_t>(1000 / (c + 1)));
   write_text(run / "data.json", json{{"name", "animals"},
                                      {"classes", o.classes},
                                      {"train_counts", counts},

@@ -1,5 +1,5 @@
-// Cases for the property tests of risks: batches of losses and risks, drawn by the number of the case, so that a failure
-// names what to draw again.
+// Cases for the property tests of risks: batches of losses and risks, drawn by the number of the case, so that a
+// failure names what to draw again.
 //
 //   Draws draws(17);                                      // case 17
 //   const RiskCase c = draw_risk(draws, draw_size(draws));
@@ -29,9 +29,7 @@ class Draws {
 
   uint32_t below(uint32_t n) { return philox_.below(at_++, n); }
   bool chance(double share) { return uniform(0, 1) < share; }
-  double uniform(double low, double high) {
-    return low + (high - low) * static_cast<double>(philox_.uniform(at_++));
-  }
+  double uniform(double low, double high) { return low + (high - low) * static_cast<double>(philox_.uniform(at_++)); }
   double log_uniform(double low, double high) { return std::exp(uniform(std::log(low), std::log(high))); }
   template <class T>
   T one_of(std::initializer_list<T> list) {
@@ -111,14 +109,14 @@ struct RiskCase {
   std::string text;
   std::function<std::unique_ptr<Risk>(Device)> make;
   int64_t batch;
-  int order = 0;             // 1: a larger loss weighs no less; −1: no more; 0: nothing, but within a group the same
+  int order = 0;  // 1: a larger loss weighs no less; −1: no more; 0: nothing, but within a group the same
   double least = 0, most = 1;  // of Σp
-  bool shifts = false;       // a number added to every loss changes nothing
-  bool scales = false;       // nor does a factor, with λ multiplied by it, too: make_scaled
+  bool shifts = false;         // a number added to every loss changes nothing
+  bool scales = false;         // nor does a factor, with λ multiplied by it, too: make_scaled
   std::function<std::unique_ptr<Risk>(double)> make_scaled = {};
   int64_t groups = 1;
   double lambda = kInfinity;
-  double solver = 0;         // relative error of what is solved for, or remembered as a logarithm
+  double solver = 0;  // relative error of what is solved for, or remembered as a logarithm
 };
 
 /// Relative error of a weight from one order of summation to another. exp(l/λ − log u): where l/λ is 1e10, f64 keeps
@@ -139,11 +137,12 @@ inline RiskCase kl_case(const KlRiskOptions& o, int64_t batch) {
           .most = 1 / (least_gamma * o.alpha) + o.additive,
           .shifts = !scent,
           .scales = true,
-          .make_scaled = [o](double factor) {
-            KlRiskOptions scaled = o;
-            scaled.lambda *= factor;
-            return std::make_unique<KlRisk>(scaled);
-          },
+          .make_scaled =
+              [o](double factor) {
+                KlRiskOptions scaled = o;
+                scaled.lambda *= factor;
+                return std::make_unique<KlRisk>(scaled);
+              },
           .lambda = o.lambda};
 }
 
@@ -152,7 +151,8 @@ inline RiskCase kl_ball_case(Draws& d, int64_t batch) {
   KlBallRiskOptions o{.positive = d.chance(0.5), .window = batch * d.one_of({1, 2, 3}), .every = d.one_of({1, 2})};
   (d.chance(0.5) ? o.fraction : o.rho) = d.log_uniform(1e-3, 0.99);
   const auto make = [o](auto...) { return std::make_unique<KlBallRisk>(o); };
-  return {.text = concat_text("kl_ball ρ ", o.rho, " fraction ", o.fraction, " positive ", o.positive, " window ", o.window),
+  return {.text = concat_text("kl_ball ρ ", o.rho, " fraction ", o.fraction, " positive ", o.positive, " window ",
+                              o.window),
           .make = [o](Device device) { return std::make_unique<KlBallRisk>(o, device); },
           .batch = batch,
           .order = o.positive ? 1 : -1,
@@ -172,32 +172,48 @@ inline RiskCase draw_risk(Draws& d, int64_t batch) {
       const double level = d.chance(0.2) ? 1 : d.log_uniform(1e-4, 1);
       return {.text = concat_text("cvar ", level),
               .make = [level](Device device) { return std::make_unique<CvarRisk>(level, device); },
-              .batch = batch, .order = 1, .least = 1, .shifts = true, .scales = true,
+              .batch = batch,
+              .order = 1,
+              .least = 1,
+              .shifts = true,
+              .scales = true,
               .make_scaled = [level](double) { return std::make_unique<CvarRisk>(level); }};
     }
     case 3: {
       const double rho = d.log_uniform(1e-6, 1e4);
       return {.text = concat_text("chi2 ", rho),
               .make = [rho](Device device) { return std::make_unique<Chi2Risk>(rho, device); },
-              .batch = batch, .order = 1, .least = 1, .shifts = true, .scales = true,
+              .batch = batch,
+              .order = 1,
+              .least = 1,
+              .shifts = true,
+              .scales = true,
               .make_scaled = [rho](double) { return std::make_unique<Chi2Risk>(rho); }};
     }
     case 4: {
       const double tau = d.chance(0.2) ? 0 : d.log_uniform(1e-3, 1e3);
       return {.text = concat_text("rgd ", tau),
               .make = [tau](Device device) { return std::make_unique<RgdRisk>(tau, device); },
-              .batch = batch, .order = 1, .least = 1, .most = std::exp(1.0)};
+              .batch = batch,
+              .order = 1,
+              .least = 1,
+              .most = std::exp(1.0)};
     }
     case 5: {
       const GroupRiskOptions o{.groups = 1 + d.below(12), .eta = d.log_uniform(1e-6, 1e3)};
       return {.text = concat_text("group ", o.groups, " η ", o.eta),
               .make = [o](Device device) { return std::make_unique<GroupRisk>(o, device); },
-              .batch = batch, .groups = o.groups, .solver = 1e-7};
+              .batch = batch,
+              .groups = o.groups,
+              .solver = 1e-7};
     }
     default:
       return {.text = "mean",
               .make = [](Device device) { return std::make_unique<MeanRisk>(MeanOptions{}, device); },
-              .batch = batch, .least = 1, .shifts = true, .scales = true,
+              .batch = batch,
+              .least = 1,
+              .shifts = true,
+              .scales = true,
               .make_scaled = [](double) { return std::make_unique<MeanRisk>(); }};
   }
 }

@@ -1,5 +1,5 @@
-// What every risk promises, on thousands of drawn cases (risk_cases.h): λ in ±[1e-6, 1e6], γ from 1e-12 to 1, losses from 0
-// to 1e4, batches from 1 to 4096, f32 and f64. Formulas and bounds: docs/method.md.
+// What every risk promises, on thousands of drawn cases (risk_cases.h): λ in ±[1e-6, 1e6], γ from 1e-12 to 1, losses
+// from 0 to 1e4, batches from 1 to 4096, f32 and f64. Formulas and bounds: docs/method.md.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -115,7 +115,8 @@ TEST(RiskProperties, LargeLambdasAreTheMean) {
     const int64_t batch = draw_size(d);
     const DType dtype = d.dtype();
     SCOPED_TRACE(concat_text("λ ", lambda, " B ", batch, " ", dtype));
-    KlRisk risk({.lambda = lambda, .gamma = draw_gamma(d)}), infinite({.lambda = lambda * kInfinity, .alpha = 0.1, .additive = 1});
+    KlRisk risk({.lambda = lambda, .gamma = draw_gamma(d)}),
+        infinite({.lambda = lambda * kInfinity, .alpha = 0.1, .additive = 1});
     MeanRisk mean;
     double low = kInfinity, high = -kInfinity;
     for (int step = 0; step < 3; step++) {
@@ -185,7 +186,8 @@ TEST(RiskProperties, EveryRiskHasTheMeanAsALimit) {
     const Tensor losses = as_losses(draw_losses(d, batch), DType::kF64);
     SCOPED_TRACE(concat_text("B ", batch));
     const auto expect = [&](Risk&& risk, double tolerance) {
-      for (double v : risk.weights(losses, {.groups = labels_of(std::vector<int64_t>(static_cast<size_t>(batch)))}).to_vector())
+      for (double v :
+           risk.weights(losses, {.groups = labels_of(std::vector<int64_t>(static_cast<size_t>(batch)))}).to_vector())
         ASSERT_NEAR(v * static_cast<double>(batch), 1, tolerance) << risk.name();
     };
     expect(CvarRisk(1), 1e-12);
@@ -218,8 +220,8 @@ TEST(RiskProperties, WeightsFollowTheirSamples) {
       const Values p = risk->weights(as_losses(l, dtype), {.groups = labels_of(groups)}).to_vector();
       Values want;
       for (size_t i : at) want.push_back(p[i]);
-      ASSERT_TRUE(all_close(other->weights(as_losses(moved, dtype), {.groups = labels_of(moved_groups)}), vector_of(want),
-                            {rounding(c, dtype), 1e-37}));
+      ASSERT_TRUE(all_close(other->weights(as_losses(moved, dtype), {.groups = labels_of(moved_groups)}),
+                            vector_of(want), {rounding(c, dtype), 1e-37}));
     }
   });
 }

@@ -95,8 +95,7 @@ inline Values chi2_reference(const Values& l, double rho) {
     const auto n = static_cast<long double>(k);
     long double mean = 0, variance = 0;
     for (size_t i = 0; i < k; i++) mean += static_cast<long double>(sorted[i]) / n;
-    for (size_t i = 0; i < k; i++)
-      variance += std::pow(static_cast<long double>(sorted[i]) - mean, 2.0L) / n;
+    for (size_t i = 0; i < k; i++) variance += std::pow(static_cast<long double>(sorted[i]) - mean, 2.0L) / n;
     const long double excess = (1 + 2 * static_cast<long double>(rho)) * n / size - 1;
     if (excess <= 0) continue;
     const long double eta = mean - std::sqrt(variance / excess);

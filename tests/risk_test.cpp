@@ -20,8 +20,7 @@ TEST(KlRisk, EqualsItsClosedForm) {
         for (double alpha : {1.0, 0.1})
           for (double additive : {0.0, 1.0})
             for (DType dtype : kDTypes) {
-              SCOPED_TRACE(concat_text("λ ", lambda, " γ ", gamma, " α ", alpha, " additive ",
-                                       additive, " ", dtype));
+              SCOPED_TRACE(concat_text("λ ", lambda, " γ ", gamma, " α ", alpha, " additive ", additive, " ", dtype));
               const KlRiskOptions o{lambda, gamma, alpha, additive, start};
               KlRisk risk(o);
               KlReference reference{o};
@@ -30,9 +29,8 @@ TEST(KlRisk, EqualsItsClosedForm) {
                 const Tensor p = risk.weights(l, {});
                 EXPECT_EQ(p.dtype(), dtype);
                 const double tolerance = dtype == DType::kF64 ? 1e-13 : 1e-6;
-                EXPECT_TRUE(all_close(
-                    p, from_vector({7}, reference.weights(l.to_vector()), {DType::kF64, {}}),
-                    {tolerance}));
+                EXPECT_TRUE(
+                    all_close(p, from_vector({7}, reference.weights(l.to_vector()), {DType::kF64, {}}), {tolerance}));
                 EXPECT_NEAR(risk.log_u(), static_cast<double>(reference.log_u), 20 * tolerance);
               }
             }
@@ -76,8 +74,7 @@ TEST(KlRisk, OfInfiniteLambdaIsTheMean) {
     for (int64_t batch : {1, 3, 7, 128}) {
       const Tensor l = losses_of(batch, 1, 1e4, DType::kF32);
       EXPECT_TRUE(same_bits(risk.weights(l, {}), mean.weights(l, {})));
-      EXPECT_EQ(mean.weights(l, {}).to_vector()[0],
-                static_cast<double>(1.0f / static_cast<float>(batch)));
+      EXPECT_EQ(mean.weights(l, {}).to_vector()[0], static_cast<double>(1.0f / static_cast<float>(batch)));
     }
     EXPECT_EQ(risk.log_u(), -kInfinity);
   }
@@ -93,13 +90,11 @@ TEST(KlRisk, IsFiniteAndBoundedAtEveryScale) {
         for (int64_t batch : {1, 7, 128})
           for (UInit start : {UInit::kFirstBatch, UInit::kZero})
             for (DType dtype : kDTypes) {
-              SCOPED_TRACE(
-                  concat_text("λ ", lambda, " losses to ", scale, " B ", batch, " ", dtype));
+              SCOPED_TRACE(concat_text("λ ", lambda, " losses to ", scale, " B ", batch, " ", dtype));
               const KlRiskOptions o{lambda, 0.3, 0.5, 1, start};
               KlRisk risk(o);
               KlReference reference{o};
-              const double bound = 1 / (0.3 * 0.5), slack = 1 + 1e-4,
-                           size = static_cast<double>(batch);
+              const double bound = 1 / (0.3 * 0.5), slack = 1 + 1e-4, size = static_cast<double>(batch);
               for (uint64_t step = 0; step < 4; step++) {
                 // The second batch is extreme, the third and fourth are ordinary again.
                 const Tensor l = losses_of(batch, step, step == 1 ? scale : 1, dtype);
@@ -113,9 +108,8 @@ TEST(KlRisk, IsFiniteAndBoundedAtEveryScale) {
                 ASSERT_TRUE(std::isfinite(risk.log_u()));
                 // l/λ reaches 1e10: one unit in the last place of f64 is then 2e-6 of a weight.
                 const double tolerance = dtype == DType::kF64 ? 2e-5 : 1e-4;
-                ASSERT_TRUE(all_close(
-                    p, from_vector({batch}, reference.weights(l.to_vector()), {DType::kF64, {}}),
-                    {tolerance, 1e-7}));
+                ASSERT_TRUE(all_close(p, from_vector({batch}, reference.weights(l.to_vector()), {DType::kF64, {}}),
+                                      {tolerance, 1e-7}));
               }
             }
 }
@@ -142,8 +136,7 @@ TEST(SetLambda, BetweenFiniteValuesUStartsAnew) {
   EXPECT_EQ(risk.lambda(), 2);
   EXPECT_EQ(risk.log_u(), -kInfinity);
   const Tensor l = losses_of(5, 2, 3, DType::kF64);
-  EXPECT_TRUE(
-      all_close(risk.weights(l, {}), KlRisk({.lambda = 2, .gamma = 0.3}).weights(l, {}), {1e-14}));
+  EXPECT_TRUE(all_close(risk.weights(l, {}), KlRisk({.lambda = 2, .gamma = 0.3}).weights(l, {}), {1e-14}));
 }
 
 TEST(SetLambda, KeepsUWhereAsked) {
@@ -170,8 +163,7 @@ TEST(SetLambda, FromInfinityUStartsByItsRule) {
     for (uint64_t step = 0; step < 3; step++) risk.weights(losses_of(5, step, 3, DType::kF64), {});
     risk.set_lambda(2);
     const Tensor l = losses_of(5, 9, 3, DType::kF64);
-    EXPECT_TRUE(same_bits(risk.weights(l, {}),
-                          KlRisk({.lambda = 2, .gamma = 0.3, .u_init = start}).weights(l, {})));
+    EXPECT_TRUE(same_bits(risk.weights(l, {}), KlRisk({.lambda = 2, .gamma = 0.3, .u_init = start}).weights(l, {})));
   }
 }
 
@@ -233,8 +225,7 @@ TEST(MeanRisk, WithWeightedLossesIsPyTorchsMean) {
   opt.set_risk(std::make_unique<MeanRisk>(MeanOptions{w}));
   const Tensor plain = cross_entropy(z, labels);
   const CrossEntropyArgs weighted{.class_weight = w};
-  const double got =
-      opt.weigh(cross_entropy(z, labels, weighted) + parameter, BatchContext{{}, labels}).item();
+  const double got = opt.weigh(cross_entropy(z, labels, weighted) + parameter, BatchContext{{}, labels}).item();
   double numerator = 0;
   const double weights[] = {1, 5, 5, 2};
   for (size_t i = 0; i < 4; i++) numerator += weights[i] * plain.to_vector()[i];
@@ -255,26 +246,19 @@ TEST(Weigh, TheWeightsCarryNoGradient) {
 
 TEST(RiskErrors, NameTheProblem) {
   for (double lambda : {0.0, -0.0, kNan, 1e-31, -1e-320}) {
-    EXPECT_ERROR(KlRisk({.lambda = lambda}),
-                 "[risk] expected |lambda| >= 1e-30 (inf for plain SGD), got ");
+    EXPECT_ERROR(KlRisk({.lambda = lambda}), "[risk] expected |lambda| >= 1e-30 (inf for plain SGD), got ");
     KlRisk risk({.lambda = 1});
-    EXPECT_ERROR(risk.set_lambda(lambda),
-                 "[risk] expected |lambda| >= 1e-30 (inf for plain SGD), got ");
+    EXPECT_ERROR(risk.set_lambda(lambda), "[risk] expected |lambda| >= 1e-30 (inf for plain SGD), got ");
     EXPECT_EQ(risk.lambda(), 1);
   }
-  for (double gamma : {0.0, -0.1, 1.1, kNan})
-    EXPECT_ERROR(KlRisk({.gamma = gamma}), "[risk] expected gamma in (0, 1]");
-  for (double alpha : {0.0, -1.0, kNan, kInfinity})
-    EXPECT_ERROR(KlRisk({.alpha = alpha}), "[risk] expected alpha > 0");
+  for (double gamma : {0.0, -0.1, 1.1, kNan}) EXPECT_ERROR(KlRisk({.gamma = gamma}), "[risk] expected gamma in (0, 1]");
+  for (double alpha : {0.0, -1.0, kNan, kInfinity}) EXPECT_ERROR(KlRisk({.alpha = alpha}), "[risk] expected alpha > 0");
   for (double extra : {-1.0, kNan, kInfinity})
     EXPECT_ERROR(KlRisk({.additive = extra}), "[risk] expected additive >= 0");
   MeanRisk weighted(MeanOptions{ones({3})});
-  EXPECT_ERROR(weighted.weights(zeros({2}), {}),
-               "[risk] expected a group for each of the 2 losses");
-  EXPECT_ERROR(weighted.weights(zeros({2}), {{}, labels_of({0, 1, 2})}),
-               "[risk] expected a group for each of the 2");
-  EXPECT_ERROR(weighted.weights(zeros({2}), {{}, labels_of({0, 3})}),
-               "[risk] expected groups in [0, 3), got 3");
+  EXPECT_ERROR(weighted.weights(zeros({2}), {}), "[risk] expected a group for each of the 2 losses");
+  EXPECT_ERROR(weighted.weights(zeros({2}), {{}, labels_of({0, 1, 2})}), "[risk] expected a group for each of the 2");
+  EXPECT_ERROR(weighted.weights(zeros({2}), {{}, labels_of({0, 3})}), "[risk] expected groups in [0, 3), got 3");
   EXPECT_ERROR(weighted.weights(zeros({2}), {{}, labels_of({-1, 0})}), "got -1");
 }
 

@@ -18,13 +18,9 @@ inline Tensor losses_of(int64_t batch, uint64_t stream, double scale, DType dtyp
   return random_tensor({batch}, stream, 0, scale, dtype);
 }
 
-inline Tensor vector_of(const Values& v) {
-  return from_vector({static_cast<int64_t>(v.size())}, v, {DType::kF64, {}});
-}
+inline Tensor vector_of(const Values& v) { return from_vector({static_cast<int64_t>(v.size())}, v, {DType::kF64, {}}); }
 
-inline double total(const Values& p) {
-  return std::accumulate(p.begin(), p.end(), 0.0);
-}
+inline double total(const Values& p) { return std::accumulate(p.begin(), p.end(), 0.0); }
 inline double total(const Tensor& p) { return total(p.to_vector()); }
 
 }  // namespace fulcrum::testing

@@ -81,9 +81,8 @@ TEST(Chi2Risk, StaysInsideTheBallAndSumsToOne) {
 
 TEST(RgdRisk, IsTheClippedExponential) {
   for (const double tau : {0.0, 1.0, 5.0})
-    expect_weights(
-        [&](const Tensor& l) { return RgdRisk(tau).weights(l, {}); },
-        [&](const Values& l) { return rgd_reference(l, tau); });
+    expect_weights([&](const Tensor& l) { return RgdRisk(tau).weights(l, {}); },
+                   [&](const Values& l) { return rgd_reference(l, tau); });
   for (double v : RgdRisk(0).weights(losses_of(8, 1, 9), {}).to_vector()) EXPECT_EQ(v, 0.125);
 }
 
@@ -134,7 +133,8 @@ TEST(GroupRisk, AddsTheSizeAdjustment) {
     EXPECT_NEAR(p[2], q[2] / total, 1e-6);
   }
   EXPECT_ERROR(GroupRisk({.groups = 2, .adjustment = -1}), "[risk] expected an adjustment >= 0");
-  EXPECT_ERROR(GroupRisk({.groups = 2, .adjustment = 1, .counts = {1}}), "the counts of 2 groups for the adjustment, got 1");
+  EXPECT_ERROR(GroupRisk({.groups = 2, .adjustment = 1, .counts = {1}}),
+               "the counts of 2 groups for the adjustment, got 1");
 }
 
 TEST(GroupRisk, SurvivesHugeLosses) {
@@ -171,25 +171,20 @@ TEST(DeferredRisk, IsTheMeanUntilItIsActive) {
 using MakeRisk = std::function<std::unique_ptr<Risk>()>;
 
 std::vector<MakeRisk> every_risk() {
-  return {[] { return std::make_unique<MeanRisk>(); },
-          [] { return std::make_unique<CvarRisk>(0.3); },
-          [] { return std::make_unique<Chi2Risk>(0.5); },
-          [] { return std::make_unique<RgdRisk>(1); },
-          [] { return std::make_unique<GroupRisk>(GroupRiskOptions{.groups = 5, .eta = 0.1}); },
-          [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = 2, .gamma = 1}); },
-          [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = -2, .gamma = 1}); },
-          [] {
-            return std::make_unique<KlRisk>(
-                KlRiskOptions{.lambda = 2, .u_update = UUpdate::kScent, .log_step = 1});
-          },
-          [] {
-            return std::make_unique<KlBallRisk>(
-                KlBallRiskOptions{.rho = 0.2, .window = 32, .every = 3});
-          },
-          [] {
-            return std::make_unique<KlBallRisk>(
-                KlBallRiskOptions{.fraction = 0.6, .positive = false, .window = 32, .every = 3});
-          }};
+  return {
+      [] { return std::make_unique<MeanRisk>(); },
+      [] { return std::make_unique<CvarRisk>(0.3); },
+      [] { return std::make_unique<Chi2Risk>(0.5); },
+      [] { return std::make_unique<RgdRisk>(1); },
+      [] { return std::make_unique<GroupRisk>(GroupRiskOptions{.groups = 5, .eta = 0.1}); },
+      [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = 2, .gamma = 1}); },
+      [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = -2, .gamma = 1}); },
+      [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = 2, .u_update = UUpdate::kScent, .log_step = 1}); },
+      [] { return std::make_unique<KlBallRisk>(KlBallRiskOptions{.rho = 0.2, .window = 32, .every = 3}); },
+      [] {
+        return std::make_unique<KlBallRisk>(
+            KlBallRiskOptions{.fraction = 0.6, .positive = false, .window = 32, .every = 3});
+      }};
 }
 
 TEST(EveryRisk, GivesFiniteBoundedWeights) {
@@ -256,10 +251,8 @@ struct Classes {
 
 std::unique_ptr<Optimizer> optimizer_of(bool adam, const Tensor& w, const MakeRisk& make) {
   std::unique_ptr<Optimizer> opt;
-  if (adam)
-    opt = std::make_unique<Adam>(std::vector<Tensor>{w}, AdamOptions{.lr = 0.05});
-  else
-    opt = std::make_unique<Sgd>(std::vector<Tensor>{w}, SgdOptions{.lr = 0.3, .momentum = 0.5});
+  if (adam) opt = std::make_unique<Adam>(std::vector<Tensor>{w}, AdamOptions{.lr = 0.05});
+  else opt = std::make_unique<Sgd>(std::vector<Tensor>{w}, SgdOptions{.lr = 0.3, .momentum = 0.5});
   opt->set_risk(make());
   return opt;
 }
@@ -278,38 +271,31 @@ TEST(EveryRisk, TrainsWithSgdAndAdamAndResumesBitForBit) {
       second.train(*after, 0, 3);  // to be forgotten
       second.w.copy_from(first.w);
       for (auto& [key, t] : after->state()) Tensor(t).copy_from(before->state().at(key));
-      for (auto& [key, views] : after->slots())
-        Tensor(views[0]).copy_from(before->slots().at(key)[0]);
+      for (auto& [key, views] : after->slots()) Tensor(views[0]).copy_from(before->slots().at(key)[0]);
       second.train(*after, 31, 60);
       EXPECT_TRUE(same_bits(whole.w, second.w));
-      for (auto& [key, t] : after->state())
-        EXPECT_TRUE(same_bits(t, straight->state().at(key))) << key;
+      for (auto& [key, t] : after->state()) EXPECT_TRUE(same_bits(t, straight->state().at(key))) << key;
     }
 }
 
 // ---- errors ----
 
 TEST(RiskErrors, OfTheFamilyNameTheProblem) {
-  for (double bad : {0.0, -0.1, 1.1, kNan})
-    EXPECT_ERROR(CvarRisk{bad}, "[risk] expected a CVaR level in (0, 1], got ");
-  for (double bad : {0.0, -1.0, kNan, kInfinity})
-    EXPECT_ERROR(Chi2Risk{bad}, "[risk] expected rho > 0 of chi2");
-  for (double bad : {-1.0, kNan, kInfinity})
-    EXPECT_ERROR(RgdRisk{bad}, "[risk] expected tau >= 0 of rgd");
+  for (double bad : {0.0, -0.1, 1.1, kNan}) EXPECT_ERROR(CvarRisk{bad}, "[risk] expected a CVaR level in (0, 1], got ");
+  for (double bad : {0.0, -1.0, kNan, kInfinity}) EXPECT_ERROR(Chi2Risk{bad}, "[risk] expected rho > 0 of chi2");
+  for (double bad : {-1.0, kNan, kInfinity}) EXPECT_ERROR(RgdRisk{bad}, "[risk] expected tau >= 0 of rgd");
   EXPECT_ERROR(GroupRisk({.groups = 0}), "[risk] expected at least one group");
   EXPECT_ERROR(GroupRisk({.groups = 2, .eta = -1}), "[risk] expected eta >= 0");
   GroupRisk groups({.groups = 2});
   EXPECT_ERROR(groups.weights(zeros({2}), {}), "[risk] expected a group for each of the 2 losses");
-  EXPECT_ERROR(groups.weights(zeros({2}), {{}, labels_of({0, 2})}),
-               "[risk] expected groups in [0, 2), got 2");
+  EXPECT_ERROR(groups.weights(zeros({2}), {{}, labels_of({0, 2})}), "[risk] expected groups in [0, 2), got 2");
   EXPECT_ERROR(KlBallRisk({}), "[risk] expected either rho or fraction");
   EXPECT_ERROR(KlBallRisk({.rho = 1, .fraction = 0.5}), "[risk] expected either rho or fraction");
   EXPECT_ERROR(KlBallRisk({.rho = -1}), "[risk] expected rho > 0");
   EXPECT_ERROR(KlBallRisk({.fraction = 1}), "[risk] expected fraction in (0, 1)");
   EXPECT_ERROR(KlBallRisk({.rho = 1, .window = 0}), "[risk] expected window and every");
   KlBallRisk ball({.rho = 1, .window = 3});
-  EXPECT_ERROR(ball.weights(zeros({4}), {}),
-               "[risk] expected a window of at least a batch, 4 losses, got 3");
+  EXPECT_ERROR(ball.weights(zeros({4}), {}), "[risk] expected a window of at least a batch, 4 losses, got 3");
   EXPECT_ERROR(KlRisk({.lambda = -1, .u_update = UUpdate::kScent}),
                "[risk] expected lambda > 0 with the update of SCENT");
   EXPECT_ERROR(KlRisk({.lambda = 1, .u_init = UInit::kZero, .u_update = UUpdate::kScent}),

@@ -51,11 +51,10 @@ std::string load_error(const std::string& bytes) {
   return "";
 }
 
-#define EXPECT_REFUSED(bytes, part)                             \
-  {                                                             \
-    const std::string text = load_error(bytes);                 \
-    EXPECT_NE(text.find(part), std::string::npos)               \
-        << "got '" << text << "', expected '" << (part) << "'"; \
+#define EXPECT_REFUSED(bytes, part)                                                                       \
+  {                                                                                                       \
+    const std::string text = load_error(bytes);                                                           \
+    EXPECT_NE(text.find(part), std::string::npos) << "got '" << text << "', expected '" << (part) << "'"; \
   }
 
 std::string entry(const std::string& dtype, const std::string& shape, const std::string& offsets) {
@@ -76,8 +75,7 @@ TEST(Serialize, RoundTripOfEveryDtype) {
   const TensorFile loaded = load_tensors(dir / "t.safetensors");
   EXPECT_EQ(loaded.metadata, file.metadata);
   ASSERT_EQ(loaded.tensors.size(), file.tensors.size());
-  for (const auto& [name, tensor] : file.tensors)
-    EXPECT_TRUE(same_bits(loaded.tensors.at(name), tensor)) << name;
+  for (const auto& [name, tensor] : file.tensors) EXPECT_TRUE(same_bits(loaded.tensors.at(name), tensor)) << name;
   EXPECT_EQ(files_in(dir.path()), 1u) << "the temporary file is gone";
 }
 
@@ -99,10 +97,8 @@ TEST(Serialize, EveryTensorIsAlignedToItsDtype) {
 
 TEST(Serialize, WritesTheFormatByteForByte) {
   const TempDir dir;
-  save_tensors(dir / "t.safetensors",
-               {{{"w", from_vector({1, 2}, std::vector<double>{1, 2})}}, {{"k", "v"}}});
-  std::string header =
-      R"({"__metadata__":{"k":"v"},"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}})";
+  save_tensors(dir / "t.safetensors", {{{"w", from_vector({1, 2}, std::vector<double>{1, 2})}}, {{"k", "v"}}});
+  std::string header = R"({"__metadata__":{"k":"v"},"w":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}})";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const std::string numbers("\0\0\x80\x3f\0\0\0\x40", 8);
   EXPECT_EQ(read_bytes(dir / "t.safetensors"), little_endian(header.size()) + header + numbers);
@@ -164,29 +160,20 @@ TEST(Serialize, RefusesMalformedJson) {
   EXPECT_REFUSED(file_bytes("{\"\\ud800\\u0061\":1}", 0), "a pair of surrogates");
   EXPECT_REFUSED(file_bytes("{\"__metadata__\":{\"k\":1}}", 0), "expected '\"'");
   for (const char* number : {"-1", "1.5", "1e2", "01", "\"1\"", "null", "+1", "0x1"})
-    EXPECT_REFUSED(
-        file_bytes("{\"a\":" + entry("U8", "[" + std::string(number) + "]", "[0,1]") + "}", 1),
-        "expected");
+    EXPECT_REFUSED(file_bytes("{\"a\":" + entry("U8", "[" + std::string(number) + "]", "[0,1]") + "}", 1), "expected");
   EXPECT_REFUSED(file_bytes("{\"a\":" + entry("U8", "[18446744073709551616]", "[0,1]") + "}", 1),
                  "a number below 2^64");
-  EXPECT_REFUSED(file_bytes("{\"a\":" + entry("U8", "[1,1,1,1,1,1]", "[0,1]") + "}", 1),
-                 "at most 5 numbers");
+  EXPECT_REFUSED(file_bytes("{\"a\":" + entry("U8", "[1,1,1,1,1,1]", "[0,1]") + "}", 1), "at most 5 numbers");
 }
 
 TEST(Serialize, RefusesBadEntriesByName) {
-  const auto one = [](const std::string& e, size_t bytes) {
-    return file_bytes("{\"fc.weight\":" + e + "}", bytes);
-  };
+  const auto one = [](const std::string& e, size_t bytes) { return file_bytes("{\"fc.weight\":" + e + "}", bytes); };
   EXPECT_REFUSED(one(entry("F16", "[1]", "[0,2]"), 2), "\"fc.weight\": expected dtype F32");
-  EXPECT_REFUSED(one(entry("F32", "[0]", "[0,0]"), 0),
-                 "\"fc.weight\": expected sizes of at least 1");
-  EXPECT_REFUSED(one(entry("F32", "[2]", "[0,4]"), 4),
-                 "expected 8 bytes for F32 [2], got data_offsets [0, 4]");
+  EXPECT_REFUSED(one(entry("F32", "[0]", "[0,0]"), 0), "\"fc.weight\": expected sizes of at least 1");
+  EXPECT_REFUSED(one(entry("F32", "[2]", "[0,4]"), 4), "expected 8 bytes for F32 [2], got data_offsets [0, 4]");
   EXPECT_REFUSED(one(entry("F32", "[1]", "[4,0]"), 4), "got data_offsets [4, 0]");
-  EXPECT_REFUSED(one(entry("F32", "[4294967296,4294967296,4]", "[0,0]"), 0),
-                 "fewer than 2^63 bytes");
-  EXPECT_REFUSED(one(entry("U8", "[1]", "[18446744073709551614,18446744073709551615]"), 1),
-                 "inside the file");
+  EXPECT_REFUSED(one(entry("F32", "[4294967296,4294967296,4]", "[0,0]"), 0), "fewer than 2^63 bytes");
+  EXPECT_REFUSED(one(entry("U8", "[1]", "[18446744073709551614,18446744073709551615]"), 1), "inside the file");
   EXPECT_REFUSED(one(entry("U8", "[1]", "[0]"), 1), "expected two data_offsets");
   EXPECT_REFUSED(one(entry("U8", "[1]", "[0,1,2]"), 1), "at most 2 numbers");
   EXPECT_REFUSED(one("{\"dtype\":\"U8\",\"shape\":[1]}", 1), "got no data_offsets");
@@ -197,11 +184,8 @@ TEST(Serialize, RefusesBadEntriesByName) {
 }
 
 TEST(Serialize, RefusesOverlapsHolesDuplicatesAndWrongSizes) {
-  const auto two = [](const std::string& a, const std::string& b, size_t bytes,
-                      const std::string& second = "b") {
-    return file_bytes(
-        "{\"a\":" + entry("U8", "[2]", a) + ",\"" + second + "\":" + entry("U8", "[2]", b) + "}",
-        bytes);
+  const auto two = [](const std::string& a, const std::string& b, size_t bytes, const std::string& second = "b") {
+    return file_bytes("{\"a\":" + entry("U8", "[2]", a) + ",\"" + second + "\":" + entry("U8", "[2]", b) + "}", bytes);
   };
   EXPECT_EQ(load_error(two("[2,4]", "[0,2]", 4)), "");
   EXPECT_REFUSED(two("[0,2]", "[1,3]", 3), "\"b\": expected its data_offsets to start at 2");
@@ -211,13 +195,11 @@ TEST(Serialize, RefusesOverlapsHolesDuplicatesAndWrongSizes) {
   EXPECT_REFUSED(two("[0,2]", "[2,4]", 3), "\"b\": expected a file of at least");
   EXPECT_REFUSED(two("[0,2]", "[2,4]", 5), "as its header says");
   EXPECT_REFUSED(two("[0,2]", "[2,4]", 4, "a"), "\"a\": expected one of that name");
-  EXPECT_REFUSED(file_bytes("{\"__metadata__\":{},\"__metadata__\":{}}", 0),
-                 "expected one __metadata__");
+  EXPECT_REFUSED(file_bytes("{\"__metadata__\":{},\"__metadata__\":{}}", 0), "expected one __metadata__");
   EXPECT_REFUSED(file_bytes("{\"__metadata__\":{\"k\":\"\",\"k\":\"\"}}", 0), "metadata \"k\"");
   // A petabyte claimed by a small file is refused before memory is asked for.
-  EXPECT_REFUSED(
-      file_bytes("{\"a\":" + entry("U8", "[1125899906842624]", "[0,1125899906842624]") + "}", 8),
-      "truncated");
+  EXPECT_REFUSED(file_bytes("{\"a\":" + entry("U8", "[1125899906842624]", "[0,1125899906842624]") + "}", 8),
+                 "truncated");
 }
 
 TEST(Serialize, LongAndStrangeNamesDoNotFloodTheMessage) {

@@ -7,8 +7,7 @@
 namespace fulcrum::testing {
 namespace {
 
-constexpr DType kAllDTypes[] = {DType::kF32, DType::kBf16, DType::kF64,
-                                DType::kU8,  DType::kI32,  DType::kI64};
+constexpr DType kAllDTypes[] = {DType::kF32, DType::kBf16, DType::kF64, DType::kU8, DType::kI32, DType::kI64};
 
 TEST(Tensor, HoldsSmallIntegersInEveryDtype) {
   const std::vector<double> values{0, 1, 2, 3, 100, 127};
@@ -17,14 +16,12 @@ TEST(Tensor, HoldsSmallIntegersInEveryDtype) {
     EXPECT_EQ(t.to_vector(), values) << dtype;
     EXPECT_EQ(t.dtype(), dtype);
     EXPECT_EQ(t.bytes(), 6 * size_of(dtype));
-    for (DType other : kAllDTypes)
-      EXPECT_EQ(t.to(other).to_vector(), values) << dtype << " to " << other;
+    for (DType other : kAllDTypes) EXPECT_EQ(t.to(other).to_vector(), values) << dtype << " to " << other;
     EXPECT_EQ(full({3}, 7, {dtype, {}}).to_vector(), (std::vector<double>{7, 7, 7}));
     EXPECT_EQ(zeros({2}, {dtype, {}}).to_vector(), (std::vector<double>{0, 0}));
     EXPECT_EQ(parse_dtype(name_of(dtype)), dtype);
   }
-  EXPECT_EQ(from_vector({2}, std::vector<int64_t>{int64_t{1} << 62, -5}).data<int64_t>()[0],
-            int64_t{1} << 62);
+  EXPECT_EQ(from_vector({2}, std::vector<int64_t>{int64_t{1} << 62, -5}).data<int64_t>()[0], int64_t{1} << 62);
 }
 
 TEST(Tensor, ScalarsHaveNoDimensions) {
@@ -49,8 +46,7 @@ TEST(Tensor, HandlesShareAndClonesDoNot) {
 
 TEST(Tensor, ReshapeAndLeadingSliceAreViews) {
   Tensor x = from_vector({4, 3}, std::vector<double>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
-  const Tensor rows = x.slice(1, 3), flat = rows.reshape({-1}),
-               cell = x.reshape({2, 2, 3}).slice(1, 2);
+  const Tensor rows = x.slice(1, 3), flat = rows.reshape({-1}), cell = x.reshape({2, 2, 3}).slice(1, 2);
   EXPECT_EQ(rows.shape(), (Shape{2, 3}));
   EXPECT_EQ(flat.to_vector(), (std::vector<double>{3, 4, 5, 6, 7, 8}));
   EXPECT_EQ(cell.to_vector(), (std::vector<double>{6, 7, 8, 9, 10, 11}));
@@ -70,11 +66,8 @@ TEST(Tensor, CopyFromConvertsIntoAView) {
 
 TEST(Tensor, PrintsItself) {
   std::ostringstream text;
-  text << from_vector({2}, std::vector<double>{1, 2.5}) << " " << Tensor() << " "
-       << zeros({9}, {DType::kU8, {}});
-  EXPECT_EQ(
-      text.str(),
-      "Tensor([2], f32, cpu, [1, 2.5]) Tensor() Tensor([9], u8, cpu, [0, 0, 0, 0, 0, 0, 0, 0, …])");
+  text << from_vector({2}, std::vector<double>{1, 2.5}) << " " << Tensor() << " " << zeros({9}, {DType::kU8, {}});
+  EXPECT_EQ(text.str(), "Tensor([2], f32, cpu, [1, 2.5]) Tensor() Tensor([9], u8, cpu, [0, 0, 0, 0, 0, 0, 0, 0, …])");
 }
 
 TEST(TensorErrors, SizesOfZeroAndBelow) {
@@ -93,8 +86,7 @@ TEST(TensorErrors, NameTheProblem) {
   EXPECT_ERROR(from_vector({2}, std::vector<double>{1, 2, 3}), "[from_vector] expected 2 values");
   EXPECT_ERROR(parse_dtype("f16"), "expected f32, bf16, f64, u8, i32 or i64, got 'f16'");
   EXPECT_ERROR((Shape{1, 1, 1, 1, 1, 1}), "at most 5 dimensions");
-  EXPECT_ERROR(zeros({1}, {DType::kI64, {}}).set_requires_grad(),
-               "[requires_grad] expected a floating dtype");
+  EXPECT_ERROR(zeros({1}, {DType::kI64, {}}).set_requires_grad(), "[requires_grad] expected a floating dtype");
 }
 
 TEST(TensorErrors, DevicesThatAreNotThere) {
@@ -122,21 +114,19 @@ TEST(Shapes, IndexFromBothEnds) {
 TEST(Bf16, RoundsToNearestEven) {
   const auto rounded = [](float x) { return static_cast<float>(bf16(x)); };
   EXPECT_EQ(rounded(1.0f), 1.0f);
-  EXPECT_EQ(rounded(1.0f + 0x1p-8f), 1.0f);  // a tie goes to the even neighbour below
+  EXPECT_EQ(rounded(1.0f + 0x1p-8f), 1.0f);                       // a tie goes to the even neighbour below
   EXPECT_EQ(rounded(1.0f + 3 * 0x1p-8f), 1.0f + 2 * 0x1p-7f);     // and here to the one above
   EXPECT_EQ(rounded(1.0f + 0x1p-8f + 0x1p-20f), 1.0f + 0x1p-7f);  // just above a tie
   EXPECT_EQ(rounded(-1.0f - 3 * 0x1p-8f), -1.0f - 2 * 0x1p-7f);
   EXPECT_EQ(rounded(std::numeric_limits<float>::max()), std::numeric_limits<float>::infinity());
-  EXPECT_EQ(rounded(-std::numeric_limits<float>::infinity()),
-            -std::numeric_limits<float>::infinity());
+  EXPECT_EQ(rounded(-std::numeric_limits<float>::infinity()), -std::numeric_limits<float>::infinity());
   EXPECT_TRUE(std::signbit(rounded(-0.0f)));
   EXPECT_EQ(rounded(0x1p-133f), 0x1p-133f);  // the smallest subnormal
 }
 
 TEST(Bf16, KeepsNanANan) {
   for (uint32_t bits : {0x7f800001u, 0x7fffffffu, 0xff800001u, 0xffffffffu, 0x7fc00000u})
-    EXPECT_TRUE(std::isnan(static_cast<float>(bf16(std::bit_cast<float>(bits)))))
-        << std::hex << bits;
+    EXPECT_TRUE(std::isnan(static_cast<float>(bf16(std::bit_cast<float>(bits))))) << std::hex << bits;
 }
 
 TEST(Bf16, EveryValueSurvivesTheWayThroughF32) {
@@ -150,8 +140,7 @@ TEST(Bf16, EveryValueSurvivesTheWayThroughF32) {
 
 TEST(Bf16, CastsOfTensorsRoundAlike) {
   const Tensor x = random_tensor({1000}, 1, -3, 3, DType::kF32), y = x.to(DType::kBf16);
-  for (int64_t i = 0; i < x.numel(); i++)
-    ASSERT_EQ(y.data<bf16>()[i].bits, bf16(x.data<float>()[i]).bits);
+  for (int64_t i = 0; i < x.numel(); i++) ASSERT_EQ(y.data<bf16>()[i].bits, bf16(x.data<float>()[i]).bits);
 }
 
 // ---- memory ----

@@ -54,13 +54,11 @@ struct Tolerance {
 };
 
 /// Compares numbers, shape included; the message names the first element that differs.
-inline ::testing::AssertionResult all_close(const Tensor& got, const Tensor& expected,
-                                            Tolerance tolerance = {}) {
+inline ::testing::AssertionResult all_close(const Tensor& got, const Tensor& expected, Tolerance tolerance = {}) {
   if (!got.defined() || !expected.defined())
     return ::testing::AssertionFailure() << "undefined: " << got << " against " << expected;
   if (got.shape() != expected.shape())
-    return ::testing::AssertionFailure()
-           << "shape " << got.shape() << ", expected " << expected.shape();
+    return ::testing::AssertionFailure() << "shape " << got.shape() << ", expected " << expected.shape();
   const auto a = got.to_vector(), b = expected.to_vector();
   double scale = 0, worst = 0;
   for (double v : b) scale = std::isfinite(v) ? std::max(scale, std::abs(v)) : scale;
@@ -74,10 +72,9 @@ inline ::testing::AssertionResult all_close(const Tensor& got, const Tensor& exp
     wrong++;
   }
   if (wrong == 0) return ::testing::AssertionSuccess();
-  return ::testing::AssertionFailure()
-         << wrong << " of " << a.size() << " elements differ by up to " << worst << " (limit "
-         << limit << "), first at " << first << " of " << got.shape() << ": got " << a[first]
-         << ", expected " << b[first];
+  return ::testing::AssertionFailure() << wrong << " of " << a.size() << " elements differ by up to " << worst
+                                       << " (limit " << limit << "), first at " << first << " of " << got.shape()
+                                       << ": got " << a[first] << ", expected " << b[first];
 }
 
 /// ‖got − expected‖ / ‖expected‖: one rounding that crosses a kink does not decide alone.
@@ -98,8 +95,7 @@ inline bool same_bits(const Tensor& a, const Tensor& b) {
 }
 
 /// Leaves with the same numbers, converted, on the test's device.
-inline Tensors leaves(const Tensors& inputs, const std::vector<bool>& wanted,
-                      const std::vector<DType>& dtypes) {
+inline Tensors leaves(const Tensors& inputs, const std::vector<bool>& wanted, const std::vector<DType>& dtypes) {
   Tensors copies;
   for (size_t i = 0; i < inputs.size(); i++) {
     Tensor host = empty(inputs[i].shape(), {dtypes[i], {}});
@@ -116,8 +112,7 @@ inline Tensors leaves(const Tensors& inputs, const std::vector<bool>& wanted,
 /// through all of them.
 class GradientCheck {
  public:
-  GradientCheck(const Function& f, const Tensors& inputs, std::vector<bool> wanted,
-                double tolerance)
+  GradientCheck(const Function& f, const Tensors& inputs, std::vector<bool> wanted, double tolerance)
       : f_(f),
         wanted_(wanted.empty() ? std::vector<bool>(inputs.size(), true) : std::move(wanted)),
         tolerance_(tolerance),
@@ -156,15 +151,14 @@ class GradientCheck {
     return total;
   }
 
-  static ::testing::AssertionResult compare(const std::string& where, double got, double expected,
-                                            double limit) {
+  static ::testing::AssertionResult compare(const std::string& where, double got, double expected, double limit) {
     if (std::abs(got - expected) <= limit) return ::testing::AssertionSuccess();
-    return ::testing::AssertionFailure() << where << ": got " << got << ", central difference "
-                                         << expected << " (limit " << limit << ")";
+    return ::testing::AssertionFailure() << where << ": got " << got << ", central difference " << expected
+                                         << " (limit " << limit << ")";
   }
 
-  ::testing::AssertionResult elements(const std::string& where, Tensor& x,
-                                      const std::vector<double>& gradient, double largest) const {
+  ::testing::AssertionResult elements(const std::string& where, Tensor& x, const std::vector<double>& gradient,
+                                      double largest) const {
     std::vector<double> values = x.to_vector();
     const auto n = values.size(), step = std::max<size_t>(1, n / kElements);
     const auto at = [&](size_t i, double value) {
@@ -175,16 +169,16 @@ class GradientCheck {
     };
     for (size_t i = 0; i < n; i += step) {
       const double above = at(i, values[i] + kStep), below = at(i, values[i] - kStep);
-      auto result = compare(concat_text(where, " at element ", i), gradient[i],
-                            (above - below) / (2 * kStep), tolerance_ * largest);
+      auto result = compare(concat_text(where, " at element ", i), gradient[i], (above - below) / (2 * kStep),
+                            tolerance_ * largest);
       if (!result) return result;
     }
     x.copy_from(from_vector(x.shape(), values, {DType::kF64, {}}));
     return ::testing::AssertionSuccess();
   }
 
-  ::testing::AssertionResult direction(const std::string& where, Tensor& x,
-                                       const std::vector<double>& gradient, double largest) const {
+  ::testing::AssertionResult direction(const std::string& where, Tensor& x, const std::vector<double>& gradient,
+                                       double largest) const {
     const Tensor start = x.clone();
     const auto centre = start.to_vector(), along = random_tensor(x.shape(), 991).to_vector();
     double got = 0, sides[2];
@@ -208,8 +202,7 @@ class GradientCheck {
 };
 
 inline ::testing::AssertionResult gradients_match(const Function& f, const Tensors& inputs,
-                                                  std::vector<bool> wanted = {},
-                                                  double tolerance = 1e-7) {
+                                                  std::vector<bool> wanted = {}, double tolerance = 1e-7) {
   return GradientCheck(f, inputs, std::move(wanted), tolerance).run();
 }
 

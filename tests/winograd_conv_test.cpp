@@ -14,12 +14,19 @@ namespace {
 using cpu::ConvPass;
 using cpu::DirectConv;
 
-constexpr ConvPass kPasses[] = {ConvPass::kForward, ConvPass::kBackwardData,
-                                ConvPass::kBackwardWeights};
+constexpr ConvPass kPasses[] = {ConvPass::kForward, ConvPass::kBackwardData, ConvPass::kBackwardWeights};
 
 DirectConv geometry(int n, int h, int w, int c_in, int c_out, int padding) {
-  return {.n = n, .h = h, .w = w, .c_in = c_in, .out_h = h + 2 * padding - 2,
-          .out_w = w + 2 * padding - 2, .c_out = c_out, .kernel_h = 3, .kernel_w = 3, .stride = 1,
+  return {.n = n,
+          .h = h,
+          .w = w,
+          .c_in = c_in,
+          .out_h = h + 2 * padding - 2,
+          .out_w = w + 2 * padding - 2,
+          .c_out = c_out,
+          .kernel_h = 3,
+          .kernel_w = 3,
+          .stride = 1,
           .padding = padding};
 }
 
@@ -109,11 +116,10 @@ Errors errors(const Tensor& result, const std::vector<double>& exact) {
 }
 
 // Whole and cut tiles, one tile, a last block that is not full, more threads than blocks; every padding.
-const DirectConv kGeometries[] = {geometry(2, 8, 8, 16, 16, 1),    geometry(3, 5, 7, 16, 48, 1),
-                                  geometry(1, 3, 3, 32, 16, 0),    geometry(1, 1, 2, 16, 16, 1),
-                                  geometry(2, 9, 6, 48, 32, 2),    geometry(5, 13, 11, 16, 32, 0),
-                                  geometry(7, 16, 16, 32, 32, 1),  geometry(1, 4, 40, 64, 64, 1),
-                                  geometry(9, 8, 8, 64, 64, 1)};
+const DirectConv kGeometries[] = {
+    geometry(2, 8, 8, 16, 16, 1),   geometry(3, 5, 7, 16, 48, 1),  geometry(1, 3, 3, 32, 16, 0),
+    geometry(1, 1, 2, 16, 16, 1),   geometry(2, 9, 6, 48, 32, 2),  geometry(5, 13, 11, 16, 32, 0),
+    geometry(7, 16, 16, 32, 32, 1), geometry(1, 4, 40, 64, 64, 1), geometry(9, 8, 8, 64, 64, 1)};
 
 std::string describe(const DirectConv& g, ConvPass pass) {
   return ::testing::PrintToString(std::vector<int>{g.n, g.h, g.w, g.c_in, g.c_out, g.padding}) + " pass " +
@@ -147,8 +153,8 @@ TEST(WinogradConv, RoundsBf16Once) {
 }
 
 TEST(WinogradConv, ErrsLittleMoreThanTheDirectKernel) {
-  for (const DirectConv& g : {geometry(16, 32, 32, 16, 16, 1), geometry(8, 16, 16, 32, 32, 1),
-                              geometry(16, 8, 8, 64, 64, 1)})
+  for (const DirectConv& g :
+       {geometry(16, 32, 32, 16, 16, 1), geometry(8, 16, 16, 32, 32, 1), geometry(16, 8, 8, 64, 64, 1)})
     for (ConvPass pass : kPasses) {
       const Problem p(g);
       const std::vector<double> exact = p.reference(pass);

@@ -22,9 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Settings that do not change a cell's numbers; train.epochs does.
-const std::vector<std::string> kFree = {"data.dir",      "data.workers", "train.output",
-                                        "train.threads", "train.device", "train.log_interval",
-                                        "train.recovery_interval"};
+const std::vector<std::string> kFree = {"data.dir",     "data.workers",       "train.output",           "train.threads",
+                                        "train.device", "train.log_interval", "train.recovery_interval"};
 
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -46,8 +45,7 @@ std::string experiment_key(const Config& c) {
 }
 
 std::string model_key(const Config& c) {
-  return fmt::format("{} {} {} {} {}", data_key(c), c.model.name, c.model.stem, c.train.batch_size,
-                     c.train.amp);
+  return fmt::format("{} {} {} {} {}", data_key(c), c.model.name, c.model.stem, c.train.batch_size, c.train.amp);
 }
 
 void refuse_other_settings(const Cell& cell) {
@@ -65,9 +63,8 @@ void refuse_other_settings(const Cell& cell) {
 
 // Calls use(data, cells with them) for each data set of cells that are not done, one in memory at a
 // time.
-void for_each_data_set(
-    const std::vector<Cell>& cells,
-    const std::function<void(const ExperimentData&, const std::vector<const Cell*>&)>& use) {
+void for_each_data_set(const std::vector<Cell>& cells,
+                       const std::function<void(const ExperimentData&, const std::vector<const Cell*>&)>& use) {
   std::vector<std::string> order;
   std::map<std::string, std::vector<const Cell*>> by_data;
   for (const Cell& cell : cells) {
@@ -93,7 +90,8 @@ void build(const Cell& cell, const ExperimentData& data) {
     const auto model = make_model(cell.config, *data.train);
     model->to(Device(cell.config.train.device), activation_dtype(cell.config));
     make_optimizer(cell.config, *model, data.class_counts);
-    LossFunction(cell.config.loss, data.class_counts, data.train->size(), Device()).begin_epoch(cell.config.train.epochs);
+    LossFunction(cell.config.loss, data.class_counts, data.train->size(), Device())
+        .begin_epoch(cell.config.train.epochs);
     make_schedule(cell.config);
   } catch (const Error& e) {
     throw UsageError("cell " + cell.name() + ": " + e.what());
@@ -135,8 +133,8 @@ std::optional<nlohmann::json> cell_result(const Cell& cell) {
   const fs::path file = cell.directory() / "result.json";
   if (!fs::exists(file)) return std::nullopt;
   const auto result = nlohmann::json::parse(read_file(file), nullptr, false);
-  check(result.is_object() && result.contains("top1") && result.contains("best"), "[grid] ",
-        file.string(), ": expected the result of a run");
+  check(result.is_object() && result.contains("top1") && result.contains("best"), "[grid] ", file.string(),
+        ": expected the result of a run");
   return result;
 }
 
@@ -155,16 +153,13 @@ int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after
     const Cell& cell = cells[i];
     const CellState::Kind state = cell_state(cell).kind;
     if (state == CellState::kDone) continue;
-    fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(),
-               cell.directory().string());
+    fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(), cell.directory().string());
     Trainer trainer(cell.config, state == CellState::kWaiting ? Trainer::Start::kFresh : Trainer::Start::kResume,
                     world());
     const TrainOutcome outcome = trainer.run();
     after_each();
-    if (outcome.exit_code == kExitNonFinite)
-      code = kExitNonFinite;
-    else if (outcome.exit_code != kExitDone)
-      return outcome.exit_code;
+    if (outcome.exit_code == kExitNonFinite) code = kExitNonFinite;
+    else if (outcome.exit_code != kExitDone) return outcome.exit_code;
   }
   return code;
 }
@@ -185,9 +180,8 @@ void show_work(const std::vector<Cell>& cells) {
       const double seconds = share * estimated_seconds(c, data, cost->second);
       total += seconds;
       waiting++;
-      fmt::print("{:<40} {}; {} epochs of {} steps, {} training images: about {}\n", cell->name(),
-                 state.text(*cell), c.train.epochs, epoch_steps(c, data), data.train_indices.size(),
-                 duration_text(seconds));
+      fmt::print("{:<40} {}; {} epochs of {} steps, {} training images: about {}\n", cell->name(), state.text(*cell),
+                 c.train.epochs, epoch_steps(c, data), data.train_indices.size(), duration_text(seconds));
     }
   });
   fmt::print("{} cells, {} to train: about {}\n", cells.size(), waiting, duration_text(total));

@@ -33,7 +33,7 @@ struct Cell {
 
 struct CellState {
   enum Kind { kWaiting, kStarted, kDone, kNonFinite } kind = kWaiting;
-  int64_t epochs = 0;  // that are done
+  int64_t epochs = 0;                        // that are done
   std::string text(const Cell& cell) const;  // "waiting", "epoch 3 of 10"
 };
 CellState cell_state(const Cell& cell);

@@ -24,8 +24,8 @@ class GridTable {
       : table_(table), where_(std::move(where)) {
     for (const auto& [key, node] : table_)
       if (std::ranges::find(keys, key.str()) == keys.end())
-        usage(where_, " line ", node.source().begin.line, ": unknown key '", key.str(),
-              "'; did you mean '", nearest(key.str(), keys), "'?");
+        usage(where_, " line ", node.source().begin.line, ": unknown key '", key.str(), "'; did you mean '",
+              nearest(key.str(), keys), "'?");
   }
 
   std::string text(const char* key, const std::optional<std::string>& other = {}) const {
@@ -64,15 +64,12 @@ class GridTable {
     if (!node) return;
     if (!node->is_array_of_tables()) refuse(key, "[[tables]]");
     for (const toml::node& element : *node->as_array())
-      add(GridTable(*element.as_table(),
-                    concat_text(where_, " line ", element.source().begin.line, ": ", key), keys));
+      add(GridTable(*element.as_table(), concat_text(where_, " line ", element.source().begin.line, ": ", key), keys));
   }
   const std::string& where() const { return where_; }
 
  private:
-  [[noreturn]] void refuse(const char* key, const char* what) const {
-    usage(where_, ": ", key, " takes ", what);
-  }
+  [[noreturn]] void refuse(const char* key, const char* what) const { usage(where_, ": ", key, " takes ", what); }
   template <class T>
   T get(const toml::node* node, const char* key, const char* what) const {
     if (!node) usage(where_, ": expected '", key, "', ", what);
@@ -93,8 +90,7 @@ std::string grid_text(const std::string& name) {
   }
   std::string list;
   for (const auto& n : grid_names()) list += (list.empty() ? "" : ", ") + n;
-  usage("reproduce: no grid or file '", name, "'; did you mean '", nearest(name, grid_names()),
-        "'? Grids: ", list);
+  usage("reproduce: no grid or file '", name, "'; did you mean '", nearest(name, grid_names()), "'? Grids: ", list);
 }
 
 template <class T>
@@ -114,8 +110,12 @@ void add_method(Grid& grid, const GridTable& table) {
 }
 
 void add_published(Grid& grid, const GridTable& table) {
-  PublishedFigure p{table.text("variant"),    table.text("method"), table.number("top1") / 100,
-                    table.text("epoch", ""),  table.text("source"), table.text("note", ""),
+  PublishedFigure p{table.text("variant"),
+                    table.text("method"),
+                    table.number("top1") / 100,
+                    table.text("epoch", ""),
+                    table.text("source"),
+                    table.text("note", ""),
                     false};
   if (!p.epoch.empty()) one_of(table.where() + ": epoch", p.epoch, {"last", "best"});
   const std::string certainty = table.text("certainty");
@@ -124,15 +124,13 @@ void add_published(Grid& grid, const GridTable& table) {
   in_range(table.where() + ": top1", 100 * p.top1, 0, 100, "(0, 100)");
   if (find_named(grid.variants, p.variant) == grid.variants.end())
     usage(table.where(), ": no variant '", p.variant, "'");
-  if (find_named(grid.methods, p.method) == grid.methods.end())
-    usage(table.where(), ": no method '", p.method, "'");
+  if (find_named(grid.methods, p.method) == grid.methods.end()) usage(table.where(), ": no method '", p.method, "'");
   grid.published.push_back(std::move(p));
 }
 
 // Those of `all` with the names, in their order; `what` is the flag.
 template <class T>
-std::vector<T> chosen(const std::vector<T>& all, const std::vector<std::string>& names,
-                      const char* what) {
+std::vector<T> chosen(const std::vector<T>& all, const std::vector<std::string>& names, const char* what) {
   if (names.empty()) return all;
   std::vector<std::string> known;
   for (const T& t : all) known.push_back(t.name);
@@ -165,8 +163,8 @@ Grid load(const std::string& name, int depth) {
   } catch (const toml::parse_error& e) {
     usage(source, " line ", e.source().begin.line, ": ", e.description());
   }
-  const GridTable file(table, source, {"title", "about", "recipe", "seeds", "methods_of", "variant",
-                                       "method", "published"});
+  const GridTable file(table, source,
+                       {"title", "about", "recipe", "seeds", "methods_of", "variant", "method", "published"});
   Grid grid;
   if (const std::string other = file.text("methods_of", ""); !other.empty())
     grid.methods = load(other, depth + 1).methods;
@@ -236,8 +234,7 @@ std::vector<Cell> cells_of(const Grid& grid, const GridOptions& options, const S
         if (options.smoke) shorten_for_smoke(config);
         config = flags.resolve(config);
         config.train.seed = seed;
-        config.train.output =
-            (options.output / variant.name / method.name / fmt::format("seed{}", seed)).string();
+        config.train.output = (options.output / variant.name / method.name / fmt::format("seed{}", seed)).string();
         cells.push_back({variant.name, method.name, seed, std::move(config)});
       }
   return cells;

@@ -52,8 +52,8 @@ std::vector<std::string> grid_names();
 struct GridOptions {
   std::filesystem::path output;
   std::vector<std::string> methods = {}, variants = {};  // empty: all
-  int64_t seeds = 0;                           // 0: the grid's
-  int64_t epochs = 0;                          // 0: the recipe's; else the schedule is scaled to them
+  int64_t seeds = 0;                                     // 0: the grid's
+  int64_t epochs = 0;                                    // 0: the recipe's; else the schedule is scaled to them
   bool smoke = false;
 };
 

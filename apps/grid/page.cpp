@@ -35,8 +35,8 @@ std::string results_table(const std::vector<const GridRow*>& rows) {
   Table t{.head = {"Method", "seeds", "last epoch", "best epoch", "published", "difference"}};
   for (const GridRow* row : rows) {
     const std::string best = spread_text(row->best) + (row->selected_on == "val" ? " (val)" : "");
-    std::vector<std::string> cells = {row->title, std::to_string(row->cells.size()),
-                                      spread_text(row->last.at("top1")), best, "", ""};
+    std::vector<std::string> cells = {
+        row->title, std::to_string(row->cells.size()), spread_text(row->last.at("top1")), best, "", ""};
     if (row->published.empty()) t.rows.push_back(cells);
     for (size_t i = 0; i < row->published.size(); i++) {
       if (i > 0) cells = {"", "", "", "", "", ""};
@@ -51,8 +51,7 @@ std::string results_table(const std::vector<const GridRow*>& rows) {
 std::string sources(const std::vector<const GridRow*>& rows) {
   Table t{.head = {"Published figure", "of", "source"}, .words = 3};
   for (const GridRow* row : rows)
-    for (const Comparison& c : row->published)
-      t.rows.push_back({published_text(c), row->title, source_text(c)});
+    for (const Comparison& c : row->published) t.rows.push_back({published_text(c), row->title, source_text(c)});
   return t.rows.empty() ? "" : details("Sources of the published figures", table(t));
 }
 
@@ -115,10 +114,10 @@ struct Column {
   const char* key;
   const char* name;
 };
-constexpr Column kColumns[] = {{"balanced", "balanced"}, {"worst_class", "worst class"}, {"many", "many"},
-                               {"medium", "medium"},     {"few", "few"},                 {"macro_f1", "macro F1"},
-                               {"ece", "ECE"},
-                               {"wrong_label_auroc", "AUROC of wrong labels"}};
+constexpr Column kColumns[] = {{"balanced", "balanced"}, {"worst_class", "worst class"},
+                               {"many", "many"},         {"medium", "medium"},
+                               {"few", "few"},           {"macro_f1", "macro F1"},
+                               {"ece", "ECE"},           {"wrong_label_auroc", "AUROC of wrong labels"}};
 
 std::string further(const std::vector<const GridRow*>& rows) {
   Table t{.head = {"Last epoch"}};
@@ -164,7 +163,8 @@ std::string grid_page(const Grid& grid, const GridResults& results, const std::f
   std::string body = "<header>\n<p class=\"eyebrow\">Fulcrum · reproduce " + escape(grid.name) + "</p>\n<h1>" +
                      escape(grid.title) + "</h1>\n<p class=\"lead\">" + escape(grid.about) + "</p>\n";
   body += paragraph(
-      length_text(results) + " Top-1 on the test set in percent, mean ± sd over the seeds. The best epoch is the one with the highest top-1 "
+      length_text(results) +
+      " Top-1 on the test set in percent, mean ± sd over the seeds. The best epoch is the one with the highest top-1 "
       "on the test set, so it flatters; (val): on a held-out part of the training set. (!): the difference to a "
       "published figure is more than two sd.");
   if (!results.missing.empty())

@@ -44,9 +44,9 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
     if (flags.settings.has(key))
       usage("--set: ", key, " is the grid's; --epochs scales the schedule, --seeds counts the seeds");
   const Config common = flags.settings.resolve();
-  options.output = common.train.output.empty()
-                       ? "runs/" + std::filesystem::path(flags.grid).stem().string() + (options.smoke ? "-smoke" : "-grid")
-                       : common.train.output;
+  options.output = common.train.output.empty() ? "runs/" + std::filesystem::path(flags.grid).stem().string() +
+                                                     (options.smoke ? "-smoke" : "-grid")
+                                               : common.train.output;
   const Grid grid = selected(load_grid(flags.grid), options);
   const std::vector<Cell> cells = cells_of(grid, options, flags.settings);
   use_device(common.train);
@@ -56,7 +56,8 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
     show_work(cells);
     return kExitDone;
   }
-  fmt::print(stderr, "fulcrum: {}, grid {} in {}\n", backend_text(Device(common.train.device), threads), grid.name, options.output.string());
+  fmt::print(stderr, "fulcrum: {}, grid {} in {}\n", backend_text(Device(common.train.device), threads), grid.name,
+             options.output.string());
   const DirectoryLock lock(options.output);
   install_stop_handlers();
   const auto write = [&] { write_results(grid, collect(grid, cells), options.output); };

@@ -46,30 +46,26 @@ std::vector<std::string> split_values(const std::string& text) {
   int depth = 0;
   char quote = 0;
   for (const char c : text) {
-    if (quote)
-      quote = c == quote ? '\0' : quote;
-    else if (c == '"' || c == '\'')
-      quote = c;
+    if (quote) quote = c == quote ? '\0' : quote;
+    else if (c == '"' || c == '\'') quote = c;
     depth += !quote && c == '[' ? 1 : !quote && c == ']' ? -1 : 0;
-    if (c == ',' && depth == 0 && !quote)
-      values.emplace_back();
-    else
-      values.back() += c;
+    if (c == ',' && depth == 0 && !quote) values.emplace_back();
+    else values.back() += c;
   }
   return values;
 }
 
 SweptKey swept_key(const std::string& assignment) {
   const size_t equals = assignment.find('=');
-  if (equals == std::string::npos)
-    usage("--grid: expected section.key=value,value,…, got '", assignment, "'");
+  if (equals == std::string::npos) usage("--grid: expected section.key=value,value,…, got '", assignment, "'");
   SweptKey swept{assignment.substr(0, equals), split_values(assignment.substr(equals + 1))};
   for (const auto& [key, why] : kRefused)
     if (swept.key == key) usage("--grid: ", key, " ", why);
   std::set<std::string> seen;
   for (const std::string& value : swept.values) {
-    if (value.empty()) usage("--grid: ", swept.key, ": expected values with commas between them, got '",
-                             assignment.substr(equals + 1), "'");
+    if (value.empty())
+      usage("--grid: ", swept.key, ": expected values with commas between them, got '", assignment.substr(equals + 1),
+            "'");
     if (!seen.insert(value).second) usage("--grid: ", swept.key, ": '", value, "' stands twice");
   }
   return swept;
@@ -141,8 +137,11 @@ nlohmann::json spread_json(const Spread& s) {
 
 Sweep make_sweep(const std::vector<std::string>& grid, const Config& base, const std::filesystem::path& output,
                  int64_t seeds) {
-  Sweep sweep{.title = base.data.name, .metric = base.train.eval_metric, .val_fraction = base.data.val_fraction,
-              .output = output, .seeds = seeds};
+  Sweep sweep{.title = base.data.name,
+              .metric = base.train.eval_metric,
+              .val_fraction = base.data.val_fraction,
+              .output = output,
+              .seeds = seeds};
   if (grid.empty()) usage("--grid: expected at least one section.key=value,value,…");
   for (const std::string& assignment : grid) {
     sweep.keys.push_back(swept_key(assignment));
@@ -214,13 +213,14 @@ nlohmann::json to_json(const Sweep& sweep, const SweepResults& results, const st
     const SweepPoint& p = results.points[*results.best];
     best = {{"settings", named(p)},
             {"val", spread_json(p.val)},
-            {"test", {{"top1", spread_json(spread_of(test_values(p, "top1")))},
-                      {"balanced", spread_json(spread_of(test_values(p, "balanced")))}}},
+            {"test",
+             {{"top1", spread_json(spread_of(test_values(p, "top1")))},
+              {"balanced", spread_json(spread_of(test_values(p, "balanced")))}}},
             {"command", command}};
   }
   for (const Cell* cell : results.missing) missing.push_back(cell->name());
-  return {{"metric", sweep.metric}, {"val_fraction", sweep.val_fraction}, {"points", points},
-          {"best", best},           {"missing", missing},                 {"commits", commits_of(sweep.cells)}};
+  return {{"metric", sweep.metric}, {"val_fraction", sweep.val_fraction}, {"points", points}, {"best", best},
+          {"missing", missing},     {"commits", commits_of(sweep.cells)}};
 }
 
 std::string to_markdown(const Sweep& sweep, const SweepResults& results, const std::string& command) {
@@ -234,15 +234,16 @@ std::string to_markdown(const Sweep& sweep, const SweepResults& results, const s
     rows.back().insert(rows.back().end(), {std::to_string(point.val.count), metric_text(sweep, point.val),
                                            results.best == p ? "best" : ""});
   }
-  std::string text = fmt::format("# Sweep on {}\n\nAfter the last epoch, on the {} % of the training set that are held "
-                                 "out.\n\n",
-                                 sweep.title, percent(sweep.val_fraction, 0)) +
+  std::string text = fmt::format(
+                         "# Sweep on {}\n\nAfter the last epoch, on the {} % of the training set that are held "
+                         "out.\n\n",
+                         sweep.title, percent(sweep.val_fraction, 0)) +
                      markdown_table(head, rows) + missing_text(results);
   if (results.best) {
     const SweepPoint& p = results.points[*results.best];
-    text += fmt::format("\nThe best{}: {}. Its test top-1 is {}.\n\n    {}\n",
-                        results.missing.empty() ? "" : " so far", combination_text(sweep.keys, p.values),
-                        spread_text(spread_of(test_values(p, "top1"))), command);
+    text +=
+        fmt::format("\nThe best{}: {}. Its test top-1 is {}.\n\n    {}\n", results.missing.empty() ? "" : " so far",
+                    combination_text(sweep.keys, p.values), spread_text(spread_of(test_values(p, "top1"))), command);
   }
   return text;
 }

@@ -25,8 +25,8 @@ struct SweptKey {
 
 struct Sweep {
   std::vector<SweptKey> keys = {};
-  std::string title;      // of its recipe or data set
-  std::string metric;     // train.eval_metric: top1, balanced, macro_f1 or loss
+  std::string title;   // of its recipe or data set
+  std::string metric;  // train.eval_metric: top1, balanced, macro_f1 or loss
   double val_fraction = 0;
   std::filesystem::path output;
   int64_t seeds = 1;
@@ -35,8 +35,8 @@ struct Sweep {
 
 /// `grid` holds "section.key=value,value,…"; commas in brackets and quotes are part of a value.
 /// UsageErrors for keys that do not exist, stand twice, or would change what is selected on.
-Sweep make_sweep(const std::vector<std::string>& grid, const Config& base,
-                 const std::filesystem::path& output, int64_t seeds);
+Sweep make_sweep(const std::vector<std::string>& grid, const Config& base, const std::filesystem::path& output,
+                 int64_t seeds);
 
 struct SweepPoint {
   std::vector<std::string> values;  // of the keys

@@ -40,7 +40,8 @@ std::string quoted(const std::string& word) {
 std::string best_command(const SweepFlags& flags, const Sweep& sweep, const SweepResults& results) {
   if (!results.best) return {};
   std::string text = "fulcrum train";
-  for (const auto& words : {flags.settings.words({"train.output"}), settings_words(sweep, results.points[*results.best])})
+  for (const auto& words :
+       {flags.settings.words({"train.output"}), settings_words(sweep, results.points[*results.best])})
     for (const std::string& word : words) text += " " + quoted(word);
   return text;
 }
@@ -53,8 +54,9 @@ Config base_config(const SweepFlags& flags) {
     fmt::print(stderr, "data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
   }
   if (config.data.imb_type != "none" && config.train.eval_metric == "top1")
-    fmt::print(stderr, "warning: the held-out part is as imbalanced as the training set, and its top1 is that of the "
-                       "large classes; --eval-metric balanced hears all classes alike\n");
+    fmt::print(stderr,
+               "warning: the held-out part is as imbalanced as the training set, and its top1 is that of the "
+               "large classes; --eval-metric balanced hears all classes alike\n");
   return config;
 }
 
@@ -62,9 +64,8 @@ int sweep(const SweepFlags& flags) {
   const Config base = base_config(flags);
   const std::string& recipe = flags.settings.recipe();
   const std::string name = recipe.empty() ? base.data.name : std::filesystem::path(recipe).stem().string();
-  const std::string output = base.train.output.empty()
-                                 ? fmt::format("runs/{}-sweep{}", name, flags.smoke ? "-smoke" : "")
-                                 : base.train.output;
+  const std::string output =
+      base.train.output.empty() ? fmt::format("runs/{}-sweep{}", name, flags.smoke ? "-smoke" : "") : base.train.output;
   Sweep sweep = make_sweep(flags.grid, base, output, flags.seeds);
   sweep.title = name;
   use_device(base.train);
@@ -95,9 +96,10 @@ int sweep(const SweepFlags& flags) {
 
 void add_sweep_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("sweep", "Train every combination of some settings; choose on a held-out part");
-  sub->footer("Example: fulcrum sweep --recipe fashion-mnist-lt --opt absgd --eval-metric balanced "
-              "--grid risk.lambda=1,2,5,10 --grid risk.gamma=0.5,0.9 -o runs/sweep"
-              "\nThe same command goes on with a sweep that was stopped: docs/reproducing.md");
+  sub->footer(
+      "Example: fulcrum sweep --recipe fashion-mnist-lt --opt absgd --eval-metric balanced "
+      "--grid risk.lambda=1,2,5,10 --grid risk.gamma=0.5,0.9 -o runs/sweep"
+      "\nThe same command goes on with a sweep that was stopped: docs/reproducing.md");
   auto flags = std::make_shared<SweepFlags>();
   flags->settings.add_to(*sub);
   sub->add_option("--grid", flags->grid, "section.key=value,value,…; once for each key")->required();

@@ -69,8 +69,11 @@ std::string name_chart(const Sweep& sweep, const SweepResults& results) {
 std::string one_key(const Sweep& sweep, const SweepResults& results) {
   const bool numbers =
       std::ranges::none_of(sweep.keys[0].values, [](const std::string& v) { return std::isnan(number_of(v)); });
-  return figure({sweep.keys[0].key, numbers ? number_curve(sweep, results) : name_chart(sweep, results),
-                 "After the last epoch, the mean over the seeds.", {}, !numbers});
+  return figure({sweep.keys[0].key,
+                 numbers ? number_curve(sweep, results) : name_chart(sweep, results),
+                 "After the last epoch, the mean over the seeds.",
+                 {},
+                 !numbers});
 }
 
 // A map over the first two keys for each combination of the others.
@@ -89,8 +92,11 @@ std::string maps(const Sweep& sweep, const SweepResults& results) {
     if (is_new) {
       order.push_back(rest);
       map = {.description = measure(sweep) + " over " + sweep.keys[0].key + " and " + sweep.keys[1].key,
-             .x_name = sweep.keys[1].key, .y_name = sweep.keys[0].key, .columns = sweep.keys[1].values,
-             .rows = sweep.keys[0].values, .decimals = sweep.metric == "loss" ? 3 : 1};
+             .x_name = sweep.keys[1].key,
+             .y_name = sweep.keys[0].key,
+             .columns = sweep.keys[1].values,
+             .rows = sweep.keys[0].values,
+             .decimals = sweep.metric == "loss" ? 3 : 1};
       map.values.assign(rows, std::vector<double>(columns, std::nan("")));
       map.titles.assign(rows, std::vector<std::string>(columns));
     }
@@ -104,8 +110,11 @@ std::string maps(const Sweep& sweep, const SweepResults& results) {
     if (html.size() == kMostMaps) break;
     std::string title = sweep.metric == "loss" ? "Held-out loss" : "Held-out " + sweep.metric + ", %";
     for (size_t k = 0; k < rest.size(); k++) title += ", " + sweep.keys[k + 2].key + " = " + rest[k];
-    html.push_back(figure({title, value_map(by_rest[rest]), "After the last epoch, the mean over the seeds.",
-                           {{"the best", "var(--s2)", "block"}}, true}));
+    html.push_back(figure({title,
+                           value_map(by_rest[rest]),
+                           "After the last epoch, the mean over the seeds.",
+                           {{"the best", "var(--s2)", "block"}},
+                           true}));
   }
   return figures(html) + (order.size() > kMostMaps ? note("Further combinations are in the table alone.") : "");
 }
@@ -142,8 +151,8 @@ std::string sweep_page(const Sweep& sweep, const SweepResults& results, const st
     const SweepPoint& p = results.points[*results.best];
     for (const Cell* cell : p.cells) top1.push_back(cell_result(*cell)->at("top1").get<double>());
     body += section(results.missing.empty() ? "The best" : "The best so far", "best",
-                    paragraph(point_title(sweep, p) + ". Its test top-1, which chose nothing: " +
-                              spread_text(spread_of(top1)) + " %.") +
+                    paragraph(point_title(sweep, p) +
+                              ". Its test top-1, which chose nothing: " + spread_text(spread_of(top1)) + " %.") +
                         "<pre style=\"white-space: pre-wrap\">" + escape(command) + "</pre>\n");
   }
   return page("Sweep on " + sweep.title + " – Fulcrum", body + "<footer>Written by fulcrum sweep.</footer>\n");

@@ -43,8 +43,7 @@ GridRow row_of(const Grid& grid, const GridVariant& variant, const GridMethod& m
     if (list.size() == done.size()) row.last[key] = spread_of(list);
   row.best = spread_of(row.best_top1);
   for (const PublishedFigure& p : grid.published)
-    if (p.variant == variant.name && p.method == method.name)
-      row.published.push_back(compare(p, row));
+    if (p.variant == variant.name && p.method == method.name) row.published.push_back(compare(p, row));
   return row;
 }
 
@@ -54,8 +53,11 @@ nlohmann::json to_json(const Spread& s) {
 
 nlohmann::json to_json(const Comparison& c) {
   const PublishedFigure& f = c.figure;
-  return {{"top1", f.top1},       {"epoch", f.epoch},     {"source", f.source},
-          {"note", f.note},       {"verified", f.verified},
+  return {{"top1", f.top1},
+          {"epoch", f.epoch},
+          {"source", f.source},
+          {"note", f.note},
+          {"verified", f.verified},
           {"difference", f.verified ? nlohmann::json(c.difference) : nlohmann::json()},
           {"beyond_two_sd", c.beyond_two_sd}};
 }
@@ -75,24 +77,24 @@ class Sources {
   std::vector<std::string> texts_;
 };
 
-std::string signed_percent(double share) {
-  return (share >= 0 ? "+" : "−") + percent(std::abs(share));
-}
+std::string signed_percent(double share) { return (share >= 0 ? "+" : "−") + percent(std::abs(share)); }
 
 std::vector<std::string> markdown_row(const GridRow& row, Sources& sources) {
   std::string published, difference;
   for (const Comparison& c : row.published) {
     const std::string gap = published.empty() ? "" : ", ";
-    published += fmt::format("{}{}{}{} [{}]", gap, c.figure.verified ? "" : "unverified ",
-                             percent(c.figure.top1),
-                             c.figure.epoch.empty() ? "" : " " + c.figure.epoch,
-                             sources.number(c.figure));
+    published += fmt::format("{}{}{}{} [{}]", gap, c.figure.verified ? "" : "unverified ", percent(c.figure.top1),
+                             c.figure.epoch.empty() ? "" : " " + c.figure.epoch, sources.number(c.figure));
     if (!c.figure.verified) continue;
     difference += fmt::format("{}{}{}", difference.empty() ? "" : ", ", signed_percent(c.difference),
                               c.beyond_two_sd ? " (!)" : "");
   }
-  return {row.method, std::to_string(row.cells.size()), spread_text(row.last.at("top1")),
-          spread_text(row.best) + (row.selected_on == "val" ? " (val)" : ""), published, difference};
+  return {row.method,
+          std::to_string(row.cells.size()),
+          spread_text(row.last.at("top1")),
+          spread_text(row.best) + (row.selected_on == "val" ? " (val)" : ""),
+          published,
+          difference};
 }
 
 size_t columns(const std::string& text) {
@@ -123,16 +125,14 @@ std::string spread_text(const Spread& s) {
   return s.count > 1 ? percent(s.mean) + " ± " + percent(s.sd) : percent(s.mean);
 }
 
-std::string markdown_table(const std::vector<std::string>& head,
-                           const std::vector<std::vector<std::string>>& rows) {
+std::string markdown_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> width;
   for (const std::string& h : head) width.push_back(columns(h));
   for (const auto& row : rows)
     for (size_t i = 0; i < row.size(); i++) width[i] = std::max(width[i], columns(row[i]));
   const auto line = [&](const std::vector<std::string>& row) {
     std::string text = "|";
-    for (size_t i = 0; i < row.size(); i++)
-      text += " " + row[i] + std::string(width[i] - columns(row[i]), ' ') + " |";
+    for (size_t i = 0; i < row.size(); i++) text += " " + row[i] + std::string(width[i] - columns(row[i]), ' ') + " |";
     return text + "\n";
   };
   std::string text = line(head) + "|";
@@ -180,16 +180,22 @@ nlohmann::json to_json(const Grid& grid, const GridResults& results) {
     nlohmann::json best = {{"top1", to_json(row.best)}, {"selected_on", row.selected_on}};
     best["top1"]["values"] = row.best_top1;
     for (const Comparison& c : row.published) published.push_back(to_json(c));
-    rows.push_back({{"variant", row.variant}, {"method", row.method}, {"seeds", seeds},
-                    {"epochs", row.cells.front()->config.train.epochs}, {"last", last},
-                    {"best", best}, {"published", published}});
+    rows.push_back({{"variant", row.variant},
+                    {"method", row.method},
+                    {"seeds", seeds},
+                    {"epochs", row.cells.front()->config.train.epochs},
+                    {"last", last},
+                    {"best", best},
+                    {"published", published}});
   }
   for (const Cell* cell : results.missing)
-    missing.push_back({{"variant", cell->variant}, {"method", cell->method}, {"seed", cell->seed},
+    missing.push_back({{"variant", cell->variant},
+                       {"method", cell->method},
+                       {"seed", cell->seed},
                        {"state", cell_state(*cell).text(*cell)}});
   const std::string length = length_text(results);
-  return {{"grid", grid.name}, {"length", length},  {"title", grid.title},   {"recipe", grid.recipe},
-          {"rows", rows},       {"missing", missing},    {"commits", results.commits}};
+  return {{"grid", grid.name}, {"length", length},   {"title", grid.title},       {"recipe", grid.recipe},
+          {"rows", rows},      {"missing", missing}, {"commits", results.commits}};
 }
 
 std::string to_markdown(const Grid& grid, const GridResults& results) {
@@ -197,9 +203,10 @@ std::string to_markdown(const Grid& grid, const GridResults& results) {
   std::string text = "# " + grid.title + "\n\n";
   if (!grid.about.empty()) text += grid.about + "\n\n";
   if (const std::string length = length_text(results); !length.empty()) text += length + "\n\n";
-  text += "Top-1 on the test set in percent, mean ± sd over the seeds. The best epoch is the one with the\n"
-          "highest top-1 on the test set, so it flatters; (val): on a held-out part of the training set.\n"
-          "(!): the difference to a published figure is more than two sd.\n";
+  text +=
+      "Top-1 on the test set in percent, mean ± sd over the seeds. The best epoch is the one with the\n"
+      "highest top-1 on the test set, so it flatters; (val): on a held-out part of the training set.\n"
+      "(!): the difference to a published figure is more than two sd.\n";
   for (const GridVariant& variant : grid.variants) {
     std::vector<std::vector<std::string>> rows;
     for (const GridRow& row : results.rows)
@@ -210,8 +217,7 @@ std::string to_markdown(const Grid& grid, const GridResults& results) {
   }
   text += missing_text(results);
   if (!sources.texts().empty()) text += "\n";
-  for (size_t i = 0; i < sources.texts().size(); i++)
-    text += fmt::format("[{}] {}\n", i + 1, sources.texts()[i]);
+  for (size_t i = 0; i < sources.texts().size(); i++) text += fmt::format("[{}] {}\n", i + 1, sources.texts()[i]);
   if (!results.commits.empty()) text += "\nTrained by commit";
   for (const std::string& commit : results.commits) text += " " + commit;
   return text + "\n";

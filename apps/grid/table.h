@@ -21,7 +21,7 @@ namespace fulcrum::apps {
 /// A published figure and what our runs have to say about it.
 struct Comparison {
   PublishedFigure figure;
-  double difference = 0;      // our mean at its epoch − the figure; of the last where it has none
+  double difference = 0;       // our mean at its epoch − the figure; of the last where it has none
   bool beyond_two_sd = false;  // |difference| > 2 sd of our seeds, of at least two
 };
 
@@ -29,10 +29,10 @@ struct Comparison {
 struct GridRow {
   std::string variant, method, title;
   std::vector<const Cell*> cells;
-  std::map<std::string, Spread> last;  // by metric, those of the last epoch
+  std::map<std::string, Spread> last;        // by metric, those of the last epoch
   std::vector<double> last_top1, best_top1;  // on the test set, a number a seed
   Spread best;                               // of best_top1
-  std::string selected_on;  // the data that chose the best epoch: test, or val
+  std::string selected_on;                   // the data that chose the best epoch: test, or val
   std::vector<Comparison> published;
 };
 
@@ -62,8 +62,7 @@ void write_results(const Grid& grid, const GridResults& results, const std::file
 /// "71.23 ± 0.31", or "71.23" of one seed; shares in percent.
 std::string spread_text(const Spread& spread);
 /// A table with columns of equal width.
-std::string markdown_table(const std::vector<std::string>& head,
-                           const std::vector<std::vector<std::string>>& rows);
+std::string markdown_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows);
 /// The commits in the env.json of the cells that are done.
 std::vector<std::string> commits_of(const std::vector<Cell>& cells);
 

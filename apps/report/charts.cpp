@@ -15,8 +15,7 @@ constexpr size_t kMostVertices = 500;  // of a line
 constexpr size_t kMostTooltips = 600;  // of a chart
 
 bool drawable(const Point& p, const LineChart& chart) {
-  return std::isfinite(p.x) && std::isfinite(p.y) && (!chart.x.log || p.x > 0) &&
-         (!chart.y.log || p.y > 0);
+  return std::isfinite(p.x) && std::isfinite(p.y) && (!chart.x.log || p.x > 0) && (!chart.y.log || p.y > 0);
 }
 
 // Points that can be drawn, few enough; the last is always there.
@@ -24,14 +23,13 @@ std::vector<Point> thinned(const std::vector<Point>& points, const LineChart& ch
   std::vector<Point> kept;
   const size_t step = (points.size() + kMostVertices - 1) / kMostVertices;
   for (size_t i = 0; i < points.size(); i++)
-    if (drawable(points[i], chart) && (i % step == 0 || i + 1 == points.size()))
-      kept.push_back(points[i]);
+    if (drawable(points[i], chart) && (i % step == 0 || i + 1 == points.size())) kept.push_back(points[i]);
   return kept;
 }
 
 std::string polyline(const Frame& f, const Series& s) {
-  std::string out = fmt::format("<polyline class=\"line{}\" style=\"--c:{}\" points=\"",
-                                s.dashed ? " dashed" : "", s.colour);
+  std::string out =
+      fmt::format("<polyline class=\"line{}\" style=\"--c:{}\" points=\"", s.dashed ? " dashed" : "", s.colour);
   for (const Point& p : s.points) out += fmt::format("{:.1f},{:.1f} ", f.px(p.x), f.py(p.y));
   return out + "\"/>";
 }
@@ -39,13 +37,11 @@ std::string polyline(const Frame& f, const Series& s) {
 // Dots with tooltips: to be seen where they are few, only to be hovered over where they are many.
 std::string dots(const Frame& f, const Series& s, size_t step) {
   const bool visible = s.points.size() <= 40;
-  std::string out =
-      fmt::format("<g class=\"{}\" style=\"--c:{}\">", visible ? "dots" : "hits", s.colour);
+  std::string out = fmt::format("<g class=\"{}\" style=\"--c:{}\">", visible ? "dots" : "hits", s.colour);
   for (size_t i = 0; i < s.points.size(); i++)
     if (visible || i % step == 0 || i + 1 == s.points.size())
-      out += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\">{}</circle>",
-                         f.px(s.points[i].x), f.py(s.points[i].y), visible ? 2.6 : 5.0,
-                         tooltip(s.points[i].title));
+      out += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\">{}</circle>", f.px(s.points[i].x),
+                         f.py(s.points[i].y), visible ? 2.6 : 5.0, tooltip(s.points[i].title));
   return out + "</g>";
 }
 
@@ -55,33 +51,27 @@ std::string end_labels(const Frame& f, const std::vector<Series>& series) {
   spread(ys, kLineHeight, f.top + 2, f.bottom + 4);
   std::string out = "<g class=\"direct\">";
   for (size_t i = 0; i < series.size(); i++)
-    out += text_svg(f.right + 8, ys[i], "start", series[i].name,
-                    fmt::format("style=\"--c:{}\"", series[i].colour));
+    out += text_svg(f.right + 8, ys[i], "start", series[i].name, fmt::format("style=\"--c:{}\"", series[i].colour));
   return out + "</g>";
 }
 
 // The marks of a row at height y.
 std::string row_marks(const RowChart& chart, const RowChart::Row& row, const Frame& f, double y) {
   std::vector<double> xs;
-  for (const double v : row.values)
-    xs.push_back(std::isfinite(v) && (!chart.x.log || v > 0) ? f.px(v) : kAbsentX);
+  for (const double v : row.values) xs.push_back(std::isfinite(v) && (!chart.x.log || v > 0) ? f.px(v) : kAbsentX);
   Range drawn;
   for (const double x : xs) drawn.add(x);
   if (drawn.empty()) return {};
   if (xs.size() == 1 && chart.colours.empty())
     return fmt::format("<path class=\"bar\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", f.left, y, xs[0]) +
            text_svg(xs[0] + 6, y + 4, "start", decimal(row.values[0], 1));
-  std::string out =
-      fmt::format("<path class=\"join\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", drawn.low, y, drawn.high);
+  std::string out = fmt::format("<path class=\"join\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", drawn.low, y, drawn.high);
   for (size_t k = 0; k < xs.size(); k++) {
     if (!std::isfinite(xs[k])) continue;
-    const std::string look = chart.colours.empty()
-                                 ? (k == 0 ? "class=\"from\"" : "class=\"to\"")
-                                 : fmt::format("style=\"fill:{}\"", chart.colours[k]);
+    const std::string look = chart.colours.empty() ? (k == 0 ? "class=\"from\"" : "class=\"to\"")
+                                                   : fmt::format("style=\"fill:{}\"", chart.colours[k]);
     // Smaller and smaller, so that equal values stay visible.
-    const double r = chart.colours.empty()
-                         ? 4.5
-                         : 6 - 3 * static_cast<double>(k) / static_cast<double>(xs.size());
+    const double r = chart.colours.empty() ? 4.5 : 6 - 3 * static_cast<double>(k) / static_cast<double>(xs.size());
     out += fmt::format("<circle {} cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\"/>", look, xs[k], y, r);
   }
   return out;
@@ -98,8 +88,7 @@ std::string line_chart(const LineChart& chart) {
     s.points = thinned(s.points, chart);
     if (s.points.empty()) continue;
     for (const Point& p : s.points) x.add(p.x), y.add(p.y);
-    if (chart.labels)
-      label_width = std::max(label_width, 1.3 * text_width(s.name, kFontSize) + 10);
+    if (chart.labels) label_width = std::max(label_width, 1.3 * text_width(s.name, kFontSize) + 10);
     total += s.points.size();
     series.push_back(std::move(s));
   }
@@ -110,8 +99,8 @@ std::string line_chart(const LineChart& chart) {
   std::string out = open_svg(f.width, f.height, chart.description);
   out += frame_svg(f, chart.x_name, chart.y_name);
   if (chart.reference)
-    out += fmt::format("<path class=\"reference\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", f.left,
-                       f.py(*chart.reference), f.right);
+    out +=
+        fmt::format("<path class=\"reference\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", f.left, f.py(*chart.reference), f.right);
   for (const Series& s : series) out += polyline(f, s);
   for (const Series& s : series) out += dots(f, s, (total + kMostTooltips - 1) / kMostTooltips);
   if (chart.labels) out += end_labels(f, series);
@@ -135,10 +124,9 @@ std::string scatter_chart(const ScatterChart& chart) {
       const double px = f.px(m.x), py = f.py(m.y);
       placer.block({px - r - 1, py - r - 1, px + r + 1, py + r + 1});
       out += cross
-                 ? fmt::format("<path class=\"cross\" d=\"M{:.1f} {:.1f}l5 5m0 -5l-5 5\">{}</path>",
-                               px - 2.5, py - 2.5, tooltip(m.title))
-                 : fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\">{}</circle>", px, py,
-                               r, tooltip(m.title));
+                 ? fmt::format("<path class=\"cross\" d=\"M{:.1f} {:.1f}l5 5m0 -5l-5 5\">{}</path>", px - 2.5, py - 2.5,
+                               tooltip(m.title))
+                 : fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{}\">{}</circle>", px, py, r, tooltip(m.title));
     }
   out += "</g><g class=\"labels\">";
   for (const Mark& m : chart.marks)

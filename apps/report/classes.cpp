@@ -23,8 +23,7 @@ bool sizes_differ(const RunData& run) {
 }
 
 std::string class_title(const RunData& run, size_t c, double recall) {
-  const std::string size =
-      run.class_size(c) ? ", " + grouped(run.class_size(c)) + " training images" : "";
+  const std::string size = run.class_size(c) ? ", " + grouped(run.class_size(c)) + " training images" : "";
   return fmt::format("{}: {} %{}", run.class_name(c), percent(recall, 1), size);
 }
 
@@ -53,8 +52,7 @@ Figure accuracy_by_size(const RunData& run, const std::vector<double>& recall) {
                              recall.size() <= kMostLabels ? clipped(run.class_name(c), 18) : ""});
   }
   std::string caption = "Test recall; under a long tail it falls to the left.";
-  if (without)
-    caption += fmt::format(" {} classes without training images are not drawn.", without);
+  if (without) caption += fmt::format(" {} classes without training images are not drawn.", without);
   if (recall.size() > kMostLabels) caption += " Hover over a point for its class.";
   return {"Accuracy by class size", scatter_chart(chart), caption};
 }
@@ -62,10 +60,8 @@ Figure accuracy_by_size(const RunData& run, const std::vector<double>& recall) {
 Figure accuracy_by_class(const RunData& run, const std::vector<double>& recall) {
   const auto order = worst_first(recall);
   if (recall.size() <= kMostLabels) {
-    RowChart chart{.description = "Accuracy of each class",
-                   .x_name = "recall, %",
-                   .x = {.least = 0, .most = 100},
-                   .rows = {}};
+    RowChart chart{
+        .description = "Accuracy of each class", .x_name = "recall, %", .x = {.least = 0, .most = 100}, .rows = {}};
     for (const size_t c : order)
       chart.rows.push_back({run.class_name(c), {100 * recall[c]}, class_title(run, c, recall[c])});
     return {"Accuracy by class", row_chart(chart), "Test recall, the worst class first."};
@@ -77,19 +73,18 @@ Figure accuracy_by_class(const RunData& run, const std::vector<double>& recall) 
                      .y = {.least = 0, .most = 100},
                      .marks = {}};
   for (size_t i = 0; i < order.size(); i++)
-    chart.marks.push_back({static_cast<double>(i + 1), 100 * recall[order[i]],
-                           class_title(run, order[i], recall[order[i]]), ""});
+    chart.marks.push_back(
+        {static_cast<double>(i + 1), 100 * recall[order[i]], class_title(run, order[i], recall[order[i]]), ""});
   chart.small = order.size() > 100;
-  return {"Accuracy by class", scatter_chart(chart),
-          "Test recall. Hover over a point for its class."};
+  return {"Accuracy by class", scatter_chart(chart), "Test recall. Hover over a point for its class."};
 }
 
 std::string worst_table(const RunData& run, const std::vector<double>& recall) {
   Table t{.head = {"Worst classes", "recall, %", "training images"}};
   for (const size_t c : worst_first(recall)) {
     if (t.rows.size() == kMostListed) break;
-    t.rows.push_back({run.class_name(c), percent(recall[c], 1),
-                      run.class_size(c) ? grouped(run.class_size(c)) : kUndefined});
+    t.rows.push_back(
+        {run.class_name(c), percent(recall[c], 1), run.class_size(c) ? grouped(run.class_size(c)) : kUndefined});
   }
   return table(t);
 }
@@ -98,8 +93,7 @@ std::string worst_table(const RunData& run, const std::vector<double>& recall) {
 std::vector<size_t> class_order(const RunData& run) {
   std::vector<size_t> order(run.classes());
   std::iota(order.begin(), order.end(), size_t{0});
-  if (sizes_differ(run))
-    std::ranges::stable_sort(order, std::greater<>{}, [&](size_t c) { return run.class_size(c); });
+  if (sizes_differ(run)) std::ranges::stable_sort(order, std::greater<>{}, [&](size_t c) { return run.class_size(c); });
   return order;
 }
 
@@ -115,8 +109,7 @@ std::string confused_pairs(const RunData& run) {
   std::vector<int64_t> sizes(n, 0), keys;
   for (size_t i = 0; i < p.label.size(); i++) {
     sizes[static_cast<size_t>(p.label[i])]++;
-    if (p.label[i] != p.prediction[i])
-      keys.push_back(p.label[i] * static_cast<int64_t>(n) + p.prediction[i]);
+    if (p.label[i] != p.prediction[i]) keys.push_back(p.label[i] * static_cast<int64_t>(n) + p.prediction[i]);
   }
   std::ranges::sort(keys);
   std::vector<Pair> pairs;
@@ -132,17 +125,16 @@ std::string confused_pairs(const RunData& run) {
   Table t{.head = {"Most confused", "images", "%"}};
   for (const Pair& pair : pairs) {
     if (t.rows.size() == kMostPairs) break;
-    t.rows.push_back({run.class_name(pair.label) + " → " + run.class_name(pair.prediction),
-                      grouped(pair.count), percent(pair.share, 1)});
+    t.rows.push_back({run.class_name(pair.label) + " → " + run.class_name(pair.prediction), grouped(pair.count),
+                      percent(pair.share, 1)});
   }
   return table(t);
 }
 
 Figure confusion_figure(const RunData& run) {
   const auto order = class_order(run);
-  HeatMap map{.description = "Confusion matrix: true classes in rows, predicted ones in columns",
-              .names = {},
-              .counts = {}};
+  HeatMap map{
+      .description = "Confusion matrix: true classes in rows, predicted ones in columns", .names = {}, .counts = {}};
   std::vector<size_t> place(order.size());
   for (size_t i = 0; i < order.size(); i++) {
     place[order[i]] = i;
@@ -151,20 +143,14 @@ Figure confusion_figure(const RunData& run) {
   map.counts.assign(order.size(), std::vector<int64_t>(order.size(), 0));
   const Predictions& p = *run.predictions;
   for (size_t i = 0; i < p.label.size(); i++)
-    map.counts[place[static_cast<size_t>(p.label[i])]]
-              [place[static_cast<size_t>(p.prediction[i])]]++;
+    map.counts[place[static_cast<size_t>(p.label[i])]][place[static_cast<size_t>(p.prediction[i])]]++;
   std::string caption = "Shares of each row, in percent; the diagonal is the recall. ";
-  caption +=
-      sizes_differ(run)
-          ? "Classes from many to few training images: orange left of the diagonal says that rare "
-            "classes are taken for frequent ones."
-          : "";
-  return {"Confusion",
-          heat_map(map),
-          caption,
-          {{"right", "var(--s1)", "block"}, {"taken for another class", "var(--s2)", "block"}},
-          true,
-          confused_pairs(run)};
+  caption += sizes_differ(run) ? "Classes from many to few training images: orange left of the diagonal says that rare "
+                                 "classes are taken for frequent ones."
+                               : "";
+  return {"Confusion", heat_map(map),
+          caption,     {{"right", "var(--s1)", "block"}, {"taken for another class", "var(--s2)", "block"}},
+          true,        confused_pairs(run)};
 }
 
 Figure calibration_figure(const RunData& run) {
@@ -185,9 +171,8 @@ Figure calibration_figure(const RunData& run) {
     if (count[b] >= kFewest)
       s.points.push_back(
           {100 * confidence[b] / count[b], 100 * right[b] / count[b],
-           fmt::format("{} images with a confidence of about {} %: {} % right",
-                       grouped(std::llround(count[b])), decimal(100 * confidence[b] / count[b], 0),
-                       decimal(100 * right[b] / count[b], 1))});
+           fmt::format("{} images with a confidence of about {} %: {} % right", grouped(std::llround(count[b])),
+                       decimal(100 * confidence[b] / count[b], 0), decimal(100 * right[b] / count[b], 1))});
   if (s.points.empty()) return {"Calibration", "", ""};
   const double low = std::min(s.points.front().x, 100.0);
   chart.series = {s, {"ideal", "var(--s8)", {{low, low, "ideal"}, {100, 100, "ideal"}}, true}};
@@ -204,8 +189,7 @@ std::string classes_section(const RunData& run) {
   std::string html, notes;
   if (last && !last->test->per_class.empty()) {
     const auto& recall = last->test->per_class;
-    charts.push_back(
-        figure(sizes_differ(run) ? accuracy_by_size(run, recall) : accuracy_by_class(run, recall)));
+    charts.push_back(figure(sizes_differ(run) ? accuracy_by_size(run, recall) : accuracy_by_class(run, recall)));
     if (!run.data)
       notes += note(
           "There is no data.json: classes have numbers instead of names, and their sizes are "
@@ -220,13 +204,10 @@ std::string classes_section(const RunData& run) {
     notes += note("No confusion matrix: no file tells the number of classes.");
   } else {
     charts.push_back(figure(calibration_figure(run)));
-    if (run.classes() <= kMostRows)
-      charts.push_back(figure(confusion_figure(run)));
-    else
-      html += subheading("Most confused classes") + confused_pairs(run);
+    if (run.classes() <= kMostRows) charts.push_back(figure(confusion_figure(run)));
+    else html += subheading("Most confused classes") + confused_pairs(run);
     if (last && run.predictions->epoch && *run.predictions->epoch != last->epoch)
-      notes += note(
-          fmt::format("The predictions are those after epoch {}.", *run.predictions->epoch + 1));
+      notes += note(fmt::format("The predictions are those after epoch {}.", *run.predictions->epoch + 1));
   }
   return section("Classes", "classes", figures(charts) + html + notes);
 }

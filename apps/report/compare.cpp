@@ -18,9 +18,9 @@ namespace {
 constexpr size_t kMostRows = 30;  // classes with a row each
 
 // Settings that do not make another experiment.
-const std::set<std::string> kIncidental = {"train.seed",        "train.output", "train.threads",
-                                           "train.device",      "data.dir",     "data.workers",
-                                           "train.log_interval", "train.recovery_interval"};
+const std::set<std::string> kIncidental = {
+    "train.seed", "train.output", "train.threads",      "train.device",
+    "data.dir",   "data.workers", "train.log_interval", "train.recovery_interval"};
 
 // Runs that differ in the seed alone, in the order of the first of each.
 struct Group {
@@ -32,8 +32,7 @@ struct Group {
 using SettingsTable = std::vector<std::vector<Setting>>;  // [run][key]
 
 bool differs(const SettingsTable& settings, size_t key) {
-  return std::ranges::any_of(
-      settings, [&](const auto& of_run) { return of_run[key].value != settings[0][key].value; });
+  return std::ranges::any_of(settings, [&](const auto& of_run) { return of_run[key].value != settings[0][key].value; });
 }
 
 // What the names of the runs begin with, without "-seed" or the like at its end.
@@ -44,8 +43,7 @@ std::string common_name(const std::vector<RunData>& runs, const std::vector<size
     name.erase(end, name.end());
   }
   for (const std::string_view tail : {"-", "_", ".", "seed", "s", "-", "_", "."})
-    if (members.size() > 1 && name.ends_with(tail) && name.size() > tail.size())
-      name.resize(name.size() - tail.size());
+    if (members.size() > 1 && name.ends_with(tail) && name.size() > tail.size()) name.resize(name.size() - tail.size());
   return name;
 }
 
@@ -58,8 +56,7 @@ std::string settings_name(const SettingsTable& settings, size_t run) {
 }
 
 // By the names of the runs, or by what sets them apart where those do not tell.
-void name_groups(std::vector<Group>& groups, const std::vector<RunData>& runs,
-                 const SettingsTable& settings) {
+void name_groups(std::vector<Group>& groups, const std::vector<RunData>& runs, const SettingsTable& settings) {
   std::map<std::string, int> uses;
   for (Group& g : groups) uses[g.stem = common_name(runs, g.runs)]++;
   for (Group& g : groups) {
@@ -91,8 +88,7 @@ std::vector<Group> groups_of(const std::vector<RunData>& runs, const SettingsTab
 
 std::string mean_sd(const std::vector<double>& values, const Metric& m) {
   const auto [mean, sd, count] = spread_of(values);
-  return m.is_share ? percent(mean) + " ± " + percent(sd)
-                    : decimal(mean, 4) + " ± " + decimal(sd, 4);
+  return m.is_share ? percent(mean) + " ± " + percent(sd) : decimal(mean, 4) + " ± " + decimal(sd, 4);
 }
 
 std::vector<Metric> metrics_in(const std::vector<RunData>& runs) {
@@ -110,14 +106,12 @@ std::vector<std::string> run_row(const RunData& run, const std::vector<Metric>& 
   const EpochRow* last = run.last_evaluated();
   std::vector<std::string> row = {
       run.name, std::to_string(run.config.train.seed),
-      run.finished() ? std::to_string(run.done())
-                     : fmt::format("{} of {}", run.done(), run.config.train.epochs)};
+      run.finished() ? std::to_string(run.done()) : fmt::format("{} of {}", run.done(), run.config.train.epochs)};
   for (const Metric& m : metrics) {
     const double v = last ? (*last->test).*m.value : kAbsent;
     row.push_back(m.is_share ? percent(v) : decimal(v, 4));
     if (m.value != &EpochMetrics::top1) continue;
-    row.push_back(run.best ? percent(run.best->metrics.top1) +
-                                 (run.best->selected_on == "val" ? " (val)" : "")
+    row.push_back(run.best ? percent(run.best->metrics.top1) + (run.best->selected_on == "val" ? " (val)" : "")
                            : kUndefined);
   }
   return row;
@@ -141,8 +135,7 @@ std::string results(const std::vector<RunData>& runs, const std::vector<Group>& 
     }
     if (finals.size() < 2) continue;
     means = true;
-    std::vector<std::string> row = {g.stem + ", mean ± sd", fmt::format("n = {}", finals.size()),
-                                    ""};
+    std::vector<std::string> row = {g.stem + ", mean ± sd", fmt::format("n = {}", finals.size()), ""};
     for (const Metric& m : metrics) {
       std::vector<double> values;
       for (const EpochMetrics* e : finals) values.push_back(e->*m.value);
@@ -153,22 +146,18 @@ std::string results(const std::vector<RunData>& runs, const std::vector<Group>& 
     t.rows.push_back(std::move(row));
   }
   std::string text = "On the test set after the last evaluated epoch, shares in percent.";
-  if (means)
-    text += " Means and sample standard deviations are over runs that differ in the seed alone";
+  if (means) text += " Means and sample standard deviations are over runs that differ in the seed alone";
   if (means && unfinished) text += " and are finished";
   return section("Results", "results", table(t) + note(text + (means ? "." : "")));
 }
 
-std::string curve(const std::vector<RunData>& runs, const std::vector<Group>& groups,
-                  const std::string& title, const std::string& y_name, bool share,
-                  const EpochValue& value, Range include) {
-  LineChart chart{
-      .description = title + " of every run by epoch", .x_name = "epoch", .y_name = y_name};
+std::string curve(const std::vector<RunData>& runs, const std::vector<Group>& groups, const std::string& title,
+                  const std::string& y_name, bool share, const EpochValue& value, Range include) {
+  LineChart chart{.description = title + " of every run by epoch", .x_name = "epoch", .y_name = y_name};
   if (share) chart.y = {.least = 0, .most = 100};
   for (const Group& g : groups)
     for (const size_t i : g.runs)
-      chart.series.push_back(
-          {runs[i].name, g.colour, epoch_points(runs[i], runs[i].name, share, value), g.dashed});
+      chart.series.push_back({runs[i].name, g.colour, epoch_points(runs[i], runs[i].name, share, value), g.dashed});
   chart.labels = false;
   chart.include = include;
   return figure({title, line_chart(chart), ""});
@@ -177,8 +166,7 @@ std::string curve(const std::vector<RunData>& runs, const std::vector<Group>& gr
 bool same_classes(const std::vector<RunData>& runs) {
   return std::ranges::all_of(runs, [&](const RunData& r) {
     const EpochRow* last = r.last_evaluated();
-    return r.data && r.data->classes == runs[0].data->classes && last &&
-           last->test->per_class.size() == r.classes();
+    return r.data && r.data->classes == runs[0].data->classes && last && last->test->per_class.size() == r.classes();
   });
 }
 
@@ -211,33 +199,29 @@ std::string class_dots(const std::vector<RunData>& runs, const std::vector<Group
     }
     chart.rows.push_back(std::move(row));
   }
-  return figure(
-      {"Accuracy by class", row_chart(chart),
-       "Test recall at the end, the mean over the seeds; the largest class of the first run "
-       "above."});
+  return figure({"Accuracy by class", row_chart(chart),
+                 "Test recall at the end, the mean over the seeds; the largest class of the first run "
+                 "above."});
 }
 
 // Of many classes: against their size.
 std::string class_lines(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
-  LineChart chart{
-      .description = "Accuracy of the classes against their size in every group of runs",
-      .x_name = "training images in the first run",
-      .y_name = "recall, %",
-      .x = {.log = true},
-      .y = {.least = 0, .most = 100}};
+  LineChart chart{.description = "Accuracy of the classes against their size in every group of runs",
+                  .x_name = "training images in the first run",
+                  .y_name = "recall, %",
+                  .x = {.log = true},
+                  .y = {.least = 0, .most = 100}};
   chart.labels = false;
   for (const Group& g : groups) {
     Series s{g.name, g.colour, {}, g.dashed};
     for (const size_t c : by_size(runs[0])) {
       const double recall = mean_recall(runs, g, c);
-      s.points.push_back(
-          {static_cast<double>(runs[0].class_size(c)), 100 * recall,
-           fmt::format("{}, {}: {} %", g.name, runs[0].class_name(c), percent(recall, 1))});
+      s.points.push_back({static_cast<double>(runs[0].class_size(c)), 100 * recall,
+                          fmt::format("{}, {}: {} %", g.name, runs[0].class_name(c), percent(recall, 1))});
     }
     chart.series.push_back(std::move(s));
   }
-  return figure({"Accuracy by class size", line_chart(chart),
-                 "Test recall at the end, the mean over the seeds."});
+  return figure({"Accuracy by class size", line_chart(chart), "Test recall at the end, the mean over the seeds."});
 }
 
 std::string by_class(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
@@ -251,28 +235,22 @@ std::string by_class(const std::vector<RunData>& runs, const std::vector<Group>&
 std::string curves(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
   std::string legend = "<ul class=\"legend\">";
   for (const Group& g : groups)
-    legend += fmt::format("<li><i class=\"key {}\" style=\"--c:{}\"></i>{}</li>",
-                          g.dashed ? "dashed" : "line", g.colour, escape(g.name));
+    legend += fmt::format("<li><i class=\"key {}\" style=\"--c:{}\"></i>{}</li>", g.dashed ? "dashed" : "line",
+                          g.colour, escape(g.name));
   const auto plot = [&](const char* title, const char* y_name, bool share, const EpochValue& value,
-                        Range include = {}) {
-    return curve(runs, groups, title, y_name, share, value, include);
-  };
+                        Range include = {}) { return curve(runs, groups, title, y_name, share, value, include); };
   const std::string html = figures(
       {plot("Test top-1", "top-1, %", true, test_value(&EpochMetrics::top1)),
        plot("Balanced accuracy", "balanced, %", true, test_value(&EpochMetrics::balanced)),
        plot("Worst class", "recall, %", true, test_value(&EpochMetrics::worst_class)),
        plot("Few-shot classes", "mean recall, %", true, test_value(&EpochMetrics::few)),
-       plot("Held-out top-1", "top-1, %", true,
-            [](const EpochRow& r) { return r.val ? r.val->top1 : kAbsent; }),
-       by_class(runs, groups),
-       plot("Training top-1", "top-1, %", true, [](const EpochRow& r) { return r.train_top1; }),
-       plot("Training loss", "cross entropy", false,
-            [](const EpochRow& r) { return r.train_loss; }),
+       plot("Held-out top-1", "top-1, %", true, [](const EpochRow& r) { return r.val ? r.val->top1 : kAbsent; }),
+       by_class(runs, groups), plot("Training top-1", "top-1, %", true, [](const EpochRow& r) { return r.train_top1; }),
+       plot("Training loss", "cross entropy", false, [](const EpochRow& r) { return r.train_loss; }),
        plot("Test loss", "cross entropy", false, test_value(&EpochMetrics::loss)),
        plot("Effective sample fraction", "(Σp)² ÷ (B Σp²)", false,
             [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}),
-       plot("Weight sum", "Σ p", false, [](const EpochRow& r) { return r.weight_sum; },
-            {0.9, 1.1})});
+       plot("Weight sum", "Σ p", false, [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1})});
   if (html.empty()) return section("Curves", "curves", note("No run has an epoch yet."));
   return section("Curves", "curves", legend + "</ul>\n" + html);
 }
@@ -301,14 +279,10 @@ std::string comparison(const std::vector<RunData>& runs) {
   out += "</p>\n";
   for (const RunData& r : runs) {
     if (!r.finished())
-      out += note(fmt::format("{} is not finished: {} of {} epochs.", r.name, r.done(),
-                              r.config.train.epochs));
-    if (r.torn)
-      out += note(
-          fmt::format("The last line of metrics.jsonl of {} is incomplete and left out.", r.name));
+      out += note(fmt::format("{} is not finished: {} of {} epochs.", r.name, r.done(), r.config.train.epochs));
+    if (r.torn) out += note(fmt::format("The last line of metrics.jsonl of {} is incomplete and left out.", r.name));
   }
-  return out + "</header>\n" + results(runs, groups) + curves(runs, groups) +
-         setting_differences(runs, settings);
+  return out + "</header>\n" + results(runs, groups) + curves(runs, groups) + setting_differences(runs, settings);
 }
 
 }  // namespace fulcrum::apps

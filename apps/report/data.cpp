@@ -37,8 +37,7 @@ std::optional<nlohmann::json> read_json(const fs::path& path) {
 }
 
 Config read_config(const fs::path& path) {
-  check(fs::is_regular_file(path), "[report] expected a run directory with config.toml, got no ",
-        path.string());
+  check(fs::is_regular_file(path), "[report] expected a run directory with config.toml, got no ", path.string());
   Config config;
   try {
     load_toml(config, read_file(path), path.string());
@@ -57,8 +56,8 @@ EpochMetrics read_evaluation(const JsonObject& json) {
 
 std::vector<int64_t> histogram(const JsonObject& json, const char* key, const LogBins& bins) {
   std::vector<int64_t> counts = json.integers(key);
-  check(counts.empty() || counts.size() == bins.count(), json.where(), ": expected ", bins.count(),
-        " numbers in '", key, "', got ", counts.size());
+  check(counts.empty() || counts.size() == bins.count(), json.where(), ": expected ", bins.count(), " numbers in '",
+        key, "', got ", counts.size());
   return counts;
 }
 
@@ -93,18 +92,15 @@ EpochRow read_row(const JsonObject& json) {
   return row;
 }
 
-void check_classes(const std::vector<double>& values, size_t& classes, const std::string& where,
-                   const char* key) {
+void check_classes(const std::vector<double>& values, size_t& classes, const std::string& where, const char* key) {
   if (values.empty()) return;
   if (classes == 0) classes = values.size();
-  check(values.size() == classes, where, ": expected ", classes, " classes in '", key, "', got ",
-        values.size());
+  check(values.size() == classes, where, ": expected ", classes, " classes in '", key, "', got ", values.size());
 }
 
 // A run that was killed while it wrote leaves its last line without an end.
 void read_metrics(const fs::path& path, RunData& run) {
-  check(fs::is_regular_file(path), "[report] expected a run directory with metrics.jsonl, got no ",
-        path.string());
+  check(fs::is_regular_file(path), "[report] expected a run directory with metrics.jsonl, got no ", path.string());
   const std::string text = read_file(path);
   size_t classes = run.data ? run.data->classes.size() : 0;
   for (size_t begin = 0, line = 1; begin < text.size(); line++) {
@@ -118,9 +114,8 @@ void read_metrics(const fs::path& path, RunData& run) {
     const std::string where = concat_text("[report] ", path.string(), " line ", line);
     const nlohmann::json json = parse_json(row_text, where);
     EpochRow row = read_row(JsonObject(json, where));
-    check(run.epochs.empty() || row.epoch > run.epochs.back().epoch, where,
-          ": expected an epoch after ", run.epochs.empty() ? 0 : run.epochs.back().epoch, ", got ",
-          row.epoch);
+    check(run.epochs.empty() || row.epoch > run.epochs.back().epoch, where, ": expected an epoch after ",
+          run.epochs.empty() ? 0 : run.epochs.back().epoch, ", got ", row.epoch);
     check_classes(row.class_weight_share, classes, where, "class_weight_share");
     if (row.test) check_classes(row.test->per_class, classes, where, "per_class");
     if (row.val) check_classes(row.val->per_class, classes, where, "per_class");
@@ -139,8 +134,8 @@ std::optional<DatasetInfo> read_data(const fs::path& path) {
   check(!data.classes.empty(), where, ": expected at least one class in 'classes'");
   for (const auto& [key, counts] :
        {std::pair("train_counts", &data.train_counts), std::pair("test_counts", &data.test_counts)})
-    check(counts->empty() || counts->size() == data.classes.size(), where, ": expected ",
-          data.classes.size(), " numbers in '", key, "', one a class, got ", counts->size());
+    check(counts->empty() || counts->size() == data.classes.size(), where, ": expected ", data.classes.size(),
+          " numbers in '", key, "', one a class, got ", counts->size());
   return data;
 }
 
@@ -149,8 +144,7 @@ std::optional<DatasetInfo> read_data(const fs::path& path) {
 std::optional<BestEpoch> find_best(const fs::path& path, const RunData& run) {
   if (const auto json = read_json(path)) {
     const auto best = JsonObject(*json, "[report] " + path.string()).child("best");
-    if (best)
-      return BestEpoch{best->integer("epoch"), best->text("selected_on"), read_evaluation(*best)};
+    if (best) return BestEpoch{best->integer("epoch"), best->text("selected_on"), read_evaluation(*best)};
   }
   std::optional<BestEpoch> best;
   for (const EpochRow& row : run.epochs) {
@@ -186,14 +180,12 @@ int64_t RunData::class_size(size_t c) const {
 }
 
 const EpochRow* RunData::last_evaluated() const {
-  const auto it = std::find_if(epochs.rbegin(), epochs.rend(),
-                               [](const EpochRow& row) { return row.test.has_value(); });
+  const auto it =
+      std::find_if(epochs.rbegin(), epochs.rend(), [](const EpochRow& row) { return row.test.has_value(); });
   return it == epochs.rend() ? nullptr : &*it;
 }
 
-int64_t RunData::done() const {
-  return epochs.empty() ? 0 : epochs.back().epoch + 1;
-}
+int64_t RunData::done() const { return epochs.empty() ? 0 : epochs.back().epoch + 1; }
 
 RunData read_run(const fs::path& directory) {
   RunData run;

@@ -99,7 +99,7 @@ struct Samples {
 struct BestEpoch {
   int64_t epoch = 0;
   std::string selected_on;  // "test" or "val"
-  EpochMetrics metrics;       // on that set
+  EpochMetrics metrics;     // on that set
 };
 
 struct RunData {

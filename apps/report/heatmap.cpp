@@ -22,8 +22,7 @@ Layout layout_of(const HeatMap& map) {
   Layout l{};
   l.columns = 16;
   double names = 0;
-  for (const std::string& name : map.names)
-    names = std::max(names, text_width(clipped(name, l.columns), kFontSize));
+  for (const std::string& name : map.names) names = std::max(names, text_width(clipped(name, l.columns), kFontSize));
   l.left = names + 22;
   l.cell = std::clamp((720 - l.left) / n, 15.0, 52.0);
   l.top = names * 0.72 + 16;  // the names of the columns lean by 45 degrees
@@ -33,22 +32,19 @@ Layout layout_of(const HeatMap& map) {
 }
 
 // Small shares are what one looks for: the opacity grows with the square root.
-double opacity(double share) {
-  return std::sqrt(share);
-}
+double opacity(double share) { return std::sqrt(share); }
 
 std::string cell_svg(const HeatMap& map, const Layout& l, size_t row, size_t column, double total) {
   const auto count = map.counts[row][column];
   if (count == 0) return {};
   const double share = static_cast<double>(count) / total;
-  const double x = l.left + l.cell * static_cast<double>(column),
-               y = l.top + l.cell * static_cast<double>(row);
+  const double x = l.left + l.cell * static_cast<double>(column), y = l.top + l.cell * static_cast<double>(row);
   std::string out = fmt::format(
       "<g><rect class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
       "fill-opacity=\"{:.2f}\"/>{}",
       row == column ? "right" : "wrong", x + 0.5, y + 0.5, l.cell - 1, l.cell - 1, opacity(share),
-      tooltip(fmt::format("{} taken for {}: {} of {} ({} %)", map.names[row], map.names[column],
-                          count, static_cast<int64_t>(total), percent(share, 1))));
+      tooltip(fmt::format("{} taken for {}: {} of {} ({} %)", map.names[row], map.names[column], count,
+                          static_cast<int64_t>(total), percent(share, 1))));
   if (map.names.size() <= kNumbered && share >= 0.006)
     out += text_svg(x + l.cell / 2, y + l.cell / 2 + 4.5, "middle", percent(share, 0),
                     opacity(share) > 0.8 ? "class=\"on\"" : "");
@@ -67,20 +63,16 @@ std::string heat_map(const HeatMap& map) {
     const std::string name = clipped(map.names[i], l.columns);
     out += text_svg(l.left - 8, l.top + at + 4.5, "end", name);
     out += text_svg(0, 0, "start", name,
-                    fmt::format("transform=\"translate({:.1f} {:.1f}) rotate(-45)\"",
-                                l.left + at + 2, l.top - 7));
+                    fmt::format("transform=\"translate({:.1f} {:.1f}) rotate(-45)\"", l.left + at + 2, l.top - 7));
   }
-  out += fmt::format(
-      "</g><rect class=\"ground\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>",
-      l.left, l.top, l.cell * static_cast<double>(map.names.size()),
-      l.cell * static_cast<double>(map.names.size()));
+  out += fmt::format("</g><rect class=\"ground\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>",
+                     l.left, l.top, l.cell * static_cast<double>(map.names.size()),
+                     l.cell * static_cast<double>(map.names.size()));
   out += "<g class=\"cells\">";
   for (size_t row = 0; row < map.names.size(); row++) {
     const auto& counts = map.counts[row];
-    const auto total =
-        static_cast<double>(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
-    for (size_t column = 0; column < counts.size(); column++)
-      out += cell_svg(map, l, row, column, total);
+    const auto total = static_cast<double>(std::accumulate(counts.begin(), counts.end(), int64_t{0}));
+    for (size_t column = 0; column < counts.size(); column++) out += cell_svg(map, l, row, column, total);
   }
   return out + "</g></svg>";
 }

@@ -15,8 +15,8 @@ std::string mark_svg(const IntervalChart::Mark& m, const Frame& f, double y) {
   std::string out = fmt::format("<g style=\"--c:{}\">{}", m.colour, tooltip(m.title));
   if (std::isfinite(m.half) && m.half > 0)
     out += fmt::format("<path class=\"whisker\" d=\"M{:.1f} {:.1f}H{:.1f}M{:.1f} {:.1f}v6M{:.1f} {:.1f}v6\"/>",
-                       f.px(m.value - m.half), y, f.px(m.value + m.half), f.px(m.value - m.half),
-                       y - 3, f.px(m.value + m.half), y - 3);
+                       f.px(m.value - m.half), y, f.px(m.value + m.half), f.px(m.value - m.half), y - 3,
+                       f.px(m.value + m.half), y - 3);
   if (m.kind == "cross")
     out += fmt::format("<path class=\"mark-cross\" d=\"M{:.1f} {:.1f}l8 8m0 -8l-8 8\"/>", x - 4, y - 4);
   else

@@ -21,8 +21,7 @@ namespace fulcrum::apps {
 
 class JsonObject {
  public:
-  JsonObject(const nlohmann::json& value, std::string where)
-      : value_(value), where_(std::move(where)) {
+  JsonObject(const nlohmann::json& value, std::string where) : value_(value), where_(std::move(where)) {
     check(value_.is_object(), where_, ": expected an object, got ", brief(value_));
   }
 
@@ -62,8 +61,7 @@ class JsonObject {
   std::vector<double> shares(const std::string& key) const {
     std::vector<double> values;
     for (const auto& v : list(key)) {
-      if (!v.is_null() && !(v.is_number() && v >= 0.0 && v <= 1 + kRounding))
-        refuse("shares in [0, 1]", key, v);
+      if (!v.is_null() && !(v.is_number() && v >= 0.0 && v <= 1 + kRounding)) refuse("shares in [0, 1]", key, v);
       values.push_back(v.is_null() ? std::nan("") : v.get<double>());
     }
     return values;
@@ -95,8 +93,7 @@ class JsonObject {
     const std::string text = v.dump(-1, ' ', true);
     return text.size() > 40 ? text.substr(0, 37) + "..." : text;
   }
-  [[noreturn]] void refuse(const char* expected, const std::string& key,
-                           const nlohmann::json& got) const {
+  [[noreturn]] void refuse(const char* expected, const std::string& key, const nlohmann::json& got) const {
     fail(where_, ": expected ", expected, " for '", key, "', got ", brief(got));
   }
   const nlohmann::json* find(const std::string& key) const {

@@ -28,17 +28,16 @@ std::string map_cell(const ValueMap& map, const MapLayout& l, const Range& range
   const double x = l.left + l.cell * static_cast<double>(c), y = l.top + kRowHeight * static_cast<double>(r);
   if (!std::isfinite(v)) return text_svg(x + l.cell / 2, y + kRowHeight / 2 + 4, "middle", kUndefined);
   const double opacity = shade(v, range);
-  std::string out = fmt::format(
-      "<g><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill-opacity=\"{:.2f}\"/>", x + 1,
-      y + 1, l.cell - 2, kRowHeight - 2, opacity);
+  std::string out =
+      fmt::format("<g><rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill-opacity=\"{:.2f}\"/>",
+                  x + 1, y + 1, l.cell - 2, kRowHeight - 2, opacity);
   out += tooltip(map.titles[r][c]) +
          text_svg(x + l.cell / 2, y + kRowHeight / 2 + 4, "middle", decimal(v, map.decimals),
                   opacity > 0.55 ? "class=\"on\"" : "") +
          "</g>";
   if (map.outlined && *map.outlined == std::pair(r, c))
-    out += fmt::format(
-        "<rect class=\"outline\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>", x + 1.5, y + 1.5,
-        l.cell - 3, kRowHeight - 3);
+    out += fmt::format("<rect class=\"outline\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>",
+                       x + 1.5, y + 1.5, l.cell - 3, kRowHeight - 3);
   return out;
 }
 
@@ -100,8 +99,8 @@ std::string strip_chart(const StripChart& chart) {
       const double left = std::max(f.left, f.px(chart.x[i] - gap / 2)),
                    right = std::min(f.right, f.px(chart.x[i] + gap / 2));
       const double low = f.py(chart.edges[b]), high = f.py(chart.edges[b + 1]);
-      paths[level] += fmt::format("M{:.1f} {:.1f}h{:.1f}v{:.1f}h{:.1f}z", left, high, right - left, low - high,
-                                  left - right);
+      paths[level] +=
+          fmt::format("M{:.1f} {:.1f}h{:.1f}v{:.1f}h{:.1f}z", left, high, right - left, low - high, left - right);
     }
   std::string out = open_svg(f.width, f.height, chart.description) + frame_svg(f, chart.x_name, chart.y_name);
   out += fmt::format("<g class=\"strip\" style=\"--c:{}\">", chart.colour);
@@ -109,8 +108,8 @@ std::string strip_chart(const StripChart& chart) {
     out += fmt::format("<path fill-opacity=\"{:.2f}\" d=\"{}\"/>", static_cast<double>(level) / kLevels, path);
   out += "</g>";
   if (chart.reference && *chart.reference > chart.edges[first] && *chart.reference < chart.edges[last])
-    out += fmt::format("<path class=\"reference\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", f.left, f.py(*chart.reference),
-                       f.right);
+    out +=
+        fmt::format("<path class=\"reference\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>", f.left, f.py(*chart.reference), f.right);
   return out + "</svg>";
 }
 

@@ -11,8 +11,7 @@ namespace {
 constexpr int64_t kMostPixels = 64;  // a side
 
 std::string big_endian(uint32_t v) {
-  return {static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8),
-          static_cast<char>(v)};
+  return {static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8), static_cast<char>(v)};
 }
 
 uint32_t crc32(std::string_view bytes) {
@@ -67,11 +66,9 @@ std::string encode_png(const uint8_t* pixels, int64_t height, int64_t width, int
   std::string rows;
   for (int64_t y = 0; y < height; y++) {
     rows += '\0';
-    rows.append(reinterpret_cast<const char*>(pixels + y * width * channels),
-                static_cast<size_t>(width * channels));
+    rows.append(reinterpret_cast<const char*>(pixels + y * width * channels), static_cast<size_t>(width * channels));
   }
-  return "\x89PNG\r\n\x1A\n" + chunk("IHDR", header) + chunk("IDAT", stored(rows)) +
-         chunk("IEND", "");
+  return "\x89PNG\r\n\x1A\n" + chunk("IHDR", header) + chunk("IDAT", stored(rows)) + chunk("IEND", "");
 }
 
 std::string base64(std::string_view bytes) {
@@ -79,10 +76,8 @@ std::string base64(std::string_view bytes) {
   std::string out;
   for (size_t i = 0; i < bytes.size(); i += 3) {
     uint32_t word = 0;
-    for (size_t k = 0; k < 3; k++)
-      word = word << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0u);
-    for (size_t k = 0; k < 4; k++)
-      out += i + k <= bytes.size() ? kDigits[word >> (18 - 6 * k) & 63] : '=';
+    for (size_t k = 0; k < 3; k++) word = word << 8 | (i + k < bytes.size() ? static_cast<uint8_t>(bytes[i + k]) : 0u);
+    for (size_t k = 0; k < 4; k++) out += i + k <= bytes.size() ? kDigits[word >> (18 - 6 * k) & 63] : '=';
   }
   return out;
 }
@@ -95,8 +90,7 @@ std::string png_data_uri(const uint8_t* pixels, int64_t height, int64_t width, i
     const int64_t c = i % channels, x0 = i / channels % w * step, y0 = i / channels / w * step;
     int64_t sum = 0, count = 0;
     for (int64_t y = y0; y < std::min(y0 + step, height); y++)
-      for (int64_t x = x0; x < std::min(x0 + step, width); x++, count++)
-        sum += pixels[(y * width + x) * channels + c];
+      for (int64_t x = x0; x < std::min(x0 + step, width); x++, count++) sum += pixels[(y * width + x) * channels + c];
     small[static_cast<size_t>(i)] = static_cast<uint8_t>((sum + count / 2) / count);
   }
   return "data:image/png;base64," + base64(encode_png(small.data(), h, w, channels));

@@ -20,8 +20,7 @@ Ranking rank_quality(const std::vector<double>& scores, const std::vector<bool>&
   double hits = 0, misses = 0;
   for (size_t i = 0; i < order.size();) {
     const double score = scores[order[i]], hits_before = hits, misses_before = misses;
-    for (; i < order.size() && scores[order[i]] == score; i++)
-      (members[order[i]] ? hits : misses)++;
+    for (; i < order.size() && scores[order[i]] == score; i++) (members[order[i]] ? hits : misses)++;
     r.auroc += (misses - misses_before) * (hits + hits_before) / 2 / positives / negatives;
     const double precision = hits / (hits + misses);
     r.average_precision += (hits - hits_before) / positives * precision;
@@ -42,8 +41,7 @@ bool weights_differ(const std::vector<double>& weights) {
   return most - least > kRounding * most;
 }
 
-std::optional<FoundLabels> found_labels(const std::vector<double>& weights,
-                                        const std::vector<bool>& wrong) {
+std::optional<FoundLabels> found_labels(const std::vector<double>& weights, const std::vector<bool>& wrong) {
   if (!weights_differ(weights)) return std::nullopt;
   std::vector<double> scores;
   for (const double w : weights) scores.push_back(-w);

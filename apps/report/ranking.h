@@ -34,8 +34,7 @@ struct FoundLabels {
   size_t flagged;            // that many, and those of equal weight
 };
 /// Nothing where no label is wrong or all are, or where all weights are alike.
-std::optional<FoundLabels> found_labels(const std::vector<double>& weights,
-                                        const std::vector<bool>& wrong);
+std::optional<FoundLabels> found_labels(const std::vector<double>& weights, const std::vector<bool>& wrong);
 /// The first cut of the curve, which is not empty, that flags so many samples; the last where none does.
 const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged);
 

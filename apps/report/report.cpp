@@ -20,14 +20,13 @@ void name_apart(std::vector<RunData>& runs) {
 }
 
 std::string single(const RunData& run) {
-  return run_header(run) + results_section(run) + course_section(run) + weights_section(run) +
-         classes_section(run) + samples_section(run) + settings_section(run);
+  return run_header(run) + results_section(run) + course_section(run) + weights_section(run) + classes_section(run) +
+         samples_section(run) + settings_section(run);
 }
 
 }  // namespace
 
-void write_report(const std::vector<std::filesystem::path>& directories,
-                  const std::filesystem::path& output) {
+void write_report(const std::vector<std::filesystem::path>& directories, const std::filesystem::path& output) {
   check(!directories.empty(), "[report] expected at least one run directory");
   std::vector<RunData> runs;
   for (const auto& directory : directories) {
@@ -40,8 +39,7 @@ void write_report(const std::vector<std::filesystem::path>& directories,
   body +=
       "<footer>Written by fulcrum report. docs/reading-the-report.md says how to read "
       "it.</footer>\n";
-  const std::string title =
-      runs.size() == 1 ? runs[0].name + " – Fulcrum report" : "Fulcrum: comparison of runs";
+  const std::string title = runs.size() == 1 ? runs[0].name + " – Fulcrum report" : "Fulcrum: comparison of runs";
   write_file_atomically(output, {page(title, body)});
 }
 

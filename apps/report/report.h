@@ -14,7 +14,6 @@
 namespace fulcrum::apps {
 
 /// Reads the run directories and writes the page, atomically.
-void write_report(const std::vector<std::filesystem::path>& runs,
-                  const std::filesystem::path& output);
+void write_report(const std::vector<std::filesystem::path>& runs, const std::filesystem::path& output);
 
 }  // namespace fulcrum::apps

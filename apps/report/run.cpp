@@ -13,8 +13,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-std::string tile(const std::string& name, const std::string& value, const std::string& unit,
-                 const std::string& more) {
+std::string tile(const std::string& name, const std::string& value, const std::string& unit, const std::string& more) {
   return fmt::format(
       "<div><dt>{}</dt><dd class=\"value\">{}<small>{}</small></dd><dd "
       "class=\"more\">{}</dd></div>\n",
@@ -22,14 +21,11 @@ std::string tile(const std::string& name, const std::string& value, const std::s
 }
 
 std::string fact(const std::string& name, const std::string& value) {
-  return value.empty() ? ""
-                       : "<div><dt>" + escape(name) + "</dt><dd>" + escape(value) + "</dd></div>\n";
+  return value.empty() ? "" : "<div><dt>" + escape(name) + "</dt><dd>" + escape(value) + "</dd></div>\n";
 }
 
 int64_t training_samples(const RunData& run) {
-  return run.data ? std::accumulate(run.data->train_counts.begin(), run.data->train_counts.end(),
-                                    int64_t{0})
-                  : 0;
+  return run.data ? std::accumulate(run.data->train_counts.begin(), run.data->train_counts.end(), int64_t{0}) : 0;
 }
 
 // The epochs that are written down; a resumed run counts each once.
@@ -49,14 +45,10 @@ std::string worst_class_name(const RunData& run, const EpochMetrics& e) {
 std::string data_text(const RunData& run) {
   const DataSettings& d = run.config.data;
   std::string text = run.data ? run.data->name : d.name;
-  if (const int64_t n = training_samples(run))
-    text += fmt::format(", {} training images", grouped(n));
-  if (run.classes())
-    text += fmt::format(", {} classes", grouped(static_cast<int64_t>(run.classes())));
-  if (d.imb_type != "none")
-    text += fmt::format("; {} imbalance, factor {}", d.imb_type, significant(d.imb_factor));
-  if (d.noise_type != "none")
-    text += fmt::format("; {} label noise, {} %", d.noise_type, percent(d.noise_rate, 0));
+  if (const int64_t n = training_samples(run)) text += fmt::format(", {} training images", grouped(n));
+  if (run.classes()) text += fmt::format(", {} classes", grouped(static_cast<int64_t>(run.classes())));
+  if (d.imb_type != "none") text += fmt::format("; {} imbalance, factor {}", d.imb_type, significant(d.imb_factor));
+  if (d.noise_type != "none") text += fmt::format("; {} label noise, {} %", d.noise_type, percent(d.noise_rate, 0));
   return text;
 }
 
@@ -71,8 +63,7 @@ std::string tiles(const RunData& run) {
     out += tile("Worst class", percent(test.worst_class), " %", worst_class_name(run, test));
   if (run.best) {
     const bool on_val = run.best->selected_on == "val";
-    out += tile(on_val ? "Best top-1, held-out part" : "Best test top-1",
-                percent(run.best->metrics.top1), " %",
+    out += tile(on_val ? "Best top-1, held-out part" : "Best test top-1", percent(run.best->metrics.top1), " %",
                 fmt::format("epoch {}, chosen on {}", run.best->epoch + 1,
                             on_val ? "the held-out part" : "the test set: optimistic"));
   }
@@ -83,8 +74,7 @@ std::string tiles(const RunData& run) {
 
 std::string optimizer_text(const Config& c) {
   const bool adam = c.optim.name.starts_with("adam");
-  return fmt::format("{}, lr {}, {}weight decay {}, {} schedule", c.optim.name,
-                     significant(c.optim.lr),
+  return fmt::format("{}, lr {}, {}weight decay {}, {} schedule", c.optim.name, significant(c.optim.lr),
                      adam ? "" : fmt::format("momentum {}, ", significant(c.optim.momentum)),
                      significant(c.optim.weight_decay), c.schedule.kind);
 }
@@ -114,8 +104,7 @@ std::string epochs_text(const RunData& run) {
 std::string risk_text(const RiskSettings& risk) {
   if (risk.name == "mean") return "plain mean";
   if (risk.name != "kl") return risk.name;
-  std::string text =
-      fmt::format("ABSGD, λ = {}, γ = {}", significant(risk.lambda), significant(risk.gamma));
+  std::string text = fmt::format("ABSGD, λ = {}, γ = {}", significant(risk.lambda), significant(risk.gamma));
   if (risk.from_epoch > 0) text += fmt::format(", from epoch {} on", risk.from_epoch + 1);
   return text;
 }
@@ -127,12 +116,10 @@ std::vector<Setting> settings_of(const Config& config) {
   for (const Key& key : keys_of(copy)) {
     const toml::node_view node = table.at_path(key.name);
     std::ostringstream text;
-    if (const auto* string = node.as_string())
-      text << string->get();
+    if (const auto* string = node.as_string()) text << string->get();
     else if (const auto* number = node.as_floating_point())
       text << fmt::format("{}", number->get());  // the shortest that is exact
-    else
-      text << node;
+    else text << node;
     settings.push_back({key.name, text.str(), key.help});
   }
   return settings;
@@ -140,29 +127,24 @@ std::vector<Setting> settings_of(const Config& config) {
 
 std::string run_header(const RunData& run) {
   const Config& c = run.config;
-  std::string out = "<header>\n<p class=\"eyebrow\">Fulcrum · training report</p>\n<h1>" +
-                    escape(run.name) + "</h1>\n";
+  std::string out = "<header>\n<p class=\"eyebrow\">Fulcrum · training report</p>\n<h1>" + escape(run.name) + "</h1>\n";
   out += "<p class=\"lead\">" +
-         escape(fmt::format("{} on {}; {}; {}, seed {}.", c.model.name,
-                            run.data ? run.data->name : c.data.name, risk_text(c.risk),
-                            epochs_text(run), c.train.seed)) +
+         escape(fmt::format("{} on {}; {}; {}, seed {}.", c.model.name, run.data ? run.data->name : c.data.name,
+                            risk_text(c.risk), epochs_text(run), c.train.seed)) +
          "</p>\n";
   out += tiles(run);
   out +=
       "<dl class=\"facts\">\n" + fact("Data", data_text(run)) + fact("Model", c.model.name) +
-      fact("Loss",
-           (c.loss.name == "ce" ? "cross entropy" : c.loss.name) +
-               (c.loss.class_weights == "none" ? "" : ", class weights " + c.loss.class_weights)) +
+      fact("Loss", (c.loss.name == "ce" ? "cross entropy" : c.loss.name) +
+                       (c.loss.class_weights == "none" ? "" : ", class weights " + c.loss.class_weights)) +
       fact("Risk", risk_text(c.risk)) + fact("Optimiser", optimizer_text(c)) +
-      fact("Training", fmt::format("{}, batches of {}, seed {}", epochs_text(run),
-                                   c.train.batch_size, c.train.seed));
+      fact("Training", fmt::format("{}, batches of {}, seed {}", epochs_text(run), c.train.batch_size, c.train.seed));
   if (!run.epochs.empty() && std::isfinite(run.epochs.back().images_per_s))
-    out += fact("Speed", fmt::format("{} images/s in the last epoch",
-                                     grouped(std::llround(run.epochs.back().images_per_s))));
+    out += fact("Speed",
+                fmt::format("{} images/s in the last epoch", grouped(std::llround(run.epochs.back().images_per_s))));
   out += fact("Directory", run.directory.string()) + "</dl>\n";
   if (!run.finished())
-    out += note(fmt::format("The run is not finished: {} of {} epochs are written down.",
-                            run.done(), c.train.epochs));
+    out += note(fmt::format("The run is not finished: {} of {} epochs are written down.", run.done(), c.train.epochs));
   if (run.torn)
     out += note(
         "The last line of metrics.jsonl is incomplete (the run was killed while it wrote) and left "
@@ -173,16 +155,13 @@ std::string run_header(const RunData& run) {
 std::string results_section(const RunData& run) {
   const EpochRow* last = run.last_evaluated();
   if (!last) return section("Results", "results", note("No epoch has been evaluated yet."));
-  Table t{.head = {"Test set, after epoch " + std::to_string(last->epoch + 1), "final"},
-          .rows = {}};
+  Table t{.head = {"Test set, after epoch " + std::to_string(last->epoch + 1), "final"}, .rows = {}};
   const bool best_on_test = run.best && run.best->selected_on == "test";
   if (last->val) t.head.push_back("held-out part");
   for (const auto& [name, metrics] : last->splits) t.head.push_back(name);
   if (best_on_test) t.head.push_back(fmt::format("best, epoch {}", run.best->epoch + 1));
   for (const Metric& m : kMetrics) {
-    const auto text = [&](const EpochMetrics& e) {
-      return m.is_share ? percent(e.*m.value) : significant(e.*m.value);
-    };
+    const auto text = [&](const EpochMetrics& e) { return m.is_share ? percent(e.*m.value) : significant(e.*m.value); };
     if (std::isnan((*last->test).*m.value)) continue;
     std::vector<std::string> row = {results_row_name(m, run, *last->test), text(*last->test)};
     if (last->val) row.push_back(text(*last->val));
@@ -191,13 +170,11 @@ std::string results_section(const RunData& run) {
     t.rows.push_back(std::move(row));
   }
   const std::string words =
-      table(t) +
-      note(std::string("Shares in percent. ") +
-           (best_on_test ? "The best epoch was chosen on the test set itself and flatters the "
-                           "run: quote the final one."
-                         : ""));
-  return section("Results", "results",
-                 figures({"<div>" + words + "</div>\n", accuracy_figure(run)}));
+      table(t) + note(std::string("Shares in percent. ") +
+                      (best_on_test ? "The best epoch was chosen on the test set itself and flatters the "
+                                      "run: quote the final one."
+                                    : ""));
+  return section("Results", "results", figures({"<div>" + words + "</div>\n", accuracy_figure(run)}));
 }
 
 std::string settings_section(const RunData& run) {
@@ -209,15 +186,13 @@ std::string settings_section(const RunData& run) {
   std::string html = paragraph("What differs from the defaults:") + table(changed);
   html += details("All settings (config.toml)", "<pre>" + escape(to_toml(run.config)) + "</pre>");
   if (run.environment.is_null())
-    return section("Settings", "settings",
-                   html + note("There is no env.json: versions and machine are unknown."));
+    return section("Settings", "settings", html + note("There is no env.json: versions and machine are unknown."));
   Table environment{.head = {"Environment", "value"}, .words = 2};
   const nlohmann::json flat = run.environment.flatten();
   for (const auto& [key, value] : flat.items())
-    environment.rows.push_back({key.empty() ? key : key.substr(1),
-                                value.is_string() ? value.get<std::string>() : value.dump()});
-  return section("Settings", "settings",
-                 html + details("Environment (env.json)", table(environment)));
+    environment.rows.push_back(
+        {key.empty() ? key : key.substr(1), value.is_string() ? value.get<std::string>() : value.dump()});
+  return section("Settings", "settings", html + details("Environment (env.json)", table(environment)));
 }
 
 }  // namespace fulcrum::apps

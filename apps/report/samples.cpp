@@ -15,28 +15,24 @@ namespace {
 
 constexpr size_t kMostPoints = 2000, kMostCuts = 200, kBins = 30;
 
-std::string label_name(const RunData& run, int64_t label) {
-  return run.class_name(static_cast<size_t>(label));
-}
+std::string label_name(const RunData& run, int64_t label) { return run.class_name(static_cast<size_t>(label)); }
 
 std::string sample_title(const RunData& run, size_t i) {
   const Samples& s = *run.samples;
-  const std::string clean =
-      s.label[i] == s.clean_label[i] ? "" : ", is " + label_name(run, s.clean_label[i]);
-  return fmt::format("sample {}: {}{}, loss {}, weight {}", s.index[i], label_name(run, s.label[i]),
-                     clean, significant(s.loss[i], 3), significant(s.weight[i], 3));
+  const std::string clean = s.label[i] == s.clean_label[i] ? "" : ", is " + label_name(run, s.clean_label[i]);
+  return fmt::format("sample {}: {}{}, loss {}, weight {}", s.index[i], label_name(run, s.label[i]), clean,
+                     significant(s.loss[i], 3), significant(s.weight[i], 3));
 }
 
 Figure scatter_figure(const RunData& run) {
   const Samples& s = *run.samples;
-  ScatterChart chart{
-      .description = "Weight of the training samples against their loss, at the last visit",
-      .x_name = "loss at the last visit",
-      .y_name = "weight B·p at the last visit",
-      .x = {},
-      .y = {},
-      .marks = {},
-      .small = true};
+  ScatterChart chart{.description = "Weight of the training samples against their loss, at the last visit",
+                     .x_name = "loss at the last visit",
+                     .y_name = "weight B·p at the last visit",
+                     .x = {},
+                     .y = {},
+                     .marks = {},
+                     .small = true};
   const size_t n = s.index.size(), count = std::min(n, kMostPoints);
   Range x, y;
   size_t zeros = 0;
@@ -44,23 +40,21 @@ Figure scatter_figure(const RunData& run) {
     const size_t i = k * n / count;
     zeros += s.weight[i] == 0;
     if (s.weight[i] > 0) x.add(s.loss[i]), y.add(s.weight[i]);
-    chart.marks.push_back(
-        {s.loss[i], s.weight[i], sample_title(run, i), "", s.label[i] != s.clean_label[i]});
+    chart.marks.push_back({s.loss[i], s.weight[i], sample_title(run, i), "", s.label[i] != s.clean_label[i]});
   }
   // Weights are exponentials of losses: on a logarithmic axis a line of slope 1/λ.
   chart.y.log = !y.empty() && y.high > 8 * y.low;
-  std::string caption = count == n ? ""
-                                   : fmt::format("{} of {} samples, evenly spaced. ",
-                                                 grouped(static_cast<int64_t>(count)),
-                                                 grouped(static_cast<int64_t>(n)));
+  std::string caption = count == n
+                            ? ""
+                            : fmt::format("{} of {} samples, evenly spaced. ", grouped(static_cast<int64_t>(count)),
+                                          grouped(static_cast<int64_t>(n)));
   caption += "1 is the weight in the plain mean.";
   if (chart.y.log && zeros) {
     std::erase_if(chart.marks, [](const Mark& m) { return m.y == 0; });
     caption += fmt::format(" {} of them have weight 0 and are not drawn.", zeros);
   }
   std::vector<LegendEntry> legend;
-  if (s.wrong_labels())
-    legend = {{"right label", "var(--s1)", "dot"}, {"wrong label", "var(--s2)", "cross"}};
+  if (s.wrong_labels()) legend = {{"right label", "var(--s1)", "dot"}, {"wrong label", "var(--s2)", "cross"}};
   return {"Weights against losses", scatter_chart(chart), caption, legend};
 }
 
@@ -92,24 +86,19 @@ Figure histogram_figure(const RunData& run) {
   std::vector<LegendEntry> legend;
   for (const size_t wrong : {0u, 1u}) {
     if (totals[wrong] == 0) continue;
-    const std::string name = wrong ? "wrong label" : "right label",
-                      colour = wrong ? "var(--s2)" : "var(--s1)";
+    const std::string name = wrong ? "wrong label" : "right label", colour = wrong ? "var(--s2)" : "var(--s1)";
     Series series{name, colour, {}};
     for (size_t b = 0; b < kBins; b++) {
-      const double centre = low + (static_cast<double>(b) + 0.5) * width,
-                   share = counts[wrong][b] / totals[wrong];
-      series.points.push_back(
-          {log ? std::exp(centre) : centre, 100 * share,
-           fmt::format("{}, weight about {}: {} %", name,
-                       significant(log ? std::exp(centre) : centre, 3), percent(share, 1))});
+      const double centre = low + (static_cast<double>(b) + 0.5) * width, share = counts[wrong][b] / totals[wrong];
+      series.points.push_back({log ? std::exp(centre) : centre, 100 * share,
+                               fmt::format("{}, weight about {}: {} %", name,
+                                           significant(log ? std::exp(centre) : centre, 3), percent(share, 1))});
     }
     chart.series.push_back(std::move(series));
     if (s.wrong_labels()) legend.push_back({name, colour});
   }
-  return {
-      "Mean weights", line_chart(chart),
-      "Mean over the visits of a sample, in bins of equal width on this axis; 1 is the plain mean.",
-      legend};
+  return {"Mean weights", line_chart(chart),
+          "Mean over the visits of a sample, in bins of equal width on this axis; 1 is the plain mean.", legend};
 }
 
 // Precision and recall of "a low mean weight says that the label is wrong".
@@ -123,39 +112,36 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   }
   const Ranking r = rank_quality(scores, wrong);
   if (r.curve.empty()) return note("Every label is wrong: weights cannot tell them apart.");
-  LineChart chart{
-      .description = "Precision against recall of low weights as a sign of a wrong label",
-      .x_name = "recall, %",
-      .y_name = "precision, %",
-      .x = {.least = 0, .most = 100},
-      .y = {.least = 0, .most = 100}};
+  LineChart chart{.description = "Precision against recall of low weights as a sign of a wrong label",
+                  .x_name = "recall, %",
+                  .y_name = "precision, %",
+                  .x = {.least = 0, .most = 100},
+                  .y = {.least = 0, .most = 100}};
   Series curve{"", "var(--s1)", {}};
   const size_t step = (r.curve.size() + kMostCuts - 1) / kMostCuts;
   for (size_t k = 0; k < r.curve.size(); k++)
     if (k % step == 0 || k + 1 == r.curve.size())
-      curve.points.push_back(
-          {100 * r.curve[k].recall, 100 * r.curve[k].precision,
-           fmt::format("the {} lightest samples: precision {} %, recall {} %", r.curve[k].flagged,
-                       percent(r.curve[k].precision, 1), percent(r.curve[k].recall, 1))});
+      curve.points.push_back({100 * r.curve[k].recall, 100 * r.curve[k].precision,
+                              fmt::format("the {} lightest samples: precision {} %, recall {} %", r.curve[k].flagged,
+                                          percent(r.curve[k].precision, 1), percent(r.curve[k].recall, 1))});
   const auto total = static_cast<size_t>(s.wrong_labels());
   const double share = static_cast<double>(total) / static_cast<double>(s.index.size());
   chart.series = {curve};
   chart.reference = 100 * share;
   chart.labels = false;
-  charts.push_back(figure(
-      {"Low weights as a sign of wrong labels", line_chart(chart),
-       "From the lightest sample (left) to all of them; the dotted line is what chance gives."}));
+  charts.push_back(figure({"Low weights as a sign of wrong labels", line_chart(chart),
+                           "From the lightest sample (left) to all of them; the dotted line is what chance gives."}));
   // As many as there are wrong labels, and those of equal weight.
   const Ranking::Cut& cut = cut_at(r, total);
-  return table({.head = {"“A low mean weight says: wrong label”", ""},
-                .rows = {{"AUROC (0.5: chance)", decimal(r.auroc, 4)},
-                         {"Average precision", decimal(r.average_precision, 4)},
-                         {fmt::format("Precision among the {} lightest samples, %",
-                                      grouped(static_cast<int64_t>(cut.flagged))),
-                          percent(cut.precision, 1)},
-                         {"Recall there, %", percent(cut.recall, 1)},
-                         {"Wrong labels", grouped(static_cast<int64_t>(total))},
-                         {"Their share, %", percent(share, 1)}}});
+  return table(
+      {.head = {"“A low mean weight says: wrong label”", ""},
+       .rows = {{"AUROC (0.5: chance)", decimal(r.auroc, 4)},
+                {"Average precision", decimal(r.average_precision, 4)},
+                {fmt::format("Precision among the {} lightest samples, %", grouped(static_cast<int64_t>(cut.flagged))),
+                 percent(cut.precision, 1)},
+                {"Recall there, %", percent(cut.recall, 1)},
+                {"Wrong labels", grouped(static_cast<int64_t>(total))},
+                {"Their share, %", percent(share, 1)}}});
 }
 
 std::string gallery(const RunData& run, const Thumbnails& thumbnails, const std::string& title) {
@@ -170,14 +156,11 @@ std::string gallery(const RunData& run, const Thumbnails& thumbnails, const std:
     const bool wrong = s.label[i] != s.clean_label[i];
     const std::string clean = wrong ? "is " + label_name(run, s.clean_label[i]) : "";
     const uint8_t* pixels = images.data<uint8_t>() + static_cast<int64_t>(k) * h * w * c;
-    out += fmt::format("<li><img src=\"{}\" width=\"76\" height=\"76\" alt=\"{}\"><b>{}</b>",
-                       png_data_uri(pixels, h, w, c),
-                       escape(fmt::format("Sample {}, labelled {}{}", s.index[i], name,
-                                          wrong ? ", " + clean : "")),
-                       escape(name));
+    out += fmt::format(
+        "<li><img src=\"{}\" width=\"76\" height=\"76\" alt=\"{}\"><b>{}</b>", png_data_uri(pixels, h, w, c),
+        escape(fmt::format("Sample {}, labelled {}{}", s.index[i], name, wrong ? ", " + clean : "")), escape(name));
     if (wrong) out += "<span class=\"clean\">" + escape(clean) + "</span>";
-    out += fmt::format("weight {}<br>loss {}</li>\n", significant(s.mean_weight[i], 3),
-                       significant(s.loss[i], 3));
+    out += fmt::format("weight {}<br>loss {}</li>\n", significant(s.mean_weight[i], 3), significant(s.loss[i], 3));
   }
   return out + "</ul>\n";
 }
@@ -186,8 +169,7 @@ std::string gallery(const RunData& run, const Thumbnails& thumbnails, const std:
 
 std::string samples_section(const RunData& run) {
   if (!run.samples)
-    return section("Samples", "samples",
-                   note("No weights of single samples: there is no samples.safetensors."));
+    return section("Samples", "samples", note("No weights of single samples: there is no samples.safetensors."));
   const Samples& s = *run.samples;
   std::vector<std::string> charts = {figure(scatter_figure(run)), figure(histogram_figure(run))};
   std::string html;
@@ -199,10 +181,8 @@ std::string samples_section(const RunData& run) {
   for (const double w : s.mean_weight) weights.add(w);
   if (weights.low == weights.high)
     html += note("All mean weights are equal: the run weighed its samples as the plain mean does.");
-  html += gallery(run, s.largest, "Largest mean weights") +
-          gallery(run, s.smallest, "Smallest mean weights");
-  if (s.largest.sample.empty() && s.smallest.sample.empty())
-    html += note("samples.safetensors has no images.");
+  html += gallery(run, s.largest, "Largest mean weights") + gallery(run, s.smallest, "Smallest mean weights");
+  if (s.largest.sample.empty() && s.smallest.sample.empty()) html += note("samples.safetensors has no images.");
   return section("Samples", "samples", figures(charts) + html);
 }
 

@@ -43,11 +43,10 @@ using EpochValue = std::function<double(const EpochRow&)>;
 /// What a metric is on the test set.
 EpochValue test_value(double EpochMetrics::*metric);
 /// The points (epoch from 1, value); shares in percent. `name` opens the tooltips.
-std::vector<Point> epoch_points(const RunData& run, const std::string& name, bool share,
-                                const EpochValue& value);
+std::vector<Point> epoch_points(const RunData& run, const std::string& name, bool share, const EpochValue& value);
 /// The line of a value over the epochs, which ends with its name and last value.
-Series epoch_series(const RunData& run, const std::string& name, const std::string& colour,
-                    bool share, const EpochValue& value, bool dashed = false);
+Series epoch_series(const RunData& run, const std::string& name, const std::string& colour, bool share,
+                    const EpochValue& value, bool dashed = false);
 
 /// (key, value, help) of every setting, the value as config.toml has it but without quotes.
 struct Setting {

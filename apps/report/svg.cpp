@@ -42,8 +42,7 @@ std::vector<Tick> log_ticks(double low, double high) {
                                                       : std::vector<double>{1};
   const int every = std::max(1, static_cast<int>(decades / 6));
   std::vector<Tick> ticks;
-  for (int e = static_cast<int>(std::floor(std::log10(low))); e <= std::log10(high) + 1e-9;
-       e += every)
+  for (int e = static_cast<int>(std::floor(std::log10(low))); e <= std::log10(high) + 1e-9; e += every)
     for (const double f : factors) {
       const double v = f * std::pow(10, e);
       if (v < low * 0.9999 || v > high * 1.0001) continue;
@@ -64,9 +63,7 @@ Range widened(Range range, const AxisOptions& options) {
 
 }  // namespace
 
-double Axis::share(double v) const {
-  return log ? std::log(v / low) / std::log(high / low) : (v - low) / (high - low);
-}
+double Axis::share(double v) const { return log ? std::log(v / low) / std::log(high / low) : (v - low) / (high - low); }
 
 Axis make_axis(Range range, const AxisOptions& options) {
   range = widened(range, options);
@@ -95,8 +92,8 @@ void Frame::fit(double label_width) {
 }
 
 std::string open_svg(double width, double height, const std::string& description) {
-  return fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">", width,
-                     height, escape(description));
+  return fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">", width, height,
+                     escape(description));
 }
 
 std::string text_svg(double x, double y, const std::string& anchor, const std::string& text,
@@ -106,16 +103,13 @@ std::string text_svg(double x, double y, const std::string& anchor, const std::s
                      attributes.empty() ? "" : " " + attributes, escape(text));
 }
 
-std::string tooltip(const std::string& text) {
-  return "<title>" + escape(text) + "</title>";
-}
+std::string tooltip(const std::string& text) { return "<title>" + escape(text) + "</title>"; }
 
 std::string frame_svg(const Frame& f, const std::string& x_name, const std::string& y_name) {
   std::string out = "<g class=\"grid\">";
   for (const Tick& t : f.y.ticks)
     out += fmt::format("<path d=\"M{:.1f} {:.1f}H{:.1f}\"/>", f.left, f.py(t.value), f.right);
-  out +=
-      fmt::format("</g><path class=\"axis\" d=\"M{:.1f} {:.1f}H{:.1f}", f.left, f.bottom, f.right);
+  out += fmt::format("</g><path class=\"axis\" d=\"M{:.1f} {:.1f}H{:.1f}", f.left, f.bottom, f.right);
   for (const Tick& t : f.x.ticks) out += fmt::format("M{:.1f} {:.1f}v4", f.px(t.value), f.bottom);
   out += "\"/><g class=\"ticks\">";
   for (const Tick& t : f.y.ticks) out += text_svg(f.left - 6, f.py(t.value) + 4, "end", t.text);
@@ -154,17 +148,14 @@ std::string LabelPlacer::place(double x, double y, const std::string& label) {
     double dx, dy;  // from the point to the baseline's anchor
     const char* anchor;
   };
-  constexpr Place kPlaces[] = {{8, 4, "start"},   {-8, 4, "end"},   {0, -9, "middle"},
-                               {0, 18, "middle"}, {6, -6, "start"}, {6, 15, "start"},
-                               {-6, -6, "end"},   {-6, 15, "end"},  {4, 21, "end"},
-                               {-4, 21, "start"}, {4, -14, "end"},  {-4, -14, "start"}};
+  constexpr Place kPlaces[] = {{8, 4, "start"},  {-8, 4, "end"},    {0, -9, "middle"}, {0, 18, "middle"},
+                               {6, -6, "start"}, {6, 15, "start"},  {-6, -6, "end"},   {-6, 15, "end"},
+                               {4, 21, "end"},   {-4, 21, "start"}, {4, -14, "end"},   {-4, -14, "start"}};
   for (const Place& p : kPlaces) {
     const std::string anchor = p.anchor;
     const double start = x + p.dx - (anchor == "end" ? w : anchor == "middle" ? w / 2 : 0);
     const Box box{start - 1, y + p.dy - h, start + w + 1, y + p.dy + 3};
-    if (box.left < area_.left || box.right > area_.right || box.top < area_.top ||
-        box.bottom > area_.bottom)
-      continue;
+    if (box.left < area_.left || box.right > area_.right || box.top < area_.top || box.bottom > area_.bottom) continue;
     if (std::ranges::any_of(taken_, [&](const Box& b) { return b.overlaps(box); })) continue;
     taken_.push_back(box);
     return text_svg(x + p.dx, y + p.dy, anchor, label);

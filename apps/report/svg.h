@@ -83,9 +83,7 @@ void spread(std::vector<double>& positions, double gap, double low, double high)
 
 struct Box {
   double left, top, right, bottom;
-  bool overlaps(const Box& o) const {
-    return left < o.right && o.left < right && top < o.bottom && o.top < bottom;
-  }
+  bool overlaps(const Box& o) const { return left < o.right && o.left < right && top < o.bottom && o.top < bottom; }
 };
 
 /// Finds room for labels beside points.

@@ -25,11 +25,10 @@ class Columns {
     const auto it = file_.tensors.find(name);
     check(it != file_.tensors.end(), where_, ": expected a tensor '", name, "'");
     const Tensor& t = it->second;
-    check(t.dtype() == dtype && t.dim() == dims, where_, ": expected '", name, "' as ", dtype,
-          " with ", dims, dims == 1 ? " dimension" : " dimensions", ", got ", t.dtype(), " ",
-          t.shape());
-    check(rows == 0 || t.size(0) == static_cast<int64_t>(rows), where_, ": expected ", rows,
-          " rows in '", name, "', got ", t.size(0));
+    check(t.dtype() == dtype && t.dim() == dims, where_, ": expected '", name, "' as ", dtype, " with ", dims,
+          dims == 1 ? " dimension" : " dimensions", ", got ", t.dtype(), " ", t.shape());
+    check(rows == 0 || t.size(0) == static_cast<int64_t>(rows), where_, ": expected ", rows, " rows in '", name,
+          "', got ", t.size(0));
     return t;
   }
   std::vector<int64_t> integers(const std::string& name, size_t rows = 0) const {
@@ -60,14 +59,13 @@ Thumbnails read_thumbnails(const Columns& file, const std::string& which,
   const std::vector<int64_t> indices = file.integers(which + ".index");
   for (const int64_t index : indices) {
     const auto it = position.find(index);
-    check(it != position.end(), file.where(), ": '", which, ".index' has ", index,
-          ", which is not in 'index'");
+    check(it != position.end(), file.where(), ": '", which, ".index' has ", index, ", which is not in 'index'");
     thumbnails.sample.push_back(it->second);
   }
   thumbnails.images = file.get(which + ".images", DType::kU8, 4, indices.size());
   const int64_t channels = thumbnails.images.size(3);
-  check(channels == 1 || channels == 3, file.where(), ": expected 1 or 3 channels in '", which,
-        ".images', got ", thumbnails.images.shape());
+  check(channels == 1 || channels == 3, file.where(), ": expected 1 or 3 channels in '", which, ".images', got ",
+        thumbnails.images.shape());
   return thumbnails;
 }
 

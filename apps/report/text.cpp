@@ -12,13 +12,9 @@ namespace fulcrum::apps {
 namespace {
 
 // Bytes of the character at the start of `text`; one byte where it is not UTF-8.
-size_t character(std::string_view text) {
-  return std::max<size_t>(1, header_json::utf8_length(text));
-}
+size_t character(std::string_view text) { return std::max<size_t>(1, header_json::utf8_length(text)); }
 
-std::string with_minus(std::string text) {
-  return text.starts_with('-') ? "−" + text.substr(1) : text;
-}
+std::string with_minus(std::string text) { return text.starts_with('-') ? "−" + text.substr(1) : text; }
 
 std::string superscript(int exponent) {
   constexpr const char* kDigits[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
@@ -64,9 +60,7 @@ std::string decimal(double value, int decimals) {
   return with_minus(text);
 }
 
-std::string percent(double share, int decimals) {
-  return decimal(100 * share, decimals);
-}
+std::string percent(double share, int decimals) { return decimal(100 * share, decimals); }
 
 std::string significant(double value, int digits) {
   if (!std::isfinite(value)) return decimal(value, 0);
@@ -74,9 +68,7 @@ std::string significant(double value, int digits) {
   const size_t e = text.find('e');
   if (e == std::string::npos) return with_minus(text);
   const std::string mantissa = text.substr(0, e);
-  const std::string factor = mantissa == "1"    ? ""
-                             : mantissa == "-1" ? "−"
-                                                : with_minus(mantissa) + "·";
+  const std::string factor = mantissa == "1" ? "" : mantissa == "-1" ? "−" : with_minus(mantissa) + "·";
   return factor + "10" + superscript(std::stoi(text.substr(e + 1)));
 }
 
@@ -110,10 +102,9 @@ double text_width(std::string_view text, double font_size) {
   for (size_t at = 0; at < text.size();) {
     const auto lead = static_cast<unsigned char>(text[at]);
     // Scripts from U+2E80 on are as wide as high.
-    ems += lead >= 0xE3 ? 1.0
-           : lead < 0x80 && std::string_view("il.,:;|'! ").find(text[at]) != std::string_view::npos
-               ? 0.3
-               : 0.58;
+    ems += lead >= 0xE3                                                                             ? 1.0
+           : lead < 0x80 && std::string_view("il.,:;|'! ").find(text[at]) != std::string_view::npos ? 0.3
+                                                                                                    : 0.58;
     at += character(text.substr(at));
   }
   return ems * font_size;

@@ -57,12 +57,10 @@ std::vector<size_t> interesting_classes(const RunData& run, const std::vector<do
 
 std::string which(const RunData& run, const std::vector<size_t>& classes) {
   if (classes.size() == run.classes()) return "";
-  return fmt::format(" Shown are the {} of {} classes in which the two differ most.",
-                     classes.size(), run.classes());
+  return fmt::format(" Shown are the {} of {} classes in which the two differ most.", classes.size(), run.classes());
 }
 
-Figure ratio_figure(const RunData& run, const std::vector<size_t>& classes,
-                    const std::vector<double>& samples) {
+Figure ratio_figure(const RunData& run, const std::vector<size_t>& classes, const std::vector<double>& samples) {
   LineChart chart{.description = "Weight of each class relative to its number of samples, by epoch",
                   .x_name = "epoch",
                   .y_name = "share of weight ÷ share of samples"};
@@ -87,44 +85,38 @@ Figure ratio_figure(const RunData& run, const std::vector<size_t>& classes,
 }
 
 Figure share_figure(const RunData& run, const std::vector<size_t>& classes) {
-  LineChart chart{.description = "Share of each class in the weight, by epoch",
-                  .x_name = "epoch",
-                  .y_name = "share of Σ p, %"};
+  LineChart chart{
+      .description = "Share of each class in the weight, by epoch", .x_name = "epoch", .y_name = "share of Σ p, %"};
   for (size_t i = 0; i < classes.size(); i++) {
     const size_t c = classes[i];
     const auto share = [&](const EpochRow& r) {
       return r.class_weight_share.empty() ? kAbsent : r.class_weight_share[c];
     };
-    chart.series.push_back({clipped(run.class_name(c), 12), ramp(i, classes.size()),
-                            epoch_points(run, run.class_name(c), true, share)});
+    chart.series.push_back(
+        {clipped(run.class_name(c), 12), ramp(i, classes.size()), epoch_points(run, run.class_name(c), true, share)});
   }
-  return {"Weight of the classes", line_chart(chart),
-          "Share of the classes in the sum of the weights of an epoch."};
+  return {"Weight of the classes", line_chart(chart), "Share of the classes in the sum of the weights of an epoch."};
 }
 
 Figure dumbbell_figure(const RunData& run, const EpochRow& last, const std::vector<size_t>& classes,
                        const std::vector<double>& samples) {
-  RowChart chart{.description = "Share of the samples and of the weight by class",
-                 .x_name = "share, %",
-                 .x = {},
-                 .rows = {}};
+  RowChart chart{
+      .description = "Share of the samples and of the weight by class", .x_name = "share, %", .x = {}, .rows = {}};
   Range all;
   for (const size_t c : classes) {
     const double weight = last.class_weight_share[c];
     chart.rows.push_back({run.class_name(c),
                           {100 * samples[c], 100 * weight},
-                          fmt::format("{}: {} % of the samples, {} % of the weight",
-                                      run.class_name(c), percent(samples[c]), percent(weight))});
+                          fmt::format("{}: {} % of the samples, {} % of the weight", run.class_name(c),
+                                      percent(samples[c]), percent(weight))});
     all.add(samples[c]), all.add(weight);
   }
   chart.x.log = all.low > 0 && all.high > 10 * all.low;
   if (!chart.x.log) chart.x.least = 0;
-  return {
-      "From samples to weight",
-      row_chart(chart),
-      fmt::format("Each class's share of the training samples and of the weight in epoch {}.",
-                  last.epoch + 1),
-      {{"share of the samples", "var(--s8)", "ring"}, {"share of the weight", "var(--s1)", "dot"}}};
+  return {"From samples to weight",
+          row_chart(chart),
+          fmt::format("Each class's share of the training samples and of the weight in epoch {}.", last.epoch + 1),
+          {{"share of the samples", "var(--s8)", "ring"}, {"share of the weight", "var(--s1)", "dot"}}};
 }
 
 std::string class_figures(const RunData& run) {
@@ -137,8 +129,7 @@ std::string class_figures(const RunData& run) {
            note(
                "There is no data.json, so the weight cannot be compared with the size of the "
                "classes.");
-  return figures({figure(ratio_figure(run, classes, samples)),
-                  figure(dumbbell_figure(run, *last, classes, samples))});
+  return figures({figure(ratio_figure(run, classes, samples)), figure(dumbbell_figure(run, *last, classes, samples))});
 }
 
 std::string curve_of(const RunData& run, const std::string& title, const std::string& y_name,
@@ -155,8 +146,8 @@ std::string curve_of(const RunData& run, const std::string& title, const std::st
 
 // How weights or losses are spread, epoch by epoch.
 std::string strip_of(const RunData& run, const std::string& title, const std::string& y_name,
-                     const std::string& caption, std::vector<int64_t> EpochRow::*counts,
-                     const LogBins& bins, const std::string& colour, std::optional<double> reference) {
+                     const std::string& caption, std::vector<int64_t> EpochRow::*counts, const LogBins& bins,
+                     const std::string& colour, std::optional<double> reference) {
   StripChart chart{.description = title + " of the training samples by epoch",
                    .x_name = "epoch",
                    .y_name = y_name,
@@ -193,33 +184,33 @@ std::string wrong_labels_figure(const RunData& run) {
 
 std::string weights_section(const RunData& run) {
   if (run.epochs.empty()) return {};
-  const std::string html = figures(
-      {curve_of(
-           run, "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
-           "1 where all samples of a batch weigh the same, 1/B where one has all the weight.",
-           [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}, 1),
-       curve_of(
-           run, "Weight sum", "Σ p",
-           "The mean over the batches: 1 in the plain mean. Under ABSGD it says how hard the "
-           "batches "
-           "are against the moving average u.",
-           [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1}, 1),
-       curve_of(
-           run, "Inverse temperature", "1 / λ",
-           "0 is the plain mean, above it large losses weigh more, below it small ones.",
-           [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt),
-       curve_of(
-           run, "Moving average", "log u",
-           "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
-           "> 0.",
-           [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt),
-       strip_of(run, "Weights", "weight B·p",
-                "How the last weights of the samples are spread after each epoch, the darker the more samples; "
-                "the dotted line is the plain mean.",
-                &EpochRow::weight_histogram, kWeightBins, "var(--s1)", 1),
-       strip_of(run, "Losses", "loss", "The same of the losses at the last visit, class weights included.",
-                &EpochRow::loss_histogram, kLossBins, "var(--s5)", std::nullopt),
-       wrong_labels_figure(run)});
+  const std::string html =
+      figures({curve_of(
+                   run, "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
+                   "1 where all samples of a batch weigh the same, 1/B where one has all the weight.",
+                   [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}, 1),
+               curve_of(
+                   run, "Weight sum", "Σ p",
+                   "The mean over the batches: 1 in the plain mean. Under ABSGD it says how hard the "
+                   "batches "
+                   "are against the moving average u.",
+                   [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1}, 1),
+               curve_of(
+                   run, "Inverse temperature", "1 / λ",
+                   "0 is the plain mean, above it large losses weigh more, below it small ones.",
+                   [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt),
+               curve_of(
+                   run, "Moving average", "log u",
+                   "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
+                   "> 0.",
+                   [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt),
+               strip_of(run, "Weights", "weight B·p",
+                        "How the last weights of the samples are spread after each epoch, the darker the more samples; "
+                        "the dotted line is the plain mean.",
+                        &EpochRow::weight_histogram, kWeightBins, "var(--s1)", 1),
+               strip_of(run, "Losses", "loss", "The same of the losses at the last visit, class weights included.",
+                        &EpochRow::loss_histogram, kLossBins, "var(--s5)", std::nullopt),
+               wrong_labels_figure(run)});
   return section("Weights", "weights", html + class_figures(run));
 }
 

@@ -88,8 +88,8 @@ void copy_pixels(T* out, const uint8_t* image, const Size& size, const AugmentDr
 
 }  // namespace
 
-void Cpu::augment(Tensor& y, const Tensor& images, const Tensor& indices, const Tensor& counters,
-                  const Tensor& mean, const Tensor& stddev, const AugmentOptions& o) {
+void Cpu::augment(Tensor& y, const Tensor& images, const Tensor& indices, const Tensor& counters, const Tensor& mean,
+                  const Tensor& stddev, const AugmentOptions& o) {
   const Size size{images.size(1), images.size(2), images.size(3)};
   const int64_t pixels = size.h * size.w * size.channels;
   const Philox philox(o.seed, streams::kAugment);

@@ -49,8 +49,8 @@ DirectConv direct_geometry(const Conv2dGeometry& g) {
 bool is_plain(const Conv2dGeometry& g, DType dtype) {
   constexpr int64_t kMost = std::numeric_limits<int>::max();
   const bool known = dtype == DType::kF32 || dtype == DType::kBf16;
-  const bool square = g.stride_h == g.stride_w && g.padding_h == g.padding_w && g.dilation_h == 1 &&
-                      g.dilation_w == 1 && g.groups == 1;
+  const bool square =
+      g.stride_h == g.stride_w && g.padding_h == g.padding_w && g.dilation_h == 1 && g.dilation_w == 1 && g.groups == 1;
   return known && square && std::max({g.n, g.h, g.w, g.c, g.out_c}) <= kMost;
 }
 
@@ -85,8 +85,7 @@ bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   const bool product = cpu::kHasOnednn && g.kernel_h == 1 && g.kernel_w == 1;
   const bool long_run = dtype == DType::kBf16 || (g.kernel_w * g.c >= kShortRun && !product);
   const bool skips = g.kernel_h < g.stride_h || g.kernel_w < g.stride_w;
-  return !onednn_is_faster && few && long_run && !skips &&
-         cpu::direct_conv_supported(direct_geometry(g), pass);
+  return !onednn_is_faster && few && long_run && !skips && cpu::direct_conv_supported(direct_geometry(g), pass);
 }
 
 // One of our own kernels for a pass, by the activations' type as they take it.
@@ -167,8 +166,7 @@ void add_bias(Tensor& y, const Tensor& bias) {
 
 }  // namespace
 
-void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
-                 const Conv2dGeometry& g) {
+void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g) {
   if (const auto way = own_way(g, ConvPass::kForward, x.dtype())) {
     const Tensor w32 = cast_weight(w, DType::kF32, g);
     visit_own(x.dtype(), [&]<class T>() {
@@ -190,18 +188,16 @@ void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias
   compute_in(dtype, y, [&](Tensor& out) {
     const Tensor in = converted(x, dtype), weight = cast_weight(w, dtype, g);
     const Tensor added = converted(bias, dtype);
-    if (!cpu::onednn_conv2d(out, in, weight, added, g))
-      cpu::reference_conv2d(out, in, weight, added, g);
+    if (!cpu::onednn_conv2d(out, in, weight, added, g)) cpu::reference_conv2d(out, in, weight, added, g);
   });
 }
 
-void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
-                               const Conv2dGeometry& g) {
+void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, const Conv2dGeometry& g) {
   if (const auto way = own_way(g, ConvPass::kBackwardData, dy.dtype())) {
     const Tensor w32 = converted(w, DType::kF32);
     visit_own(dy.dtype(), [&]<class T>() {
-      const auto kernel = way->winograd ? cpu::winograd_conv_backward_data<Bits<T>>
-                                        : cpu::direct_conv_backward_data<Bits<T>>;
+      const auto kernel =
+          way->winograd ? cpu::winograd_conv_backward_data<Bits<T>> : cpu::direct_conv_backward_data<Bits<T>>;
       run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
         kernel(bits(dx.data<T>()), bits(dy.data<T>()), w32.data<float>(), scratch, d, threads);
       });
@@ -212,19 +208,17 @@ void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
   const DType dtype = cpu::library_dtype(dy.dtype());
   compute_in(dtype, dx, [&](Tensor& out) {
     const Tensor in = converted(dy, dtype), weight = converted(w, dtype);
-    if (!cpu::onednn_conv2d_data_gradient(out, in, weight, g))
-      cpu::reference_conv2d_data_gradient(out, in, weight, g);
+    if (!cpu::onednn_conv2d_data_gradient(out, in, weight, g)) cpu::reference_conv2d_data_gradient(out, in, weight, g);
   });
 }
 
-void Cpu::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
-                                 const Conv2dGeometry& g) {
+void Cpu::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g) {
   const DType dtype = cpu::library_dtype(x.dtype());
   if (const auto way = own_way(g, ConvPass::kBackwardWeights, x.dtype())) {
     compute_in(dtype, dw, [&](Tensor& out) {
       visit_own(x.dtype(), [&]<class T>() {
-        const auto kernel = way->winograd ? cpu::winograd_conv_backward_weights<Bits<T>>
-                                          : cpu::direct_conv_backward_weights<Bits<T>>;
+        const auto kernel =
+            way->winograd ? cpu::winograd_conv_backward_weights<Bits<T>> : cpu::direct_conv_backward_weights<Bits<T>>;
         run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
           kernel(out.data<float>(), bits(x.data<T>()), bits(dy.data<T>()), scratch, d, threads);
         });

@@ -35,13 +35,11 @@ struct GroupedConv {
   }
   template <class T>
   ConstRows<T> pixels(const T* y, int64_t image, int64_t group) const {
-    return {y + image * positions * g.out_c + group * out, positions, out,
-            Eigen::OuterStride<>(g.out_c)};
+    return {y + image * positions * g.out_c + group * out, positions, out, Eigen::OuterStride<>(g.out_c)};
   }
   template <class T>
   Rows<T> pixels(T* y, int64_t image, int64_t group) const {
-    return {y + image * positions * g.out_c + group * out, positions, out,
-            Eigen::OuterStride<>(g.out_c)};
+    return {y + image * positions * g.out_c + group * out, positions, out, Eigen::OuterStride<>(g.out_c)};
   }
 
   /// Calls visit(offset in x or −1 outside the image, offset in columns) for each run of `in`
@@ -130,8 +128,7 @@ void weight_gradient(T* dw, const T* dy, const T* x, const Conv2dGeometry& g) {
 /// Calls f.operator()<T>() for f32 and f64.
 template <class F>
 void visit(const char* op, DType dtype, F f) {
-  check(dtype == DType::kF32 || dtype == DType::kF64, "[", op, "] expected f32 or f64, got ",
-        dtype);
+  check(dtype == DType::kF32 || dtype == DType::kF64, "[", op, "] expected f32 or f64, got ", dtype);
   if (dtype == DType::kF32) {
     f.template operator()<float>();
   } else {
@@ -141,21 +138,17 @@ void visit(const char* op, DType dtype, F f) {
 
 }  // namespace
 
-void reference_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
-                      const Conv2dGeometry& g) {
-  visit("conv2d", x.dtype(), [&]<class T>() {
-    forward(y.data<T>(), x.data<T>(), w.data<T>(), bias ? bias.data<T>() : nullptr, g);
-  });
+void reference_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g) {
+  visit("conv2d", x.dtype(),
+        [&]<class T>() { forward(y.data<T>(), x.data<T>(), w.data<T>(), bias ? bias.data<T>() : nullptr, g); });
 }
 
-void reference_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
-                                    const Conv2dGeometry& g) {
+void reference_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, const Conv2dGeometry& g) {
   visit("conv2d_data_gradient", dy.dtype(),
         [&]<class T>() { data_gradient(dx.data<T>(), dy.data<T>(), w.data<T>(), g); });
 }
 
-void reference_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
-                                      const Conv2dGeometry& g) {
+void reference_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g) {
   visit("conv2d_weight_gradient", x.dtype(),
         [&]<class T>() { weight_gradient(dw.data<T>(), dy.data<T>(), x.data<T>(), g); });
 }

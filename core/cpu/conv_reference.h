@@ -7,11 +7,8 @@
 
 namespace fulcrum::cpu {
 
-void reference_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
-                      const Conv2dGeometry& g);
-void reference_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
-                                    const Conv2dGeometry& g);
-void reference_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
-                                      const Conv2dGeometry& g);
+void reference_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g);
+void reference_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, const Conv2dGeometry& g);
+void reference_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g);
 
 }  // namespace fulcrum::cpu

@@ -34,8 +34,7 @@ using namespace direct_conv_detail;
 // channels. w is [taps_h, run, kVectors * kLanes]. Not inlined, lest the caller's variables take
 // the registers of the pointers.
 template <int kVectors, class Word>
-[[gnu::noinline]] void correlate_tile(Vec (&out)[kTile][kVectors],
-                                      const Word* const (&pixels)[kTile], const Word* w,
+[[gnu::noinline]] void correlate_tile(Vec (&out)[kTile][kVectors], const Word* const (&pixels)[kTile], const Word* w,
                                       const Correlation& g) {
   Vec acc[kTile][kVectors] = {};
   const ptrdiff_t run = g.run(), pitch = g.strip_pitch();
@@ -60,8 +59,8 @@ template <int kVectors, class Word>
 // All pixels of a strip, for the `channels` channels that w produces. Tiles run on across the
 // ends of rows; the last one repeats its last pixel instead of needing a kernel of its own.
 template <int kVectors, class T, class Word, class In>
-void correlate_strip(T* out, const Word* strip, const Word* w, const Correlation& g, int rows,
-                     int channels, Prefetcher<In>& prefetcher) {
+void correlate_strip(T* out, const Word* strip, const Word* w, const Correlation& g, int rows, int channels,
+                     Prefetcher<In>& prefetcher) {
   const ptrdiff_t next_row = g.step * (g.strip_pitch() - ptrdiff_t{g.grid_w} * g.in_c);
   const ptrdiff_t out_next = ptrdiff_t{g.out_step} * g.out_c;
   const ptrdiff_t out_next_row = out_next * (g.out_w - g.grid_w);
@@ -92,14 +91,10 @@ void correlate_strip(T* out, const Word* strip, const Word* w, const Correlation
   }
 }
 
-ptrdiff_t packed_size(const Correlation& g) {
-  return padded(round_up(g.out_c, kLanes) * g.depth());
-}
+ptrdiff_t packed_size(const Correlation& g) { return padded(round_up(g.out_c, kLanes) * g.depth()); }
 
 // The weight `at` of one input channel, or of two as a pair of bf16.
-void pack(float& to, const float* const* from, ptrdiff_t at) {
-  to = from[0][at];
-}
+void pack(float& to, const float* const* from, ptrdiff_t at) { to = from[0][at]; }
 [[maybe_unused]] void pack(Pair& to, const float* const* from, ptrdiff_t at) {
   to.bits = round_bf16(from[0][at]) | round_bf16(from[1][at]) << 16;
 }
@@ -124,33 +119,27 @@ void pack_weights(Word* packed, const Correlation& g, int threads, ptrdiff_t str
 }
 
 template <class T, class In>
-void correlate_words(T* out, const In* in, typename OneImage<In>::Word* scratch,
-                     const Correlation& g, int threads) {
+void correlate_words(T* out, const In* in, typename OneImage<In>::Word* scratch, const Correlation& g, int threads) {
   const auto* packed = scratch;
   const ptrdiff_t strip_size = Strips(g, threads).floats;
   for_each_strip(g, threads, [&](int part, ptrdiff_t image, int first_row, int rows) {
     auto* strip = scratch + packed_size(g) + part * strip_size;
     const In* pixels = in + image * g.in_h * g.in_w * g.in_c;
     fill_strip(strip, OneImage<In>{pixels}, g, first_row, rows);
-    const ptrdiff_t in_end =
-        std::clamp(first_row * g.step + g.strip_rows(rows) - g.pad_top, 0, g.in_h);
-    const ptrdiff_t tiles =
-        (rows * g.grid_w + kTile - 1) / kTile * round_up(g.out_c, 2 * kLanes) / (2 * kLanes);
-    Prefetcher<In> prefetcher(pixels + in_end * g.in_w * g.in_c,
-                              ptrdiff_t{rows} * g.step * g.in_w * g.in_c, tiles);
-    T* to = out + ((image * g.out_h + first_row * g.out_step + g.out_row) * g.out_w + g.out_col) *
-                      g.out_c;
+    const ptrdiff_t in_end = std::clamp(first_row * g.step + g.strip_rows(rows) - g.pad_top, 0, g.in_h);
+    const ptrdiff_t tiles = (rows * g.grid_w + kTile - 1) / kTile * round_up(g.out_c, 2 * kLanes) / (2 * kLanes);
+    Prefetcher<In> prefetcher(pixels + in_end * g.in_w * g.in_c, ptrdiff_t{rows} * g.step * g.in_w * g.in_c, tiles);
+    T* to = out + ((image * g.out_h + first_row * g.out_step + g.out_row) * g.out_w + g.out_col) * g.out_c;
     for_each_block(g.out_c, [&](int first, auto vectors) {
-      correlate_strip<vectors>(to + first, strip, packed + ptrdiff_t{first} * g.depth(), g, rows,
-                               g.out_c - first, prefetcher);
+      correlate_strip<vectors>(to + first, strip, packed + ptrdiff_t{first} * g.depth(), g, rows, g.out_c - first,
+                               prefetcher);
     });
   });
 }
 
 // w_at and stride as for pack_weights. bf16 goes through pairs of channels where it can.
 template <class T, class At>
-void correlate(T* out, const T* in, float* scratch, Correlation g, int threads, ptrdiff_t stride,
-               At w_at) {
+void correlate(T* out, const T* in, float* scratch, Correlation g, int threads, ptrdiff_t stride, At w_at) {
   if constexpr (kMultipliesBf16 && std::is_same_v<T, std::uint16_t>) {
     if (bf16_pairs_pay() && g.in_c % 2 == 0) {
       g.in_c /= 2;
@@ -194,16 +183,14 @@ Correlation phase_correlation(const DirectConv& g, int row, int col) {
 }  // namespace
 
 template <class T>
-void direct_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g,
-                         int threads) {
+void direct_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g, int threads) {
   const Correlation c = forward_correlation(g);
   correlate(y, x, scratch, c, threads, c.depth(),
             [&](int a, int b, int i) { return w + (ptrdiff_t{a} * g.kernel_w + b) * g.c_in + i; });
 }
 
 template <class T>
-void direct_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch,
-                               const DirectConv& g, int threads) {
+void direct_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch, const DirectConv& g, int threads) {
   for (int row = 0; row < std::min(g.stride, g.h); ++row) {
     for (int col = 0; col < std::min(g.stride, g.w); ++col) {
       const Correlation c = phase_correlation(g, row, col);
@@ -216,14 +203,11 @@ void direct_conv_backward_data(T* dx, const T* dy, const float* w, float* scratc
   }
 }
 
-template void direct_conv_forward(float*, const float*, const float*, float*, const DirectConv&,
-                                  int);
-template void direct_conv_forward(std::uint16_t*, const std::uint16_t*, const float*, float*,
-                                  const DirectConv&, int);
-template void direct_conv_backward_data(float*, const float*, const float*, float*,
-                                        const DirectConv&, int);
-template void direct_conv_backward_data(std::uint16_t*, const std::uint16_t*, const float*, float*,
-                                        const DirectConv&, int);
+template void direct_conv_forward(float*, const float*, const float*, float*, const DirectConv&, int);
+template void direct_conv_forward(std::uint16_t*, const std::uint16_t*, const float*, float*, const DirectConv&, int);
+template void direct_conv_backward_data(float*, const float*, const float*, float*, const DirectConv&, int);
+template void direct_conv_backward_data(std::uint16_t*, const std::uint16_t*, const float*, float*, const DirectConv&,
+                                        int);
 
 bool direct_conv_supported(const DirectConv& g, ConvPass pass) {
   const auto fits = [&](int in, int out, int kernel) {
@@ -231,8 +215,8 @@ bool direct_conv_supported(const DirectConv& g, ConvPass pass) {
            out == (in + 2 * g.padding - kernel) / g.stride + 1;
   };
   const int vector_channels = pass == ConvPass::kBackwardData ? g.c_in : g.c_out;
-  return g.n > 0 && g.c_in > 0 && g.c_out > 0 && vector_channels % 8 == 0 && g.stride > 0 &&
-         g.padding >= 0 && fits(g.h, g.out_h, g.kernel_h) && fits(g.w, g.out_w, g.kernel_w);
+  return g.n > 0 && g.c_in > 0 && g.c_out > 0 && vector_channels % 8 == 0 && g.stride > 0 && g.padding >= 0 &&
+         fits(g.h, g.out_h, g.kernel_h) && fits(g.w, g.out_w, g.kernel_w);
 }
 
 std::size_t direct_conv_scratch(const DirectConv& g, ConvPass pass, int threads) {

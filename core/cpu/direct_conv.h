@@ -48,16 +48,13 @@ bool direct_conv_supported(const DirectConv& g, ConvPass pass);
 std::size_t direct_conv_scratch(const DirectConv& g, ConvPass pass, int threads);
 
 template <class T>
-void direct_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g,
-                         int threads);
+void direct_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g, int threads);
 
 template <class T>
-void direct_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch,
-                               const DirectConv& g, int threads);
+void direct_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch, const DirectConv& g, int threads);
 
 template <class T>
-void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch,
-                                  const DirectConv& g, int threads);
+void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch, const DirectConv& g, int threads);
 
 // The rest is what the passes share, and not for callers.
 namespace direct_conv_detail {
@@ -82,14 +79,11 @@ inline Vec load(const Pair* from) {
   return v;
 }
 
-inline Vec add_product(Vec sum, Vec a, float b) {
-  return sum + a * b;
-}
+inline Vec add_product(Vec sum, Vec a, float b) { return sum + a * b; }
 
 #if defined(__AVX512BF16__)
 inline Vec add_product(Vec sum, Vec a, Pair b) {
-  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a,
-                               (__m512bh)_mm512_set1_epi32(static_cast<int>(b.bits)));
+  return (Vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)_mm512_set1_epi32(static_cast<int>(b.bits)));
 }
 #endif
 
@@ -124,8 +118,7 @@ struct TwoImages {
       for (ptrdiff_t i = 0; i < count; ++i) to[i].bits = first[at + i];
       return;
     }
-    for (ptrdiff_t i = 0; i < count; ++i)
-      to[i].bits = first[at + i] | static_cast<std::uint32_t>(second[at + i]) << 16;
+    for (ptrdiff_t i = 0; i < count; ++i) to[i].bits = first[at + i] | static_cast<std::uint32_t>(second[at + i]) << 16;
   }
 };
 

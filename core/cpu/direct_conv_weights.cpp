@@ -8,9 +8,7 @@ namespace {
 
 using namespace direct_conv_detail;
 
-ptrdiff_t padded_run(const Correlation& g) {
-  return round_up(g.run(), kTile);
-}
+ptrdiff_t padded_run(const Correlation& g) { return round_up(g.run(), kTile); }
 
 // What a part has in scratch, one after the other, in floats.
 struct PartSize {
@@ -54,9 +52,8 @@ void sum_products(float* sums, const Word* x, const Word* dy, const Correlation&
 // Adds a strip's share for one block of channels. That block of dy is copied first, as every tile
 // reads it again and it is scattered over as many cache lines as there are pixels.
 template <int kVectors, class Source, class Word, class T = typename Source::Element>
-void add_strip(float* sums, const Word* strip, Word* dy_block, const Source& dy, ptrdiff_t dy_at,
-               const Correlation& g, int rows, int channels, Prefetcher<T>& next_x,
-               Prefetcher<T>& next_dy) {
+void add_strip(float* sums, const Word* strip, Word* dy_block, const Source& dy, ptrdiff_t dy_at, const Correlation& g,
+               int rows, int channels, Prefetcher<T>& next_x, Prefetcher<T>& next_dy) {
   constexpr int kWidth = kVectors * kLanes;
   Word* to = dy_block;
   for (ptrdiff_t i = 0; i < ptrdiff_t{rows} * g.grid_w; ++i, dy_at += g.out_c, to += kWidth) {
@@ -71,15 +68,14 @@ void add_strip(float* sums, const Word* strip, Word* dy_block, const Source& dy,
     for (ptrdiff_t k = 0; k < g.run(); k += kTile) {
       next_x.step();
       next_dy.step();
-      sum_products<kVectors>(sums + (a * padded_run(g) + k) * kWidth,
-                             strip + a * g.strip_pitch() + k, dy_block, g, rows);
+      sum_products<kVectors>(sums + (a * padded_run(g) + k) * kWidth, strip + a * g.strip_pitch() + k, dy_block, g,
+                             rows);
     }
   }
 }
 
 // Adds up the parts in their order and unpacks [tap row, run, channel] to [channel, ...].
-void reduce_sums(float* dw, const float* scratch, ptrdiff_t part_size, const Correlation& g,
-                 int threads) {
+void reduce_sums(float* dw, const float* scratch, ptrdiff_t part_size, const Correlation& g, int threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int k = 0; k < g.depth(); ++k) {
     const ptrdiff_t at = k / g.run() * padded_run(g) + k % g.run();
@@ -107,8 +103,8 @@ namespace {
 
 // source(tensor, pixels of an image times channels, n) is the n-th source of words of a tensor.
 template <class T, class SourceOf>
-void sum_strips(float* dw, const T* x, const T* dy, float* scratch, const Correlation& c,
-                int threads, SourceOf source) {
+void sum_strips(float* dw, const T* x, const T* dy, float* scratch, const Correlation& c, int threads,
+                SourceOf source) {
   using Word = typename decltype(source(x, ptrdiff_t{}, ptrdiff_t{}))::Word;
   const PartSize size(c, threads);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
@@ -123,17 +119,14 @@ void sum_strips(float* dw, const T* x, const T* dy, float* scratch, const Correl
     const auto x_n = source(x, x_size, n), dy_n = source(dy, dy_size, n);
     fill_strip(strip, x_n, c, first_row, rows);
     const ptrdiff_t dy_at = ptrdiff_t{first_row} * c.grid_w * c.out_c;
-    const ptrdiff_t x_end =
-        std::clamp(first_row * c.step + c.strip_rows(rows) - c.pad_top, 0, c.in_h);
+    const ptrdiff_t x_end = std::clamp(first_row * c.step + c.strip_rows(rows) - c.pad_top, 0, c.in_h);
     const ptrdiff_t dy_count = ptrdiff_t{rows} * c.grid_w * c.out_c;
-    const ptrdiff_t tiles =
-        round_up(c.out_c, 2 * kLanes) / (2 * kLanes) * c.taps_h * padded_run(c) / kTile;
-    Prefetcher<T> next_x(x_n.first + x_end * c.in_w * c.in_c,
-                         ptrdiff_t{rows} * c.step * c.in_w * c.in_c, tiles);
+    const ptrdiff_t tiles = round_up(c.out_c, 2 * kLanes) / (2 * kLanes) * c.taps_h * padded_run(c) / kTile;
+    Prefetcher<T> next_x(x_n.first + x_end * c.in_w * c.in_c, ptrdiff_t{rows} * c.step * c.in_w * c.in_c, tiles);
     Prefetcher<T> next_dy(dy_n.first + dy_at + dy_count, dy_count, tiles);
     for_each_block(c.out_c, [&](int first, auto vectors) {
-      add_strip<vectors>(sums + first * c.taps_h * padded_run(c), strip, strip + size.strip, dy_n,
-                         dy_at + first, c, rows, c.out_c - first, next_x, next_dy);
+      add_strip<vectors>(sums + first * c.taps_h * padded_run(c), strip, strip + size.strip, dy_n, dy_at + first, c,
+                         rows, c.out_c - first, next_x, next_dy);
     });
   });
   reduce_sums(dw, scratch, size.total(), c, threads);
@@ -142,8 +135,8 @@ void sum_strips(float* dw, const T* x, const T* dy, float* scratch, const Correl
 }  // namespace
 
 template <class T>
-void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch,
-                                  const DirectConv& g, int threads) {
+void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch, const DirectConv& g,
+                                  int threads) {
   Correlation c = forward_correlation(g);
   if constexpr (kMultipliesBf16 && std::is_same_v<T, std::uint16_t>) {
     if (bf16_pairs_pay()) {
@@ -155,14 +148,12 @@ void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scr
       return;
     }
   }
-  sum_strips(dw, x, dy, scratch, c, threads, [](const T* all, ptrdiff_t size, ptrdiff_t n) {
-    return OneImage<T>{all + n * size};
-  });
+  sum_strips(dw, x, dy, scratch, c, threads,
+             [](const T* all, ptrdiff_t size, ptrdiff_t n) { return OneImage<T>{all + n * size}; });
 }
 
-template void direct_conv_backward_weights(float*, const float*, const float*, float*,
+template void direct_conv_backward_weights(float*, const float*, const float*, float*, const DirectConv&, int);
+template void direct_conv_backward_weights(float*, const std::uint16_t*, const std::uint16_t*, float*,
                                            const DirectConv&, int);
-template void direct_conv_backward_weights(float*, const std::uint16_t*, const std::uint16_t*,
-                                           float*, const DirectConv&, int);
 
 }  // namespace fulcrum::cpu

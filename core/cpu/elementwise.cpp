@@ -124,8 +124,7 @@ void Cpu::binary(Tensor& y, const Tensor& a, const Tensor& b) {
         } else if (loop.b[0] == 0 && loop.a[0] == 1) {
           for (int64_t i = 0; i < count; i++) o[i] = T(F::forward(A(x[i]), A(z[0])));
         } else {
-          for (int64_t i = 0; i < count; i++)
-            o[i] = T(F::forward(A(x[i * loop.a[0]]), A(z[i * loop.b[0]])));
+          for (int64_t i = 0; i < count; i++) o[i] = T(F::forward(A(x[i * loop.a[0]]), A(z[i * loop.b[0]])));
         }
         begin += count;
       }
@@ -133,7 +132,7 @@ void Cpu::binary(Tensor& y, const Tensor& a, const Tensor& b) {
   });
 }
 
-#define FULCRUM_INSTANTIATE(F)                           \
+#define FULCRUM_INSTANTIATE(F)                         \
   template void Cpu::unary<F>(Tensor&, const Tensor&); \
   template void Cpu::unary_gradient<F>(Tensor&, const Tensor&, const Tensor&);
 FULCRUM_UNARY_FUNCTORS(FULCRUM_INSTANTIATE)

@@ -11,12 +11,9 @@ namespace fulcrum {
 namespace {
 
 template <class T>
-void eigen_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-                const Tensor& bias) {
+void eigen_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias) {
   using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-  const auto matrix = [](const Tensor& t) {
-    return Eigen::Map<const Matrix>(t.data<T>(), t.size(0), t.size(1));
-  };
+  const auto matrix = [](const Tensor& t) { return Eigen::Map<const Matrix>(t.data<T>(), t.size(0), t.size(1)); };
   Eigen::Map<Matrix> out(c.data<T>(), c.size(0), c.size(1));
   const auto ma = matrix(a), mb = matrix(b);
   if (transpose_a && transpose_b) {
@@ -31,8 +28,7 @@ void eigen_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, b
   if (bias) out.rowwise() += Eigen::Map<const Eigen::RowVectorX<T>>(bias.data<T>(), bias.numel());
 }
 
-void product(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-             const Tensor& bias) {
+void product(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias) {
   if (cpu::onednn_gemm(c, a, transpose_a, b, transpose_b, bias)) return;
   const DType dtype = cpu::library_dtype(a.dtype());
   cpu::compute_in(dtype, c, [&](Tensor& out) {
@@ -48,8 +44,8 @@ void product(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool
 
 }  // namespace
 
-void Cpu::gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-               const Tensor& bias, bool relu) {
+void Cpu::gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias,
+               bool relu) {
   product(c, a, transpose_a, b, transpose_b, bias);
   if (relu) unary<Relu>(c, c);
 }

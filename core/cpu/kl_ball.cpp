@@ -27,15 +27,14 @@ Cumulant cumulant(const double* d, int64_t n, double t) {
 
 }  // namespace
 
-void Cpu::kl_ball_weights(Tensor& p, Tensor& state, Tensor& window, Tensor& statistics,
-                          const Tensor& losses, const KlBallOptions& o) {
+void Cpu::kl_ball_weights(Tensor& p, Tensor& state, Tensor& window, Tensor& statistics, const Tensor& losses,
+                          const KlBallOptions& o) {
   const Tensor wide = cpu::as_f64(losses);
   if (!cpu::all_finite(wide)) return fill(p, 0);
   const int64_t batch = losses.numel(), capacity = window.numel();
   double *s = state.data<double>(), *w = window.data<double>();
   auto next = static_cast<int64_t>(s[kNext]);
-  for (int64_t i = 0; i < batch; i++, next = (next + 1) % capacity)
-    w[next] = wide.data<double>()[i];
+  for (int64_t i = 0; i < batch; i++, next = (next + 1) % capacity) w[next] = wide.data<double>()[i];
   const int64_t n = std::min(capacity, static_cast<int64_t>(s[kFilled]) + batch);
   s[kNext] = static_cast<double>(next);
   s[kFilled] = static_cast<double>(n);
@@ -49,8 +48,7 @@ void Cpu::kl_ball_weights(Tensor& p, Tensor& state, Tensor& window, Tensor& stat
   const auto steps = static_cast<int64_t>(s[kBallSteps]);
   // The first windows are small: λ follows each of them.
   if (steps % o.every == 0 || s[kFilled] < static_cast<double>(capacity))
-    s[kInvLambda] =
-        spread > 0 ? sign * solve_kl_ball([&](double t) { return cumulant(d, n, t); }, spread, o) : 0;
+    s[kInvLambda] = spread > 0 ? sign * solve_kl_ball([&](double t) { return cumulant(d, n, t); }, spread, o) : 0;
   s[kBallSteps] = static_cast<double>(steps + 1);
   const double inv = s[kInvLambda], rest = cumulant(d, n, std::abs(inv)).value;
   s[kLogU] = extreme * inv + rest;

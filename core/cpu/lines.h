@@ -47,8 +47,7 @@ struct Lines {
 template <class T, class Work>
 void for_lines(const Lines<T>& lines, const Work& work) {
   parallel_for(lines.count, lines.grain(), [&lines, &work](int64_t first, int64_t last) {
-    for (int64_t line = first; line < last; line++)
-      for_words<T>(line * lines.length, lines.size(line), work);
+    for (int64_t line = first; line < last; line++) for_words<T>(line * lines.length, lines.size(line), work);
   });
 }
 
@@ -57,8 +56,7 @@ template <class T, class Value>
 std::vector<Accumulate<T>> along_line(const Lines<T>& lines, Value value) {
   std::vector<Accumulate<T>> v(static_cast<size_t>(lines.length));
   for (int64_t e = 0; e < lines.length; e++)
-    v[lines.place(e)] = e < lines.channels ? static_cast<Accumulate<T>>(value(e))
-                                           : v[lines.place(e - lines.channels)];
+    v[lines.place(e)] = e < lines.channels ? static_cast<Accumulate<T>>(value(e)) : v[lines.place(e - lines.channels)];
   return v;
 }
 
@@ -84,8 +82,8 @@ ChannelSums sums_by_channel(const Lines<T>& lines, const std::vector<double>& to
 /// Adds term<W, k>(base, j, u, v) of words [first, last) of some lines to a and b. Several lines at
 /// once, as loading and storing the sums costs more than summing.
 template <class W, int... kRow, class A, class Term>
-void add_lines(std::integer_sequence<int, kRow...>, A* a, A* b, int64_t base, int64_t first,
-               int64_t last, int64_t length, Term term) {
+void add_lines(std::integer_sequence<int, kRow...>, A* a, A* b, int64_t base, int64_t first, int64_t last,
+               int64_t length, Term term) {
   const int64_t words = length / 2;
 #pragma omp simd
   for (int64_t j = first; j < last; j++) {
@@ -110,8 +108,7 @@ ChannelSums sum_rows(const Lines<T>& lines, Term term) {
   using A = Accumulate<T>;
   constexpr int kSeveral = 4;
   constexpr int64_t kLinesInA = 8 * kSeveral;
-  const int parts =
-      static_cast<int>(std::clamp<int64_t>(lines.count / lines.grain(), 1, omp_get_max_threads()));
+  const int parts = static_cast<int>(std::clamp<int64_t>(lines.count / lines.grain(), 1, omp_get_max_threads()));
   const auto length = static_cast<size_t>(lines.length);
   std::vector<double> totals(static_cast<size_t>(parts) * 2 * length, 0.0);
 #pragma omp parallel for schedule(static, 1) num_threads(parts)
@@ -120,18 +117,15 @@ ChannelSums sum_rows(const Lines<T>& lines, Term term) {
     double* total = totals.data() + static_cast<size_t>(part) * 2 * length;
     std::vector<A> sums(2 * length);
     const auto add = [&](auto rows, int64_t line) {
-      for_words<T>(line * lines.length, lines.size(line),
-                   [&]<class W>(int64_t base, int64_t first, int64_t last) {
-                     add_lines<W>(rows, sums.data(), sums.data() + length, base, first, last,
-                                  lines.length, term);
-                   });
+      for_words<T>(line * lines.length, lines.size(line), [&]<class W>(int64_t base, int64_t first, int64_t last) {
+        add_lines<W>(rows, sums.data(), sums.data() + length, base, first, last, lines.length, term);
+      });
     };
     for (int64_t line = range.begin; line < range.end;) {
       std::fill(sums.begin(), sums.end(), A(0));
       const int64_t end = std::min(line + kLinesInA, range.end);
       const int64_t full = lines.size(end - 1) == lines.length ? end : end - 1;
-      for (; line + kSeveral <= full; line += kSeveral)
-        add(std::make_integer_sequence<int, kSeveral>(), line);
+      for (; line + kSeveral <= full; line += kSeveral) add(std::make_integer_sequence<int, kSeveral>(), line);
       for (; line < end; line++) add(std::make_integer_sequence<int, 1>(), line);
       for (size_t j = 0; j < 2 * length; j++) total[j] += static_cast<double>(sums[j]);
     }

@@ -52,9 +52,8 @@ void Cpu::cross_entropy(Tensor& losses, Tensor& invalid, const Tensor& logits, c
   });
 }
 
-void Cpu::cross_entropy_gradient(Tensor& dlogits, const Tensor& dlosses, const Tensor& logits,
-                                 const Tensor& labels, const CrossEntropyTensors& t,
-                                 const CrossEntropyOptions& o) {
+void Cpu::cross_entropy_gradient(Tensor& dlogits, const Tensor& dlosses, const Tensor& logits, const Tensor& labels,
+                                 const CrossEntropyTensors& t, const CrossEntropyOptions& o) {
   visit_floating(logits.dtype(), "cross_entropy", [&]<class T>() {
     using A = Accumulate<T>;
     T* out = dlogits.data<T>();
@@ -94,8 +93,8 @@ void Cpu::adapt_lambdas(Tensor& lambda, Tensor& table, const Tensor& h, const Te
   });
 }
 
-void Cpu::add_metrics(Tensor& totals, const Tensor& logits, const Tensor& labels,
-                      const Tensor& losses, const Tensor& weights) {
+void Cpu::add_metrics(Tensor& totals, const Tensor& logits, const Tensor& labels, const Tensor& losses,
+                      const Tensor& weights) {
   const int64_t batch = logits.size(0), classes = logits.size(1);
   double loss = 0, objective = 0, correct = 0;
   visit_floating(logits.dtype(), "add_metrics", [&]<class T>() {
@@ -121,8 +120,7 @@ void Cpu::add_metrics(Tensor& totals, const Tensor& logits, const Tensor& labels
   t[3] += static_cast<double>(batch);
 }
 
-void Cpu::record_samples(Tensor& table, const Tensor& indices, const Tensor& weights,
-                         const Tensor& losses) {
+void Cpu::record_samples(Tensor& table, const Tensor& indices, const Tensor& weights, const Tensor& losses) {
   const int64_t batch = indices.numel();
   visit_floating(losses.dtype(), "record_samples", [&]<class T>() {
     const Accumulate<T>*l = losses.data<Accumulate<T>>(), *p = weights.data<Accumulate<T>>();

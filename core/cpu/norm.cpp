@@ -39,8 +39,7 @@ std::vector<double> sampled_mean(const Lines<T>& lines, const T* x) {
   std::vector<double> mean(static_cast<size_t>(lines.channels));
   for (int64_t i = 0; i < samples; i++) {
     const T* row = x + i * lines.rows / samples * lines.channels;
-    for (size_t c = 0; c < mean.size(); c++)
-      mean[c] += static_cast<double>(row[c]) / static_cast<double>(samples);
+    for (size_t c = 0; c < mean.size(); c++) mean[c] += static_cast<double>(row[c]) / static_cast<double>(samples);
   }
   return mean;
 }
@@ -58,9 +57,8 @@ Moments moments(const Lines<T>& lines, const T* x) {
   const std::vector<double> sample = sampled_mean(lines, x);
   const auto shift_of = [&](int64_t c) { return static_cast<A>(sample[static_cast<size_t>(c)]); };
   const std::vector<A> shift = along_line(lines, shift_of);
-  const ChannelSums sums =
-      cpu::sum_rows(lines, [x, s = shift.data(), words = lines.words]<class W, int k>(
-                               int64_t base, int64_t j, A& u, A& v) {
+  const ChannelSums sums = cpu::sum_rows(
+      lines, [x, s = shift.data(), words = lines.words]<class W, int k>(int64_t base, int64_t j, A& u, A& v) {
         const A d = W::template get<k>(x + base, j) - s[k * words + j];
         u += d;
         v += d * d;
@@ -108,16 +106,14 @@ struct NormaliseLine {
 
 /// y = relu?((x − mean)·scale + shift + residual?).
 template <class T>
-void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines<T>& lines,
-               const Moments& m, const Tensor& weight, const Tensor& bias,
-               const BatchNormOptions& o) {
+void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines<T>& lines, const Moments& m,
+               const Tensor& weight, const Tensor& bias, const BatchNormOptions& o) {
   using A = Accumulate<T>;
   const A* pw = weight ? weight.data<A>() : nullptr;
   const A* pb = bias ? bias.data<A>() : nullptr;
   const auto mean_of = [&](int64_t c) { return m.mean[static_cast<size_t>(c)]; };
   const auto scale_of = [&](int64_t c) {
-    return (pw ? static_cast<double>(pw[c]) : 1.0) /
-           std::sqrt(m.variance[static_cast<size_t>(c)] + o.eps);
+    return (pw ? static_cast<double>(pw[c]) : 1.0) / std::sqrt(m.variance[static_cast<size_t>(c)] + o.eps);
   };
   // The mean is subtracted first, and what its rounding to A lost is in the shift: so a channel far
   // from zero keeps all its digits.
@@ -133,8 +129,7 @@ void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines<T
   const A *mu = mean.data(), *a = scale.data(), *b = shift.data();
   visit_bool(o.relu, [&](auto relu) {
     visit_bool(residual.defined(), [&](auto has_residual) {
-      cpu::for_lines(lines,
-                     NormaliseLine<T, relu, has_residual>{py, px, pr, mu, a, b, lines.words});
+      cpu::for_lines(lines, NormaliseLine<T, relu, has_residual>{py, px, pr, mu, a, b, lines.words});
     });
   });
 }
@@ -162,9 +157,9 @@ double unbiased(double rows) { return rows > 1 ? rows / (rows - 1) : 1; }
 
 }  // namespace
 
-void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& running_mean,
-                           Tensor& running_var, const Tensor& x, const Tensor& residual,
-                           const Tensor& weight, const Tensor& bias, const BatchNormOptions& o) {
+void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& running_mean, Tensor& running_var,
+                           const Tensor& x, const Tensor& residual, const Tensor& weight, const Tensor& bias,
+                           const BatchNormOptions& o) {
   visit_floating(x.dtype(), "batch_norm", [&]<class T>() {
     using A = Accumulate<T>;
     const Lines<T> lines(x);
@@ -182,9 +177,9 @@ void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& runnin
   });
 }
 
-void Cpu::batch_norm_eval(Tensor& y, const Tensor& x, const Tensor& residual,
-                          const Tensor& running_mean, const Tensor& running_var,
-                          const Tensor& weight, const Tensor& bias, const BatchNormOptions& o) {
+void Cpu::batch_norm_eval(Tensor& y, const Tensor& x, const Tensor& residual, const Tensor& running_mean,
+                          const Tensor& running_var, const Tensor& weight, const Tensor& bias,
+                          const BatchNormOptions& o) {
   visit_floating(x.dtype(), "batch_norm", [&]<class T>() {
     using A = Accumulate<T>;
     const Moments m{to_doubles<A>(running_mean), to_doubles<A>(running_var)};
@@ -243,17 +238,15 @@ auto masked(const T* dy, const T* y, int64_t j) {
 
 /// Σ dz and Σ dz·(x − mean); kWrite: writes dz, too.
 template <bool kRelu, bool kWrite, class T, class A = Accumulate<T>>
-ChannelSums gradient_sums(const Lines<T>& lines, T* dz, const T* dy, const T* x, const T* y,
-                          const A* mean) {
-  return cpu::sum_rows(
-      lines, [=, words = lines.words]<class W, int k>(int64_t base, int64_t j, A& u, A& v) {
-        const T* py = kRelu ? y + base : nullptr;
-        const A d = masked<W, k, kRelu>(dy + base, py, j);
-        if constexpr (kWrite && k == 0)  // the whole word
-          W::put(dz + base, j, [&]<int q>() { return masked<W, q, kRelu>(dy + base, py, j); });
-        u += d;
-        v += d * (W::template get<k>(x + base, j) - mean[k * words + j]);
-      });
+ChannelSums gradient_sums(const Lines<T>& lines, T* dz, const T* dy, const T* x, const T* y, const A* mean) {
+  return cpu::sum_rows(lines, [=, words = lines.words]<class W, int k>(int64_t base, int64_t j, A& u, A& v) {
+    const T* py = kRelu ? y + base : nullptr;
+    const A d = masked<W, k, kRelu>(dy + base, py, j);
+    if constexpr (kWrite && k == 0)  // the whole word
+      W::put(dz + base, j, [&]<int q>() { return masked<W, q, kRelu>(dy + base, py, j); });
+    u += d;
+    v += d * (W::template get<k>(x + base, j) - mean[k * words + j]);
+  });
 }
 
 /// dx = dz·scale + (x − mean)·slope + offset.
@@ -283,8 +276,8 @@ struct GradientLine {
 
 /// Σ dz and Σ dz·(x − mean); dresidual, where it is wanted, is dz.
 template <class T>
-ChannelSums gradient_sums_of(const Lines<T>& lines, Tensor& dresidual, const Tensor& dy, const Tensor& x, const Tensor& y,
-                             const Tensor& mean, const BatchNormOptions& o) {
+ChannelSums gradient_sums_of(const Lines<T>& lines, Tensor& dresidual, const Tensor& dy, const Tensor& x,
+                             const Tensor& y, const Tensor& mean, const BatchNormOptions& o) {
   using A = Accumulate<T>;
   const A* mu = mean.data<A>();
   T* dz = dresidual ? dresidual.data<T>() : nullptr;
@@ -302,12 +295,11 @@ ChannelSums gradient_sums_of(const Lines<T>& lines, Tensor& dresidual, const Ten
 /// dx from the sums, each times `share`: 1/rows, or 0 where mean and rstd are constants. `relu`: dy is not dz yet.
 template <class T>
 void apply_gradient(const Lines<T>& lines, Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& y, bool relu,
-                    const Tensor& mean, const Tensor& rstd, const Tensor& weight, const ChannelSums& sums, double share) {
+                    const Tensor& mean, const Tensor& rstd, const Tensor& weight, const ChannelSums& sums,
+                    double share) {
   using A = Accumulate<T>;
   const A *mu = mean.data<A>(), *rs = rstd.data<A>(), *w = weight ? weight.data<A>() : nullptr;
-  const auto scale_of = [&](int64_t c) {
-    return (w ? static_cast<double>(w[c]) : 1.0) * static_cast<double>(rs[c]);
-  };
+  const auto scale_of = [&](int64_t c) { return (w ? static_cast<double>(w[c]) : 1.0) * static_cast<double>(rs[c]); };
   const std::vector<A> mean_line = along_line(lines, [&](int64_t c) { return mu[c]; });
   const std::vector<A> scale = along_line(lines, scale_of);
   const std::vector<A> slope = along_line(lines, [&](int64_t c) {
@@ -325,7 +317,8 @@ void apply_gradient(const Lines<T>& lines, Tensor& dx, const Tensor& dy, const T
 
 template <class T>
 void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy, const Tensor& x,
-              const Tensor& y, const Tensor& mean, const Tensor& rstd, const Tensor& weight, const BatchNormOptions& o) {
+              const Tensor& y, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
+              const BatchNormOptions& o) {
   using A = Accumulate<T>;
   const Lines<T> lines(x);
   const ChannelSums sums = gradient_sums_of(lines, dresidual, dy, x, y, mean, o);
@@ -341,13 +334,11 @@ void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, con
 
 }  // namespace
 
-void Cpu::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias,
-                              const Tensor& dy, const Tensor& x, const Tensor& y,
-                              const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-                              const BatchNormOptions& o) {
-  visit_floating(x.dtype(), "batch_norm_gradient", [&]<class T>() {
-    gradient<T>(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o);
-  });
+void Cpu::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy,
+                              const Tensor& x, const Tensor& y, const Tensor& mean, const Tensor& rstd,
+                              const Tensor& weight, const BatchNormOptions& o) {
+  visit_floating(x.dtype(), "batch_norm_gradient",
+                 [&]<class T>() { gradient<T>(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o); });
 }
 
 void Cpu::batch_norm_gradient_sums(Tensor& sums, Tensor& dresidual, const Tensor& dy, const Tensor& x, const Tensor& y,

@@ -96,7 +96,8 @@ struct Plan {
         bound.emplace(a.name, held);
         continue;
       }
-      if (!reordered[i]) reordered[i] = a.direction == Argument::kInput ? reordered_input(i, data[i]) : scratch(a.wanted);
+      if (!reordered[i])
+        reordered[i] = a.direction == Argument::kInput ? reordered_input(i, data[i]) : scratch(a.wanted);
       bound.emplace(a.name, memory(a.wanted, engine(), reordered[i].raw()));
     }
     step.run(bound);
@@ -136,9 +137,7 @@ memory::data_type type_of(DType dtype) {
 }
 
 // bf16 only where it is no slower than widening it, which is for the caller.
-bool is_known(DType dtype) {
-  return dtype == DType::kF32 || (dtype == DType::kBf16 && onednn_multiplies_bf16());
-}
+bool is_known(DType dtype) { return dtype == DType::kF32 || (dtype == DType::kBf16 && onednn_multiplies_bf16()); }
 
 // ---- convolution --------------------------------------------------------------------------------
 
@@ -155,9 +154,9 @@ struct ConvKey {
 
 std::string describe(const Conv2dGeometry& g) {
   return concat_text("x ", Shape{g.n, g.h, g.w, g.c}, ", weight ",
-                     Shape{g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups}, ", stride ",
-                     Shape{g.stride_h, g.stride_w}, ", padding ", Shape{g.padding_h, g.padding_w},
-                     ", dilation ", Shape{g.dilation_h, g.dilation_w}, ", groups ", g.groups);
+                     Shape{g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups}, ", stride ", Shape{g.stride_h, g.stride_w},
+                     ", padding ", Shape{g.padding_h, g.padding_w}, ", dilation ", Shape{g.dilation_h, g.dilation_w},
+                     ", groups ", g.groups);
 }
 
 /// The descriptors of one convolution: dimensions in oneDNN's order, memory in ours.
@@ -190,9 +189,7 @@ struct ConvPlanner {
     return {d.dims(), type, memory::format_tag::any};
   }
 
-  static bool is_fast(const dnnl::primitive_desc& pd) {
-    return pd && std::strncmp(pd.impl_info_str(), "ref", 3) != 0;
-  }
+  static bool is_fast(const dnnl::primitive_desc& pd) { return pd && std::strncmp(pd.impl_info_str(), "ref", 3) != 0; }
 
   /// make(x, y) plans for these layouts. Weights are small, so their layout is always oneDNN's
   /// choice; activations stay NHWC, unless that leaves nothing but the reference implementation,
@@ -211,15 +208,14 @@ struct ConvPlanner {
   static constexpr auto kDirect = dnnl::algorithm::convolution_direct;
 
   Forward::primitive_desc forward(const memory::desc& src, const memory::desc& dst) const {
-    return {{dnnl::prop_kind::forward_training, kDirect, src, any(w, type_of(key.activations)),
-             bias, dst, strides, dilations, padding, padding},
+    return {{dnnl::prop_kind::forward_training, kDirect, src, any(w, type_of(key.activations)), bias, dst, strides,
+             dilations, padding, padding},
             attributes(),
             engine(),
             /*allow_empty=*/true};
   }
 
-  DataGradient::primitive_desc data_gradient(const memory::desc& src,
-                                             const memory::desc& dst) const {
+  DataGradient::primitive_desc data_gradient(const memory::desc& src, const memory::desc& dst) const {
     const auto hint = forward(src, dst);
     if (!hint) return {};
     return {{kDirect, src, any(w), dst, strides, dilations, padding, padding},
@@ -229,8 +225,7 @@ struct ConvPlanner {
             /*allow_empty=*/true};
   }
 
-  WeightGradient::primitive_desc weight_gradient(const memory::desc& src,
-                                                 const memory::desc& dst) const {
+  WeightGradient::primitive_desc weight_gradient(const memory::desc& src, const memory::desc& dst) const {
     const auto hint = forward(src, dst);
     if (!hint) return {};
     return {{kDirect, src, any(w), dst, strides, dilations, padding, padding},
@@ -243,8 +238,7 @@ struct ConvPlanner {
   std::shared_ptr<const Plan> plan() const {
     constexpr auto kInput = Argument::kInput, kOutput = Argument::kOutput;
     if (key.pass == Pass::kForward) {
-      const auto pd =
-          choose(x, y, [&](const auto& src, const auto& dst) { return forward(src, dst); });
+      const auto pd = choose(x, y, [&](const auto& src, const auto& dst) { return forward(src, dst); });
       if (!pd) return nullptr;
       std::vector<Argument> arguments{{DNNL_ARG_DST, kOutput, y, pd.dst_desc()},
                                       {DNNL_ARG_SRC, kInput, x, pd.src_desc()},
@@ -253,16 +247,14 @@ struct ConvPlanner {
       return std::make_shared<Plan>(Plan{Step(pd), std::move(arguments)});
     }
     if (key.pass == Pass::kDataGradient) {
-      const auto pd =
-          choose(x, y, [&](const auto& src, const auto& dst) { return data_gradient(src, dst); });
+      const auto pd = choose(x, y, [&](const auto& src, const auto& dst) { return data_gradient(src, dst); });
       if (!pd) return nullptr;
       return std::make_shared<Plan>(Plan{Step(pd),
                                          {{DNNL_ARG_DIFF_SRC, kOutput, x, pd.diff_src_desc()},
                                           {DNNL_ARG_DIFF_DST, kInput, y, pd.diff_dst_desc()},
                                           {DNNL_ARG_WEIGHTS, kInput, w, pd.weights_desc()}}});
     }
-    const auto pd =
-        choose(x, y, [&](const auto& src, const auto& dst) { return weight_gradient(src, dst); });
+    const auto pd = choose(x, y, [&](const auto& src, const auto& dst) { return weight_gradient(src, dst); });
     if (!pd) return nullptr;
     return std::make_shared<Plan>(Plan{Step(pd),
                                        {{DNNL_ARG_DIFF_WEIGHTS, kOutput, w, pd.diff_weights_desc()},
@@ -287,8 +279,7 @@ bool run_conv(const char* op, const ConvKey& key, const std::vector<const void*>
     plan->run(data, std::move(reordered));
     return true;
   } catch (const dnnl::error& e) {
-    fail("[", op, "] oneDNN: ", e.what(), " (status ", e.status, ") for ", describe(key.g), ", ",
-         key.activations);
+    fail("[", op, "] oneDNN: ", e.what(), " (status ", e.status, ") for ", describe(key.g), ", ", key.activations);
   }
 }
 
@@ -322,49 +313,33 @@ std::shared_ptr<const Plan> plan_gemm(const GemmKey& key) {
   return std::make_shared<Plan>(Plan{Step(pd), std::move(arguments)});
 }
 
-std::optional<DType> dtype_if(const Tensor& t) {
-  return t ? std::optional(t.dtype()) : std::nullopt;
-}
+std::optional<DType> dtype_if(const Tensor& t) { return t ? std::optional(t.dtype()) : std::nullopt; }
 
 }  // namespace
 
-bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
-                   const Conv2dGeometry& g) {
+bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g) {
   std::vector<const void*> data{y.raw(), x.raw(), w.raw()};
   if (bias) data.push_back(bias.raw());
-  return run_conv("conv2d",
-                  {Pass::kForward, g, x.dtype(), w.dtype(), dtype_if(bias), omp_get_max_threads()},
-                  data, w);
+  return run_conv("conv2d", {Pass::kForward, g, x.dtype(), w.dtype(), dtype_if(bias), omp_get_max_threads()}, data, w);
 }
 
-bool onednn_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
-                                 const Conv2dGeometry& g) {
-  return run_conv("conv2d_data_gradient",
-                  {Pass::kDataGradient, g, dy.dtype(), w.dtype(), {}, omp_get_max_threads()},
+bool onednn_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, const Conv2dGeometry& g) {
+  return run_conv("conv2d_data_gradient", {Pass::kDataGradient, g, dy.dtype(), w.dtype(), {}, omp_get_max_threads()},
                   {dx.raw(), dy.raw(), w.raw()});
 }
 
-bool onednn_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
-                                   const Conv2dGeometry& g) {
+bool onednn_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g) {
   return run_conv("conv2d_weight_gradient",
                   {Pass::kWeightGradient, g, x.dtype(), dw.dtype(), {}, omp_get_max_threads()},
                   {dw.raw(), dy.raw(), x.raw()});
 }
 
-bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-                 const Tensor& bias) {
+bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias) {
   if (!is_known(a.dtype()) || !is_known(b.dtype()) || !is_known(c.dtype())) return false;
   if (bias && !is_known(bias.dtype())) return false;
-  const GemmKey key{c.size(0),
-                    c.size(1),
-                    a.size(transpose_a ? 0 : 1),
-                    transpose_a,
-                    transpose_b,
-                    a.dtype(),
-                    b.dtype(),
-                    c.dtype(),
-                    dtype_if(bias),
-                    omp_get_max_threads()};
+  const GemmKey key{
+      c.size(0), c.size(1),      a.size(transpose_a ? 0 : 1), transpose_a, transpose_b, a.dtype(), b.dtype(),
+      c.dtype(), dtype_if(bias), omp_get_max_threads()};
   static auto* cache = new PlanCache<GemmKey>;
   try {
     const auto plan = cache->get(key, [&] { return plan_gemm(key); });
@@ -374,14 +349,13 @@ bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, 
     plan->run(data);
     return true;
   } catch (const dnnl::error& e) {
-    fail("[gemm] oneDNN: ", e.what(), " (status ", e.status, ") for a ", a.shape(), ", b ",
-         b.shape(), ", c ", c.shape(), ", ", a.dtype());
+    fail("[gemm] oneDNN: ", e.what(), " (status ", e.status, ") for a ", a.shape(), ", b ", b.shape(), ", c ",
+         c.shape(), ", ", a.dtype());
   }
 }
 
 bool onednn_multiplies_bf16() {
-  static const bool does =
-      bf16_pairs_pay() || dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
+  static const bool does = bf16_pairs_pay() || dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
   return does;
 }
 

@@ -24,38 +24,23 @@ std::string onednn_version();
 /// Whether bf16 is worth handing to it on this processor: by pairs (processor.h) or AMX's tiles.
 bool onednn_multiplies_bf16();
 
-bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias,
-                   const Conv2dGeometry& g);
-bool onednn_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w,
-                                 const Conv2dGeometry& g);
-bool onednn_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x,
-                                   const Conv2dGeometry& g);
-bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-                 const Tensor& bias);
+bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g);
+bool onednn_conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, const Conv2dGeometry& g);
+bool onednn_conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g);
+bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias);
 
 #else
 
 inline constexpr bool kHasOnednn = false;
 
-inline bool onednn_multiplies_bf16() {
-  return false;
-}
+inline bool onednn_multiplies_bf16() { return false; }
 
-inline bool onednn_conv2d(Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                          const Conv2dGeometry&) {
+inline bool onednn_conv2d(Tensor&, const Tensor&, const Tensor&, const Tensor&, const Conv2dGeometry&) { return false; }
+inline bool onednn_conv2d_data_gradient(Tensor&, const Tensor&, const Tensor&, const Conv2dGeometry&) { return false; }
+inline bool onednn_conv2d_weight_gradient(Tensor&, const Tensor&, const Tensor&, const Conv2dGeometry&) {
   return false;
 }
-inline bool onednn_conv2d_data_gradient(Tensor&, const Tensor&, const Tensor&,
-                                        const Conv2dGeometry&) {
-  return false;
-}
-inline bool onednn_conv2d_weight_gradient(Tensor&, const Tensor&, const Tensor&,
-                                          const Conv2dGeometry&) {
-  return false;
-}
-inline bool onednn_gemm(Tensor&, const Tensor&, bool, const Tensor&, bool, const Tensor&) {
-  return false;
-}
+inline bool onednn_gemm(Tensor&, const Tensor&, bool, const Tensor&, bool, const Tensor&) { return false; }
 
 #endif
 

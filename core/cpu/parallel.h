@@ -26,8 +26,7 @@ inline Range share(int64_t n, int part, int parts) {
 /// Calls f(begin, end) on disjoint ranges that cover [0, n); each of `grain` elements or more.
 template <class F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
-  const int threads =
-      static_cast<int>(std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, omp_get_max_threads()));
+  const int threads = static_cast<int>(std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, omp_get_max_threads()));
   if (threads == 1) return f(int64_t{0}, n);
 #pragma omp parallel num_threads(threads)
   {

@@ -23,25 +23,16 @@ Range inside_window(int64_t o, int64_t kernel, int64_t stride, int64_t padding, 
 /// The windows that cover pixel `i`.
 Range covering_windows(int64_t i, int64_t kernel, int64_t stride, int64_t padding, int64_t count) {
   const int64_t past_first = i + padding - kernel + 1;
-  return {past_first <= 0 ? 0 : (past_first + stride - 1) / stride,
-          std::min((i + padding) / stride + 1, count)};
+  return {past_first <= 0 ? 0 : (past_first + stride - 1) / stride, std::min((i + padding) / stride + 1, count)};
 }
 
 struct Windows {
   const Pool2dGeometry& g;
 
-  Range rows(int64_t oh) const {
-    return inside_window(oh, g.kernel_h, g.stride_h, g.padding_h, g.h);
-  }
-  Range cols(int64_t ow) const {
-    return inside_window(ow, g.kernel_w, g.stride_w, g.padding_w, g.w);
-  }
-  Range over_row(int64_t ih) const {
-    return covering_windows(ih, g.kernel_h, g.stride_h, g.padding_h, g.out_h);
-  }
-  Range over_col(int64_t iw) const {
-    return covering_windows(iw, g.kernel_w, g.stride_w, g.padding_w, g.out_w);
-  }
+  Range rows(int64_t oh) const { return inside_window(oh, g.kernel_h, g.stride_h, g.padding_h, g.h); }
+  Range cols(int64_t ow) const { return inside_window(ow, g.kernel_w, g.stride_w, g.padding_w, g.w); }
+  Range over_row(int64_t ih) const { return covering_windows(ih, g.kernel_h, g.stride_h, g.padding_h, g.out_h); }
+  Range over_col(int64_t iw) const { return covering_windows(iw, g.kernel_w, g.stride_w, g.padding_w, g.out_w); }
   template <class A>
   A mean_factor(int64_t oh, int64_t ow) const {
     const Range r = rows(oh), c = cols(ow);
@@ -51,8 +42,7 @@ struct Windows {
 };
 
 template <class T>
-void max_window(T* y, int32_t* winner, const T* image, const Pool2dGeometry& g, Range rows,
-                Range cols) {
+void max_window(T* y, int32_t* winner, const T* image, const Pool2dGeometry& g, Range rows, Range cols) {
   const int64_t first = rows.begin * g.w + cols.begin;
   std::copy_n(image + first * g.c, g.c, y);
   std::fill_n(winner, g.c, static_cast<int32_t>(first));
@@ -110,24 +100,23 @@ void Cpu::max_pool2d(Tensor& y, Tensor& argmax, const Tensor& x, const Pool2dGeo
   });
 }
 
-void Cpu::max_pool2d_gradient(Tensor& dx, const Tensor& dy, const Tensor& argmax,
-                              const Pool2dGeometry& g) {
+void Cpu::max_pool2d_gradient(Tensor& dx, const Tensor& dy, const Tensor& argmax, const Pool2dGeometry& g) {
   visit_floating(dx.dtype(), "max_pool2d_gradient", [&]<class T>() {
     T* pdx = dx.data<T>();
     const T* pdy = dy.data<T>();
     const int32_t* winners = argmax.data<int32_t>();
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < g.n * g.h; row++) {
-      gather_row(pdx + row * g.w * g.c, g, row,
-                 [&](Accumulate<T>* sum, int64_t image, int64_t oh, int64_t ow, int32_t pixel,
-                     int64_t first, int64_t count) {
-                   const int64_t at = ((image * g.out_h + oh) * g.out_w + ow) * g.c + first;
+      gather_row(
+          pdx + row * g.w * g.c, g, row,
+          [&](Accumulate<T>* sum, int64_t image, int64_t oh, int64_t ow, int32_t pixel, int64_t first, int64_t count) {
+            const int64_t at = ((image * g.out_h + oh) * g.out_w + ow) * g.c + first;
 #pragma omp simd
-                   for (int64_t c = 0; c < count; c++) {
-                     const Accumulate<T> d = pdy[at + c];
-                     sum[c] += winners[at + c] == pixel ? d : Accumulate<T>(0);
-                   }
-                 });
+            for (int64_t c = 0; c < count; c++) {
+              const Accumulate<T> d = pdy[at + c];
+              sum[c] += winners[at + c] == pixel ? d : Accumulate<T>(0);
+            }
+          });
     }
   });
 }
@@ -168,8 +157,7 @@ void Cpu::avg_pool2d_gradient(Tensor& dx, const Tensor& dy, const Pool2dGeometry
 #pragma omp parallel for schedule(static)
     for (int64_t row = 0; row < g.n * g.h; row++) {
       gather_row(pdx + row * g.w * g.c, g, row,
-                 [&](A* sum, int64_t image, int64_t oh, int64_t ow, int32_t, int64_t first,
-                     int64_t count) {
+                 [&](A* sum, int64_t image, int64_t oh, int64_t ow, int32_t, int64_t first, int64_t count) {
                    const T* from = pdy + ((image * g.out_h + oh) * g.out_w + ow) * g.c + first;
                    const A factor = windows.mean_factor<A>(oh, ow);
 #pragma omp simd

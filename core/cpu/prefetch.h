@@ -24,8 +24,7 @@ class Prefetcher {
 
   void step() {
     const std::uintptr_t stop = std::min(end_, at_ + per_step_);
-    for (; at_ < stop; at_ += 64)
-      __builtin_prefetch(reinterpret_cast<const void*>(at_), kFor == PrefetchFor::kWrite);
+    for (; at_ < stop; at_ += 64) __builtin_prefetch(reinterpret_cast<const void*>(at_), kFor == PrefetchFor::kWrite);
   }
 
  private:

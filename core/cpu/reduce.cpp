@@ -29,8 +29,7 @@ struct MaxOf {
 // threads in order.
 template <class R, class T, class Y>
 void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
-  const int threads = static_cast<int>(
-      std::clamp<int64_t>(rows * columns / cpu::kGrain, 1, omp_get_max_threads()));
+  const int threads = static_cast<int>(std::clamp<int64_t>(rows * columns / cpu::kGrain, 1, omp_get_max_threads()));
   const auto width = static_cast<size_t>(columns);
   std::vector<double> partial(static_cast<size_t>(threads) * width, R::kStart);
 #pragma omp parallel num_threads(threads)

@@ -48,8 +48,8 @@ void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, cons
 
 }  // namespace
 
-void Cpu::mean_weights(Tensor& p, Tensor& statistics, const Tensor& losses,
-                       const Tensor& class_weight, const Tensor& groups) {
+void Cpu::mean_weights(Tensor& p, Tensor& statistics, const Tensor& losses, const Tensor& class_weight,
+                       const Tensor& groups) {
   const auto size = static_cast<double>(losses.numel());
   double total = size;
   if (class_weight) {
@@ -66,8 +66,7 @@ void Cpu::mean_weights(Tensor& p, Tensor& statistics, const Tensor& losses,
   add_statistics(statistics.data<double>(), 0, size / total, size / (total * total), losses.numel());
 }
 
-void Cpu::kl_weights(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses,
-                     const KlOptions& o) {
+void Cpu::kl_weights(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, const KlOptions& o) {
   // λ = ±∞ is plain SGD, bit for bit: α, additive and u play no part.
   if (state.data<double>()[kInvLambda] == 0) return mean_weights(p, statistics, losses, {}, {});
   if (losses.dtype() == DType::kF64) return kl<double>(p, state, statistics, losses, o);

@@ -87,13 +87,12 @@ void Cpu::rgd_weights(Tensor& p, Tensor& statistics, const Tensor& losses, doubl
   const Tensor wide = cpu::as_f64(losses);
   if (!cpu::all_finite(wide)) return fill(p, 0);
   const auto size = static_cast<double>(losses.numel());
-  cpu::write_weights(p, statistics, [&](int64_t i) {
-    return std::exp(std::min(wide.data<double>()[i], tau) / (tau + 1)) / size;
-  });
+  cpu::write_weights(p, statistics,
+                     [&](int64_t i) { return std::exp(std::min(wide.data<double>()[i], tau) / (tau + 1)) / size; });
 }
 
-void Cpu::group_weights(Tensor& p, Tensor& log_q, Tensor& statistics, const Tensor& losses,
-                        const Tensor& groups, double eta) {
+void Cpu::group_weights(Tensor& p, Tensor& log_q, Tensor& statistics, const Tensor& losses, const Tensor& groups,
+                        double eta) {
   const Tensor wide = cpu::as_f64(losses);
   if (!cpu::all_finite(wide)) return fill(p, 0);
   const int64_t batch = losses.numel(), number = log_q.numel();

@@ -22,8 +22,6 @@ void compute_in(DType dtype, Tensor& y, Compute compute) {
 }
 
 /// The dtype in which the libraries can compute for tensors of any floating dtype.
-inline DType library_dtype(DType dtype) {
-  return dtype == DType::kF64 ? DType::kF64 : DType::kF32;
-}
+inline DType library_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 }  // namespace fulcrum::cpu

@@ -23,8 +23,7 @@ void for_segments(const Segments& s, F&& f) {
 #pragma omp parallel if (worthwhile)
   for (int64_t i = 0; i < count; i++) {
     const cpu::Range r = cpu::share(size[i], omp_get_thread_num(), omp_get_num_threads());
-    if (r.begin < r.end)
-      f(offset[i] + r.begin, offset[i] + r.end, hyper[2 * group[i]], hyper[2 * group[i] + 1]);
+    if (r.begin < r.end) f(offset[i] + r.begin, offset[i] + r.end, hyper[2 * group[i]], hyper[2 * group[i] + 1]);
   }
 }
 
@@ -56,8 +55,8 @@ void Cpu::check_finite(Tensor& control, const Tensor& losses) {
   });
 }
 
-void Cpu::sgd_update(Tensor& param, Tensor& momentum, Tensor& twin, const Tensor& grad,
-                     const Tensor& control, const Segments& s, const SgdRule& rule) {
+void Cpu::sgd_update(Tensor& param, Tensor& momentum, Tensor& twin, const Tensor& grad, const Tensor& control,
+                     const Segments& s, const SgdRule& rule) {
   const double* c = control.data<double>();
   if (c[kBad] != 0) return;
   visit_master(param.dtype(), [&]<class T>() {

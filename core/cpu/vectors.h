@@ -46,9 +46,7 @@ inline Vec load(const std::uint16_t* from) {
   return v;
 }
 
-inline void store(float* to, Vec v) {
-  std::memcpy(to, &v, sizeof v);
-}
+inline void store(float* to, Vec v) { std::memcpy(to, &v, sizeof v); }
 
 // Rounds to nearest even; a NaN must not round up into an infinity or a zero.
 inline void store(std::uint16_t* to, Vec v) {
@@ -56,8 +54,7 @@ inline void store(std::uint16_t* to, Vec v) {
   std::memcpy(&bits, &v, sizeof v);
   const Bits rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   const Bits quiet_nan = (bits >> 16) | 0x40;
-  const Half half =
-      __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? quiet_nan : rounded, Half);
+  const Half half = __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? quiet_nan : rounded, Half);
   std::memcpy(to, &half, sizeof half);
 }
 
@@ -69,14 +66,10 @@ void store_lanes(T* to, Vec v, ptrdiff_t lanes) {
   std::copy_n(all, lanes, to);
 }
 
-inline ptrdiff_t round_up(ptrdiff_t value, int multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
+inline ptrdiff_t round_up(ptrdiff_t value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // Parts of the scratch begin on cache lines of their own.
-inline ptrdiff_t padded(ptrdiff_t floats) {
-  return round_up(floats, 16);
-}
+inline ptrdiff_t padded(ptrdiff_t floats) { return round_up(floats, 16); }
 
 // Calls work with the first channel and the number of vectors (a constant) of each block of two
 // vectors of channels and, where one is left over, of that.

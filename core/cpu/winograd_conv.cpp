@@ -11,18 +11,14 @@ using namespace winograd_detail;
 // Input channels whose taps are gathered at once: a cache line of weights.
 constexpr int kGathered = 16;
 
-ptrdiff_t taps_size(const DirectConv& g) {
-  return padded(ptrdiff_t{kGathered} * kTaps * g.c_out);
-}
+ptrdiff_t taps_size(const DirectConv& g) { return padded(ptrdiff_t{kGathered} * kTaps * g.c_out); }
 
 // The weights of `count` input channels from `first` on, [tap, channel, c_out], in the order in
 // which they lie in memory. w_at and stride as below.
 template <class At>
 void gather_taps(float* taps, const DirectConv& g, int first, int count, ptrdiff_t stride, At w_at) {
   for (int tap = 0; tap < kTaps; ++tap, taps += kGathered * g.c_out) {
-    const auto gather = [&](int i, int o) {
-      taps[i * g.c_out + o] = w_at(tap / 3, tap % 3, first + i)[o * stride];
-    };
+    const auto gather = [&](int i, int o) { taps[i * g.c_out + o] = w_at(tap / 3, tap % 3, first + i)[o * stride]; };
     if (stride == 1) {
       for (int i = 0; i < count; ++i)
         for (int o = 0; o < g.c_out; ++o) gather(i, o);
@@ -36,8 +32,7 @@ void gather_taps(float* taps, const DirectConv& g, int first, int count, ptrdiff
 // G g Gᵀ. w_at(a, b, i) points to the weight of tap (a, b) from input channel i to output channel 0;
 // those of the other output channels follow at `stride`.
 template <class At>
-void transform_weights(float* packed, float* scratch, const DirectConv& g, int threads,
-                       ptrdiff_t stride, At w_at) {
+void transform_weights(float* packed, float* scratch, const DirectConv& g, int threads, ptrdiff_t stride, At w_at) {
   const ptrdiff_t point = ptrdiff_t{g.c_in} * g.c_out, tap = ptrdiff_t{kGathered} * g.c_out;
   const int groups = (g.c_in + kGathered - 1) / kGathered;
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
@@ -56,8 +51,7 @@ void transform_weights(float* packed, float* scratch, const DirectConv& g, int t
               },
               transform_weights_1d,
               [&](int row, const Vec(&values)[kIn]) {
-                for (int j = 0; j < kIn; ++j)
-                  store(packed + (row * kIn + j) * point + at, values[j]);
+                for (int j = 0; j < kIn; ++j) store(packed + (row * kIn + j) * point + at, values[j]);
               });
         });
       }
@@ -98,8 +92,8 @@ template <int kVectors>
 }
 
 template <class In, class Out>
-void multiply_block(float* m, const float* v, const float* u, const DirectConv& g, ptrdiff_t count,
-                    In next_input, Out outputs) {
+void multiply_block(float* m, const float* v, const float* u, const DirectConv& g, ptrdiff_t count, In next_input,
+                    Out outputs) {
   for (int point = 0; point < kPoints; ++point) {
     next_input.step();
     outputs.step();
@@ -117,8 +111,8 @@ void multiply_block(float* m, const float* v, const float* u, const DirectConv& 
 
 // Aᵀ m A, cut at the borders.
 template <class T>
-void transform_outputs(T* out, const float* m, const DirectConv& g, const Tiles& tiles,
-                       ptrdiff_t first, ptrdiff_t count) {
+void transform_outputs(T* out, const float* m, const DirectConv& g, const Tiles& tiles, ptrdiff_t first,
+                       ptrdiff_t count) {
   for (ptrdiff_t t = 0; t < count; ++t) {
     const Tiles::Place at = tiles.place(first + t);
     const int rows = std::min(kOut, g.out_h - at.row), cols = std::min(kOut, g.out_w - at.col);
@@ -127,14 +121,12 @@ void transform_outputs(T* out, const float* m, const DirectConv& g, const Tiles&
       const float* tile = m + channel * Tiles::kBlock + t * kLanes;
       transform_tile<kIn, kOut>(
           [&](int j, Vec(&column)[kIn]) {
-            for (int i = 0; i < kIn; ++i)
-              column[i] = load(tile + (i * kIn + j) * point_size(g.c_out));
+            for (int i = 0; i < kIn; ++i) column[i] = load(tile + (i * kIn + j) * point_size(g.c_out));
           },
           transform_output,
           [&](int i, const Vec(&values)[kOut]) {
             if (i >= rows) return;
-            for (int j = 0; j < cols; ++j)
-              store(to + (ptrdiff_t{i} * g.out_w + j) * g.c_out + channel, values[j]);
+            for (int j = 0; j < cols; ++j) store(to + (ptrdiff_t{i} * g.out_w + j) * g.c_out + channel, values[j]);
           });
     }
   }
@@ -142,9 +134,7 @@ void transform_outputs(T* out, const float* m, const DirectConv& g, const Tiles&
 
 // ---- passes -------------------------------------------------------------------------------------
 
-ptrdiff_t part_size(const DirectConv& g) {
-  return std::max(block_size(g.c_in) + block_size(g.c_out), taps_size(g));
-}
+ptrdiff_t part_size(const DirectConv& g) { return std::max(block_size(g.c_in) + block_size(g.c_out), taps_size(g)); }
 
 std::size_t correlation_scratch(const DirectConv& g, int threads) {
   return static_cast<std::size_t>(weights_size(g) + threads * part_size(g));
@@ -157,10 +147,8 @@ void correlate(T* out, const T* in, const float* weights, float* parts, const Di
     float* v = parts + part * part_size(g);
     float* m = v + block_size(g.c_in);
     transform_inputs(v, in, g, tiles, first, count);
-    multiply_block(m, v, weights, g, count,
-                   tiles.prefetcher(in, g.h, ptrdiff_t{g.w} * g.c_in, first + count, count),
-                   tiles.prefetcher<PrefetchFor::kWrite>(
-                       out, g.out_h, ptrdiff_t{g.out_w} * g.c_out, first, count));
+    multiply_block(m, v, weights, g, count, tiles.prefetcher(in, g.h, ptrdiff_t{g.w} * g.c_in, first + count, count),
+                   tiles.prefetcher<PrefetchFor::kWrite>(out, g.out_h, ptrdiff_t{g.out_w} * g.c_out, first, count));
     transform_outputs(out, m, g, tiles, first, count);
   });
 }
@@ -176,9 +164,7 @@ DirectConv turned_about(const DirectConv& g) {
 
 }  // namespace
 
-std::size_t winograd_conv_weights_size(const DirectConv& g) {
-  return static_cast<std::size_t>(weights_size(g));
-}
+std::size_t winograd_conv_weights_size(const DirectConv& g) { return static_cast<std::size_t>(weights_size(g)); }
 
 void winograd_conv_weights(float* u, const float* w, float* scratch, const DirectConv& g, int threads) {
   transform_weights(u, scratch, g, threads, ptrdiff_t{kTaps} * g.c_in,
@@ -186,46 +172,38 @@ void winograd_conv_weights(float* u, const float* w, float* scratch, const Direc
 }
 
 template <class T>
-void winograd_conv_forward_with(T* y, const T* x, const float* u, float* scratch, const DirectConv& g,
-                                int threads) {
+void winograd_conv_forward_with(T* y, const T* x, const float* u, float* scratch, const DirectConv& g, int threads) {
   correlate(y, x, u, scratch, g, threads);
 }
 
 template <class T>
-void winograd_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g,
-                           int threads) {
+void winograd_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g, int threads) {
   float* parts = scratch + weights_size(g);
   winograd_conv_weights(scratch, w, parts, g, threads);
   correlate(y, x, scratch, parts, g, threads);
 }
 
 template <class T>
-void winograd_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch,
-                                 const DirectConv& g, int threads) {
+void winograd_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch, const DirectConv& g, int threads) {
   const DirectConv turned = turned_about(g);
   float* parts = scratch + weights_size(turned);
-  transform_weights(scratch, parts, turned, threads, 1, [&](int a, int b, int i) {
-    return w + (ptrdiff_t{i} * kTaps + (2 - a) * 3 + 2 - b) * g.c_in;
-  });
+  transform_weights(scratch, parts, turned, threads, 1,
+                    [&](int a, int b, int i) { return w + (ptrdiff_t{i} * kTaps + (2 - a) * 3 + 2 - b) * g.c_in; });
   correlate(dx, dy, scratch, parts, turned, threads);
 }
 
-template void winograd_conv_forward(float*, const float*, const float*, float*, const DirectConv&,
-                                    int);
-template void winograd_conv_forward(std::uint16_t*, const std::uint16_t*, const float*, float*,
-                                    const DirectConv&, int);
-template void winograd_conv_forward_with(float*, const float*, const float*, float*, const DirectConv&,
+template void winograd_conv_forward(float*, const float*, const float*, float*, const DirectConv&, int);
+template void winograd_conv_forward(std::uint16_t*, const std::uint16_t*, const float*, float*, const DirectConv&, int);
+template void winograd_conv_forward_with(float*, const float*, const float*, float*, const DirectConv&, int);
+template void winograd_conv_forward_with(std::uint16_t*, const std::uint16_t*, const float*, float*, const DirectConv&,
                                          int);
-template void winograd_conv_forward_with(std::uint16_t*, const std::uint16_t*, const float*, float*,
-                                         const DirectConv&, int);
-template void winograd_conv_backward_data(float*, const float*, const float*, float*,
-                                          const DirectConv&, int);
-template void winograd_conv_backward_data(std::uint16_t*, const std::uint16_t*, const float*,
-                                          float*, const DirectConv&, int);
+template void winograd_conv_backward_data(float*, const float*, const float*, float*, const DirectConv&, int);
+template void winograd_conv_backward_data(std::uint16_t*, const std::uint16_t*, const float*, float*, const DirectConv&,
+                                          int);
 
 bool winograd_conv_supported(const DirectConv& g, ConvPass pass) {
-  return direct_conv_supported(g, pass) && g.kernel_h == 3 && g.kernel_w == 3 && g.stride == 1 &&
-         g.padding <= 2 && g.c_in % kLanes == 0 && g.c_out % kLanes == 0;
+  return direct_conv_supported(g, pass) && g.kernel_h == 3 && g.kernel_w == 3 && g.stride == 1 && g.padding <= 2 &&
+         g.c_in % kLanes == 0 && g.c_out % kLanes == 0;
 }
 
 std::size_t winograd_conv_scratch(const DirectConv& g, ConvPass pass, int threads) {

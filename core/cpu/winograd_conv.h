@@ -37,24 +37,21 @@ bool winograd_conv_supported(const DirectConv& g, ConvPass pass);
 std::size_t winograd_conv_scratch(const DirectConv& g, ConvPass pass, int threads);
 
 template <class T>
-void winograd_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g,
-                           int threads);
+void winograd_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g, int threads);
 
 // The same in two parts, for weights that serve several calls: u takes winograd_conv_weights_size(g)
 // floats, the scratch is as above.
 std::size_t winograd_conv_weights_size(const DirectConv& g);
 void winograd_conv_weights(float* u, const float* w, float* scratch, const DirectConv& g, int threads);
 template <class T>
-void winograd_conv_forward_with(T* y, const T* x, const float* u, float* scratch, const DirectConv& g,
-                                int threads);
+void winograd_conv_forward_with(T* y, const T* x, const float* u, float* scratch, const DirectConv& g, int threads);
 
 template <class T>
-void winograd_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch,
-                                 const DirectConv& g, int threads);
+void winograd_conv_backward_data(T* dx, const T* dy, const float* w, float* scratch, const DirectConv& g, int threads);
 
 template <class T>
-void winograd_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch,
-                                    const DirectConv& g, int threads);
+void winograd_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch, const DirectConv& g,
+                                    int threads);
 
 // The rest is what the passes share, and not for callers.
 namespace winograd_detail {
@@ -129,8 +126,7 @@ inline void transform_weight_gradient(const Vec (&m)[kIn], Vec (&dg)[3]) {
 // transform(kFrom vectors, kTo vectors) down the columns that column(j, vectors) loads, then along
 // the rows that result: store_row(i, vectors) takes them.
 template <int kFrom, int kTo, class Column, class Transform, class StoreRow>
-[[gnu::always_inline]] inline void transform_tile(Column column, Transform transform,
-                                                  StoreRow store_row) {
+[[gnu::always_inline]] inline void transform_tile(Column column, Transform transform, StoreRow store_row) {
   Vec half[kTo][kFrom];
 #pragma GCC unroll 1
   for (int j = 0; j < kFrom; ++j) {
@@ -177,8 +173,7 @@ struct Tiles {
 
   // Prefetches the pixels of [n, h, w, c] below `some` tiles from `first` on, in kPoints steps.
   template <PrefetchFor kFor = PrefetchFor::kRead, class T>
-  Prefetcher<T, kFor> prefetcher(const T* all, int h, ptrdiff_t row_size, ptrdiff_t first,
-                                 ptrdiff_t some) const {
+  Prefetcher<T, kFor> prefetcher(const T* all, int h, ptrdiff_t row_size, ptrdiff_t first, ptrdiff_t some) const {
     if (first >= count) return {all, 0, kPoints};
     const Place from = place(first), last = place(std::min(first + some, count) - 1);
     const ptrdiff_t begin = from.image * h + std::min(from.row, h);
@@ -202,18 +197,12 @@ void for_each_block_of(const Tiles& tiles, int threads, Work work) {
 
 // A block's values at the points, [point, block of kLanes channels, tile, channel]: consecutive
 // points an odd number of cache lines apart, or those of a tile would fall into a few sets of L1.
-inline ptrdiff_t point_size(int channels) {
-  return ptrdiff_t{Tiles::kBlock} * channels + kLanes;
-}
+inline ptrdiff_t point_size(int channels) { return ptrdiff_t{Tiles::kBlock} * channels + kLanes; }
 
-inline ptrdiff_t block_size(int channels) {
-  return padded(kPoints * point_size(channels));
-}
+inline ptrdiff_t block_size(int channels) { return padded(kPoints * point_size(channels)); }
 
 // Transformed weights and their gradient are [point, block of channels, c_in, channel of the block].
-inline ptrdiff_t weights_size(const DirectConv& g) {
-  return padded(ptrdiff_t{kPoints} * g.c_in * g.c_out);
-}
+inline ptrdiff_t weights_size(const DirectConv& g) { return padded(ptrdiff_t{kPoints} * g.c_in * g.c_out); }
 
 // Calls work(first channel, place of input channel i within a point) for each vector of c_out.
 template <class Work>
@@ -245,8 +234,7 @@ class Window {
       return;
     }
 #pragma GCC unroll 6
-    for (int i = 0; i < kSize; ++i)
-      to[i] = load(row_[i] + col * pixel_[i] + channel * channel_[i]);
+    for (int i = 0; i < kSize; ++i) to[i] = load(row_[i] + col * pixel_[i] + channel * channel_[i]);
   }
 
  private:
@@ -258,27 +246,25 @@ class Window {
 
 // A block's tiles of pixels [n, h, w, c], `shift` above and left of their outputs, transformed.
 template <int kSize, auto kTransform, class T>
-void transform_block(float* to, const T* pixels, int h, int w, int c, int shift,
-                     const Tiles& tiles, ptrdiff_t first, ptrdiff_t count) {
+void transform_block(float* to, const T* pixels, int h, int w, int c, int shift, const Tiles& tiles, ptrdiff_t first,
+                     ptrdiff_t count) {
   for (ptrdiff_t t = 0; t < count; ++t) {
     const Tiles::Place at = tiles.place(first + t);
-    const Window<kSize, T> window(pixels + at.image * h * w * c, h, w, c, at.row - shift,
-                                  at.col - shift);
+    const Window<kSize, T> window(pixels + at.image * h * w * c, h, w, c, at.row - shift, at.col - shift);
     for (int channel = 0; channel < c; channel += kLanes) {
       float* tile = to + channel * Tiles::kBlock + t * kLanes;
-      transform_tile<kSize, kIn>(
-          [&](int j, Vec(&column)[kSize]) { window.column(j, channel, column); }, kTransform,
-          [&](int i, const Vec(&row)[kIn]) {
-            for (int j = 0; j < kIn; ++j) store(tile + (i * kIn + j) * point_size(c), row[j]);
-          });
+      transform_tile<kSize, kIn>([&](int j, Vec(&column)[kSize]) { window.column(j, channel, column); }, kTransform,
+                                 [&](int i, const Vec(&row)[kIn]) {
+                                   for (int j = 0; j < kIn; ++j) store(tile + (i * kIn + j) * point_size(c), row[j]);
+                                 });
     }
   }
 }
 
 // Bᵀ d B of the input below a block of outputs.
 template <class T>
-void transform_inputs(float* to, const T* x, const DirectConv& g, const Tiles& tiles,
-                      ptrdiff_t first, ptrdiff_t count) {
+void transform_inputs(float* to, const T* x, const DirectConv& g, const Tiles& tiles, ptrdiff_t first,
+                      ptrdiff_t count) {
   transform_block<kIn, transform_input>(to, x, g.h, g.w, g.c_in, g.padding, tiles, first, count);
 }
 

@@ -11,8 +11,7 @@ using namespace winograd_detail;
 struct PartSize {
   ptrdiff_t sums, x, dy;
 
-  explicit PartSize(const DirectConv& g)
-      : sums(weights_size(g)), x(block_size(g.c_in)), dy(block_size(g.c_out)) {}
+  explicit PartSize(const DirectConv& g) : sums(weights_size(g)), x(block_size(g.c_in)), dy(block_size(g.c_out)) {}
   ptrdiff_t total() const { return sums + x + dy; }
 };
 
@@ -22,8 +21,7 @@ inline constexpr int kRows = std::max(4, kLanes / kVectors);
 // The micro-kernel: kRows input channels x kVectors vectors of channels of dy at one point, summed
 // over the tiles of a block.
 template <int kVectors>
-[[gnu::noinline]] void add_products(float* sums, const float* x, const float* dy,
-                                    ptrdiff_t tiles) {
+[[gnu::noinline]] void add_products(float* sums, const float* x, const float* dy, ptrdiff_t tiles) {
   constexpr int kR = kRows<kVectors>;
   constexpr ptrdiff_t kNextBlock = ptrdiff_t{Tiles::kBlock} * kLanes;
   Vec acc[kR][kVectors] = {};  // a block is summed before it is added: less is lost by rounding
@@ -45,8 +43,8 @@ template <int kVectors>
 }
 
 template <class NextX, class NextDy>
-void add_block(float* sums, const float* x, const float* dy, const DirectConv& g, ptrdiff_t tiles,
-               NextX next_x, NextDy next_dy) {
+void add_block(float* sums, const float* x, const float* dy, const DirectConv& g, ptrdiff_t tiles, NextX next_x,
+               NextDy next_dy) {
   for (int point = 0; point < kPoints; ++point) {
     next_x.step();
     next_dy.step();
@@ -55,9 +53,8 @@ void add_block(float* sums, const float* x, const float* dy, const DirectConv& g
       const float* from = dy + point * point_size(g.c_out) + first * Tiles::kBlock;
       for (int i = 0; i < g.c_in; i += kRows<vectors>) {
         add_products<vectors>(to + i * vectors * kLanes,
-                              x + point * point_size(g.c_in) +
-                                  i / kLanes * kLanes * Tiles::kBlock + i % kLanes,
-                              from, tiles);
+                              x + point * point_size(g.c_in) + i / kLanes * kLanes * Tiles::kBlock + i % kLanes, from,
+                              tiles);
       }
     });
   }
@@ -95,19 +92,17 @@ std::size_t winograd_detail::weight_gradient_scratch(const DirectConv& g, int th
 }
 
 template <class T>
-void winograd_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch,
-                                    const DirectConv& g, int threads) {
+void winograd_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch, const DirectConv& g,
+                                    int threads) {
   const PartSize size(g);
   const Tiles tiles(g);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
-  for (int part = 0; part < threads; ++part)
-    std::fill_n(scratch + part * size.total(), size.sums, 0.0f);
+  for (int part = 0; part < threads; ++part) std::fill_n(scratch + part * size.total(), size.sums, 0.0f);
   for_each_block_of(tiles, threads, [&](int part, ptrdiff_t first, ptrdiff_t count) {
     float* sums = scratch + part * size.total();
     float *x_block = sums + size.sums, *dy_block = x_block + size.x;
     transform_inputs(x_block, x, g, tiles, first, count);
-    transform_block<kOut, transform_gradient>(dy_block, dy, g.out_h, g.out_w, g.c_out, 0, tiles,
-                                              first, count);
+    transform_block<kOut, transform_gradient>(dy_block, dy, g.out_h, g.out_w, g.c_out, 0, tiles, first, count);
     add_block(sums, x_block, dy_block, g, count,
               tiles.prefetcher(x, g.h, ptrdiff_t{g.w} * g.c_in, first + count, count),
               tiles.prefetcher(dy, g.out_h, ptrdiff_t{g.out_w} * g.c_out, first + count, count));
@@ -115,9 +110,8 @@ void winograd_conv_backward_weights(float* dw, const T* x, const T* dy, float* s
   reduce_sums(dw, scratch, g, threads);
 }
 
-template void winograd_conv_backward_weights(float*, const float*, const float*, float*,
+template void winograd_conv_backward_weights(float*, const float*, const float*, float*, const DirectConv&, int);
+template void winograd_conv_backward_weights(float*, const std::uint16_t*, const std::uint16_t*, float*,
                                              const DirectConv&, int);
-template void winograd_conv_backward_weights(float*, const std::uint16_t*, const std::uint16_t*,
-                                             float*, const DirectConv&, int);
 
 }  // namespace fulcrum::cpu

@@ -52,8 +52,8 @@ struct Pairs {
   }
   template <class F>
   static void put(bf16* y, int64_t j, F value) {
-    const uint32_t word = rounded(value.template operator()<0>()) >> 16 |
-                          (rounded(value.template operator()<1>()) & kUpper);
+    const uint32_t word =
+        rounded(value.template operator()<0>()) >> 16 | (rounded(value.template operator()<1>()) & kUpper);
     std::memcpy(y + 2 * j, &word, sizeof word);
   }
 

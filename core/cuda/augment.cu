@@ -1,9 +1,9 @@
 // Batches of images from the u8 data set: gather, random crop of the padded image, flip, rotation,
 // normalise.
 #include <fulcrum/core/augment_rules.h>
-#include <fulcrum/core/cuda/device.cuh>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/random.h>
+#include <fulcrum/core/cuda/device.cuh>
 
 namespace fulcrum {
 
@@ -48,9 +48,8 @@ __global__ void augment_kernel(T* y, AugmentInputs in, int64_t batch, int64_t pa
 void Cuda::augment(Tensor& y, const Tensor& images, const Tensor& indices, const Tensor& counters, const Tensor& mean,
                    const Tensor& stddev, const AugmentOptions& o) {
   const int64_t batch = y.size(0), pixels = images.size(1) * images.size(2);
-  const AugmentInputs in{images.data<uint8_t>(), indices.data<int64_t>(), counters.data<int64_t>(),
-                         mean.data<float>(),     stddev.data<float>(),    images.size(1),
-                         images.size(2),         images.size(3)};
+  const AugmentInputs in{images.data<uint8_t>(), indices.data<int64_t>(), counters.data<int64_t>(), mean.data<float>(),
+                         stddev.data<float>(),   images.size(1),          images.size(2),           images.size(3)};
   const int64_t parts = std::max<int64_t>(1, pixels / (kThreads * kPixelsPerThread));
   visit_floating(y.dtype(), "augment", [&]<class T>() {
     launch(augment_kernel<T>, grid_for(batch * parts * kThreads), y.data<T>(), in, batch, parts,

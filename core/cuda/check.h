@@ -15,8 +15,8 @@ namespace fulcrum::cuda {
 
 }  // namespace fulcrum::cuda
 
-#define FULCRUM_CUDA_CHECK(expression)                                            \
-  do {                                                                            \
+#define FULCRUM_CUDA_CHECK(expression)                                                  \
+  do {                                                                                  \
     if (const cudaError_t fulcrum_status = (expression); fulcrum_status != cudaSuccess) \
-      ::fulcrum::cuda::fail_with(fulcrum_status, #expression);                    \
+      ::fulcrum::cuda::fail_with(fulcrum_status, #expression);                          \
   } while (false)

@@ -15,9 +15,8 @@ const char* name_of(ConvPass pass) {
 std::string describe(const ConvProblem& problem) {
   const Conv2dGeometry& g = problem.geometry;
   return concat_text(name_of(problem.pass), " ", problem.dtype, problem.tf32 ? " as tf32" : "", ", x ",
-                     Shape{g.n, g.h, g.w, g.c}, ", weight ",
-                     Shape{g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups}, ", stride ",
-                     Shape{g.stride_h, g.stride_w}, ", padding ", Shape{g.padding_h, g.padding_w},
+                     Shape{g.n, g.h, g.w, g.c}, ", weight ", Shape{g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups},
+                     ", stride ", Shape{g.stride_h, g.stride_w}, ", padding ", Shape{g.padding_h, g.padding_w},
                      ", dilation ", Shape{g.dilation_h, g.dilation_w}, ", groups ", g.groups,
                      problem.bias ? ", bias" : "");
 }

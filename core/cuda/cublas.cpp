@@ -125,11 +125,11 @@ void GemmPlan::run(const GemmPointers& pointers) const {
   const float one = 1, beta = p.accumulate ? 1 : 0;
   const double one64 = 1, beta64 = beta;
   const bool f64 = p.in == DType::kF64;
-  CHECK_CUBLAS(cublasLtMatmul(handle(p), &d.operation, f64 ? static_cast<const void*>(&one64) : &one, pointers.b,
-                              &d.first, pointers.a, &d.second, f64 ? static_cast<const void*>(&beta64) : &beta,
-                              pointers.c, &d.result, pointers.c, &d.result, &chosen_->algorithm, workspace.raw(),
-                              chosen_->workspace, compute_stream()),
-               p);
+  CHECK_CUBLAS(
+      cublasLtMatmul(handle(p), &d.operation, f64 ? static_cast<const void*>(&one64) : &one, pointers.b, &d.first,
+                     pointers.a, &d.second, f64 ? static_cast<const void*>(&beta64) : &beta, pointers.c, &d.result,
+                     pointers.c, &d.result, &chosen_->algorithm, workspace.raw(), chosen_->workspace, compute_stream()),
+      p);
 }
 
 GemmPlan make_gemm_plan(const GemmProblem& problem) {
@@ -146,8 +146,7 @@ GemmPlan make_gemm_plan(const GemmProblem& problem) {
     return plan;
   }
   CHECK_CUBLAS(status, problem);
-  plan.chosen_ = std::make_shared<GemmPlan::Chosen>(
-      GemmPlan::Chosen{problem, found.algo, found.workspaceSize});
+  plan.chosen_ = std::make_shared<GemmPlan::Chosen>(GemmPlan::Chosen{problem, found.algo, found.workspaceSize});
   return plan;
 }
 
@@ -162,10 +161,10 @@ const GemmPlan& gemm_plan(const GemmProblem& problem) {
 }
 
 std::string describe(const GemmProblem& p) {
-  return concat_text(p.in, " [", p.m, ", ", p.k, "]", p.transpose_a ? " (transposed)" : "", " times [", p.k,
-                     ", ", p.n, "]", p.transpose_b ? " (transposed)" : "", " into ", p.out,
-                     p.tf32 ? " as tf32" : "", p.bias ? ", bias" : "", p.relu ? ", ReLU" : "",
-                     p.row_sums ? ", sums of rows" : "", p.accumulate ? ", added" : "");
+  return concat_text(p.in, " [", p.m, ", ", p.k, "]", p.transpose_a ? " (transposed)" : "", " times [", p.k, ", ", p.n,
+                     "]", p.transpose_b ? " (transposed)" : "", " into ", p.out, p.tf32 ? " as tf32" : "",
+                     p.bias ? ", bias" : "", p.relu ? ", ReLU" : "", p.row_sums ? ", sums of rows" : "",
+                     p.accumulate ? ", added" : "");
 }
 
 }  // namespace fulcrum::cuda

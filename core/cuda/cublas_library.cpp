@@ -19,11 +19,10 @@ void* function(const char* name) {
 
 // The header's declarations are what makes a wrong signature an error here. Hidden, lest another library
 // of the process takes these for cuBLASLt's.
-#define FORWARD(result, name, parameters, arguments)                                  \
-  extern "C" [[gnu::visibility("hidden")]] result name parameters {                   \
-    static const auto real = reinterpret_cast<decltype(&name)>(                       \
-        fulcrum::cuda::function(#name));                                              \
-    return real arguments;                                                            \
+#define FORWARD(result, name, parameters, arguments)                                            \
+  extern "C" [[gnu::visibility("hidden")]] result name parameters {                             \
+    static const auto real = reinterpret_cast<decltype(&name)>(fulcrum::cuda::function(#name)); \
+    return real arguments;                                                                      \
   }
 
 FORWARD(cublasStatus_t, cublasLtCreate, (cublasLtHandle_t * handle), (handle))

@@ -71,9 +71,8 @@ cudnnHandle_t handle() {
 
 /// What a plan's name means something for.
 std::string environment() {
-  return concat_text("sm_", attribute(cudaDevAttrComputeCapabilityMajor),
-                     attribute(cudaDevAttrComputeCapabilityMinor), " ",
-                     attribute(cudaDevAttrMultiProcessorCount), "SM cudnn ", cudnn_version());
+  return concat_text("sm_", attribute(cudaDevAttrComputeCapabilityMajor), attribute(cudaDevAttrComputeCapabilityMinor),
+                     " ", attribute(cudaDevAttrMultiProcessorCount), "SM cudnn ", cudnn_version());
 }
 
 // ---- graphs -------------------------------------------------------------------------------------
@@ -162,17 +161,15 @@ class ConvGraph : public fe::graph::Graph {
         if (problem_.bias) {
           const TensorAttributes bias = add(kBias, 1, g.out_c, 1, 1);
           bias->set_data_type(sums);
-          out = pointwise(out, bias,
-                          fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD));
+          out = pointwise(out, bias, fe::graph::Pointwise_attributes().set_mode(fe::PointwiseMode_t::ADD));
         }
         return set_output(out, kY, g.n, g.out_c, g.out_h, g.out_w);
       }
       case ConvPass::kDataGradient:
-        return set_output(conv_dgrad(y(), w(), window<fe::graph::Conv_dgrad_attributes>()), kX, g.n, g.c,
-                          g.h, g.w);
+        return set_output(conv_dgrad(y(), w(), window<fe::graph::Conv_dgrad_attributes>()), kX, g.n, g.c, g.h, g.w);
       case ConvPass::kWeightGradient:
-        return set_output(conv_wgrad(y(), x(), window<fe::graph::Conv_wgrad_attributes>()), kW, g.out_c,
-                          g.c / g.groups, g.kernel_h, g.kernel_w);
+        return set_output(conv_wgrad(y(), x(), window<fe::graph::Conv_wgrad_attributes>()), kW, g.out_c, g.c / g.groups,
+                          g.kernel_h, g.kernel_w);
     }
   }
 
@@ -190,14 +187,13 @@ struct ConvPlan::Built {
   int64_t workspace;  // bytes
 
   void run(const ConvPointers& p, void* scratch) const {
-    std::unordered_map<int64_t, void*> pointers{{kX, const_cast<void*>(p.x)},
-                                                {kW, const_cast<void*>(p.w)},
-                                                {kY, const_cast<void*>(p.y)}};
+    std::unordered_map<int64_t, void*> pointers{
+        {kX, const_cast<void*>(p.x)}, {kW, const_cast<void*>(p.w)}, {kY, const_cast<void*>(p.y)}};
     if (problem.bias) pointers.emplace(kBias, const_cast<void*>(p.bias));
     fe::error_t e = graph->execute_plan_at_index(handle(), pointers, scratch, index);
     if (e.is_bad())
-      fail("[", name_of(problem.pass), "] cuDNN: ", e.get_message(), " from executing plan ",
-           graph->name(index), " for ", describe(problem));
+      fail("[", name_of(problem.pass), "] cuDNN: ", e.get_message(), " from executing plan ", graph->name(index),
+           " for ", describe(problem));
   }
 };
 
@@ -303,8 +299,7 @@ class ConvPlanner {
       } catch (const OutOfMemory&) {
         continue;  // another plan may need less
       }
-      const float time =
-          watch.shortest([&] { candidate.run({x.raw(), w.raw(), y.raw(), bias.raw()}, scratch.raw()); });
+      const float time = watch.shortest([&] { candidate.run({x.raw(), w.raw(), y.raw(), bias.raw()}, scratch.raw()); });
       if (time < shortest) shortest = time, best = i;
     }
     return best;

@@ -20,9 +20,7 @@ inline Grid grid_for(int64_t n, unsigned threads = kThreads) {
   return {static_cast<unsigned>(blocks), threads};
 }
 
-__device__ inline int64_t thread_index() {
-  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
+__device__ inline int64_t thread_index() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline int64_t thread_count() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
 
 /// N neighbours, loaded and stored at once.
@@ -42,23 +40,30 @@ bool aligned(const Pointers*... pointers) {
 
 struct SumOf {
   template <class A>
-  __device__ static A start() { return A(0); }
+  __device__ static A start() {
+    return A(0);
+  }
   template <class A>
-  __device__ static A join(A a, A b) { return a + b; }
+  __device__ static A join(A a, A b) {
+    return a + b;
+  }
 };
 struct MaxOf {
   template <class A>
-  __device__ static A start() { return static_cast<A>(-INFINITY); }
+  __device__ static A start() {
+    return static_cast<A>(-INFINITY);
+  }
   /// NaN wins.
   template <class A>
-  __device__ static A join(A a, A b) { return a > b || a != a ? a : b; }
+  __device__ static A join(A a, A b) {
+    return a > b || a != a ? a : b;
+  }
 };
 
 /// Joins the values of a full warp; every lane gets the result.
 template <class Op, class A>
 __device__ A warp_reduce(A value) {
-  for (int mask = 16; mask > 0; mask /= 2)
-    value = Op::join(value, __shfl_xor_sync(kAllLanes, value, mask));
+  for (int mask = 16; mask > 0; mask /= 2) value = Op::join(value, __shfl_xor_sync(kAllLanes, value, mask));
   return value;
 }
 

@@ -1,10 +1,10 @@
 // Element-wise kernels, casts, strided copies, dropout.
 #include <tuple>
 
-#include <fulcrum/core/cuda/map.cuh>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/loops.h>
+#include <fulcrum/core/cuda/map.cuh>
 
 namespace fulcrum {
 
@@ -21,7 +21,9 @@ struct Constant {
 template <class To>
 struct Convert {
   template <class From>
-  __device__ To operator()(From x) const { return convert_to<To>(x); }
+  __device__ To operator()(From x) const {
+    return convert_to<To>(x);
+  }
 };
 
 template <class F>
@@ -44,25 +46,19 @@ struct Gradient {
 template <class T>
 struct KeepScaled {
   Accumulate<T> scale;
-  __device__ T operator()(T x, uint8_t keep) const {
-    return T(keep ? Accumulate<T>(x) * scale : Accumulate<T>(0));
-  }
+  __device__ T operator()(T x, uint8_t keep) const { return T(keep ? Accumulate<T>(x) * scale : Accumulate<T>(0)); }
 };
 
 }  // namespace
 
 void Cuda::fill(Tensor& y, double value) {
   if (value == 0 && !std::signbit(value)) return set_bytes(y.raw(), 0, y.bytes());
-  visit_any(y.dtype(), [&]<class T>() {
-    map(y.numel(), Constant<T>{convert_to<T>(value)}, y.data<T>());
-  });
+  visit_any(y.dtype(), [&]<class T>() { map(y.numel(), Constant<T>{convert_to<T>(value)}, y.data<T>()); });
 }
 
 void Cuda::cast(Tensor& y, const Tensor& x) {
   visit_any(y.dtype(), [&]<class To>() {
-    visit_any(x.dtype(), [&]<class From>() {
-      map(y.numel(), Convert<To>{}, y.data<To>(), x.data<From>());
-    });
+    visit_any(x.dtype(), [&]<class From>() { map(y.numel(), Convert<To>{}, y.data<To>(), x.data<From>()); });
   });
 }
 
@@ -126,16 +122,13 @@ void Cuda::copy_strided(Tensor& y, const Tensor& x, const StridedCopy& c) {
 
 template <class F>
 void Cuda::unary(Tensor& y, const Tensor& x) {
-  visit_floating(x.dtype(), F::kName, [&]<class T>() {
-    map(y.numel(), Forward<F>{}, y.data<T>(), x.data<T>());
-  });
+  visit_floating(x.dtype(), F::kName, [&]<class T>() { map(y.numel(), Forward<F>{}, y.data<T>(), x.data<T>()); });
 }
 
 template <class F>
 void Cuda::unary_gradient(Tensor& dx, const Tensor& dy, const Tensor& saved) {
-  visit_floating(dy.dtype(), F::kName, [&]<class T>() {
-    map(dx.numel(), Gradient<F>{}, dx.data<T>(), dy.data<T>(), saved.data<T>());
-  });
+  visit_floating(dy.dtype(), F::kName,
+                 [&]<class T>() { map(dx.numel(), Gradient<F>{}, dx.data<T>(), dy.data<T>(), saved.data<T>()); });
 }
 
 template <class F>
@@ -164,8 +157,7 @@ __global__ void mask_kernel(uint8_t* keep, const int64_t* position, int64_t befo
                             int64_t n) {
   for (int64_t b = thread_index(); b < (n + 3) / 4; b += thread_count()) {
     const Words4 words = philox.block(static_cast<uint64_t>(*position + before + b));
-    for (int64_t i = 4 * b; i < n && i < 4 * b + 4; i++)
-      keep[i] = Philox::to_uniform(words.w[i % 4]) >= threshold;
+    for (int64_t i = 4 * b; i < n && i < 4 * b + 4; i++) keep[i] = Philox::to_uniform(words.w[i % 4]) >= threshold;
   }
 }
 

@@ -34,8 +34,8 @@ cuda::GemmProblem problem_of(const Tensor& c, const Tensor& a, bool transpose_a,
 
 }  // namespace
 
-void Cuda::gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b,
-                const Tensor& bias, bool relu) {
+void Cuda::gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias,
+                bool relu) {
   cuda::GemmProblem problem = problem_of(c, a, transpose_a, transpose_b);
   problem.bias = bias.defined();
   problem.relu = relu;

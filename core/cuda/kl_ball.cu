@@ -1,7 +1,7 @@
 // The KL ball: λ such that the weights of a window of recent losses are as unequal as asked for.
-#include <fulcrum/core/cuda/risk.cuh>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/kl_ball_rules.h>
+#include <fulcrum/core/cuda/risk.cuh>
 
 namespace fulcrum {
 
@@ -37,15 +37,14 @@ struct Shifted {
 };
 
 template <class T>
-__global__ void __launch_bounds__(kBallThreads) ball_kernel(T* p, double* state, double* window, int64_t capacity,
-                                                            double* statistics, const T* l, int64_t batch,
-                                                            KlBallOptions o) {
+__global__ void __launch_bounds__(kBallThreads)
+    ball_kernel(T* p, double* state, double* window, int64_t capacity, double* statistics, const T* l, int64_t batch,
+                KlBallOptions o) {
   if (!all_finite(l, batch)) return write_constant(p, batch, 0);
   const auto next = static_cast<int64_t>(state[kNext]), filled = static_cast<int64_t>(state[kFilled]);
   const auto steps = static_cast<int64_t>(state[kBallSteps]);
   double inv = state[kInvLambda];
-  for (int64_t i = threadIdx.x; i < batch; i += blockDim.x)
-    window[(next + i) % capacity] = static_cast<double>(l[i]);
+  for (int64_t i = threadIdx.x; i < batch; i += blockDim.x) window[(next + i) % capacity] = static_cast<double>(l[i]);
   __syncthreads();
   const int64_t n = filled + batch < capacity ? filled + batch : capacity;
   const double most = block_join<MaxOf>(n, [&](int64_t i) { return window[i]; });
@@ -78,8 +77,8 @@ void Cuda::kl_ball_weights(Tensor& p, Tensor& state, Tensor& window, Tensor& sta
   const int64_t batch = losses.numel();
   const Grid grid{1, std::min(one_block(window.numel()).threads, kBallThreads)};
   visit_master(p.dtype(), [&]<class T>() {
-    launch(ball_kernel<T>, grid, p.data<T>(), state.data<double>(), window.data<double>(),
-           window.numel(), statistics.data<double>(), losses.data<T>(), batch, o);
+    launch(ball_kernel<T>, grid, p.data<T>(), state.data<double>(), window.data<double>(), window.numel(),
+           statistics.data<double>(), losses.data<T>(), batch, o);
   });
 }
 

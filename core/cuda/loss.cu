@@ -1,8 +1,8 @@
 // Softmax cross entropy with one loss per sample, and the training metrics of a batch.
 #include <fulcrum/core/aldr_kl_rules.h>
 #include <fulcrum/core/cross_entropy_row.h>
-#include <fulcrum/core/cuda/ticket.cuh>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/cuda/ticket.cuh>
 
 namespace fulcrum {
 
@@ -17,7 +17,9 @@ struct WarpRow {
   __device__ static int64_t first() { return thread_index() / kWarp; }
   __device__ static int64_t step() { return thread_count() / kWarp; }
   template <class Op, class A>
-  __device__ static A reduce(A value) { return warp_reduce<Op>(value); }
+  __device__ static A reduce(A value) {
+    return warp_reduce<Op>(value);
+  }
 };
 struct BlockRow {
   __device__ static unsigned lane() { return threadIdx.x; }
@@ -25,7 +27,9 @@ struct BlockRow {
   __device__ static int64_t first() { return blockIdx.x; }
   __device__ static int64_t step() { return gridDim.x; }
   template <class Op, class A>
-  __device__ static A reduce(A value) { return block_reduce<Op>(value); }
+  __device__ static A reduce(A value) {
+    return block_reduce<Op>(value);
+  }
 };
 
 constexpr int64_t kLongestForWarp = 1024;

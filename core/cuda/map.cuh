@@ -22,8 +22,7 @@ __device__ void apply_packs(F f, Y* y, int64_t i, const P... x) {
 
 template <int N, class F, class Y, class... X>
 __global__ void map_kernel(F f, int64_t n, Y* y, const X*... x) {
-  for (int64_t i = thread_index(); i < n / N; i += thread_count())
-    apply_packs<N>(f, y, i, load_pack<N>(x, i)...);
+  for (int64_t i = thread_index(); i < n / N; i += thread_count()) apply_packs<N>(f, y, i, load_pack<N>(x, i)...);
   for (int64_t i = n / N * N + thread_index(); i < n; i += thread_count()) y[i] = f(x[i]...);
 }
 

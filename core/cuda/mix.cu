@@ -1,8 +1,8 @@
 // Mixup and CutMix of a batch of images: mix_rules.h.
 #include <fulcrum/core/mix_rules.h>
 
-#include <fulcrum/core/cuda/device.cuh>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/cuda/device.cuh>
 
 namespace fulcrum {
 

@@ -1,5 +1,5 @@
-// Processes with a GPU each, over NCCL. Its unique identifier goes through the host's communicator, which serves tensors of
-// the host, too.
+// Processes with a GPU each, over NCCL. Its unique identifier goes through the host's communicator, which serves
+// tensors of the host, too.
 //
 // All collectives run in one stream of their own, in the order of the calls: each begins behind what the compute stream
 // has been given before, and the compute stream goes on behind it, with start_all_reduce() only from finish() on. A
@@ -25,10 +25,10 @@ F* function(F*, const char* name) {
   return reinterpret_cast<F*>(find_function(library, name));
 }
 
-#define NCCL(name)                                                              \
-  ([]() {                                                                       \
+#define NCCL(name)                                                                    \
+  ([]() {                                                                             \
     static const auto found = function(static_cast<decltype(&name)>(nullptr), #name); \
-    return found;                                                               \
+    return found;                                                                     \
   }())
 
 void check_status(ncclResult_t status, const char* expression) {
@@ -128,7 +128,8 @@ class NcclCommunicator : public Communicator {
   void begin_sum(const Tensor& values) {
     fork();
     FULCRUM_NCCL_CHECK(NCCL(ncclAllReduce)(values.raw(), const_cast<void*>(values.raw()),
-                                           static_cast<size_t>(values.numel()), type_of(values), ncclSum, comm_, stream_));
+                                           static_cast<size_t>(values.numel()), type_of(values), ncclSum, comm_,
+                                           stream_));
   }
   void fork() {
     use_device(device_.index);

@@ -5,7 +5,8 @@
 namespace fulcrum::cuda {
 
 std::unique_ptr<Communicator> connect_devices(Communicator&, Device) {
-  fail("[nccl] several GPUs need NCCL, and this build has none: install libnccl-dev or a wheel nvidia-nccl, and configure anew");
+  fail(
+      "[nccl] several GPUs need NCCL, and this build has none: install libnccl-dev or a wheel nvidia-nccl, and configure anew");
 }
 
 }  // namespace fulcrum::cuda

@@ -50,10 +50,19 @@ void Cuda::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, T
     const double share = o.training ? 1 / static_cast<double>(rows) : 0;
     const auto run = [&]<int P>() {
       sum_tiles<GradientSums<T, P>>(1, rows, channels,
-                                    {{pdy, px, py}, dz, mean.data<A>(), rstd.data<A>(), data_or_null<A>(weight),
-                                     data_or_null<A>(dweight), data_or_null<A>(dbias), coefficients.data<A>(),
-                                     channels, share, nullptr});
-      const GradientInputs<T, P> inputs = dz ? GradientInputs<T, P>{dz, px, nullptr} : GradientInputs<T, P>{pdy, px, py};
+                                    {{pdy, px, py},
+                                     dz,
+                                     mean.data<A>(),
+                                     rstd.data<A>(),
+                                     data_or_null<A>(weight),
+                                     data_or_null<A>(dweight),
+                                     data_or_null<A>(dbias),
+                                     coefficients.data<A>(),
+                                     channels,
+                                     share,
+                                     nullptr});
+      const GradientInputs<T, P> inputs =
+          dz ? GradientInputs<T, P>{dz, px, nullptr} : GradientInputs<T, P>{pdy, px, py};
       apply_gradient<T, P>(dx, inputs, mean, coefficients, rows, channels);
     };
     visit_width<T>(channels, run, dx.data<T>(), pdy, px, py, static_cast<const T*>(dz));

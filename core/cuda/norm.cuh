@@ -1,13 +1,13 @@
 // The passes of batch normalisation over x: sums over the rows, whose last block works out the coefficients of each
-// channel, and one pass that applies them. norm.cu has the whole of it, norm_parts.cu that of a batch that is spread over
-// processes, who add their sums up in between.
+// channel, and one pass that applies them. norm.cu has the whole of it, norm_parts.cu that of a batch that is spread
+// over processes, who add their sums up in between.
 #pragma once
 
 #include <cmath>
 #include <type_traits>
 
-#include <fulcrum/core/cuda/tiles.cuh>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/cuda/tiles.cuh>
 
 namespace fulcrum::cuda {
 
@@ -168,9 +168,9 @@ template <class T, int P>
 void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Tensor& coefficients,
                const BatchNormOptions& o) {
   const int64_t channels = x.size(-1);
-  apply_tiles<Normalise<T, P>>(1, x.numel() / channels, channels,
-                               {y.data<T>(), x.data<T>(), data_or_null<T>(residual),
-                                coefficients.data<Accumulate<T>>(), channels, o.relu});
+  apply_tiles<Normalise<T, P>>(
+      1, x.numel() / channels, channels,
+      {y.data<T>(), x.data<T>(), data_or_null<T>(residual), coefficients.data<Accumulate<T>>(), channels, o.relu});
 }
 
 // ---- gradient -----------------------------------------------------------------------------------
@@ -298,8 +298,8 @@ struct InputGradient {
 
 /// The second pass of the gradient. dz, where it was written, spares reading y again.
 template <class T, int P>
-void apply_gradient(Tensor& dx, GradientInputs<T, P> inputs, const Tensor& mean, const Tensor& coefficients, int64_t rows,
-                    int64_t channels) {
+void apply_gradient(Tensor& dx, GradientInputs<T, P> inputs, const Tensor& mean, const Tensor& coefficients,
+                    int64_t rows, int64_t channels) {
   using A = Accumulate<T>;
   apply_tiles<InputGradient<T, P>>(1, rows, channels,
                                    {inputs, dx.data<T>(), mean.data<A>(), coefficients.data<A>(), channels});

@@ -1,8 +1,8 @@
-// Batch normalisation of a part of a batch that is spread over processes: the passes of norm.cu, with the sums handed out
-// before and taken in after the processes have added them up.
+// Batch normalisation of a part of a batch that is spread over processes: the passes of norm.cu, with the sums handed
+// out before and taken in after the processes have added them up.
+#include <fulcrum/core/norm_rules.h>
 #include <fulcrum/core/cuda/map.cuh>
 #include <fulcrum/core/cuda/norm.cuh>
-#include <fulcrum/core/norm_rules.h>
 
 namespace fulcrum {
 
@@ -14,9 +14,8 @@ void Cuda::batch_norm_sums(Tensor& sums, const Tensor& x) {
     const int64_t channels = x.size(-1), rows = x.numel() / channels;
     const Affine<A> affine{nullptr, nullptr, nullptr, channels, 0};
     const auto run = [&]<int P>() {
-      sum_tiles<Moments<T, P>>(
-          1, rows, channels,
-          {x.data<T>(), nullptr, nullptr, nullptr, nullptr, affine, rows, 0, sums.data<double>()});
+      sum_tiles<Moments<T, P>>(1, rows, channels,
+                               {x.data<T>(), nullptr, nullptr, nullptr, nullptr, affine, rows, 0, sums.data<double>()});
     };
     visit_width<T>(channels, run, x.data<T>());
   });
@@ -64,9 +63,16 @@ __global__ void gradient_coefficients(CoefficientsOfSums<A> a) {
 void Cuda::batch_norm_moments(Tensor& mean, Tensor& var, Tensor& rstd, Tensor& running_mean, Tensor& running_var,
                               const Tensor& sums, int64_t rows, const BatchNormOptions& o) {
   const auto run = [&]<class A>() {
-    const MomentsOfSums<A> a{mean.data<A>(), var.data<A>(), rstd.data<A>(), data_or_null<A>(running_mean),
-                             data_or_null<A>(running_var), sums.data<double>(), mean.numel(),
-                             static_cast<double>(rows), o.eps, o.momentum};
+    const MomentsOfSums<A> a{mean.data<A>(),
+                             var.data<A>(),
+                             rstd.data<A>(),
+                             data_or_null<A>(running_mean),
+                             data_or_null<A>(running_var),
+                             sums.data<double>(),
+                             mean.numel(),
+                             static_cast<double>(rows),
+                             o.eps,
+                             o.momentum};
     launch(moments_kernel<A>, grid_for(a.channels), a);
   };
   mean.dtype() == DType::kF64 ? run.operator()<double>() : run.operator()<float>();
@@ -81,8 +87,17 @@ void Cuda::batch_norm_gradient_sums(Tensor& sums, Tensor& dresidual, const Tenso
     T* dz = data_or_null<T>(dresidual);
     const auto run = [&]<int P>() {
       sum_tiles<GradientSums<T, P>>(1, rows, channels,
-                                    {{pdy, px, py}, dz, mean.data<A>(), nullptr, nullptr, nullptr, nullptr, nullptr,
-                                     channels, 0, sums.data<double>()});
+                                    {{pdy, px, py},
+                                     dz,
+                                     mean.data<A>(),
+                                     nullptr,
+                                     nullptr,
+                                     nullptr,
+                                     nullptr,
+                                     nullptr,
+                                     channels,
+                                     0,
+                                     sums.data<double>()});
     };
     visit_width<T>(channels, run, pdy, px, py, static_cast<const T*>(dz));
   });
@@ -95,8 +110,9 @@ void Cuda::batch_norm_gradient_apply(Tensor& dx, const Tensor& dy, const Tensor&
     using A = Accumulate<T>;
     const int64_t channels = x.size(-1);
     Tensor coefficients = new_coefficients<A>(channels, x.device());
-    const CoefficientsOfSums<A> a{rstd.data<A>(), data_or_null<A>(weight), nullptr, nullptr, coefficients.data<A>(),
-                                  sums.data<double>(), channels, 1 / static_cast<double>(rows)};
+    const CoefficientsOfSums<A> a{rstd.data<A>(), data_or_null<A>(weight),      nullptr,
+                                  nullptr,        coefficients.data<A>(),       sums.data<double>(),
+                                  channels,       1 / static_cast<double>(rows)};
     launch(gradient_coefficients<A>, grid_for(channels), a);
     const T *pdy = dy.data<T>(), *px = x.data<T>(), *py = o.relu ? y.data<T>() : nullptr;
     const auto run = [&]<int P>() {

@@ -1,8 +1,8 @@
 // y = f(y, x) for many pairs of tensors in few launches: the gradients of a backward pass, most of them
 // small, into their arena; a model's weights into their moving averages.
-#include <fulcrum/core/cuda/packs.cuh>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/cuda/packs.cuh>
 
 namespace fulcrum {
 
@@ -10,7 +10,7 @@ using namespace cuda;
 
 namespace {
 
-constexpr int kMostPairs = 96;  // a kernel's parameters are 4 KB at most
+constexpr int kMostPairs = 96;    // a kernel's parameters are 4 KB at most
 constexpr int64_t kPiece = 4096;  // elements of a pair that a block takes at a time
 
 /// Pairs laid end to end in pieces: pair i begins at piece first_piece[i].
@@ -77,9 +77,9 @@ class PairLaunches {
     table_.x[i] = pair.x.raw();
     table_.size[i] = n;
     table_.is_bf16[i] = is_bf16;
-    table_.wide[i] = fit_packs<kPack<T>>(table_.y[i]) &&
-                     (is_bf16 ? fit_packs<kPack<T>>(static_cast<const bf16*>(table_.x[i]))
-                              : fit_packs<kPack<T>>(static_cast<const T*>(table_.x[i])));
+    table_.wide[i] =
+        fit_packs<kPack<T>>(table_.y[i]) && (is_bf16 ? fit_packs<kPack<T>>(static_cast<const bf16*>(table_.x[i]))
+                                                     : fit_packs<kPack<T>>(static_cast<const T*>(table_.x[i])));
     table_.first_piece[i + 1] = table_.first_piece[i] + static_cast<int>((n + kPiece - 1) / kPiece);
   }
 

@@ -1,7 +1,7 @@
 // Pooling. A thread makes a pack of channels of one pixel, from the window that it stands for or, in a
 // gradient, from the windows that cover it: so every element is written once, from a sum in one order.
-#include <fulcrum/core/cuda/columns.cuh>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/cuda/columns.cuh>
 
 namespace fulcrum {
 
@@ -183,8 +183,7 @@ void Cuda::avg_pool2d(Tensor& y, const Tensor& x, const Pool2dGeometry& g) {
     T* py = y.data<T>();
     const T* px = x.data<T>();
     // One thread for each mean would leave the device empty.
-    if (whole_image)
-      return reduce_columns<SumOf>(py, px, g.n, g.h * g.w, g.c, 1 / static_cast<double>(g.h * g.w));
+    if (whole_image) return reduce_columns<SumOf>(py, px, g.n, g.h * g.w, g.c, 1 / static_cast<double>(g.h * g.w));
     const auto run = [&]<int P>() {
       const int64_t packs = y.numel() / P;
       launch(avg_pool_kernel<P, T>, grid_for(packs), py, px, g, packs);

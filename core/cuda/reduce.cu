@@ -1,7 +1,7 @@
 // Sums, maxima and argmax.
-#include <fulcrum/core/cuda/columns.cuh>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/loops.h>
+#include <fulcrum/core/cuda/columns.cuh>
 
 namespace fulcrum {
 
@@ -83,8 +83,7 @@ void reduce(const char* op, Tensor& y, const Tensor& x) {
     visit_floating(y.dtype(), op, [&]<class Y>() {
       const T* in = x.data<T>();
       Y* out = y.data<Y>();
-      if (columns.many())
-        return reduce_columns<Op>(out, in, columns.outer, columns.rows, columns.channels, 1.0);
+      if (columns.many()) return reduce_columns<Op>(out, in, columns.outer, columns.rows, columns.channels, 1.0);
       const ReducedElements elements(loop);
       if (innermost_kept || elements.count < 16) {
         launch(reduce_kernel<Op, false, T, Y>, grid_for(outputs), out, in, elements, outputs);

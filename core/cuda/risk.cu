@@ -1,6 +1,6 @@
 // Weights of the samples of a batch from their losses: the mean, and the KL risk of ABSGD.
-#include <fulcrum/core/cuda/risk.cuh>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/cuda/risk.cuh>
 
 namespace fulcrum {
 
@@ -16,9 +16,9 @@ __device__ void write_mean(T* p, double* statistics, int64_t batch, double total
 }
 
 template <class T>
-__global__ void __launch_bounds__(kRiskThreads) mean_kernel(T* p, double* statistics, int64_t batch,
-                                                            const float* class_weight, int64_t classes,
-                                                            const int64_t* groups) {
+__global__ void __launch_bounds__(kRiskThreads)
+    mean_kernel(T* p, double* statistics, int64_t batch, const float* class_weight, int64_t classes,
+                const int64_t* groups) {
   double total = static_cast<double>(batch);
   if (class_weight) {
     total = block_join<SumOf>(batch, [&](int64_t i) {
@@ -34,8 +34,8 @@ __global__ void __launch_bounds__(kRiskThreads) mean_kernel(T* p, double* statis
 
 // Equation numbers of docs/method.md. T is f32, or f64 for f64 losses.
 template <class T>
-__global__ void __launch_bounds__(kRiskThreads) kl_kernel(T* p, double* state, double* statistics, const T* l,
-                                                          int64_t batch, KlAverage average, double additive) {
+__global__ void __launch_bounds__(kRiskThreads)
+    kl_kernel(T* p, double* state, double* statistics, const T* l, int64_t batch, KlAverage average, double additive) {
   const double inv = state[kInvLambda];
   // λ = ±∞ is plain SGD, bit for bit: α, additive and u play no part.
   if (inv == 0) return write_mean(p, statistics, batch, static_cast<double>(batch));

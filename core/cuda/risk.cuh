@@ -9,8 +9,8 @@
 
 #include <cmath>
 
-#include <fulcrum/core/cuda/device.cuh>
 #include <fulcrum/core/risk_rules.h>
+#include <fulcrum/core/cuda/device.cuh>
 
 namespace fulcrum::cuda {
 

@@ -3,9 +3,9 @@
 #include <bit>
 #include <type_traits>
 
-#include <fulcrum/core/cuda/risk.cuh>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/risk_rules.h>
+#include <fulcrum/core/cuda/risk.cuh>
 
 namespace fulcrum {
 
@@ -41,8 +41,8 @@ __device__ T number_from_top(const T* l, int64_t batch, int64_t above) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kRiskThreads) cvar_kernel(T* p, double* statistics, const T* l, int64_t batch,
-                                                            double level) {
+__global__ void __launch_bounds__(kRiskThreads)
+    cvar_kernel(T* p, double* statistics, const T* l, int64_t batch, double level) {
   if (!all_finite(l, batch)) return write_constant(p, batch, 0);
   const double share = level * static_cast<double>(batch);  // so many samples have all weight
   const auto whole = static_cast<int64_t>(share);
@@ -51,8 +51,9 @@ __global__ void __launch_bounds__(kRiskThreads) cvar_kernel(T* p, double* statis
   const int ties = block_join<SumOf>(batch, [&](int64_t i) { return l[i] == threshold ? 1 : 0; });
   const double left = share - static_cast<double>(above);
   const double rest = (left > 0 ? left : 0) / (share * static_cast<double>(ties));
-  write_weights(p, batch, statistics, 0,
-                [&](int64_t i) { return l[i] > threshold ? 1 / share : l[i] == threshold ? rest : 0; });
+  write_weights(p, batch, statistics, 0, [&](int64_t i) {
+    return l[i] > threshold ? 1 / share : l[i] == threshold ? rest : 0;
+  });
 }
 
 // The losses less the largest of them: d ≤ 0.
@@ -83,14 +84,13 @@ __device__ double solve_eta(const Below<T>& d, double rho) {
   const auto size = static_cast<double>(d.batch);
   const double least = -block_join<MaxOf>(d.batch, [&](int64_t i) { return -d[i]; });
   const double mean = block_join<SumOf>(d.batch, [&](int64_t i) { return d[i] / size; });
-  const double variance =
-      block_join<SumOf>(d.batch, [&](int64_t i) { return (d[i] - mean) * (d[i] - mean) / size; });
+  const double variance = block_join<SumOf>(d.batch, [&](int64_t i) { return (d[i] - mean) * (d[i] - mean) / size; });
   return solve_chi2_eta(least, mean, variance, rho, [&](double eta) { return divergence(d, eta); });
 }
 
 template <class T>
-__global__ void __launch_bounds__(kRiskThreads) chi2_kernel(T* p, double* statistics, const T* l, int64_t batch,
-                                                            double rho) {
+__global__ void __launch_bounds__(kRiskThreads)
+    chi2_kernel(T* p, double* statistics, const T* l, int64_t batch, double rho) {
   if (!all_finite(l, batch)) return write_constant(p, batch, 0);
   const T top = block_join<MaxOf>(batch, [&](int64_t i) { return l[i]; });
   const Below<T> d{l, batch, static_cast<double>(top)};
@@ -104,8 +104,8 @@ __global__ void __launch_bounds__(kRiskThreads) chi2_kernel(T* p, double* statis
 }
 
 template <class T>
-__global__ void __launch_bounds__(kRiskThreads) rgd_kernel(T* p, double* statistics, const T* losses, int64_t batch,
-                                                           double tau) {
+__global__ void __launch_bounds__(kRiskThreads)
+    rgd_kernel(T* p, double* statistics, const T* losses, int64_t batch, double tau) {
   if (!all_finite(losses, batch)) return write_constant(p, batch, 0);
   write_weights(p, batch, statistics, 0, [&](int64_t i) {
     const auto l = static_cast<double>(losses[i]);
@@ -115,9 +115,9 @@ __global__ void __launch_bounds__(kRiskThreads) rgd_kernel(T* p, double* statist
 
 // count f64 [number] is scratch.
 template <class T>
-__global__ void __launch_bounds__(kRiskThreads) group_kernel(T* p, double* log_q, double* count, int64_t number,
-                                                             double* statistics, const T* l, const int64_t* groups,
-                                                             int64_t batch, double eta) {
+__global__ void __launch_bounds__(kRiskThreads)
+    group_kernel(T* p, double* log_q, double* count, int64_t number, double* statistics, const T* l,
+                 const int64_t* groups, int64_t batch, double eta) {
   if (!all_finite(l, batch)) return write_constant(p, batch, 0);
   if (block_join<SumOf>(batch, [&](int64_t i) { return groups[i] < 0 || groups[i] >= number ? 1 : 0; }) > 0)
     return write_constant(p, batch, NAN);
@@ -137,7 +137,8 @@ __global__ void __launch_bounds__(kRiskThreads) group_kernel(T* p, double* log_q
   }
   __syncthreads();
   const double top = block_join<MaxOf>(number, [&](int64_t k) { return log_q[k]; });
-  const double log_mass = top + std::log(block_join<SumOf>(number, [&](int64_t k) { return std::exp(log_q[k] - top); }));
+  const double log_mass =
+      top + std::log(block_join<SumOf>(number, [&](int64_t k) { return std::exp(log_q[k] - top); }));
   for (int64_t k = threadIdx.x; k < number; k += blockDim.x) log_q[k] -= log_mass;
   __syncthreads();
   write_weights(p, batch, statistics, 0, [&](int64_t i) { return std::exp(log_q[groups[i]]) / count[groups[i]]; });

@@ -44,9 +44,7 @@ struct Probe {
   std::string problem;
 };
 
-std::string version_text(int version) {
-  return concat_text(version / 1000, ".", version % 1000 / 10);
-}
+std::string version_text(int version) { return concat_text(version / 1000, ".", version % 1000 / 10); }
 
 const Probe& probe() {
   static const Probe result = [] {
@@ -60,8 +58,8 @@ const Probe& probe() {
     if (driver == 0) {
       p.problem = "there is no CUDA driver on this machine";
     } else if (status == cudaErrorInsufficientDriver) {
-      p.problem = "the CUDA driver (" + version_text(driver) + ") is older than the runtime (" +
-                  version_text(runtime) + ")";
+      p.problem =
+          "the CUDA driver (" + version_text(driver) + ") is older than the runtime (" + version_text(runtime) + ")";
     } else if (status == cudaSuccess || status == cudaErrorNoDevice) {
       p.problem = "the CUDA driver sees no device (CUDA_VISIBLE_DEVICES may hide it)";
     } else {
@@ -149,8 +147,7 @@ Stream compute_stream() { return streams().compute; }
 Stream copy_stream() { return streams().copy; }
 void synchronize(Stream stream) { FULCRUM_CUDA_CHECK(cudaStreamSynchronize(stream)); }
 
-void copy_async(void* to, Device to_device, const void* from, Device from_device, size_t bytes,
-                Stream stream) {
+void copy_async(void* to, Device to_device, const void* from, Device from_device, size_t bytes, Stream stream) {
   if (to_device.is_cpu() || from_device.is_cpu() || to_device == from_device) {
     FULCRUM_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind_of(to_device, from_device), stream));
   } else {

@@ -8,9 +8,7 @@
 
 namespace fulcrum::cuda {
 
-inline bool is_aligned(const Tensor& t) {
-  return reinterpret_cast<uintptr_t>(t.raw()) % 16 == 0;
-}
+inline bool is_aligned(const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()) % 16 == 0; }
 
 /// The tensor itself, undefined or not, or a copy in `dtype` from the pool.
 inline Tensor prepared(const Tensor& x, DType dtype) {
@@ -30,8 +28,6 @@ void compute_into(Tensor& y, DType dtype, Compute compute) {
 }
 
 /// In which a library sums values of this dtype.
-inline DType sum_dtype(DType dtype) {
-  return dtype == DType::kF64 ? DType::kF64 : DType::kF32;
-}
+inline DType sum_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 }  // namespace fulcrum::cuda

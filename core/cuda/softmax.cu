@@ -2,8 +2,8 @@
 // from memory once, the passes after the first find it in the cache.
 #include <cmath>
 
-#include <fulcrum/core/cuda/device.cuh>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/cuda/device.cuh>
 
 namespace fulcrum {
 

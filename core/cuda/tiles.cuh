@@ -27,9 +27,9 @@
 //   sum_tiles<Worker>(outer, rows, channels, arguments);   // one launch; finish once per channel
 #pragma once
 
+#include <fulcrum/core/tensor.h>
 #include <fulcrum/core/cuda/packs.cuh>
 #include <fulcrum/core/cuda/ticket.cuh>
-#include <fulcrum/core/tensor.h>
 
 namespace fulcrum::cuda {
 
@@ -134,7 +134,7 @@ __device__ void finish_tiles(const Tiles& t, const Place& p, const typename Work
 /// together go through x from its beginning to its end.
 template <class Worker>
 __global__ void __launch_bounds__(kSumThreads, 2)
-sum_tiles_kernel(Tiles t, typename Worker::Arguments arguments, double* partial) {
+    sum_tiles_kernel(Tiles t, typename Worker::Arguments arguments, double* partial) {
   constexpr int kSums = Worker::kSums, kWidth = Worker::kWidth;
   const Place p(t, blockIdx.x, kWidth);
   const int64_t first = p.slab * t.rows_at_once, step = t.slabs * t.rows_at_once;

@@ -1,10 +1,10 @@
 // Optimiser steps over arenas: one launch for every parameter of every group.
 #include <type_traits>
 
-#include <fulcrum/core/cuda/device.cuh>
-#include <fulcrum/core/cuda/ticket.cuh>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/update_rules.h>
+#include <fulcrum/core/cuda/device.cuh>
+#include <fulcrum/core/cuda/ticket.cuh>
 
 namespace fulcrum {
 
@@ -48,7 +48,7 @@ using Width = std::integral_constant<int, N>;
 constexpr int64_t kPacksPerThread = 2;
 /// Neighbours of which a block does one lot at a time.
 template <int N>
-constexpr int64_t kPiece = kThreads * N * kPacksPerThread;
+constexpr int64_t kPiece = kThreads* N* kPacksPerThread;
 
 /// Calls f(i, k, Width<W>) for the elements [i, i + W) of segment k, so that the calls of the whole
 /// grid reach each element of each segment once. W is N, or 1 at a segment's ends.
@@ -173,10 +173,13 @@ void Cuda::begin_update(Tensor& control, const Tensor& grad, const Segments& s, 
   Tensor partial = empty({kMaxBlocks}, {DType::kF64, grad.device()});
   visit_master(grad.dtype(), [&]<class T>() {
     const T* g = grad.data<T>();
-    visit_width<T>(total, [&]<int N>(Grid grid) {
-      launch(begin_kernel<N, T>, grid, control.data<double>(), partial.data<double>(), g, SegmentTable(s), total,
-             max_norm);
-    }, g);
+    visit_width<T>(
+        total,
+        [&]<int N>(Grid grid) {
+          launch(begin_kernel<N, T>, grid, control.data<double>(), partial.data<double>(), g, SegmentTable(s), total,
+                 max_norm);
+        },
+        g);
   });
 }
 
@@ -192,9 +195,12 @@ void Cuda::sgd_update(Tensor& param, Tensor& momentum, Tensor& twin, const Tenso
     T *p = param.data<T>(), *m = momentum ? momentum.data<T>() : nullptr;
     bf16* t = twin ? twin.data<bf16>() : nullptr;
     const T* g = grad.data<T>();
-    visit_width<T>(param.numel(), [&]<int N>(Grid grid) {
-      launch(sgd_kernel<N, T>, grid, p, m, t, g, control.data<double>(), SegmentTable(s), param.numel(), rule);
-    }, p, m, t, g);
+    visit_width<T>(
+        param.numel(),
+        [&]<int N>(Grid grid) {
+          launch(sgd_kernel<N, T>, grid, p, m, t, g, control.data<double>(), SegmentTable(s), param.numel(), rule);
+        },
+        p, m, t, g);
   });
 }
 
@@ -204,9 +210,12 @@ void Cuda::adam_update(Tensor& param, Tensor& first, Tensor& second, Tensor& twi
     T *p = param.data<T>(), *m = first.data<T>(), *v = second.data<T>();
     bf16* t = twin ? twin.data<bf16>() : nullptr;
     const T* g = grad.data<T>();
-    visit_width<T>(param.numel(), [&]<int N>(Grid grid) {
-      launch(adam_kernel<N, T>, grid, p, m, v, t, g, control.data<double>(), SegmentTable(s), param.numel(), rule);
-    }, p, m, v, t, g);
+    visit_width<T>(
+        param.numel(),
+        [&]<int N>(Grid grid) {
+          launch(adam_kernel<N, T>, grid, p, m, v, t, g, control.data<double>(), SegmentTable(s), param.numel(), rule);
+        },
+        p, m, v, t, g);
   });
 }
 

@@ -3,8 +3,9 @@
 namespace fulcrum::mpi {
 
 std::unique_ptr<Communicator> connect() {
-  fail("[mpi] several processes were started, and this build has no MPI: install libopenmpi-dev and configure with "
-       "-DFULCRUM_MPI=ON");
+  fail(
+      "[mpi] several processes were started, and this build has no MPI: install libopenmpi-dev and configure with "
+      "-DFULCRUM_MPI=ON");
 }
 
 std::string describe() { return ""; }

@@ -201,8 +201,9 @@ class MpiCommunicator : public Communicator {
     last_look_ = now;
     for (const Neighbour& n : neighbours_)
       if (::kill(n.process, 0) != 0 && errno == ESRCH && !receive_notice())
-        throw PeerFailed(concat_text("process ", n.rank, " (pid ", n.process, ") is gone: it was killed, or has crashed"),
-                         /*exit_code=*/1, /*silent=*/false);
+        throw PeerFailed(
+            concat_text("process ", n.rank, " (pid ", n.process, ") is gone: it was killed, or has crashed"),
+            /*exit_code=*/1, /*silent=*/false);
   }
 
   std::optional<Heard> receive_notice() {

@@ -20,16 +20,14 @@ InMemoryDataset make_rows() {
   for (int64_t i = 0; i < images.numel(); i++) {
     const int64_t image = i / (size * size), row = i / size % size;
     const uint32_t base = row == 3 * (image % 4) + 3 ? 128 : 0;
-    images.data<uint8_t>()[i] =
-        static_cast<uint8_t>(base + noise.below(static_cast<uint64_t>(i), 128));
+    images.data<uint8_t>()[i] = static_cast<uint8_t>(base + noise.below(static_cast<uint64_t>(i), 128));
   }
   return {images, labels, numbered_class_names(4)};
 }
 
 int main() {
   const InMemoryDataset train = make_rows();
-  const std::vector<int64_t> subset =
-      imbalanced_subset(train.labels(), train.classes(), {.ratio = 0.1, .seed = 1});
+  const std::vector<int64_t> subset = imbalanced_subset(train.labels(), train.classes(), {.ratio = 0.1, .seed = 1});
   const ChannelStatistics statistics = channel_statistics(train, subset);
   Loader loader(train, {.batch_size = 64,
                         .indices = subset,

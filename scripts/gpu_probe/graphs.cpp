@@ -11,9 +11,7 @@ Attributes window(const Conv& g) {
   return Attributes().set_padding({g.padding(), g.padding()}).set_stride({g.stride, g.stride}).set_dilation({1, 1});
 }
 
-fe::graph::Pointwise_attributes mode(fe::PointwiseMode_t m) {
-  return fe::graph::Pointwise_attributes().set_mode(m);
-}
+fe::graph::Pointwise_attributes mode(fe::PointwiseMode_t m) { return fe::graph::Pointwise_attributes().set_mode(m); }
 
 }  // namespace
 

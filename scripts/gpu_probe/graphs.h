@@ -21,9 +21,7 @@ enum class Numbers { kBf16, kTf32, kF32 };
 enum class Pass { kForward, kDataGradient, kWeightGradient };
 enum class NormKind { kRelu, kAddRelu, kReluGradient, kAddReluGradient };
 
-inline const char* name_of(Numbers n) {
-  return std::array{"bf16", "tf32", "f32"}[static_cast<size_t>(n)];
-}
+inline const char* name_of(Numbers n) { return std::array{"bf16", "tf32", "f32"}[static_cast<size_t>(n)]; }
 inline const char* name_of(Pass p) {
   return std::array{"forward", "data gradient", "weight gradient"}[static_cast<size_t>(p)];
 }

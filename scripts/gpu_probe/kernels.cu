@@ -61,7 +61,7 @@ __device__ void column_sums(float* sums, int rows, int channels, F f) {
 }
 
 __global__ void statistics(float* sums, const uint4* x, int rows, int channels) {
-  column_sums(sums, rows, channels, [&](size_t word, int, float (&sum)[8], float (&squares)[8]) {
+  column_sums(sums, rows, channels, [&](size_t word, int, float(&sum)[8], float(&squares)[8]) {
     const Eight value(x[word]);
     for (int i = 0; i < 8; i++) sum[i] += value.v[i], squares[i] += value.v[i] * value.v[i];
   });
@@ -89,7 +89,7 @@ __global__ void apply(uint4* y, const uint4* x, const uint4* residual, const flo
 }
 
 __global__ void gradient_sums(float* sums, const uint4* dy, const uint4* y, const uint4* x, int rows, int channels) {
-  column_sums(sums, rows, channels, [&](size_t word, int, float (&sum)[8], float (&products)[8]) {
+  column_sums(sums, rows, channels, [&](size_t word, int, float(&sum)[8], float(&products)[8]) {
     const Eight d(dy[word]), out(y[word]), in(x[word]);
     for (int i = 0; i < 8; i++) {
       const float dz = out.v[i] > 0 ? d.v[i] : 0;

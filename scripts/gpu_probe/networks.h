@@ -14,7 +14,7 @@ namespace probe {
 struct Network {
   const char* name;
   std::vector<int64_t> batches;
-  std::vector<Conv> convolutions;          // distinct, n = 1
+  std::vector<Conv> convolutions;                  // distinct, n = 1
   std::vector<std::pair<int64_t, int64_t>> norms;  // channels, side; distinct
 };
 

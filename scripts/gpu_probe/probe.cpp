@@ -204,8 +204,8 @@ class Probe {
     void *from = x_.of(kBytes), *to = y_.of(kBytes);
     const auto gb = [](size_t bytes, double us) { return static_cast<double>(bytes) / us / 1e3; };
     const double kernel = gpu_->time([&] { launch_copy(to, from, kBytes, gpu_->multiprocessors(), gpu_->stream()); });
-    const double runtime = gpu_->time(
-        [&] { CHECK(cudaMemcpyAsync(to, from, kBytes, cudaMemcpyDeviceToDevice, gpu_->stream())); });
+    const double runtime =
+        gpu_->time([&] { CHECK(cudaMemcpyAsync(to, from, kBytes, cudaMemcpyDeviceToDevice, gpu_->stream())); });
     void* pinned = nullptr;
     CHECK(cudaMallocHost(&pinned, kHost));
     std::memset(pinned, 0, kHost);
@@ -279,8 +279,13 @@ class Probe {
           guarded(g.text(), [&] {
             if (pass == Pass::kDataGradient && g.c == 3) return;  // of the images: never wanted
             ProbeGraph graph = conv_graph(g, pass, numbers);
-            Line("conv").add("network", network.name).add("numbers", name_of(numbers)).add("pass", name_of(pass))
-                .add("conv", g.text()).add("gflop", g.gflop()).add("mb", g.megabytes(numbers))
+            Line("conv")
+                .add("network", network.name)
+                .add("numbers", name_of(numbers))
+                .add("pass", name_of(pass))
+                .add("conv", g.text())
+                .add("gflop", g.gflop())
+                .add("mb", g.megabytes(numbers))
                 .raw("plans", time_plans(graph, 5));
           });
       }

@@ -66,9 +66,7 @@ int main(int argc, char** argv) {
   while (std::cin >> word >> seconds && word == "run") {
     std::atomic<size_t> next = 0;
     const auto start = Clock::now();
-    const auto elapsed = [&] {
-      return std::chrono::duration<double>(Clock::now() - start).count();
-    };
+    const auto elapsed = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
     const auto work = [&] {
       Decoder decoder;
       while (elapsed() < seconds) decoder.decode(paths[next++ % paths.size()]);

@@ -1,6 +1,6 @@
-// dlib beside `fulcrum bench`: ResNet-32 on random 32×32 images, f32, dlib's SGD; with --inference the logits alone, batch
-// normalisation as a fixed affine map. The option A shortcut is exact up to the order of channels: a 1×1 pooling of
-// stride 2 takes every second pixel, and dlib's sum counts missing channels as zeros (the network of cifar_resnet.py
+// dlib beside `fulcrum bench`: ResNet-32 on random 32×32 images, f32, dlib's SGD; with --inference the logits alone,
+// batch normalisation as a fixed affine map. The option A shortcut is exact up to the order of channels: a 1×1 pooling
+// of stride 2 takes every second pixel, and dlib's sum counts missing channels as zeros (the network of cifar_resnet.py
 // has half of them in front). A server (step_server.h), built and driven by cpu_bench.sh.
 //
 //   dlib_step --batch-size 128 --threads 2
@@ -33,21 +33,29 @@ using block = relu<add_prev1<branch<NORM, channels, 1, tag1<SUBNET>>>>;
 template <template <typename> class NORM, long channels, typename SUBNET>
 using block_down = relu<add_prev2<every_second<2, skip1<tag2<branch<NORM, channels, 2, tag1<SUBNET>>>>>>>;
 
-template <typename SUBNET> using train16 = block<bn_con, 16, SUBNET>;
-template <typename SUBNET> using train32 = block<bn_con, 32, SUBNET>;
-template <typename SUBNET> using train64 = block<bn_con, 64, SUBNET>;
-template <typename SUBNET> using infer16 = block<affine, 16, SUBNET>;
-template <typename SUBNET> using infer32 = block<affine, 32, SUBNET>;
-template <typename SUBNET> using infer64 = block<affine, 64, SUBNET>;
+template <typename SUBNET>
+using train16 = block<bn_con, 16, SUBNET>;
+template <typename SUBNET>
+using train32 = block<bn_con, 32, SUBNET>;
+template <typename SUBNET>
+using train64 = block<bn_con, 64, SUBNET>;
+template <typename SUBNET>
+using infer16 = block<affine, 16, SUBNET>;
+template <typename SUBNET>
+using infer32 = block<affine, 32, SUBNET>;
+template <typename SUBNET>
+using infer64 = block<affine, 64, SUBNET>;
 
 using Image = std::array<matrix<float>, 3>;
 
 template <template <typename> class NORM, template <typename> class B16, template <typename> class B32,
           template <typename> class B64>
-using resnet32 = loss_multiclass_log<fc<10, avg_pool_everything<
-    repeat<4, B64, block_down<NORM, 64,
-    repeat<4, B32, block_down<NORM, 32,
-    repeat<5, B16, relu<NORM<conv3x3<16, 1, input<Image>>>>>>>>>>>>;
+using resnet32 = loss_multiclass_log<fc<
+    10,
+    avg_pool_everything<repeat<
+        4, B64,
+        block_down<NORM, 64,
+                   repeat<4, B32, block_down<NORM, 32, repeat<5, B16, relu<NORM<conv3x3<16, 1, input<Image>>>>>>>>>>>>;
 
 using TrainingNet = resnet32<bn_con, train16, train32, train64>;
 using InferenceNet = resnet32<affine, infer16, infer32, infer64>;

@@ -18,7 +18,8 @@ torch::nn::Conv2d conv3x3(int in, int out, int stride) {
 
 struct BlockImpl : torch::nn::Module {
   BlockImpl(int in, int out, int stride)
-      : stride(stride), pad((out - in) / 2),
+      : stride(stride),
+        pad((out - in) / 2),
         conv1(register_module("conv1", conv3x3(in, out, stride))),
         conv2(register_module("conv2", conv3x3(out, out, 1))),
         bn1(register_module("bn1", torch::nn::BatchNorm2d(out))),

@@ -57,10 +57,11 @@ inline int serve(const Flags& f, const std::string& version, const std::function
       rates.push_back(f.batch_size / (now() - start));
     }
     std::ranges::nth_element(rates, rates.begin() + static_cast<std::ptrdiff_t>(rates.size() / 2));
-    std::printf("{\"images_per_s\": %.2f, \"steps\": %zu, \"loss\": %.6f, \"batch_size\": %d, \"threads\": %d, "
-                "\"amp\": \"%s\", \"inference\": %s, \"version\": \"%s\", \"first_step_at\": %.6f}\n",
-                rates[rates.size() / 2], rates.size(), loss, f.batch_size, f.threads, f.amp.c_str(),
-                f.inference ? "true" : "false", version.c_str(), first_step_at);
+    std::printf(
+        "{\"images_per_s\": %.2f, \"steps\": %zu, \"loss\": %.6f, \"batch_size\": %d, \"threads\": %d, "
+        "\"amp\": \"%s\", \"inference\": %s, \"version\": \"%s\", \"first_step_at\": %.6f}\n",
+        rates[rates.size() / 2], rates.size(), loss, f.batch_size, f.threads, f.amp.c_str(),
+        f.inference ? "true" : "false", version.c_str(), first_step_at);
     std::fflush(stdout);
   }
   return 0;

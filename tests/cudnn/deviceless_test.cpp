@@ -112,10 +112,10 @@ TEST_P(CudnnDeviceless, PlansForResnet50) {
 TEST_P(CudnnDeviceless, PlansForUnusualConvolutions) {
   const std::set<Conv2dGeometry> unusual{
       // n h w c, out h w c, kernel, stride, padding, dilation, groups
-      {4, 9, 9, 1, 9, 9, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1},        // one channel
-      {5, 9, 11, 3, 4, 5, 7, 3, 3, 2, 2, 1, 1, 2, 2, 1},      // odd sizes, dilated
+      {4, 9, 9, 1, 9, 9, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1},         // one channel
+      {5, 9, 11, 3, 4, 5, 7, 3, 3, 2, 2, 1, 1, 2, 2, 1},        // odd sizes, dilated
       {4, 14, 14, 32, 14, 14, 32, 3, 3, 1, 1, 1, 1, 1, 1, 32},  // depthwise
-      {4, 14, 14, 6, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3}};  // groups of odd channels
+      {4, 14, 14, 6, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3}};    // groups of odd channels
   expect_plans(unusual, {4});
   for (const Conv2dGeometry& g : unusual) {
     const ConvProblem f64 = problem_of(ConvPass::kWeightGradient, DType::kF64, g, 4);

@@ -9,11 +9,14 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace fulcrum;
   // A label of four digits gives names to as many classes, which takes a hundred times what the rest does.
-  const auto long_number = [](const uint8_t* at) { return std::all_of(at, at + 4, [](uint8_t c) { return std::isdigit(c); }); };
+  const auto long_number = [](const uint8_t* at) {
+    return std::all_of(at, at + 4, [](uint8_t c) { return std::isdigit(c); });
+  };
   bool many = false;
   for (size_t i = 0; i + 4 <= size && !many; i++) many = long_number(data + i);
   return fuzz::refuses_or_reads([&] {
-    const ImageListing listing = list_image_list("/root-of-data", fuzz::as_file({data, size}), many || size % 2 ? 100 : 0);
+    const ImageListing listing =
+        list_image_list("/root-of-data", fuzz::as_file({data, size}), many || size % 2 ? 100 : 0);
     fuzz::expect_below(listing.root, listing.paths);
   });
 }

@@ -1,5 +1,5 @@
-// The driver where there is no libFuzzer: gives every file of the folders to the target, once. One that is called good must
-// be read, or the target would look at nothing but refusals.
+// The driver where there is no libFuzzer: gives every file of the folders to the target, once. One that is called good
+// must be read, or the target would look at nothing but refusals.
 //
 //   fuzz_png tests/fuzz/corpus/png
 #include <cstdio>

@@ -32,11 +32,10 @@ int main(int argc, char** argv) {
   const int64_t steps = argc > 1 ? std::atoll(argv[1]) : 200;
 
   // The data: the smallest class keeps 1 % as many images as the largest has.
-  const InMemoryDataset train = std::filesystem::exists(kFashionMnistDir)
-                                    ? load_fashion_mnist(kFashionMnistDir, /*train=*/true)
-                                    : make_bars();
-  const std::vector<int64_t> subset = imbalanced_subset(
-      train.labels(), train.classes(), {.type = Imbalance::kExponential, .ratio = 0.01, .seed = 1});
+  const InMemoryDataset train =
+      std::filesystem::exists(kFashionMnistDir) ? load_fashion_mnist(kFashionMnistDir, /*train=*/true) : make_bars();
+  const std::vector<int64_t> subset =
+      imbalanced_subset(train.labels(), train.classes(), {.type = Imbalance::kExponential, .ratio = 0.01, .seed = 1});
   const ChannelStatistics statistics = channel_statistics(train, subset);
   Loader loader(train, {.batch_size = 128,
                         .indices = subset,
@@ -50,8 +49,7 @@ int main(int argc, char** argv) {
   // The network and its optimiser.
   Resnet net = resnet8({.classes = 10, .channels = 1});
   net.to(Device("cpu"));
-  Absgd opt(net.parameters(),
-            {.lr = 0.1, .momentum = 0.9, .weight_decay = 2e-4, .lambda = 5, .gamma = 0.7});
+  Absgd opt(net.parameters(), {.lr = 0.1, .momentum = 0.9, .weight_decay = 2e-4, .lambda = 5, .gamma = 0.7});
 
   // Training: an epoch a round, as many as it takes.
   for (int64_t step = 0; step < steps;) {
@@ -61,9 +59,8 @@ int main(int argc, char** argv) {
       opt.weigh(losses).backward();  // Σ p_i l_i, with p_i ∝ exp(l_i / λ) held constant
       opt.step();
       if (++step % 10 == 0)
-        std::printf("step %3d  loss %.3f  weights: mean %.4f, largest %.4f\n",
-                    static_cast<int>(step), mean(losses).item(), mean(opt.weights()).item(),
-                    amax(opt.weights(), {0}).item());
+        std::printf("step %3d  loss %.3f  weights: mean %.4f, largest %.4f\n", static_cast<int>(step),
+                    mean(losses).item(), mean(opt.weights()).item(), amax(opt.weights(), {0}).item());
       if (step == steps) break;
     }
   }

@@ -46,12 +46,8 @@ void convolve(const ConvProblem& problem, const ConvPointers& p) {
       Cpu::conv2d(y, x, w, bias, g);
       return to_device(p.y, y);
     }
-    case ConvPass::kDataGradient:
-      Cpu::conv2d_data_gradient(x, y, w, g);
-      return to_device(p.x, x);
-    case ConvPass::kWeightGradient:
-      Cpu::conv2d_weight_gradient(w, y, x, g);
-      return to_device(p.w, w);
+    case ConvPass::kDataGradient: Cpu::conv2d_data_gradient(x, y, w, g); return to_device(p.x, x);
+    case ConvPass::kWeightGradient: Cpu::conv2d_weight_gradient(w, y, x, g); return to_device(p.w, w);
   }
 }
 
@@ -69,8 +65,8 @@ class ConvPlanner {
  public:
   static ConvPlan plan(const ConvProblem& problem) {
     const Conv2dGeometry& g = problem.geometry;
-    const bool has_plan = fills_16_bytes(g.c, problem) && fills_16_bytes(g.out_c, problem) &&
-                          (!problem.bias || g.groups == 1);
+    const bool has_plan =
+        fills_16_bytes(g.c, problem) && fills_16_bytes(g.out_c, problem) && (!problem.bias || g.groups == 1);
     ConvPlan result;
     if (has_plan) result.built_ = std::make_shared<ConvPlan::Built>(ConvPlan::Built{problem});
     else result.reason_ = "the emulated device has none";
@@ -97,7 +93,8 @@ struct GemmPlan::Chosen {
 
 GemmPlan make_gemm_plan(const GemmProblem& problem) {
   GemmPlan plan;
-  if (problem.in == DType::kF64 && (problem.bias || problem.relu || problem.row_sums)) plan.reason_ = "the emulated device has no epilogue for f64";
+  if (problem.in == DType::kF64 && (problem.bias || problem.relu || problem.row_sums))
+    plan.reason_ = "the emulated device has no epilogue for f64";
   else plan.chosen_ = std::make_shared<GemmPlan::Chosen>(GemmPlan::Chosen{problem});
   return plan;
 }

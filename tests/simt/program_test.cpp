@@ -7,8 +7,8 @@ namespace {
 
 // Small: every thread of a kernel is a fiber.
 Flags cuda_flags(const TempDir& dir, const std::string& run, const Flags& more = {}) {
-  return train_flags(dir, run, merged({"--device", "cuda", "-b", "4", "--epochs", "2", "--set",
-                                       "train.limit_batches=6"}, more));
+  return train_flags(dir, run,
+                     merged({"--device", "cuda", "-b", "4", "--epochs", "2", "--set", "train.limit_batches=6"}, more));
 }
 
 class SimtProgram : public ::testing::Test {
@@ -33,8 +33,11 @@ TEST_F(SimtProgram, ARecordedRunEqualsAnEagerOneBitForBit) {
 }
 
 TEST_F(SimtProgram, ARecordedStepRecomputesToTheSameBits) {
-  const Flags flags = {"--opt", "absgd", "--lambda", "2", "--set", "model.dropout=0.2", "--epochs", "1", "--set",
-                       "train.limit_batches=4"};
+  const Flags flags = {"--opt",    "absgd",
+                       "--lambda", "2",
+                       "--set",    "model.dropout=0.2",
+                       "--epochs", "1",
+                       "--set",    "train.limit_batches=4"};
   ASSERT_EQ(run_program(cuda_flags(dir, "kept", flags)).code, 0);
   const Outcome recomputed = run_program(cuda_flags(dir, "recomputed", merged(flags, {"--recompute"})));
   ASSERT_EQ(recomputed.code, 0) << recomputed.err;
@@ -109,8 +112,8 @@ TEST_F(SimtProgram, ALossThatIsNotFiniteNamesItsSamples) {
 // After as many steps the loss is the same to the last bit, however they were launched.
 TEST_F(SimtProgram, BenchRunsTheSameStepsRecordedAndEager) {
   const auto bench = [](const Flags& more) {
-    Flags flags{"bench", "--device", "cuda", "--model", "resnet8", "-b", "2", "--size", "8", "--steps", "2",
-                "--no-profile"};
+    Flags flags{"bench", "--device", "cuda", "--model", "resnet8", "-b",
+                "2",     "--size",   "8",    "--steps", "2",       "--no-profile"};
     flags.insert(flags.end(), more.begin(), more.end());
     const Outcome got = run_program(flags);
     EXPECT_EQ(got.code, 0) << got.err;

@@ -13,8 +13,7 @@ struct Grid {
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), Grid grid, Arguments... arguments) {
-  simt::launch(grid.blocks, grid.threads,
-               [=] { kernel(static_cast<Parameters>(arguments)...); });
+  simt::launch(grid.blocks, grid.threads, [=] { kernel(static_cast<Parameters>(arguments)...); });
 }
 
 }  // namespace fulcrum::cuda
