@@ -67,7 +67,7 @@ Roof measure_roof() {
     for (int64_t i = 0; i < kFloats; i++)
       a[static_cast<size_t>(i)] = b[static_cast<size_t>(i)] + 3 * c[static_cast<size_t>(i)];
   });
-  const double lanes = kBytes / sizeof(float);
+  const double lanes = static_cast<double>(kBytes) / sizeof(float);
   return {.flop_per_s = 2 * lanes * kSums * kSteps * threads / arithmetic,
           .bytes_per_s = 3 * sizeof(float) * static_cast<double>(kFloats) / memory};
 }

@@ -4,6 +4,7 @@
 #
 #   scripts/fuzz.sh [SECONDS [TARGET ...]]      e.g. scripts/fuzz.sh 60 png list
 #   RUNS=10000000 scripts/fuzz.sh 1200          until so many executions, or 1200 seconds
+#   LENGTH=160 scripts/fuzz.sh 60 csv list      inputs of up to so many bytes (8192): several times as many of them
 #
 # CLANG names the compiler: by default clang++-16 (Debian's clang-16, libclang-rt-16-dev, libomp-16-dev), else clang++.
 set -euo pipefail
@@ -30,7 +31,7 @@ status=0 told=()
 for name in "${targets[@]}"; do
   mkdir -p "build-fuzz/grown/$name" "build-fuzz/found/$name"
   log=build-fuzz/$name.log
-  nice -n 19 "build-fuzz/fuzz_$name" -runs="${RUNS:--1}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=8192 \
+  nice -n 19 "build-fuzz/fuzz_$name" -runs="${RUNS:--1}" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len="${LENGTH:-8192}" \
     -print_final_stats=1 -artifact_prefix="build-fuzz/found/$name/" "build-fuzz/grown/$name" "tests/fuzz/corpus/$name" \
     >"$log" 2>&1 || { status=1; tail -n 40 "$log"; }
   told+=("$name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") executions, $(find "build-fuzz/found/$name" -type f | wc -l) findings")

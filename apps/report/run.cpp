@@ -80,7 +80,7 @@ std::string optimizer_text(const Config& c) {
 }
 
 std::string results_row_name(const Metric& m, const RunData& run, const EpochMetrics& e) {
-  const std::string name = m.name;
+  std::string name = m.name;
   if (m.value == &EpochMetrics::worst_class) {
     const std::string worst = worst_class_name(run, e);
     return worst.empty() ? name : name + ": " + worst;
