@@ -50,7 +50,7 @@ const char* variable(const char* name) {
 
 // The first line that a command prints, empty where it fails.
 std::string first_line(const std::string& command) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen((command + " 2>/dev/null").c_str(), "r"), pclose);
+  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(("{ " + command + "; } 2>/dev/null").c_str(), "r"), pclose);
   char text[256];
   if (!pipe || !std::fgets(text, sizeof text, pipe.get())) return "";
   std::string line = text;

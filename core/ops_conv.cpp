@@ -60,8 +60,9 @@ Pool2dGeometry geometry(const char* op, const Tensor& x, const PoolOptions& o) {
 }
 
 Work work_of(const Conv2dGeometry& g) {
+  const int64_t depth = g.c / g.groups;
   return {.flop = 2.0 * static_cast<double>(g.n * g.out_h * g.out_w * g.out_c) *
-                  static_cast<double>(g.kernel_h * g.kernel_w * (g.c / g.groups))};
+                  static_cast<double>(g.kernel_h * g.kernel_w * depth)};
 }
 
 }  // namespace

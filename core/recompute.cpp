@@ -37,7 +37,7 @@ class Run {
       again.position = run->positions_[run->draws_++];
       return again;
     }
-    const Generator from = draw(run->outer_, generator);
+    Generator from = draw(run->outer_, generator);
     run->positions_.push_back(from.position.clone());
     return from;
   }

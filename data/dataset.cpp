@@ -142,7 +142,8 @@ ChannelStatistics channel_statistics(const Dataset& dataset, std::span<const int
       squares[c] += own_squares[c];
     }
   });
-  const double n = static_cast<double>(indices.size()) * static_cast<double>(values / channels);
+  const size_t pixels = values / channels;
+  const double n = static_cast<double>(indices.size()) * static_cast<double>(pixels);
   ChannelStatistics result;
   for (size_t c = 0; c < channels; c++) {
     const double mean = static_cast<double>(sum[c]) / n;

@@ -125,7 +125,7 @@ void adjust_contrast(Image& image, double factor) {
   uint64_t sum = 0;
   for_each_pixel(image, [&](const uint8_t* pixel) { sum += image.channels == 3 ? grey_of(pixel) : pixel[0]; });
   const double mean = static_cast<double>(sum) / static_cast<double>(image.height * image.width);
-  blend_with(image, static_cast<uint8_t>(mean + 0.5), factor);
+  blend_with(image, static_cast<uint8_t>(std::floor(mean + 0.5)), factor);
 }
 
 void adjust_saturation(Image& image, double factor) {

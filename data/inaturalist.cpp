@@ -60,7 +60,7 @@ class Handler : public nlohmann::json_sax<json> {
   bool string(string_t& value) override {
     if (!in_entry()) return true;
     if (key_ == "file_name") entry_.file_name = std::move(value);
-    if (key_ == "name") entry_.name = std::move(value);
+    else if (key_ == "name") entry_.name = std::move(value);
     return true;
   }
   bool key(string_t& value) override {

@@ -28,7 +28,7 @@ struct Filter {
 
 int32_t to_fixed(double weight) {
   // Triangle weights are never negative.
-  return static_cast<int32_t>(0.5 + weight * (1 << kPrecisionBits));
+  return static_cast<int32_t>(std::floor(0.5 + weight * (1 << kPrecisionBits)));
 }
 
 /// Of the positions [begin, begin + n) of `out`.
@@ -37,9 +37,11 @@ Filter triangle_filter(int64_t in, int64_t out, int64_t begin, int64_t n) {
   const double support = std::max(scale, 1.0);
   const auto center_of = [&](int64_t i) { return (static_cast<double>(begin + i) + 0.5) * scale; };
   const auto first_of = [&](double center) {
-    return std::max(int64_t{0}, static_cast<int64_t>(center - support + 0.5));
+    return std::max(int64_t{0}, static_cast<int64_t>(std::floor(center - support + 0.5)));
   };
-  const auto end_of = [&](double center) { return std::min(in, static_cast<int64_t>(center + support + 0.5)); };
+  const auto end_of = [&](double center) {
+    return std::min(in, static_cast<int64_t>(std::floor(center + support + 0.5)));
+  };
   Filter filter;
   for (int64_t i = 0; i < n; i++) filter.taps = std::max(filter.taps, end_of(center_of(i)) - first_of(center_of(i)));
   filter.weights.resize(static_cast<size_t>(n * filter.taps));

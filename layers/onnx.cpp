@@ -92,7 +92,7 @@ class Exporter {
 
   std::string add(const char* op, const std::vector<std::string>& inputs,
                   const std::vector<OnnxAttribute>& attributes = {}) {
-    const std::string name = concat_text(op, "_", graph_.nodes());
+    std::string name = concat_text(op, "_", graph_.nodes());
     graph_.node(op, inputs, name, attributes);
     return name;
   }
@@ -101,7 +101,7 @@ class Exporter {
     if (const std::string* value = value_of(t)) return *value;
     const auto known = names_.find(t.raw());
     const bool named = known != names_.end() && known->second.tensor.shape() == t.shape();
-    const std::string name = named ? known->second.name : concat_text("constant_", written_.size());
+    std::string name = named ? known->second.name : concat_text("constant_", written_.size());
     if (named && written_.contains(name)) return name;
     const Tensor numbers = named && known->second.convolution ? to_oihw(t) : t;
     check(numbers.dtype() == DType::kF32 && numbers.device().is_cpu(), "[onnx] ", name,
@@ -118,13 +118,13 @@ class Exporter {
   }
 
   std::string integers(const Ints& values) {
-    const std::string name = concat_text("sizes_", integers_++);
+    std::string name = concat_text("sizes_", integers_++);
     graph_.integers(name, values);
     return name;
   }
 
   std::string number(double value) {
-    const std::string name = concat_text("number_", numbers_++);
+    std::string name = concat_text("number_", numbers_++);
     const float narrow = static_cast<float>(value);
     graph_.floats(name, {}, {&narrow, 1});
     return name;
