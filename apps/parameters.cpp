@@ -85,7 +85,7 @@ constexpr const char *kDecays = "optim.weight_decay_of", *kRates = "optim.lr_of"
 }  // namespace
 
 void check_parameter_patterns(const OptimSettings& s) {
-  const Rules decays(kDecays, s.weight_decay_of), rates(kRates, s.lr_of);
+  const Rules decays(kDecays, s.weight_decay_of), rates(kRates, s.lr_of);  // refuses what is no rule
   if (!s.lr_of.empty() && s.lr == 0) usage("optim.lr: expected a number above 0 beside optim.lr_of, got 0");
 }
 

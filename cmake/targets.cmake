@@ -87,14 +87,14 @@ function(fulcrum_cpu_level target level)
   install(TARGETS ${twin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/${folder} NAMELINK_SKIP)
 endfunction()
 
-# fulcrum_compiled_again(NAME FOLDERS core … EXCEPT REGEX SOURCES … OPTIONS …): a static library of the folders' sources,
-# but for those that match, and others, with options of its own: for sanitizers. Not fulcrum_options: the processor's own
-# vectors are of no use there.
+# fulcrum_compiled_again(NAME SANITIZE address FOLDERS core … EXCEPT REGEX SOURCES …): a static library of the folders'
+# sources, but for oneDNN's and those that match, and of others, with that sanitizer. Not fulcrum_options: the
+# processor's own vectors are of no use there.
 function(fulcrum_compiled_again name)
-  cmake_parse_arguments(ARG "" "EXCEPT" "FOLDERS;SOURCES;OPTIONS" ${ARGN})
+  cmake_parse_arguments(ARG "" "SANITIZE;EXCEPT" "FOLDERS;SOURCES" ${ARGN})
   foreach(folder ${ARG_FOLDERS})
     get_target_property(sources fulcrum_${folder} SOURCES)
-    list(FILTER sources EXCLUDE REGEX "${ARG_EXCEPT}")
+    list(FILTER sources EXCLUDE REGEX "onednn.cpp$|TARGET_OBJECTS|${ARG_EXCEPT}")
     list(TRANSFORM sources PREPEND ${PROJECT_SOURCE_DIR}/${folder}/)
     list(APPEND ARG_SOURCES ${sources})
   endforeach()
@@ -102,8 +102,8 @@ function(fulcrum_compiled_again name)
   target_include_directories(${name} PUBLIC ${PROJECT_BINARY_DIR}/include)
   target_compile_features(${name} PUBLIC cxx_std_20)
   target_compile_options(${name} PUBLIC -Wall -Wextra -Wconversion -Werror -Wno-restrict -Wno-maybe-uninitialized -g1
-                                        ${ARG_OPTIONS} PRIVATE -O1)
-  target_link_options(${name} PUBLIC ${ARG_OPTIONS})
+                                        -fsanitize=${ARG_SANITIZE} -fno-omit-frame-pointer PRIVATE -O1)
+  target_link_options(${name} PUBLIC -fsanitize=${ARG_SANITIZE})
   target_link_libraries(${name} PUBLIC Eigen3::Eigen OpenMP::OpenMP_CXX Threads::Threads)
   foreach(codec ZLIB JPEG PNG)
     if(FULCRUM_${codec})

@@ -59,6 +59,14 @@ TEST(LearningRate, GoesByNameBesideTheWeightDecay) {
   EXPECT_THROW(apps::check_parameter_patterns({.lr = 0, .lr_of = {"fc.*=1"}}), UsageError);
 }
 
+// Each way to share the letters out between the stars, tried one after the other, would be more than 10^15.
+TEST(WeightDecay, PatternsOfManyStarsAreMatchedAtOnce) {
+  const auto net = make_model("resnet8");
+  const std::string stars(40, '*');
+  EXPECT_THROW(parameter_groups(*net, {.weight_decay_of = {stars + "#=0"}}), UsageError);
+  EXPECT_EQ(parameter_groups(*net, {.weight_decay_of = {stars + "w*e*i*t=0"}}).size(), 2u);
+}
+
 TEST(WeightDecay, KeepsTheOrderOfTheModelInAGroup) {
   const auto net = make_model("resnet8");
   EXPECT_EQ(parameter_groups(*net, {}).size(), 1u);
