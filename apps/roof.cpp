@@ -42,6 +42,8 @@ typedef float Vec __attribute__((vector_size(kBytes)));
 Vec multiply_add(int64_t steps, float x) {
   Vec sums[kSums] = {}, a = {}, b = {};
   a += x, b += x;
+  // Each sum from a start of its own: of equal ones the compiler makes one.
+  for (int i = 0; i < kSums; i++) sums[i] += x * static_cast<float>(i);
   for (int64_t i = 0; i < steps; i++) {
 #pragma GCC unroll 12
     for (Vec& sum : sums) sum = sum * a + b;

@@ -115,11 +115,14 @@ Errors errors(const Tensor& result, const std::vector<double>& exact) {
   return {std::sqrt(sum / scale), most / std::sqrt(scale / n)};
 }
 
-// Whole and cut tiles, one tile, a last block that is not full, more threads than blocks; every padding.
+// Whole and cut tiles, one tile, a last block that is not full, more threads than blocks; every padding;
+// channels that do not fill a vector, one vector, or the last one.
 const DirectConv kGeometries[] = {
     geometry(2, 8, 8, 16, 16, 1),   geometry(3, 5, 7, 16, 48, 1),  geometry(1, 3, 3, 32, 16, 0),
     geometry(1, 1, 2, 16, 16, 1),   geometry(2, 9, 6, 48, 32, 2),  geometry(5, 13, 11, 16, 32, 0),
-    geometry(7, 16, 16, 32, 32, 1), geometry(1, 4, 40, 64, 64, 1), geometry(9, 8, 8, 64, 64, 1)};
+    geometry(7, 16, 16, 32, 32, 1), geometry(1, 4, 40, 64, 64, 1), geometry(9, 8, 8, 64, 64, 1),
+    geometry(2, 8, 8, 3, 16, 1),    geometry(2, 6, 9, 16, 5, 0),   geometry(3, 8, 8, 20, 36, 1),
+    geometry(2, 5, 5, 49, 33, 2),   geometry(1, 9, 8, 1, 1, 1),    geometry(4, 8, 8, 196, 100, 1)};
 
 std::string describe(const DirectConv& g, ConvPass pass) {
   return ::testing::PrintToString(std::vector<int>{g.n, g.h, g.w, g.c_in, g.c_out, g.padding}) + " pass " +
@@ -184,11 +187,11 @@ TEST(WinogradConv, KnowsWhatItCannotDo) {
   const DirectConv known = geometry(1, 8, 8, 16, 16, 1);
   for (ConvPass pass : kPasses) {
     EXPECT_TRUE(cpu::winograd_conv_supported(known, pass));
-    DirectConv odd_channels = known, stride = known, large = known, padding = geometry(1, 8, 8, 16, 16, 3);
-    odd_channels.c_in = 17;
+    DirectConv no_channels = known, stride = known, large = known, padding = geometry(1, 8, 8, 16, 16, 3);
+    no_channels.c_in = 0;
     stride.stride = 2, stride.out_h = stride.out_w = 4;
     large.kernel_h = large.kernel_w = 5, large.padding = 2;
-    for (const DirectConv& g : {odd_channels, stride, large, padding})
+    for (const DirectConv& g : {no_channels, stride, large, padding})
       EXPECT_FALSE(cpu::winograd_conv_supported(g, pass));
   }
 }

@@ -57,12 +57,14 @@ bool is_plain(const Conv2dGeometry& g, DType dtype) {
 // Winograd's way where there are tiles enough to be worth the transformed weights, which are four
 // times as large as the weights and made in every call: for each thread a quarter of the channels, and
 // enough to share. Where the rivals multiply pairs of bf16, as many tiles as channels, and channels
-// enough to be worth the transforms. Measured by tests/conv_bench.cpp; tiles that are mostly border
-// count for what is used of them.
+// enough to be worth the transforms. Channels that only fill vectors up may be half of the rest at most.
+// Measured by tests/conv_bench.cpp; tiles that are mostly border count for what is used of them.
 bool use_winograd(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   constexpr int64_t kLeastTiles = 16;
   if (!is_plain(g, dtype) || !cpu::winograd_conv_supported(direct_geometry(g), pass)) return false;
   if (std::min(g.out_h, g.out_w) < cpu::kWinogradTile) return false;
+  const auto filled = [](int64_t c) { return int64_t{cpu::winograd_channels(static_cast<int>(c))}; };
+  if (2 * filled(g.c) * filled(g.out_c) > 3 * g.c * g.out_c) return false;
   const int64_t channels = std::min(g.c, g.out_c), threads = omp_get_max_threads();
   const int64_t tiles = g.n * g.out_h * g.out_w / (cpu::kWinogradTile * cpu::kWinogradTile);
   if (dtype == DType::kBf16 && cpu::bf16_pairs_pay()) return channels >= 64 && tiles >= channels;

@@ -46,6 +46,15 @@ inline Vec load(const std::uint16_t* from) {
   return v;
 }
 
+// Zero beyond `lanes`, which are not read.
+template <class T>
+Vec load_lanes(const T* from, ptrdiff_t lanes) {
+  if (lanes >= kLanes) return load(from);
+  T all[kLanes] = {};
+  std::copy_n(from, lanes, all);
+  return load(all);
+}
+
 inline void store(float* to, Vec v) { std::memcpy(to, &v, sizeof v); }
 
 // Rounds to nearest even; a NaN must not round up into an infinity or a zero.

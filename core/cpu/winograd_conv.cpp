@@ -11,14 +11,16 @@ using namespace winograd_detail;
 // Input channels whose taps are gathered at once: a cache line of weights.
 constexpr int kGathered = 16;
 
-ptrdiff_t taps_size(const DirectConv& g) { return padded(ptrdiff_t{kGathered} * kTaps * g.c_out); }
+ptrdiff_t taps_size(const DirectConv& g) { return padded(ptrdiff_t{kGathered} * kTaps * winograd_channels(g.c_out)); }
 
-// The weights of `count` input channels from `first` on, [tap, channel, c_out], in the order in
-// which they lie in memory. w_at and stride as below.
+// The weights of `count` input channels from `first` on, [tap, channel, c_out as in_blocks has it], in
+// the order in which they lie in memory, zero where there are none. w_at and stride as below.
 template <class At>
 void gather_taps(float* taps, const DirectConv& g, int first, int count, ptrdiff_t stride, At w_at) {
-  for (int tap = 0; tap < kTaps; ++tap, taps += kGathered * g.c_out) {
-    const auto gather = [&](int i, int o) { taps[i * g.c_out + o] = w_at(tap / 3, tap % 3, first + i)[o * stride]; };
+  const int pitch = winograd_channels(g.c_out);
+  if (count < kGathered || pitch > g.c_out) std::fill_n(taps, taps_size(g), 0.0f);
+  for (int tap = 0; tap < kTaps; ++tap, taps += kGathered * pitch) {
+    const auto gather = [&](int i, int o) { taps[i * pitch + o] = w_at(tap / 3, tap % 3, first + i)[o * stride]; };
     if (stride == 1) {
       for (int i = 0; i < count; ++i)
         for (int o = 0; o < g.c_out; ++o) gather(i, o);
@@ -33,18 +35,19 @@ void gather_taps(float* taps, const DirectConv& g, int first, int count, ptrdiff
 // those of the other output channels follow at `stride`.
 template <class At>
 void transform_weights(float* packed, float* scratch, const DirectConv& g, int threads, ptrdiff_t stride, At w_at) {
-  const ptrdiff_t point = ptrdiff_t{g.c_in} * g.c_out, tap = ptrdiff_t{kGathered} * g.c_out;
-  const int groups = (g.c_in + kGathered - 1) / kGathered;
+  const DirectConv blocks = in_blocks(g);
+  const ptrdiff_t point = ptrdiff_t{blocks.c_in} * blocks.c_out, tap = ptrdiff_t{kGathered} * blocks.c_out;
+  const int groups = (blocks.c_in + kGathered - 1) / kGathered;
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
   for (int part = 0; part < threads; ++part) {
     float* taps = scratch + part * taps_size(g);
     const int end = static_cast<int>(ptrdiff_t{groups} * (part + 1) / threads);
     for (int group = static_cast<int>(ptrdiff_t{groups} * part / threads); group < end; ++group) {
-      const int first = group * kGathered, count = std::min(kGathered, g.c_in - first);
-      gather_taps(taps, g, first, count, stride, w_at);
-      for (int i = 0; i < count; ++i) {
-        for_each_channel_vector(g, first + i, [&](int channel, ptrdiff_t at) {
-          const float* from = taps + i * g.c_out + channel;
+      const int first = group * kGathered;
+      gather_taps(taps, g, first, std::min(kGathered, g.c_in - first), stride, w_at);
+      for (int i = 0; i < std::min(kGathered, blocks.c_in - first); ++i) {
+        for_each_channel_vector(blocks, first + i, [&](int channel, ptrdiff_t at) {
+          const float* from = taps + i * blocks.c_out + channel;
           transform_tile<3, kIn>(
               [&](int j, Vec(&column)[3]) {
                 for (int a = 0; a < 3; ++a) column[a] = load(from + (a * 3 + j) * tap);
@@ -92,16 +95,16 @@ template <int kVectors>
 }
 
 template <class In, class Out>
-void multiply_block(float* m, const float* v, const float* u, const DirectConv& g, ptrdiff_t count, In next_input,
+void multiply_block(float* m, const float* v, const float* u, const DirectConv& blocks, ptrdiff_t count, In next_input,
                     Out outputs) {
   for (int point = 0; point < kPoints; ++point) {
     next_input.step();
     outputs.step();
-    for_each_block(g.c_out, [&](int first, auto vectors) {
-      const float* weights = u + (ptrdiff_t{point} * g.c_out + first) * g.c_in;
+    for_each_block(blocks.c_out, [&](int first, auto vectors) {
+      const float* weights = u + (ptrdiff_t{point} * blocks.c_out + first) * blocks.c_in;
       for (ptrdiff_t t = 0; t < count; t += kRows<vectors>) {
-        multiply<vectors>(m + point * point_size(g.c_out) + first * Tiles::kBlock + t * kLanes,
-                          v + point * point_size(g.c_in) + t * kLanes, weights, g.c_in);
+        multiply<vectors>(m + point * point_size(blocks.c_out) + first * Tiles::kBlock + t * kLanes,
+                          v + point * point_size(blocks.c_in) + t * kLanes, weights, blocks.c_in);
       }
     });
   }
@@ -110,23 +113,26 @@ void multiply_block(float* m, const float* v, const float* u, const DirectConv& 
 // ---- outputs ------------------------------------------------------------------------------------
 
 // Aᵀ m A, cut at the borders.
-template <class T>
+template <bool kFull, class T>
 void transform_outputs(T* out, const float* m, const DirectConv& g, const Tiles& tiles, ptrdiff_t first,
                        ptrdiff_t count) {
+  const ptrdiff_t point = point_size(winograd_channels(g.c_out));
   for (ptrdiff_t t = 0; t < count; ++t) {
     const Tiles::Place at = tiles.place(first + t);
     const int rows = std::min(kOut, g.out_h - at.row), cols = std::min(kOut, g.out_w - at.col);
     T* to = out + ((at.image * g.out_h + at.row) * g.out_w + at.col) * g.c_out;
     for (int channel = 0; channel < g.c_out; channel += kLanes) {
+      const int lanes = kFull ? kLanes : g.c_out - channel;
       const float* tile = m + channel * Tiles::kBlock + t * kLanes;
       transform_tile<kIn, kOut>(
           [&](int j, Vec(&column)[kIn]) {
-            for (int i = 0; i < kIn; ++i) column[i] = load(tile + (i * kIn + j) * point_size(g.c_out));
+            for (int i = 0; i < kIn; ++i) column[i] = load(tile + (i * kIn + j) * point);
           },
           transform_output,
           [&](int i, const Vec(&values)[kOut]) {
             if (i >= rows) return;
-            for (int j = 0; j < cols; ++j) store(to + (ptrdiff_t{i} * g.out_w + j) * g.c_out + channel, values[j]);
+            for (int j = 0; j < cols; ++j)
+              store_lanes(to + (ptrdiff_t{i} * g.out_w + j) * g.c_out + channel, values[j], lanes);
           });
     }
   }
@@ -143,13 +149,15 @@ std::size_t correlation_scratch(const DirectConv& g, int threads) {
 template <class T>
 void correlate(T* out, const T* in, const float* weights, float* parts, const DirectConv& g, int threads) {
   const Tiles tiles(g);
+  const DirectConv blocks = in_blocks(g);
   for_each_block_of(tiles, threads, [&](int part, ptrdiff_t first, ptrdiff_t count) {
     float* v = parts + part * part_size(g);
     float* m = v + block_size(g.c_in);
     transform_inputs(v, in, g, tiles, first, count);
-    multiply_block(m, v, weights, g, count, tiles.prefetcher(in, g.h, ptrdiff_t{g.w} * g.c_in, first + count, count),
+    multiply_block(m, v, weights, blocks, count,
+                   tiles.prefetcher(in, g.h, ptrdiff_t{g.w} * g.c_in, first + count, count),
                    tiles.prefetcher<PrefetchFor::kWrite>(out, g.out_h, ptrdiff_t{g.out_w} * g.c_out, first, count));
-    transform_outputs(out, m, g, tiles, first, count);
+    with_fullness(g.c_out, [&](auto full) { transform_outputs<full>(out, m, g, tiles, first, count); });
   });
 }
 
@@ -202,8 +210,8 @@ template void winograd_conv_backward_data(std::uint16_t*, const std::uint16_t*, 
                                           int);
 
 bool winograd_conv_supported(const DirectConv& g, ConvPass pass) {
-  return direct_conv_supported(g, pass) && g.kernel_h == 3 && g.kernel_w == 3 && g.stride == 1 && g.padding <= 2 &&
-         g.c_in % kLanes == 0 && g.c_out % kLanes == 0;
+  return direct_conv_supported(in_blocks(g), pass) && g.kernel_h == 3 && g.kernel_w == 3 && g.stride == 1 &&
+         g.padding <= 2;
 }
 
 std::size_t winograd_conv_scratch(const DirectConv& g, ConvPass pass, int threads) {

@@ -43,18 +43,18 @@ template <int kVectors>
 }
 
 template <class NextX, class NextDy>
-void add_block(float* sums, const float* x, const float* dy, const DirectConv& g, ptrdiff_t tiles, NextX next_x,
+void add_block(float* sums, const float* x, const float* dy, const DirectConv& blocks, ptrdiff_t tiles, NextX next_x,
                NextDy next_dy) {
   for (int point = 0; point < kPoints; ++point) {
     next_x.step();
     next_dy.step();
-    for_each_block(g.c_out, [&](int first, auto vectors) {
-      float* to = sums + (ptrdiff_t{point} * g.c_out + first) * g.c_in;
-      const float* from = dy + point * point_size(g.c_out) + first * Tiles::kBlock;
-      for (int i = 0; i < g.c_in; i += kRows<vectors>) {
+    for_each_block(blocks.c_out, [&](int first, auto vectors) {
+      float* to = sums + (ptrdiff_t{point} * blocks.c_out + first) * blocks.c_in;
+      const float* from = dy + point * point_size(blocks.c_out) + first * Tiles::kBlock;
+      for (int i = 0; i < blocks.c_in; i += kRows<vectors>) {
         add_products<vectors>(to + i * vectors * kLanes,
-                              x + point * point_size(g.c_in) + i / kLanes * kLanes * Tiles::kBlock + i % kLanes, from,
-                              tiles);
+                              x + point * point_size(blocks.c_in) + i / kLanes * kLanes * Tiles::kBlock + i % kLanes,
+                              from, tiles);
       }
     });
   }
@@ -62,10 +62,11 @@ void add_block(float* sums, const float* x, const float* dy, const DirectConv& g
 
 // Gᵀ s G of the sums of all parts.
 void reduce_sums(float* dw, const float* scratch, const DirectConv& g, int threads) {
-  const ptrdiff_t point = ptrdiff_t{g.c_in} * g.c_out, next_part = PartSize(g).total();
+  const DirectConv blocks = in_blocks(g);
+  const ptrdiff_t point = ptrdiff_t{blocks.c_in} * blocks.c_out, next_part = PartSize(g).total();
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int i = 0; i < g.c_in; ++i) {
-    for_each_channel_vector(g, i, [&](int channel, ptrdiff_t at) {
+    for_each_channel_vector(blocks, i, [&](int channel, ptrdiff_t at) {
       transform_tile<kIn, 3>(
           [&](int j, Vec(&column)[kIn]) {
             for (int a = 0; a < kIn; ++a) {
@@ -78,7 +79,8 @@ void reduce_sums(float* dw, const float* scratch, const DirectConv& g, int threa
           [&](int a, const Vec(&taps)[3]) {
             for (int b = 0; b < 3; ++b) {
               float* to = dw + (ptrdiff_t{channel} * kTaps + a * 3 + b) * g.c_in + i;
-              for (int o = 0; o < kLanes; ++o) to[ptrdiff_t{o} * kTaps * g.c_in] = taps[b][o];
+              for (int o = 0; o < std::min(kLanes, g.c_out - channel); ++o)
+                to[ptrdiff_t{o} * kTaps * g.c_in] = taps[b][o];
             }
           });
     });
@@ -96,14 +98,17 @@ void winograd_conv_backward_weights(float* dw, const T* x, const T* dy, float* s
                                     int threads) {
   const PartSize size(g);
   const Tiles tiles(g);
+  const DirectConv blocks = in_blocks(g);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
   for (int part = 0; part < threads; ++part) std::fill_n(scratch + part * size.total(), size.sums, 0.0f);
   for_each_block_of(tiles, threads, [&](int part, ptrdiff_t first, ptrdiff_t count) {
     float* sums = scratch + part * size.total();
     float *x_block = sums + size.sums, *dy_block = x_block + size.x;
     transform_inputs(x_block, x, g, tiles, first, count);
-    transform_block<kOut, transform_gradient>(dy_block, dy, g.out_h, g.out_w, g.c_out, 0, tiles, first, count);
-    add_block(sums, x_block, dy_block, g, count,
+    with_fullness(g.c_out, [&](auto full) {
+      transform_block<kOut, transform_gradient, full>(dy_block, dy, g.out_h, g.out_w, g.c_out, 0, tiles, first, count);
+    });
+    add_block(sums, x_block, dy_block, blocks, count,
               tiles.prefetcher(x, g.h, ptrdiff_t{g.w} * g.c_in, first + count, count),
               tiles.prefetcher(dy, g.out_h, ptrdiff_t{g.out_w} * g.c_out, first + count, count));
   });
