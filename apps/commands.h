@@ -46,6 +46,8 @@ class SettingsFlags {
   bool empty() const { return recipe_.empty() && assignments_.empty(); }
   /// Whether the command line sets the key.
   bool has(const std::string& key) const;
+  /// What the command line sets and `resolved`, made from it, does not use, in words.
+  std::vector<std::string> without_effect(const Config& resolved) const;
   /// The words that give the recipe and the settings again, but for those of `without`.
   std::vector<std::string> words(const std::vector<std::string>& without) const;
 

@@ -207,8 +207,11 @@ void check_schedule(const ScheduleSettings& s) {
 void finish(Config& c) {
   one_of("optim.name", c.optim.name, {"sgd", "absgd", "adam", "adamw", "abadam", "abadamw"});
   if (c.optim.name.starts_with("ab")) {
+    if (c.risk.name != "mean" && c.risk.name != "kl" && c.risk.name != "tilted")
+      usage("optim.name: ", c.optim.name, " is ", c.optim.name.substr(2),
+            " with risk.name = kl, got risk.name = ", c.risk.name);
     c.optim.name = c.optim.name.substr(2);
-    c.risk.name = "kl";
+    if (c.risk.name == "mean") c.risk.name = "kl";
   }
   finish_risk(c);
   check_optim(c.optim);

@@ -95,6 +95,10 @@ void finish_risk(Config& c) {
     usage("risk.window: expected at least train.batch_size = ", c.train.batch_size, ", got ", r.window);
 }
 
+bool is_parameter_of_risk(const std::string& key) {
+  return key.starts_with("risk.") && key != "risk.name" && key != "risk.normalize";
+}
+
 std::vector<std::string> risk_warnings(const Config& c) {
   const RiskSettings& r = c.risk;
   const int heard = emphasis(r);

@@ -22,6 +22,9 @@ namespace fulcrum::apps {
 /// do not go together.
 void finish_risk(Config& config);
 
+/// Whether the key is a parameter of a risk other than the mean, which is plain SGD.
+bool is_parameter_of_risk(const std::string& key);
+
 /// What is allowed and most likely a mistake, in words: a λ whose sign contradicts the data.
 std::vector<std::string> risk_warnings(const Config& config);
 

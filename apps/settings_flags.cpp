@@ -1,6 +1,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <thread>
 
@@ -11,6 +12,8 @@
 #include <fulcrum/core/cuda_options.h>
 
 #include "apps/commands.h"
+#include "apps/ranges.h"
+#include "apps/risks.h"
 #include "apps/world.h"
 
 namespace fulcrum::apps {
@@ -90,6 +93,10 @@ std::string first_name(const std::string& names) {
   return last.substr(0, last.find(','));
 }
 
+bool is_of_class_weights_alone(const std::string& key) {
+  return key == "loss.drw_epoch" || key == "loss.cb_beta" || key == "loss.cb_max_count";
+}
+
 }  // namespace
 
 void SettingsFlags::add_to(CLI::App& app) {
@@ -139,6 +146,21 @@ bool SettingsFlags::has(const std::string& key) const {
   return std::ranges::any_of(assignments_, [&](const Assignment& a) { return a.text.starts_with(key + "="); });
 }
 
+std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) const {
+  std::vector<std::string> found;
+  for (const Assignment& a : assignments_) {
+    const std::string key = a.text.substr(0, a.text.find('='));
+    if (resolved.risk.name == "mean" && is_parameter_of_risk(key))
+      found.push_back(key + " has no effect with risk.name = mean; give --risk or --opt absgd");
+    if (resolved.loss.class_weights == "none" && is_of_class_weights_alone(key))
+      found.push_back(key + " has no effect with loss.class_weights = none");
+  }
+  const bool asks_for_kl = resolved.risk.name == "kl" && (has("optim.name") || has("risk.name"));
+  if (asks_for_kl && std::isinf(resolved.risk.lambda) && !has("risk.lambda"))
+    found.push_back("risk.lambda = inf weighs all samples alike, as SGD does; give --lambda");
+  return found;
+}
+
 std::vector<std::string> SettingsFlags::words(const std::vector<std::string>& without) const {
   std::vector<std::string> words;
   if (!recipe_.empty()) words = {"--recipe", recipe_};
@@ -155,6 +177,9 @@ Config SettingsFlags::resolve(const Config& base) const {
     if (const char* value = std::getenv(variable); value && *value)
       set_key(config, std::string(key) + "=" + value, variable);
   for (const Assignment& a : assignments_) set_key(config, a.text, a.flag);
+  if (config.optim.name.starts_with("ab") && has("risk.name") && config.risk.name == "mean")
+    usage("optim.name: ", config.optim.name, " is ", config.optim.name.substr(2),
+          " with risk.name = kl, got risk.name = mean");
   finish(config);
   return config;
 }

@@ -190,6 +190,8 @@ int train(const TrainFlags& flags) {
   take_own_gpu(processes);
   use_device(config.train);
   use_threads(config);
+  if (processes.first())
+    for (const std::string& text : flags.settings.without_effect(config)) fmt::print(stderr, "warning: {}\n", text);
   if (flags.dry_run) return dry_run(config);
   install_stop_handlers();
   if (flags.seeds > 1) return train_seeds(flags, config);

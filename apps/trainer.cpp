@@ -4,13 +4,13 @@
 
 #include <fmt/format.h>
 
-#include "apps/data_sets.h"
 #include "apps/model_inputs.h"
 #include "apps/pretrained.h"
 #include "apps/report/report.h"
 #include "apps/risks.h"
 #include "apps/sealed_file.h"
 #include "apps/stop.h"
+#include "apps/warnings.h"
 #include "apps/world.h"
 
 namespace fulcrum::apps {
@@ -80,10 +80,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
                                                [this](const Batch& batch) { train_batch(batch); });
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
-    for (const std::string& warning : data_warnings(config_.data)) progress_.print("warning: " + warning);
-    for (const std::string& warning : risk_warnings(config_)) progress_.print("warning: " + warning);
-    for (const std::string& warning : loss_warnings(config_.loss, data_.class_counts))
-      progress_.print("warning: " + warning);
+    for (const std::string& warning : warnings_of(config_, data_.class_counts)) progress_.print("warning: " + warning);
     if (!pretrained.empty()) progress_.print(pretrained);
     return;
   }

@@ -280,6 +280,32 @@ TEST_F(ProgramLosses, ProtocolsWithoutTheirKindAreAWarning) {
   EXPECT_EQ(both.err.find("no effect"), std::string::npos) << both.err;
 }
 
+TEST_F(ProgramLosses, SettingsThatAreNotUsedAreAWarning) {
+  const std::string mean = " has no effect with risk.name = mean; give --risk or --opt absgd";
+  const std::pair<Flags, std::vector<std::string>> cases[] = {
+      {{"--lambda", "5", "--set", "risk.from_epoch=1"}, {"risk.lambda" + mean, "risk.from_epoch" + mean}},
+      {{"--drw-epoch", "1"}, {"loss.drw_epoch has no effect with loss.class_weights = none"}},
+      {{"--opt", "absgd"}, {"risk.lambda = inf weighs all samples alike, as SGD does; give --lambda"}}};
+  for (const auto& [flags, texts] : cases) {
+    const Outcome got = train("unused", merged(flags, {"--dry-run"}));  // a dry run warns of what the run would do
+    EXPECT_EQ(got.code, 0) << got.err;
+    for (const std::string& text : texts) EXPECT_NE(got.err.find("warning: " + text), std::string::npos) << got.err;
+  }
+  for (const Flags& flags :
+       {Flags{"--opt", "absgd", "--lambda", "inf"}, Flags{"--drw-epoch", "1", "--set", "loss.class_weights=balanced"},
+        Flags{"--risk", "mean", "--set", "risk.normalize=batch"}})
+    EXPECT_EQ(train("used", merged(flags, {"--dry-run"})).err.find("warning"), std::string::npos);
+  const Outcome wrong_sign =
+      train("sign", {"--dry-run", "--imb-type", "exp", "--imb-factor", "0.1", "--risk", "kl", "--lambda", "-2"});
+  EXPECT_NE(wrong_sign.err.find("warning: risk.lambda = -2 lowers"), std::string::npos) << wrong_sign.err;
+}
+
+TEST_F(ProgramLosses, AbsgdIsOneRiskAndNoOther) {
+  for (const char* risk : {"mean", "kl_ball", "cvar"})
+    expect_refused(train("two", {"--opt", "absgd", "--risk", risk}), 2,
+                   {"optim.name: absgd is sgd with risk.name = kl, got risk.name = " + std::string(risk)});
+}
+
 TEST_F(ProgramLosses, BadValuesAreRefused) {
   const std::pair<const char*, const char*> cases[] = {
       {"loss.name=focus", "loss.name: expected one of ce, focal, gce"},

@@ -13,6 +13,7 @@
 #include "apps/grid/table.h"
 #include "apps/ranges.h"
 #include "apps/report/text.h"
+#include "apps/risks.h"
 
 namespace fulcrum::apps {
 
@@ -109,7 +110,7 @@ std::vector<std::vector<std::string>> combinations(const std::vector<SweptKey>& 
 void refuse_without_effect(const Sweep& sweep) {
   if (std::ranges::any_of(sweep.cells, [](const Cell& c) { return c.config.risk.name != "mean"; })) return;
   for (const SweptKey& key : sweep.keys)
-    if (key.key.starts_with("risk.") && key.key != "risk.name" && key.key != "risk.normalize")
+    if (is_parameter_of_risk(key.key))
       usage("--grid: ", key.key, " has no effect with risk.name = mean; give --risk or --opt absgd");
 }
 
