@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # CIFAR-10-LT (exponential, ratio 0.01), ResNet-32, 15 epochs, three seeds: CE and ABSGD, each with and
-# without deferred class weights. Prints the table of docs/results.md: mean ± sd over the seeds of the
-# last epoch's top-1 and balanced accuracy on the test set.
+# without deferred class weights, and what ABSGD with them becomes for λ → ∞ (CE-DRW, not divided by the
+# sum of the class weights: steps as short as ABSGD's). Prints the table of docs/results.md: mean ± sd over
+# the seeds of the last epoch's top-1 and balanced accuracy on the test set.
 #
 #   scripts/results/cifar10_lt.sh CIFAR_BINARY_FOLDER [OUTPUT]
 #
-# The four methods differ from epoch 12 on alone, so each seed trains the first 12 epochs once, and
-# four continuations of a copy of that run; a continuation is bit for bit what one long run would be.
+# The methods differ from epoch 12 on alone, so each seed trains the first 12 epochs once, and
+# continuations of a copy of that run; a continuation is bit for bit what one long run would be.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -40,6 +41,7 @@ one_seed() {
     --output "$out/$seed-base" >"$out/$seed-base.json"
   fork CE
   fork CE-DRW "${deferred[@]}"
+  fork CE-DRW-undivided "${deferred[@]}" --set risk.normalize=batch
   fork ABSGD "${absgd[@]}"
   fork ABSGD-DRW "${absgd_drw[@]}" "${deferred[@]}"
 }

@@ -23,6 +23,7 @@ ABSGD-5      | $absgd --lambda 5
 ABSGD-2      | $absgd --lambda 2
 ABSGD-1      | $absgd --lambda 1
 CE-DRW       | $drw
+CE-DRW-undivided | $drw --set risk.normalize=batch
 ABSGD-DRW-20 | $drw $absgd --lambda 20
 ABSGD-DRW-10 | $drw $absgd --lambda 10
 ABSGD-DRW-5  | $drw $absgd --lambda 5

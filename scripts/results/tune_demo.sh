@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# How the demo's λ, γ and switching epochs were chosen: every candidate on two seeds, judged on a fifth
+# How the demo's λ and switching epochs were chosen: every candidate on two seeds, judged on a fifth
 # of the training set that is held out (with its wrong labels, where labels are wrong). The test set
 # plays no part. Prints mean ± sd of the held-out metrics.
 #
