@@ -37,6 +37,7 @@ struct DataSettings {
   std::string crop_mode = "center";
   bool exif_orientation = false;
   bool fast_decode = false;
+  int64_t cache_mb = 256;
   bool random_resized_crop = false;
   std::vector<double> scale = {0.08, 1};
   std::vector<double> ratio = {0.75, 4.0 / 3};

@@ -22,6 +22,7 @@ std::vector<Key> keys_of(Config& c) {
       {"data.crop_mode", &c.data.crop_mode, "image files: center, or squash: both sides to data.image_size"},
       {"data.exif_orientation", &c.data.exif_orientation, "image files: turn JPEGs as their EXIF data say"},
       {"data.fast_decode", &c.data.fast_decode, "image files: reduce large JPEGs while they are decoded"},
+      {"data.cache_mb", &c.data.cache_mb, "image files: MiB of them that stay in memory once they are read"},
       {"data.channels", &c.data.channels, "image files: 3 (colour) or 1 (grey)"},
       {"data.on_bad_image", &c.data.on_bad_image, "image files: error, or skip: leave out what does not decode"},
       {"data.mean", &c.data.mean, "of each channel, in [0, 1]; empty: the data set's"},

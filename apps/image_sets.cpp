@@ -124,7 +124,8 @@ ImageOptions image_options(const DataSettings& s) {
           .squash = s.crop_mode == "squash",
           .exif_orientation = s.exif_orientation,
           .fast_decode = s.fast_decode,
-          .skip_bad = s.on_bad_image == "skip"};
+          .skip_bad = s.on_bad_image == "skip",
+          .cache_mb = s.cache_mb};
 }
 
 std::vector<std::string> eval_splits_of(const DataSettings& s) {
@@ -176,6 +177,8 @@ void check_image_settings(const DataSettings& d) {
   only_for(d, all, "data.exif_orientation", d.exif_orientation);
   only_for(d, all, "data.fast_decode", d.fast_decode);
   only_for(d, all, "data.channels", d.channels != 3);
+  only_for(d, all, "data.cache_mb", d.cache_mb != DataSettings().cache_mb);
+  in_range("data.cache_mb", static_cast<double>(d.cache_mb), 0, 1 << 20, "[0, 1048576]");
   only_for(d, all, "data.on_bad_image", d.on_bad_image != "error");
   only_for(d, files, "data.train_list", !d.train_list.empty());
   only_for(d, files, "data.test_list", !d.test_list.empty());

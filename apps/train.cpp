@@ -34,15 +34,9 @@ struct TrainFlags {
 
 // Settings that may differ between a run and its continuation without changing its numbers, and the
 // length of the run, which may be extended.
-const std::vector<std::string> kFreeOnResume = {"data.dir",
-                                                "data.workers",
-                                                "train.output",
-                                                "train.threads",
-                                                "train.device",
-                                                "train.log_interval",
-                                                "train.recovery_interval",
-                                                "train.recompute",
-                                                "train.epochs"};
+const std::vector<std::string> kFreeOnResume = {
+    "data.dir",     "data.workers",       "data.cache_mb",           "train.output",    "train.threads",
+    "train.device", "train.log_interval", "train.recovery_interval", "train.recompute", "train.epochs"};
 
 Config stored_config(const std::filesystem::path& run) {
   const auto file = run / "last.safetensors";

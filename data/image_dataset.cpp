@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include <fulcrum/data/file_cache.h>
 #include <fulcrum/data/parallel.h>
 #include <fulcrum/data/resize.h>
 
@@ -12,6 +13,8 @@ namespace fulcrum {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int64_t kMostCacheMb = int64_t{1} << 40;  // its bytes are a number
 
 /// The root without links for DecodeOptions::within, where the listing is confined to it.
 std::string within(const ImageListing& listing) {
@@ -27,17 +30,17 @@ int64_t resize_size(const ImageOptions& options) {
   return options.resize_size > 0 ? options.resize_size : options.image_size;
 }
 
-Image load(const std::string& path, const ImageOptions& options, std::string_view within,
-           std::vector<uint8_t> memory = {}) {
-  DecodeOptions decode = decode_options(options, within);
-  if (options.image_size == 0) return load_image(path, decode, std::move(memory));
+Image decode(std::span<const uint8_t> file, const std::string& path, const ImageOptions& options,
+             std::vector<uint8_t> memory = {}) {
+  DecodeOptions decode = decode_options(options, {});
+  if (options.image_size == 0) return decode_image(file, decode, path, std::move(memory));
   const int64_t side = options.squash ? options.image_size : resize_size(options);
   if (options.fast_decode)
     decode.needs = [side](ImageSize s) {
       return DecodeNeeds{.least_scale = static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width))};
     };
   thread_local Image image;  // a thread's own: new memory for every photograph takes time
-  image = load_image(path, decode, std::move(image.pixels));
+  image = decode_image(file, decode, path, std::move(image.pixels));
   if (options.squash) return resized_crop(image, {0, 0, image.height, image.width}, side, side, std::move(memory));
   return resized_center(image, side, options.image_size, std::move(memory));
 }
@@ -93,6 +96,8 @@ struct ImageDataset::Prepared {
     check(options.channels == 1 || options.channels == 3, "[images] expected 1 or 3 channels, got ", options.channels);
     check(options.image_size >= 0 && options.image_size <= (1 << 14),
           "[images] expected an image_size of 0 to 16384, got ", options.image_size);
+    check(options.cache_mb >= 0 && options.cache_mb <= kMostCacheMb, "[images] expected a cache_mb of 0 to ",
+          kMostCacheMb, ", got ", options.cache_mb);
     check(options.resize_size == 0 || (options.resize_size >= options.image_size && options.resize_size <= (1 << 14)),
           "[images] expected a resize_size of image_size, ", options.image_size, ", to 16384, got ",
           options.resize_size);
@@ -120,22 +125,28 @@ ImageDataset::ImageDataset(Prepared prepared, const ImageOptions& options)
       within_(within(prepared.listing)),
       paths_(std::move(prepared.listing.paths)),
       skipped_(std::move(prepared.skipped)),
-      options_(options) {}
+      options_(options),
+      files_(std::make_shared<FileCache>(paths_.size(), static_cast<size_t>(options.cache_mb) << 20)) {}
 
 const std::string& ImageDataset::path(int64_t index) const {
   check(index >= 0 && index < size(), "[images] index ", index, " is outside [0, ", size(), ")");
   return paths_[static_cast<size_t>(index)];
 }
 
+std::span<const uint8_t> ImageDataset::bytes(int64_t index, const std::string& path) const {
+  return files_->get(static_cast<size_t>(index), [&] { return read_image_file(path, within_); });
+}
+
 Image ImageDataset::original(int64_t index, const std::function<DecodeNeeds(ImageSize)>& needs,
                              std::vector<uint8_t> memory) const {
-  DecodeOptions decode = decode_options(options_, within_);
+  DecodeOptions decode = decode_options(options_, {});
   decode.needs = [&](ImageSize size) {
     DecodeNeeds asked = needs(size);
     if (!options_.fast_decode) asked.least_scale = 1;
     return asked;
   };
-  return load_image(root_ + path(index), decode, std::move(memory));
+  const std::string file = root_ + path(index);
+  return decode_image(bytes(index, file), decode, file, std::move(memory));
 }
 
 void ImageDataset::read(int64_t index, uint8_t* out) const {
@@ -143,7 +154,7 @@ void ImageDataset::read(int64_t index, uint8_t* out) const {
   thread_local std::string path;
   thread_local Image image;
   path.assign(root_).append(this->path(index));
-  image = load(path, options_, within_, std::move(image.pixels));
+  image = decode(bytes(index, path), path, options_, std::move(image.pixels));
   // The file may have changed since its header was read.
   check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ", path, ": expected ",
         image_shape()[0], "x", image_shape()[1], " (height x width), got ", image.height, "x", image.width);
@@ -163,7 +174,8 @@ std::vector<BadImage> find_bad_images(const ImageListing& listing, const ImageOp
   parallel_for(std::ssize(listing.paths), options.threads, [&](int64_t i) {
     const auto at = static_cast<size_t>(i);
     try {
-      load(listing.root / listing.paths[at], options, root);
+      const std::string path = listing.root / listing.paths[at];
+      decode(read_image_file(path, root), path, options);
     } catch (const Error& error) {
       reasons[at] = error.what();
     }

@@ -4,11 +4,13 @@
 //   train.read(17, pixels);          // decodes, resizes, crops; from any number of threads
 //   train.skipped();                 // with .skip_bad: the files that were left out
 //
-// Memory holds paths and labels. What is to be listed comes from image_folder.h, image_list.h,
+// Memory holds paths, labels, and the files as they are up to ImageOptions::cache_mb. What is to be listed comes from image_folder.h, image_list.h,
 // clothing1m.h, inaturalist.h or wilds.h.
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,6 +18,8 @@
 #include <fulcrum/data/image_file.h>
 
 namespace fulcrum {
+
+class FileCache;
 
 /// What a folder or a list file says, before any image is opened.
 struct ImageListing {
@@ -45,6 +49,8 @@ struct ImageOptions {
   /// Decodes every file at the start and leaves out those that fail; else read() throws for them.
   bool skip_bad = false;
   int threads = 0;  // for looking through the files at the start; 0: all cores
+  /// Files stay in memory from their first reading on, up to so many MiB.
+  int64_t cache_mb = 256;
 };
 
 struct BadImage {
@@ -76,12 +82,15 @@ class ImageDataset : public Dataset {
   ImageDataset(Prepared prepared, const ImageOptions& options);
 
   const std::string& path(int64_t index) const;
+  /// Of the file with this path, valid as that of read_image_file.
+  std::span<const uint8_t> bytes(int64_t index, const std::string& path) const;
 
   std::string root_;    // ends with a slash
   std::string within_;  // DecodeOptions
   std::vector<std::string> paths_;
   std::vector<BadImage> skipped_;
   ImageOptions options_;
+  std::shared_ptr<const FileCache> files_;
 };
 
 /// Decodes every sample of a listing as ImageDataset would and returns those that fail, by rising

@@ -47,8 +47,10 @@ int open_to_read(const std::string& name, std::string_view within) {
   return ::open(name.c_str(), kFlags);
 }
 
-/// The whole file, into a buffer that a thread uses again: small files cost no allocation.
-std::span<const uint8_t> read_file(const std::string& name, std::string_view within) {
+}  // namespace
+
+// Into a buffer that a thread uses again: small files cost no allocation.
+std::span<const uint8_t> read_image_file(const std::string& name, std::string_view within) {
   thread_local std::vector<uint8_t> buffer;
   const Descriptor file{open_to_read(name, within)};
   if (file.fd < 0) refuse_errno(name, "open");
@@ -67,6 +69,8 @@ std::span<const uint8_t> read_file(const std::string& name, std::string_view wit
   }
   return {buffer.data(), done};
 }
+
+namespace {
 
 enum class Kind { kJpeg, kPng };
 
@@ -165,11 +169,11 @@ ImageSize image_size(std::span<const uint8_t> file, const std::string& name, con
 }
 
 Image load_image(const std::string& path, const DecodeOptions& options, std::vector<uint8_t> memory) {
-  return decode_image(read_file(path, options.within), options, path, std::move(memory));
+  return decode_image(read_image_file(path, options.within), options, path, std::move(memory));
 }
 
 ImageSize image_size(const std::string& path, const DecodeOptions& options) {
-  return image_size(read_file(path, options.within), path, options);
+  return image_size(read_image_file(path, options.within), path, options);
 }
 
 bool has_image_extension(const std::filesystem::path& path) {

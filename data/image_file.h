@@ -61,6 +61,9 @@ struct DecodeOptions {
 Image load_image(const std::string& path, const DecodeOptions& options, std::vector<uint8_t> memory = {});
 ImageSize image_size(const std::string& path, const DecodeOptions& options = {});
 
+/// All bytes of a file that load_image would read, valid until this thread's next call; `within` as in DecodeOptions.
+std::span<const uint8_t> read_image_file(const std::string& path, std::string_view within = {});
+
 /// The same from memory; `name` stands for the file in messages.
 Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, const std::string& name,
                    std::vector<uint8_t> memory = {});

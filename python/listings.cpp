@@ -43,15 +43,17 @@ void bind_image_dataset(nb::module_& m) {
       .def(
           "__init__",
           [](ImageDataset* self, ImageListing listing, int64_t image_size, int64_t resize_size, int64_t channels,
-             bool squash, bool exif_orientation, bool fast_decode, bool skip_bad, int threads) {
+             bool squash, bool exif_orientation, bool fast_decode, bool skip_bad, int threads, int64_t cache_mb) {
             new (self) ImageDataset(std::move(listing), {channels, image_size, resize_size, squash, exif_orientation,
-                                                         fast_decode, skip_bad, threads});
+                                                         fast_decode, skip_bad, threads, cache_mb});
           },
           "listing"_a, "image_size"_a = 0, "resize_size"_a = 0, "channels"_a = 3, "squash"_a = false,
-          "exif_orientation"_a = false, "fast_decode"_a = false, "skip_bad"_a = false, "threads"_a = 0, Unlocked(),
+          "exif_orientation"_a = false, "fast_decode"_a = false, "skip_bad"_a = false, "threads"_a = 0,
+          "cache_mb"_a = 256, Unlocked(),
           "image_size: side of the square in pixels, 0: files of one size as they are; resize_size: what the shorter side "
           "becomes before the middle is cut out; channels: 1 or 3; squash: nothing is cut off; skip_bad: decodes every file at "
-          "the start and leaves out those that fail; threads: for that, 0: all cores.")
+          "the start and leaves out those that fail; threads: for that, 0: all cores; cache_mb: MiB of files that stay in "
+          "memory once they are read.")
       .def_prop_ro("paths", &ImageDataset::paths)
       .def_prop_ro(
           "skipped",

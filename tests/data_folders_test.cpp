@@ -1,8 +1,11 @@
 // Image folders and list files: what is read, in which order, and what is refused.
 #include <algorithm>
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include <fulcrum/core/serialize.h>
+#include <fulcrum/data/file_cache.h>
 #include <fulcrum/data/image_folder.h>
 #include <fulcrum/data/image_list.h>
 #include <fulcrum/data/loader.h>
@@ -137,9 +140,56 @@ TEST_F(ImageFolder, BadImagesAreErrorsOrLeftOut) {
                {"class 'cat': none of its 4 images can be read"});
 }
 
+TEST_F(ImageFolder, FilesStayInMemoryOnceTheyAreRead) {
+  add_folders();
+  const ImageListing listing = list_image_folder(root() / "train");
+  const ImageDataset keeps(listing, {}), reads(listing, {.cache_mb = 0});
+  const std::vector<uint8_t> before = pixels_of(keeps, 9);
+  EXPECT_EQ(pixels_of(reads, 9), before);
+  std::filesystem::remove(root() / "train/dog/1.png");
+  EXPECT_EQ(pixels_of(keeps, 9), before);
+  expect_error([&] { pixels_of(reads, 9); }, {"dog/1.png: cannot open: No such file"});
+  expect_error([&] { ImageDataset(listing, {.cache_mb = -1}); }, {"expected a cache_mb of 0 to", "got -1"});
+}
+
+TEST(FileCache, KeepsWhatFits) {
+  const FileCache files(4, 10);
+  int reads = 0;
+  const auto get = [&](size_t index, const std::vector<uint8_t>& content) {
+    const auto file = files.get(index, [&] { return reads++, std::span<const uint8_t>(content); });
+    return std::vector<uint8_t>(file.begin(), file.end());
+  };
+  const std::vector<uint8_t> six(6, 1), five(5, 2), four(4, 3), none;
+  for (int again = 0; again < 2; again++) {
+    EXPECT_EQ(get(0, six), six);
+    EXPECT_EQ(get(1, five), five);  // 4 are left
+    EXPECT_EQ(get(2, four), four);
+    EXPECT_EQ(get(3, none), none);
+  }
+  EXPECT_EQ(reads, 5);
+  EXPECT_EQ(get(0, five), six);
+}
+
+// Under ThreadSanitizer, too (tests/threads).
+TEST(FileCache, ThreadsMayAskForTheSameFileAtOnce) {
+  const FileCache files(64, 64 * 100 / 2);
+  std::vector<std::jthread> threads;
+  std::atomic<int> wrong = 0;
+  for (int t = 0; t < 4; t++)
+    threads.emplace_back([&] {
+      for (size_t i = 0; i < 640; i++) {
+        const std::vector<uint8_t> content(100, static_cast<uint8_t>(i % 64));
+        const auto file = files.get(i % 64, [&] { return std::span<const uint8_t>(content); });
+        if (!std::ranges::equal(file, content)) wrong++;
+      }
+    });
+  threads.clear();
+  EXPECT_EQ(wrong, 0);
+}
+
 TEST_F(ImageFolder, FilesThatChangeAreNoticed) {
   add_folders();
-  const ImageDataset data(list_image_folder(root() / "train"), {});
+  const ImageDataset data(list_image_folder(root() / "train"), {.cache_mb = 0});
   add("train/dog/1.png", 9, 5, 5);
   expect_error([&] { pixels_of(data, 9); }, {"dog/1.png: expected 4x6", "got 5x5"});
   std::filesystem::remove(root() / "train/dog/1.png");
