@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -58,6 +59,10 @@ Config risk_config(const BenchFlags& f) {
 // processes, on its part of the batch.
 class BenchStep {
  public:
+  // An error in one process leaves others in a collective, which the memory of the step would wait for.
+  ~BenchStep() {
+    if (device_processes_ && std::uncaught_exceptions() > 0) device_processes_->shut_down(/*failed=*/true);
+  }
   BenchStep(const BenchFlags& f, Communicator& processes)
       : device_(f.train.device),
         device_processes_(device_processes(processes, device_)),

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <fulcrum/core/cuda_options.h>
 #include <fulcrum/core/serialize.h>
 
 #include "apps/sealed_file.h"
@@ -17,6 +16,8 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string kEma = "ema.";
+
+std::string plans_key(size_t process) { return process == 0 ? "cudnn_plans" : concat_text("cudnn_plans.", process); }
 
 // A live tensor under its name in the file.
 struct Entry {
@@ -145,7 +146,7 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
                    {"data", std::to_string(data_checksum)},
                    {"progress", progress.dump()}};
   if (!inputs.empty()) file.metadata["inputs"] = inputs;
-  if (!state.optimizer.control().device().is_cpu()) file.metadata["cudnn_plans"] = cudnn_plans();
+  for (size_t i = 0; i < state.plans.size(); i++) file.metadata[plans_key(i)] = state.plans[i];
   keep_previous(path);
   save_sealed(path, std::move(file));
 }
@@ -169,8 +170,10 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_
   std::string problems;
   const std::vector<Tensor> values = match(entries, file, other_risk, problems);
   check(problems.empty(), "[resume] ", path.string(), ": a checkpoint of another run:", problems);
-  if (const auto plans = file.metadata.find("cudnn_plans"); plans != file.metadata.end())
-    load_cudnn_plans(plans->second);
+  state.plans.clear();
+  for (auto at = file.metadata.find(plans_key(0)); at != file.metadata.end();
+       at = file.metadata.find(plans_key(state.plans.size())))
+    state.plans.push_back(at->second);
   state.model.load_state_dict(model_tensors(file));
   for (size_t i = 0; i < entries.size(); i++) {
     Tensor live = entries[i].tensor;

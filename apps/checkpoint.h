@@ -6,7 +6,8 @@
 // Tensors: the model under torchvision's names; optim.<slot>.<parameter>; ema.<name>, the moving
 // average of the model where there is one; state.<name>. Metadata:
 // config (TOML), inputs (JSON, model_inputs.h), progress (JSON), data (checksum of the training data), checksum
-// (sealed_file.h), cudnn_plans (cuda_options.h; of a run on a GPU). PyTorch reads the model's part as it is.
+// (sealed_file.h), cudnn_plans (cuda_options.h; of a run on a GPU) and, of further processes, cudnn_plans.1 and so on.
+// PyTorch reads the model's part as it is.
 #pragma once
 
 #include <filesystem>
@@ -36,6 +37,7 @@ struct RunState {
   std::vector<std::pair<std::string, Tensor>> tensors;  // live; saved as state.<name>
   RunProgress progress;
   Ema* ema = nullptr;
+  std::vector<std::string> plans = {};  // cudnn_plans() of each process of a run on GPUs, which may have timed others
 };
 
 /// Replaces the file at once: whenever the process or the machine stops, there is a whole one. What it

@@ -20,7 +20,7 @@ Readings::Readings(Tensor totals, Tensor control)
 
 void Readings::post(int64_t step) {
   const auto slot = static_cast<size_t>(posted_ % kSlots);
-  if (posted_ >= kSlots) events_[slot].synchronize();  // the host is a whole ring ahead
+  if (posted_ >= kSlots) events_[slot].synchronize();  // the row is written anew
   double* row = ring_.data<double>() + static_cast<int64_t>(slot) * kRow;
   const cuda::Stream stream = cuda::compute_stream();
   cuda::copy_async(row, Device(), totals_.raw(), totals_.device(), totals_.bytes(), stream);
@@ -30,19 +30,9 @@ void Readings::post(int64_t step) {
   posted_++;
 }
 
-std::optional<Reading> Readings::newest() {
-  for (int64_t number = posted_ - 1; number >= std::max(returned_, posted_ - kSlots); number--) {
-    if (!events_[static_cast<size_t>(number % kSlots)].reached()) continue;
-    returned_ = number + 1;
-    return read(number);
-  }
-  return std::nullopt;
-}
-
 Reading Readings::wait() {
   check(posted_ > 0, "[readings] expected a post before a wait");
   events_[static_cast<size_t>((posted_ - 1) % kSlots)].synchronize();
-  returned_ = posted_;
   return read(posted_ - 1);
 }
 

@@ -1,15 +1,15 @@
-// Numbers that a device has got to, read without waiting for it: a ring of small copies into pinned
-// memory, each with an event.
+// Numbers of a device that the host reads some steps late, so that it need not wait for the steps between: small copies
+// into pinned memory, each with an event.
 //
 //   Readings readings(totals, control);
 //   readings.post(step);                          // every few steps
-//   if (auto r = readings.newest()) show(r->step, r->totals);
+//   const Reading r = readings.wait_for_previous();     // from the second post on
+//   show(r.step, r.totals);
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
 
 #include <fulcrum/core/kernels.h>
 
@@ -27,20 +27,18 @@ class Readings {
   Readings(Tensor totals, Tensor control);
   /// Enqueues a copy of both as they are after what was enqueued before.
   void post(int64_t step);
-  /// The newest that the device has reached and that was not returned yet.
-  std::optional<Reading> newest();
   /// The last posted; waits for the device.
   Reading wait();
   /// The one posted before the last; waits for the device. There must have been two.
   Reading wait_for_previous();
 
  private:
-  static constexpr int64_t kSlots = 8;
+  static constexpr int64_t kSlots = 2;  // the last and the one before
   Reading read(int64_t number) const;
   Tensor totals_, control_, ring_;  // ring_: f64 [kSlots, 8], pinned
   std::array<cuda::Event, kSlots> events_;
   std::array<int64_t, kSlots> steps_{};
-  int64_t posted_ = 0, returned_ = 0;
+  int64_t posted_ = 0;
 };
 
 }  // namespace fulcrum::apps

@@ -41,8 +41,8 @@ bool Trainer::train_recorded_epoch() {
     if (end || looks) recorded_->readings.post(p.batch), posts++;
     std::optional<Reading> reading;
     if (end) reading = recorded_->readings.wait();
-    else if (!several()) reading = recorded_->readings.newest();
-    // What one process sees, and stops for, the others must see at the same step.
+    // Not whichever the device has reached by now: a stop at numbers that are not finite must leave the same state in
+    // every run, and find all processes at the same step.
     else if (looks && posts > 1) reading = recorded_->readings.wait_for_previous();
     if (!reading) continue;
     if (reading->control[kBad] != 0) {

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include <fulcrum/core/cuda_options.h>
+
 #include "apps/model_inputs.h"
 #include "apps/pretrained.h"
 #include "apps/report/report.h"
@@ -87,6 +89,10 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   const bool changed = start == Start::kResumeChanged;
   run_.lock();
   load_checkpoint(run_ / "last.safetensors", state_, data_.checksum, /*other_risk=*/changed);
+  if (const auto& plans = state_.plans; !plans.empty()) {
+    const auto own = static_cast<size_t>(processes_.rank());
+    load_cudnn_plans(plans[own < plans.size() ? own : 0]);
+  }
   run_.resume(config_, state_.progress.epoch);
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
 }
@@ -358,6 +364,7 @@ void Trainer::keep_if_best(const nlohmann::json& row) {
 
 void Trainer::save() {
   share_statistics();
+  if (!optimizer_->control().device().is_cpu()) state_.plans = processes_.all_gather(cudnn_plans());
   if (run_.writes())
     save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum, to_text(inputs_of(data_)));
 }

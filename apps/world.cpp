@@ -14,7 +14,7 @@ namespace {
 std::unique_ptr<Communicator> processes;
 
 // May differ from process to process, since their machines may.
-const std::vector<std::string> kOfTheMachine = {"data.dir", "data.workers", "train.threads"};
+const std::vector<std::string> kOfTheMachine = {"data.dir", "data.workers", "data.cache_mb", "train.threads"};
 
 /// Every process learns of what one has found, before any goes on.
 void refuse_together(Communicator& all, const std::string& problem) {
@@ -23,10 +23,37 @@ void refuse_together(Communicator& all, const std::string& problem) {
   all.await_failure();
 }
 
+// The GPU of this process alone, from the list that CUDA_VISIBLE_DEVICES has, or of all. Empty where the list is too
+// short for it.
+std::string own_gpu(int local_rank) {
+  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  if (!visible || !*visible) return std::to_string(local_rank);
+  std::vector<std::string> list;
+  std::istringstream in(visible);
+  for (std::string id; std::getline(in, id, ',');) list.push_back(id);
+  if (list.size() == 1) return list.front();  // the launcher has given each process one
+  return local_rank < static_cast<int>(list.size()) ? list[static_cast<size_t>(local_rank)] : "";
+}
+
+// The driver reads the variable once, and an MPI that knows of GPUs wakes it in MPI_Init: before that, where the launcher
+// says which of its machine's processes this one is.
+void see_own_gpu_alone() {
+  if (!launched_with_others()) return;
+  for (const char* variable : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"})
+    if (const char* rank = std::getenv(variable)) {
+      if (const std::string gpu = own_gpu(std::atoi(rank)); !gpu.empty())
+        setenv("CUDA_VISIBLE_DEVICES", gpu.c_str(), 1);
+      return;
+    }
+}
+
 }  // namespace
 
 Communicator& world() {
-  if (!processes) processes = launched_processes();
+  if (!processes) {
+    see_own_gpu_alone();
+    processes = launched_processes();
+  }
   return *processes;
 }
 
@@ -95,18 +122,10 @@ void check_divisible(const Communicator& all, const Config& c) {
 
 void take_own_gpu(const Communicator& all) {
   if (all.size() == 1) return;
-  const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  std::string own = std::to_string(all.local_rank());
-  if (visible && *visible) {
-    std::vector<std::string> list;
-    std::istringstream in(visible);
-    for (std::string id; std::getline(in, id, ',');) list.push_back(id);
-    if (list.size() == 1) return;  // the launcher has given each process one
-    if (all.local_rank() >= static_cast<int>(list.size()))
-      usage("CUDA_VISIBLE_DEVICES: expected a GPU for each of the ", all.local_size(),
-            " processes of this machine, got ", visible);
-    own = list[static_cast<size_t>(all.local_rank())];
-  }
+  const std::string own = own_gpu(all.local_rank());
+  if (own.empty())
+    usage("CUDA_VISIBLE_DEVICES: expected a GPU for each of the ", all.local_size(), " processes of this machine, got ",
+          std::getenv("CUDA_VISIBLE_DEVICES"));
   setenv("CUDA_VISIBLE_DEVICES", own.c_str(), 1);
 }
 

@@ -62,6 +62,19 @@ const std::shared_ptr<MemoryPool>& pinned_pool() {
 
 thread_local std::shared_ptr<MemoryPool> private_pool;
 
+/// What the pool has free is of other sizes: where the system has no more, it goes back, and the system is asked again.
+/// Not from a private pool, whose free blocks are the addresses of a recorded step, nor while one is in use: a step that
+/// is being recorded must free nothing.
+void* take_or_release(MemoryPool& pool, size_t bytes) {
+  if (private_pool) return pool.take(bytes);
+  try {
+    return pool.take(bytes);
+  } catch (const OutOfMemory&) {
+    pool.release_cached();
+    return pool.take(bytes);
+  }
+}
+
 }  // namespace
 
 size_t size_class(size_t bytes) {
@@ -136,7 +149,7 @@ void reset_peak_memory(Device device) {
 void empty_cache(Device device) { pool_of(device)->release_cached(); }
 
 Storage::Storage(std::shared_ptr<MemoryPool> pool, size_t bytes)
-    : pool_(std::move(pool)), device_(pool_->device()), data_(pool_->take(bytes)), bytes_(bytes) {}
+    : pool_(std::move(pool)), device_(pool_->device()), data_(take_or_release(*pool_, bytes)), bytes_(bytes) {}
 
 std::shared_ptr<Storage> Storage::allocate(Device device, size_t bytes) {
   const bool own = private_pool && private_pool->device() == device;

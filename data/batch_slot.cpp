@@ -20,11 +20,17 @@ BatchSlot::BatchSlot(const Loader& loader) : source_(loader.source_) {
   for (Transfer& t : transfers_) t.columns = columns(), t.pixels = pixels();
   batch_ = source_->batch_of(columns_);
   batch_.total = o.batch_size;
+  // The pool may have given memory that kernels still use.
+  cuda::use_device(o.device.index);
+  for (Transfer& t : transfers_) t.taken.record(cuda::compute_stream());
 }
 
 BatchSlot::~BatchSlot() {
-  for (const Transfer& t : transfers_)
-    if (t.host.columns) t.arrived.synchronize();  // its memory goes back to the pool
+  try {
+    for (const Transfer& t : transfers_)
+      if (t.host.columns) t.arrived.synchronize();  // its memory goes back to the pool
+  } catch (const Error&) {  // of a device that has failed; the error that ends the run is on its way
+  }
 }
 
 void BatchSlot::load(StagedBatch staged) {
@@ -32,10 +38,8 @@ void BatchSlot::load(StagedBatch staged) {
   cuda::use_device(source_->options().device.index);
   Transfer& t = transfers_[std::exchange(next_, 1 - next_)];
   const cuda::Stream copies = cuda::copy_stream(), compute = cuda::compute_stream();
-  if (t.host.columns) {
-    t.arrived.synchronize();  // two batches ago
-    t.taken.hold(copies);
-  }
+  if (t.host.columns) t.arrived.synchronize();  // two batches ago
+  t.taken.hold(copies);
   t.host = std::move(staged);
   const auto move = [&](Tensor& to, const Tensor& from, cuda::Stream stream) {
     cuda::copy_async(to.raw(), to.device(), from.raw(), from.device(), to.bytes(), stream);

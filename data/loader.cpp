@@ -24,6 +24,8 @@ Tensor to_tensor(std::span<const int64_t> values) {
 /// In the host's memory, from where `device` can copy while the host goes on.
 Tensor host_tensor(const Shape& shape, DType dtype, Device device) {
   const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(dtype);
+  // A worker's thread has chosen no device, and pinning would wake the first one.
+  if (!device.is_cpu()) cuda::use_device(device.index);
   return Tensor(device.is_cpu() ? Storage::allocate(device, bytes) : Storage::allocate_pinned(bytes), 0, shape, dtype);
 }
 

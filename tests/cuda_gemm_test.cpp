@@ -1,4 +1,6 @@
 // Matrix products of the CUDA back-end against the CPU's.
+#include <cmath>
+
 #include <fulcrum/core/cuda_options.h>
 
 #include "device_testing.h"
@@ -77,6 +79,19 @@ TEST_P(CudaGemm, ReluWithAndWithoutBias) {
         return Tensors{c};
       });
     }
+}
+
+// max(x, 0) of a library may make a NaN zero, and then nothing would notice that the numbers are no longer finite.
+TEST_P(CudaGemm, ReluKeepsANaN) {
+  FULCRUM_NEEDS_CUDA();
+  std::vector<double> values = matrix(16, 32, false, 1).to_vector();
+  values[5 * 32 + 7] = std::nan("");
+  const Tensor a = from_vector({16, 32}, values, {numbers.in, Device("cuda")});
+  const Tensor b = matrix(32, 24, true, 2).to(a.device());
+  Tensor c = empty({16, 24}, {numbers.out, a.device()});
+  dispatch(a.device(), [&]<class K>() { K::gemm(c, a, false, b, true, {}, true); });
+  const std::vector<double> out = c.to_vector();
+  for (size_t i = 0; i < out.size(); i++) EXPECT_EQ(std::isnan(out[i]), i / 24 == 5) << i;
 }
 
 TEST_P(CudaGemm, GradientsOfWeightAndBias) {

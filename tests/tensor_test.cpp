@@ -181,6 +181,13 @@ TEST(Memory, PeakAndCache) {
   EXPECT_EQ(memory_stats(Device()).reserved, start.reserved);
 }
 
+TEST(Memory, WhatIsFreeGoesBackBeforeASystemWithoutMemoryIsAnError) {
+  { const Tensor a = empty({1 << 20}); }
+  EXPECT_GT(memory_stats(Device()).reserved, memory_stats(Device()).allocated);
+  EXPECT_THROW(empty({int64_t{1} << 52}), OutOfMemory);
+  EXPECT_EQ(memory_stats(Device()).reserved, memory_stats(Device()).allocated);
+}
+
 TEST(Memory, BorrowedMemoryIsSharedAndKeptByItsOwner) {
   auto numbers = std::make_shared<std::vector<float>>(std::vector<float>{1, 2, 3});
   const std::weak_ptr<std::vector<float>> watch = numbers;

@@ -1,6 +1,7 @@
 #include <fulcrum/core/cuda/cublas.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <mutex>
 
@@ -60,7 +61,9 @@ struct Descriptors {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(p), p);
     if (p.bias || p.row_sums) {
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out), p);
-      if (vector) set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector, p);
+      // Some versions refuse a plan for no vector at all; whoever asks for a plan has none yet.
+      const void* const any = reinterpret_cast<const void*>(uintptr_t{256});
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector ? vector : any, p);
     }
     lay_out(first, p.in, p.transpose_b ? p.n : p.k, p.transpose_b ? p.k : p.n, p);
     lay_out(second, p.in, p.transpose_a ? p.k : p.m, p.transpose_a ? p.m : p.k, p);
@@ -141,7 +144,9 @@ GemmPlan make_gemm_plan(const GemmProblem& problem) {
       cublasLtMatmulAlgoGetHeuristic(handle(problem), &d.operation, &d.first, &d.second, &d.result, &d.result,
                                      &preference.preference, 1, &found, &count);
   GemmPlan plan;
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED || (status == CUBLAS_STATUS_SUCCESS && count == 0)) {
+  const bool unusual = problem.bias || problem.relu || problem.row_sums;  // refused as invalid in some types
+  const bool refused = status == CUBLAS_STATUS_NOT_SUPPORTED || (unusual && status == CUBLAS_STATUS_INVALID_VALUE);
+  if (refused || (status == CUBLAS_STATUS_SUCCESS && (count == 0 || found.state != CUBLAS_STATUS_SUCCESS))) {
     plan.reason_ = "the heuristics know no algorithm";
     return plan;
   }

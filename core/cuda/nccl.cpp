@@ -6,7 +6,12 @@
 // recorded step (core/replay.h) records them with the rest.
 #include <nccl.h>
 
+#include <chrono>
 #include <cstring>
+#include <exception>
+#include <future>
+#include <thread>
+#include <utility>
 
 #include <fulcrum/core/communicator.h>
 #include <fulcrum/core/cuda/check.h>
@@ -49,22 +54,28 @@ ncclDataType_t type_of(const Tensor& t) {
 class NcclCommunicator : public Communicator {
  public:
   NcclCommunicator(Communicator& host, Device device)
-      : Communicator({host.rank(), host.size(), host.local_rank(), host.local_size()}), host_(host), device_(device) {
+      : Communicator({host.rank(), host.size(), host.local_rank(), host.local_size()}),
+        host_(host),
+        device_(used(device)) {
     ncclUniqueId id{};
     if (host.first()) FULCRUM_NCCL_CHECK(NCCL(ncclGetUniqueId)(&id));
     Tensor bytes = empty({static_cast<int64_t>(sizeof id)}, {DType::kU8, {}});
     std::memcpy(bytes.raw(), &id, sizeof id);
     host.broadcast(bytes);
     std::memcpy(&id, bytes.raw(), sizeof id);
-    use_device(device.index);
     int least = 0, greatest = 0;
     FULCRUM_CUDA_CHECK(cudaDeviceGetStreamPriorityRange(&least, &greatest));
     FULCRUM_CUDA_CHECK(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest));
     FULCRUM_NCCL_CHECK(NCCL(ncclCommInitRank)(&comm_, size(), id, rank()));
   }
 
+  // Where an error ends the process, the others may never come to the collective that the device waits in.
   ~NcclCommunicator() override {
-    if (comm_) NCCL(ncclCommDestroy)(comm_);
+    NcclCommunicator::shut_down(/*failed=*/std::uncaught_exceptions() > 0);
+    if (aborted_.valid()) {
+      constexpr std::chrono::seconds kPatience{10};  // for other processes of the machine, which it may wait for
+      if (aborted_.wait_for(kPatience) != std::future_status::ready) return;
+    }
     cudaStreamDestroy(stream_);
   }
 
@@ -119,12 +130,28 @@ class NcclCommunicator : public Communicator {
 
   void shut_down(bool failed) override {
     if (!comm_) return;
-    // Kernels that wait for a process that is gone would hold up whatever waits for the device.
-    failed ? NCCL(ncclCommAbort)(comm_) : NCCL(ncclCommDestroy)(comm_);
-    comm_ = nullptr;
+    // Kernels that wait for a process that is gone would hold up whatever waits for the device. The abort ends them at
+    // once, and returns only when the recorded steps that hold its kernels are gone: on a thread of its own, so that
+    // these can go.
+    ncclComm_t comm = std::exchange(comm_, nullptr);
+    if (!failed) {
+      NCCL(ncclCommDestroy)(comm);
+      return;
+    }
+    std::packaged_task<void()> abort([comm, device = device_, abort_now = NCCL(ncclCommAbort)] {
+      use_device(device.index);
+      abort_now(comm);
+    });
+    aborted_ = abort.get_future();
+    std::thread(std::move(abort)).detach();
   }
 
  private:
+  // Before the events, which belong to the device that is in use when they are made.
+  static Device used(Device device) {
+    use_device(device.index);
+    return device;
+  }
   void begin_sum(const Tensor& values) {
     fork();
     FULCRUM_NCCL_CHECK(NCCL(ncclAllReduce)(values.raw(), const_cast<void*>(values.raw()),
@@ -147,6 +174,7 @@ class NcclCommunicator : public Communicator {
   ncclComm_t comm_ = nullptr;
   Event ready_, done_;
   bool begun_ = false;
+  std::future<void> aborted_;
 };
 
 }  // namespace

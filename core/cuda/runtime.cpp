@@ -156,9 +156,13 @@ void copy_async(void* to, Device to_device, const void* from, Device from_device
 }
 
 void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes) {
+  const bool between_devices = !to_device.is_cpu() && !from_device.is_cpu() && to_device != from_device;
+  if (between_devices) {  // the streams of one device do not wait for those of another
+    use_device(from_device.index);
+    synchronize(compute_stream());
+  }
   use_device(to_device.is_cpu() ? from_device.index : to_device.index);
   copy_async(to, to_device, from, from_device, bytes, compute_stream());
-  const bool between_devices = !to_device.is_cpu() && !from_device.is_cpu() && to_device != from_device;
   if (to_device.is_cpu() || from_device.is_cpu() || between_devices) synchronize(compute_stream());
 }
 
@@ -174,12 +178,6 @@ Event::~Event() { cudaEventDestroy(event_); }
 void Event::record(Stream stream) { FULCRUM_CUDA_CHECK(cudaEventRecord(event_, stream)); }
 void Event::hold(Stream stream) const { FULCRUM_CUDA_CHECK(cudaStreamWaitEvent(stream, event_, 0)); }
 void Event::synchronize() const { FULCRUM_CUDA_CHECK(cudaEventSynchronize(event_)); }
-bool Event::reached() const {
-  const cudaError_t status = cudaEventQuery(event_);
-  if (status == cudaErrorNotReady) return false;
-  FULCRUM_CUDA_CHECK(status);
-  return true;
-}
 
 struct Graph::Impl {
   cudaGraphExec_t executable = nullptr;

@@ -82,7 +82,6 @@ class Event {
   void record(Stream stream);
   /// Lets the stream wait, not the host.
   void hold(Stream stream) const;
-  bool reached() const;
   void synchronize() const;
 
  private:

@@ -33,7 +33,6 @@ Event::Event() : event_(nullptr) { absent(); }
 Event::~Event() = default;
 void Event::record(Stream) {}
 void Event::hold(Stream) const {}
-bool Event::reached() const { return true; }
 void Event::synchronize() const {}
 
 struct Graph::Impl {};

@@ -57,7 +57,6 @@ Event::Event() : event_(nullptr) {}
 Event::~Event() = default;
 void Event::record(Stream) {}
 void Event::hold(Stream) const {}
-bool Event::reached() const { return true; }
 void Event::synchronize() const { refuse_capture("Event::synchronize"); }
 
 struct Graph::Impl {
