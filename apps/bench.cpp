@@ -278,7 +278,7 @@ int bench(const BenchFlags& f) {
   check_divisible(processes, config);
   if (f.interleave) require_one_process("bench --interleave");
   if (f.inference) require_one_process("bench --inference");
-  take_own_gpu(processes);
+  take_own_gpu(processes, f.train);
   const int threads = use_threads(config);
   const auto start = Clock::now();
   use_device(f.train);

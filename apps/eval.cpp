@@ -26,7 +26,7 @@ int run_eval(const EvalFlags& flags) {
   const Config& config = stored.config;
   Communicator& processes = world();
   check_alike(processes, config);
-  take_own_gpu(processes);
+  take_own_gpu(processes, config.train);
   use_device(config.train);
   use_threads(config);
 

@@ -181,7 +181,7 @@ int train(const TrainFlags& flags) {
   check_alike(processes, config);
   check_alike(processes, "--seeds", std::to_string(flags.seeds));
   check_divisible(processes, config);
-  take_own_gpu(processes);
+  take_own_gpu(processes, config.train);
   use_device(config.train);
   use_threads(config);
   if (processes.first())

@@ -120,12 +120,14 @@ void check_divisible(const Communicator& all, const Config& c) {
           " processes, got '", c.train.device, "'");
 }
 
-void take_own_gpu(const Communicator& all) {
-  if (all.size() == 1) return;
+void take_own_gpu(Communicator& all, const TrainSettings& settings) {
+  if (all.size() == 1 || settings.device == "cpu") return;
   const std::string own = own_gpu(all.local_rank());
-  if (own.empty())
-    usage("CUDA_VISIBLE_DEVICES: expected a GPU for each of the ", all.local_size(), " processes of this machine, got ",
-          std::getenv("CUDA_VISIBLE_DEVICES"));
+  refuse_together(all, own.empty()
+                           ? fmt::format("CUDA_VISIBLE_DEVICES: expected a GPU for each of the {} processes of this "
+                                         "machine, got {}",
+                                         all.local_size(), std::getenv("CUDA_VISIBLE_DEVICES"))
+                           : "");
   setenv("CUDA_VISIBLE_DEVICES", own.c_str(), 1);
 }
 

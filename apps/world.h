@@ -34,7 +34,7 @@ void check_alike(Communicator& processes, const Config& config);
 void check_alike(Communicator& processes, const std::string& what, const std::string& value);
 /// Refuses settings that do not go with so many processes.
 void check_divisible(const Communicator& processes, const Config& config);
-/// Leaves each process of a machine the GPU of its local rank, as its only one. Before the first use of CUDA.
-void take_own_gpu(const Communicator& processes);
+/// On GPUs leaves each process of a machine that of its local rank, as its only one. Before the first use of CUDA.
+void take_own_gpu(Communicator& processes, const TrainSettings& settings);
 
 }  // namespace fulcrum::apps

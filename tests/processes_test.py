@@ -272,6 +272,14 @@ class Processes(Run):
         ops = [op["op"] for op in row["profile"]["ops"]]
         self.assertEqual(sum(op.startswith("all_reduce (wait)") for op in ops), 1, ops)
 
+    def test_visible_gpus_are_enough_or_do_not_matter(self):
+        words = mpirun(3, PROGRAM, "bench", "--model", "resnet8", "--steps", 1, "-b", 6, "--threads", 1, "--no-profile")
+        for device, code in (("cpu", 0), ("cuda", 2)):
+            done = subprocess.run([*words, "--device", device], capture_output=True, text=True, timeout=HANGS,
+                                  env={**ENVIRONMENT, "CUDA_VISIBLE_DEVICES": "4,5"})
+            self.assertEqual(done.returncode, code, done.stderr)
+        self.assert_one_error(done.stderr, ["CUDA_VISIBLE_DEVICES", "each of the 3 processes", "4,5"])
+
     def test_refuses_processes_with_different_settings(self):
         words = [str(w) for w in self.words("run1")]
         line = mpirun(1, *words) + [":", "-n", "1", *words, "--lr", "0.03"]
