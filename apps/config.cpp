@@ -208,8 +208,7 @@ void finish(Config& c) {
   one_of("optim.name", c.optim.name, {"sgd", "absgd", "adam", "adamw", "abadam", "abadamw"});
   if (c.optim.name.starts_with("ab")) {
     if (c.risk.name != "mean" && c.risk.name != "kl" && c.risk.name != "tilted")
-      usage("optim.name: ", c.optim.name, " is ", c.optim.name.substr(2),
-            " with risk.name = kl, got risk.name = ", c.risk.name);
+      refuse_risk_beside(c.optim.name, c.risk.name);
     c.optim.name = c.optim.name.substr(2);
     if (c.risk.name == "mean") c.risk.name = "kl";
   }

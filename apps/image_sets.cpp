@@ -178,7 +178,7 @@ void check_image_settings(const DataSettings& d) {
   only_for(d, all, "data.fast_decode", d.fast_decode);
   only_for(d, all, "data.channels", d.channels != 3);
   only_for(d, all, "data.cache_mb", d.cache_mb != DataSettings().cache_mb);
-  in_range("data.cache_mb", static_cast<double>(d.cache_mb), 0, 1 << 20, "[0, 1048576]");
+  in_range("data.cache_mb", static_cast<double>(d.cache_mb), 0, kMaxCacheMb, concat_text("[0, ", kMaxCacheMb, "]"));
   only_for(d, all, "data.on_bad_image", d.on_bad_image != "error");
   only_for(d, files, "data.train_list", !d.train_list.empty());
   only_for(d, files, "data.test_list", !d.test_list.empty());

@@ -95,8 +95,13 @@ void finish_risk(Config& c) {
     usage("risk.window: expected at least train.batch_size = ", c.train.batch_size, ", got ", r.window);
 }
 
-bool is_parameter_of_risk(const std::string& key) {
-  return key.starts_with("risk.") && key != "risk.name" && key != "risk.normalize";
+void refuse_risk_beside(const std::string& optimizer, const std::string& risk) {
+  usage("optim.name: ", optimizer, " is ", optimizer.substr(2), " with risk.name = kl, got risk.name = ", risk);
+}
+
+std::string no_effect_with_mean(const std::string& key) {
+  if (!key.starts_with("risk.") || key == "risk.name" || key == "risk.normalize") return "";
+  return key + " has no effect with risk.name = mean; give --risk or --opt absgd";
 }
 
 std::vector<std::string> risk_warnings(const Config& c) {

@@ -22,8 +22,11 @@ namespace fulcrum::apps {
 /// do not go together.
 void finish_risk(Config& config);
 
-/// Whether the key is a parameter of a risk other than the mean, which is plain SGD.
-bool is_parameter_of_risk(const std::string& key);
+/// Refuses a risk beside an optimiser that has its own: absgd is sgd with kl.
+[[noreturn]] void refuse_risk_beside(const std::string& optimizer, const std::string& risk);
+
+/// That the key has no effect with the mean, which is plain SGD, and what would give it one; empty for a key that has.
+std::string no_effect_with_mean(const std::string& key);
 
 /// What is allowed and most likely a mistake, in words: a λ whose sign contradicts the data.
 std::vector<std::string> risk_warnings(const Config& config);

@@ -12,7 +12,6 @@
 #include <fulcrum/core/cuda_options.h>
 
 #include "apps/commands.h"
-#include "apps/ranges.h"
 #include "apps/risks.h"
 #include "apps/world.h"
 
@@ -150,8 +149,8 @@ std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) c
   std::vector<std::string> found;
   for (const Assignment& a : assignments_) {
     const std::string key = a.text.substr(0, a.text.find('='));
-    if (resolved.risk.name == "mean" && is_parameter_of_risk(key))
-      found.push_back(key + " has no effect with risk.name = mean; give --risk or --opt absgd");
+    if (const std::string text = no_effect_with_mean(key); resolved.risk.name == "mean" && !text.empty())
+      found.push_back(text);
     if (resolved.loss.class_weights == "none" && is_of_class_weights_alone(key))
       found.push_back(key + " has no effect with loss.class_weights = none");
   }
@@ -177,9 +176,9 @@ Config SettingsFlags::resolve(const Config& base) const {
     if (const char* value = std::getenv(variable); value && *value)
       set_key(config, std::string(key) + "=" + value, variable);
   for (const Assignment& a : assignments_) set_key(config, a.text, a.flag);
+  // finish() cannot tell a mean that was asked for from the default.
   if (config.optim.name.starts_with("ab") && has("risk.name") && config.risk.name == "mean")
-    usage("optim.name: ", config.optim.name, " is ", config.optim.name.substr(2),
-          " with risk.name = kl, got risk.name = mean");
+    refuse_risk_beside(config.optim.name, config.risk.name);
   finish(config);
   return config;
 }

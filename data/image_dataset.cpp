@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kMostCacheMb = int64_t{1} << 40;  // its bytes are a number
-
 /// The root without links for DecodeOptions::within, where the listing is confined to it.
 std::string within(const ImageListing& listing) {
   std::error_code error;
@@ -96,8 +94,8 @@ struct ImageDataset::Prepared {
     check(options.channels == 1 || options.channels == 3, "[images] expected 1 or 3 channels, got ", options.channels);
     check(options.image_size >= 0 && options.image_size <= (1 << 14),
           "[images] expected an image_size of 0 to 16384, got ", options.image_size);
-    check(options.cache_mb >= 0 && options.cache_mb <= kMostCacheMb, "[images] expected a cache_mb of 0 to ",
-          kMostCacheMb, ", got ", options.cache_mb);
+    check(options.cache_mb >= 0 && options.cache_mb <= kMaxCacheMb, "[images] expected a cache_mb of 0 to ",
+          kMaxCacheMb, ", got ", options.cache_mb);
     check(options.resize_size == 0 || (options.resize_size >= options.image_size && options.resize_size <= (1 << 14)),
           "[images] expected a resize_size of image_size, ", options.image_size, ", to 16384, got ",
           options.resize_size);

@@ -4,8 +4,8 @@
 //   train.read(17, pixels);          // decodes, resizes, crops; from any number of threads
 //   train.skipped();                 // with .skip_bad: the files that were left out
 //
-// Memory holds paths, labels, and the files as they are up to ImageOptions::cache_mb. What is to be listed comes from image_folder.h, image_list.h,
-// clothing1m.h, inaturalist.h or wilds.h.
+// Memory holds paths, labels, and the files as they are up to ImageOptions::cache_mb. What is to be
+// listed comes from image_folder.h, image_list.h, clothing1m.h, inaturalist.h or wilds.h.
 #pragma once
 
 #include <filesystem>
@@ -34,6 +34,8 @@ struct ImageListing {
   std::vector<std::string> problems;
 };
 
+inline constexpr int64_t kMaxCacheMb = int64_t{1} << 20;
+
 struct ImageOptions {
   int64_t channels = 3;  // 1 or 3
   /// The side of the square that images are brought to; 0: they stay as they are and must all be of one
@@ -49,7 +51,7 @@ struct ImageOptions {
   /// Decodes every file at the start and leaves out those that fail; else read() throws for them.
   bool skip_bad = false;
   int threads = 0;  // for looking through the files at the start; 0: all cores
-  /// Files stay in memory from their first reading on, up to so many MiB.
+  /// Files stay in memory from their first reading on, up to so many MiB; at most kMaxCacheMb.
   int64_t cache_mb = 256;
 };
 

@@ -110,8 +110,7 @@ std::vector<std::vector<std::string>> combinations(const std::vector<SweptKey>& 
 void refuse_without_effect(const Sweep& sweep) {
   if (std::ranges::any_of(sweep.cells, [](const Cell& c) { return c.config.risk.name != "mean"; })) return;
   for (const SweptKey& key : sweep.keys)
-    if (is_parameter_of_risk(key.key))
-      usage("--grid: ", key.key, " has no effect with risk.name = mean; give --risk or --opt absgd");
+    if (const std::string text = no_effect_with_mean(key.key); !text.empty()) usage("--grid: ", text);
 }
 
 bool better(const Sweep& sweep, double a, double b) { return sweep.metric == "loss" ? a < b : a > b; }
