@@ -72,6 +72,23 @@ void write_lists(const fs::path& run, const ExperimentData& d, const std::string
 
 }  // namespace
 
+const std::vector<std::string>& free_settings() {
+  static const std::vector<std::string> keys = {
+      "data.dir",     "data.workers",       "data.cache_mb",           "train.output",   "train.threads",
+      "train.device", "train.log_interval", "train.recovery_interval", "train.recompute"};
+  return keys;
+}
+
+Config stored_config(const fs::path& run) {
+  const fs::path file = run / "last.safetensors";
+  const TensorIndex index = read_tensor_index(file);
+  const auto text = index.metadata.find("config");
+  check(text != index.metadata.end(), "[resume] ", file.string(), ": expected metadata 'config'");
+  Config config;
+  load_toml(config, text->second, file.string());
+  return config;
+}
+
 RunDirectory::RunDirectory(fs::path path, bool writes) : path_(std::move(path)), writes_(writes) {}
 
 void RunDirectory::write_settings(const Config& config) {

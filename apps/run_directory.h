@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -18,6 +19,12 @@
 #include "apps/tensorboard.h"
 
 namespace fulcrum::apps {
+
+/// Settings that may differ between a run and its continuation without changing its numbers.
+const std::vector<std::string>& free_settings();
+
+/// The settings that the run's last checkpoint was made with.
+Config stored_config(const std::filesystem::path& run);
 
 class RunDirectory {
  public:

@@ -7,11 +7,10 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <fulcrum/core/serialize.h>
-
 #include "apps/commands.h"
 #include "apps/dry_run.h"
 #include "apps/flag_checks.h"
+#include "apps/run_directory.h"
 #include "apps/smoke.h"
 #include "apps/spread.h"
 #include "apps/stop.h"
@@ -32,20 +31,11 @@ struct TrainFlags {
   int seeds = 1;
 };
 
-// Settings that may differ between a run and its continuation without changing its numbers, and the
-// length of the run, which may be extended.
-const std::vector<std::string> kFreeOnResume = {
-    "data.dir",     "data.workers",       "data.cache_mb",           "train.output",    "train.threads",
-    "train.device", "train.log_interval", "train.recovery_interval", "train.recompute", "train.epochs"};
-
-Config stored_config(const std::filesystem::path& run) {
-  const auto file = run / "last.safetensors";
-  const TensorIndex index = read_tensor_index(file);
-  const auto text = index.metadata.find("config");
-  check(text != index.metadata.end(), "[resume] ", file.string(), ": expected metadata 'config'");
-  Config config;
-  load_toml(config, text->second, file.string());
-  return config;
+// The length of a run may be extended.
+std::vector<std::string> free_on_resume() {
+  std::vector<std::string> keys = free_settings();
+  keys.push_back("train.epochs");
+  return keys;
 }
 
 struct Plan {
@@ -92,7 +82,7 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
                        "overwrites it, --output names another directory");
   }
   if (plan.start == Trainer::Start::kFresh) return plan;
-  const auto changed = differences(stored_config(plan.config.train.output), plan.config, kFreeOnResume);
+  const auto changed = differences(stored_config(plan.config.train.output), plan.config, free_on_resume());
   if (changed.empty()) return plan;
   std::string list;
   for (const auto& line : changed) list += "\n  " + line;

@@ -101,7 +101,8 @@ Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& ind
   return make_eval_loader(config_, data, first_of(indices, data, config_.train.limit_batches), data_.statistics);
 }
 
-TrainOutcome Trainer::run() {
+TrainOutcome Trainer::run(std::function<void(int64_t epochs)> after_epoch) {
+  after_epoch_ = std::move(after_epoch);
   if (run_.writes())
     for (const std::string& line : memory_lines(memory_, Device(config_.train.device), processes_))
       progress_.print(line);
@@ -268,7 +269,7 @@ nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
       {"loss_histogram", seen.loss_histogram(data_.train_indices, kLossBins)}};
   if (const auto found = seen.found_labels(*data_.train, data_.train_indices))
     row["wrong_labels"] = {{"auroc", found->auroc}, {"precision", found->precision}, {"recall", found->recall}};
-  row.update(risk_readings(optimizer_->risk()));
+  if (state_.progress.epoch >= config_.risk.from_epoch) row.update(risk_readings(optimizer_->risk()));
   return row;
 }
 
@@ -294,6 +295,7 @@ bool Trainer::finish_epoch() {
   dispatch(totals_.device(), [&]<class K>() { K::fill(totals_, 0); });
   optimizer_->risk().reset_summary();
   save();
+  if (after_epoch_) after_epoch_(p.epoch);
   if (finished() && p.epoch < config_.train.epochs)
     progress_.print(
         fmt::format("no better {} for {} epochs: stopping early", config_.train.eval_metric, config_.train.patience));

@@ -53,7 +53,8 @@ class Trainer {
   /// differ from the checkpoint's only with kResumeChanged.
   /// In one of several processes it trains on a part of each batch; the first writes all files and prints.
   Trainer(Config config, Start start, Communicator& processes);
-  TrainOutcome run();
+  /// `after_epoch` gets the number of finished epochs as soon as their checkpoint is written.
+  TrainOutcome run(std::function<void(int64_t epochs)> after_epoch = {});
 
  private:
   TrainOutcome run_to_end();
@@ -134,6 +135,7 @@ class Trainer {
   RunState state_;
   LossFunction loss_;
   ProgressLine progress_;
+  std::function<void(int64_t epochs)> after_epoch_;
   std::string non_finite_;                  // what stopped the run
   std::unique_ptr<RecordedStep> recorded_;  // last: its step uses the rest
 };

@@ -10,8 +10,10 @@
 
 #include "apps/commands.h"
 #include "apps/dry_run.h"
+#include "apps/grid/shared_epochs.h"
 #include "apps/losses.h"
 #include "apps/progress.h"
+#include "apps/run_directory.h"
 #include "apps/trainer.h"
 #include "apps/world.h"
 
@@ -20,10 +22,6 @@ namespace fulcrum::apps {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Settings that do not change a cell's numbers; train.epochs does.
-const std::vector<std::string> kFree = {"data.dir",     "data.workers",       "train.output",           "train.threads",
-                                        "train.device", "train.log_interval", "train.recovery_interval"};
 
 std::string read_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -53,7 +51,7 @@ void refuse_other_settings(const Cell& cell) {
   if (cell_state(cell).kind == CellState::kWaiting || !fs::exists(file)) return;
   Config stored;
   load_toml(stored, read_file(file), file.string());
-  const auto changed = differences(stored, cell.config, kFree);
+  const auto changed = differences(stored, cell.config, free_settings());
   if (changed.empty()) return;
   std::string list;
   for (const auto& line : changed) list += "\n  " + line;
@@ -83,6 +81,14 @@ void for_each_data_set(const std::vector<Cell>& cells,
       throw UsageError("cell " + members.front()->name() + ": " + e.what());
     }
   }
+}
+
+// The checkpoint of a cell whose first epochs are another's has the other's settings, and not the state of its risk.
+Trainer::Start start_of(const Cell& cell) {
+  if (cell_state(cell).kind == CellState::kWaiting) return Trainer::Start::kFresh;
+  const Config stored = stored_config(cell.directory());
+  return differences(stored, cell.config, free_settings()).empty() ? Trainer::Start::kResume
+                                                                   : Trainer::Start::kResumeChanged;
 }
 
 void build(const Cell& cell, const ExperimentData& data) {
@@ -151,12 +157,16 @@ int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after
   int code = kExitDone;
   for (size_t i = 0; i < cells.size(); i++) {
     const Cell& cell = cells[i];
-    const CellState::Kind state = cell_state(cell).kind;
-    if (state == CellState::kDone) continue;
+    if (cell_state(cell).kind == CellState::kDone) continue;
     fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(), cell.directory().string());
-    Trainer trainer(cell.config, state == CellState::kWaiting ? Trainer::Start::kFresh : Trainer::Start::kResume,
-                    world());
-    const TrainOutcome outcome = trainer.run();
+    if (const auto shared = take_epochs(cell, cells))
+      fmt::print(stderr, "the first {} epochs are those of {}\n", shared->epochs, shared->from->name());
+    const std::set<int64_t> marks = epochs_to_keep(cell, cells);
+    Trainer trainer(cell.config, start_of(cell), world());
+    const TrainOutcome outcome = trainer.run([&](int64_t epochs) {
+      if (marks.contains(epochs)) keep_epochs(cell, epochs);
+    });
+    drop_kept_epochs(cells);
     after_each();
     if (outcome.exit_code == kExitNonFinite) code = kExitNonFinite;
     else if (outcome.exit_code != kExitDone) return outcome.exit_code;
@@ -176,12 +186,16 @@ void show_work(const std::vector<Cell>& cells) {
       const auto [cost, is_new] = costs.try_emplace(model_key(c));
       if (is_new) cost->second = measure_cost(c, data);
       const CellState state = cell_state(*cell);
-      const double share = 1 - static_cast<double>(state.epochs) / static_cast<double>(c.train.epochs);
-      const double seconds = share * estimated_seconds(c, data, cost->second);
+      const auto shared = expected_epochs(cells, static_cast<size_t>(cell - cells.data()));
+      const auto done = static_cast<double>(shared ? shared->epochs : state.epochs);
+      const double seconds =
+          (1 - done / static_cast<double>(c.train.epochs)) * estimated_seconds(c, data, cost->second);
       total += seconds;
       waiting++;
-      fmt::print("{:<40} {}; {} epochs of {} steps, {} training images: about {}\n", cell->name(), state.text(*cell),
-                 c.train.epochs, epoch_steps(c, data), data.train_indices.size(), duration_text(seconds));
+      fmt::print("{:<40} {}; {} epochs of {} steps, {} training images{}: about {}\n", cell->name(), state.text(*cell),
+                 c.train.epochs, epoch_steps(c, data), data.train_indices.size(),
+                 shared ? fmt::format(", the first {} epochs those of {}", shared->epochs, shared->from->name()) : "",
+                 duration_text(seconds));
     }
   });
   fmt::print("{} cells, {} to train: about {}\n", cells.size(), waiting, duration_text(total));

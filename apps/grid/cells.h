@@ -6,7 +6,8 @@
 //   cell_state(cells[0]).kind == CellState::kDone;
 //
 // A cell that was killed goes on from its last checkpoint, bit for bit; a finished one is left as it
-// is; one whose directory holds a run of other settings is refused.
+// is; one whose directory holds a run of other settings is refused. Epochs that several cells have in
+// common are trained once (shared_epochs.h).
 #pragma once
 
 #include <cstdint>
