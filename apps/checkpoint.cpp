@@ -66,20 +66,31 @@ std::vector<Tensor> match(const std::vector<Entry>& entries, const TensorFile& f
     known.insert(e.name);
     const auto it = file.tensors.find(e.name);
     Tensor t = it == file.tensors.end() ? Tensor() : it->second;
-    if (!t) {
-      if (!other_risk || !is_risk_state(e.name)) problems += "\n  missing: " + e.name;
-    } else {
-      if (e.convolution && t.dim() == 4) t = from_oihw(t);
-      if (t.shape() != e.tensor.shape() || t.dtype() != e.tensor.dtype())
-        problems += concat_text("\n  ", e.name, ": expected ", e.tensor.dtype(), " ", e.tensor.shape(), ", got ",
-                                t.dtype(), " ", t.shape());
-    }
+    if (t && e.convolution && t.dim() == 4) t = from_oihw(t);
+    const bool fits = t && t.shape() == e.tensor.shape() && t.dtype() == e.tensor.dtype();
+    if (!fits && other_risk && is_risk_state(e.name)) t = Tensor();
+    else if (!t) problems += "\n  missing: " + e.name;
+    else if (!fits)
+      problems += concat_text("\n  ", e.name, ": expected ", e.tensor.dtype(), " ", e.tensor.shape(), ", got ",
+                              t.dtype(), " ", t.shape());
     found.push_back(t);
   }
   for (const auto& [name, tensor] : file.tensors)
     if (is_run_state(name) && !known.contains(name) && !(other_risk && is_risk_state(name)))
       problems += "\n  unexpected: " + name;
   return found;
+}
+
+RunProgress progress_in(const std::map<std::string, std::string>& metadata, const fs::path& path) {
+  const auto text = metadata.find("progress");
+  check(text != metadata.end(), "[resume] ", path.string(),
+        ": expected metadata 'progress'; this is not the full state of a run");
+  const nlohmann::json p = nlohmann::json::parse(text->second, nullptr, false);
+  const auto is_count = [&](const char* key) { return p.contains(key) && p[key].is_number_unsigned(); };
+  check(p.is_object() && is_count("epoch") && is_count("batch"), "[resume] ", path.string(),
+        ": expected JSON with epoch and batch in metadata 'progress'");
+  return {p["epoch"], p["batch"], p.value("best", nlohmann::json()), p.value("latest", nlohmann::json()),
+          p.value("non_finite", false)};
 }
 
 // A second name for the checkpoint that is about to be replaced; where the file system has no links, a copy.
@@ -151,6 +162,17 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
   save_sealed(path, std::move(file));
 }
 
+RunProgress stored_progress(const fs::path& path) { return progress_in(read_tensor_index(path).metadata, path); }
+
+void adopt_checkpoint(const fs::path& path, const std::string& config, bool without_risk) {
+  TensorFile file = load_sealed(path);
+  file.metadata["config"] = config;
+  if (without_risk)  // the statistics are any risk's
+    std::erase_if(file.tensors,
+                  [](const auto& t) { return is_risk_state(t.first) && t.first != "state.risk.statistics"; });
+  save_sealed(path, std::move(file));
+}
+
 void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum, bool other_risk) {
   const TensorFile file = load_sealed(path);
   const auto text = [&](const char* key) {
@@ -162,10 +184,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_
   check(text("data") == std::to_string(data_checksum), "[resume] ", path.string(),
         ": the training data are not those of the checkpoint (checksum ", data_checksum, ", expected ", text("data"),
         ")");
-  const nlohmann::json progress = nlohmann::json::parse(text("progress"), nullptr, false);
-  const auto is_count = [&](const char* key) { return progress.contains(key) && progress[key].is_number_unsigned(); };
-  check(progress.is_object() && is_count("epoch") && is_count("batch"), "[resume] ", path.string(),
-        ": expected JSON with epoch and batch in metadata 'progress'");
+  RunProgress progress = progress_in(file.metadata, path);
   const std::vector<Entry> entries = live_entries(state);
   std::string problems;
   const std::vector<Tensor> values = match(entries, file, other_risk, problems);
@@ -179,8 +198,8 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_
     Tensor live = entries[i].tensor;
     if (values[i]) live.copy_from(values[i]);
   }
-  state.progress = {progress["epoch"], progress["batch"], progress.value("best", nlohmann::json()),
-                    progress.value("latest", nlohmann::json())};
+  state.progress = std::move(progress);
+  state.progress.non_finite = false;  // tried again
 }
 
 }  // namespace fulcrum::apps

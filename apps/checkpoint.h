@@ -50,9 +50,16 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
 /// where there are checkpoints and none is whole.
 bool recover_checkpoint(const std::filesystem::path& run);
 
+/// Of the checkpoint, without its tensors; an Error where it has none.
+RunProgress stored_progress(const std::filesystem::path& path);
+
+/// Gives a checkpoint, or a best.safetensors, to a run whose settings `config` (TOML) are the same so far. `without_risk`
+/// leaves out the state of the risk, which is another from now on.
+void adopt_checkpoint(const std::filesystem::path& path, const std::string& config, bool without_risk);
+
 /// Restores everything in place. An Error lists what is missing, unexpected or mis-shaped (a
 /// checkpoint of another model), or says that the data differ; nothing is changed then. With
-/// `other_risk` the state of a risk may be missing, and starts anew, or be left over.
+/// `other_risk` the state of a risk may be missing or of another shape, and starts anew, or be left over.
 void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum,
                      bool other_risk = false);
 

@@ -80,20 +80,26 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   if (records())
     recorded_ = std::make_unique<RecordedStep>(train_loader_, totals_, optimizer_->control(),
                                                [this](const Batch& batch) { train_batch(batch); });
+  const auto print_warnings = [&] {
+    for (const std::string& warning : warnings_of(config_, data_.class_counts)) progress_.print("warning: " + warning);
+  };
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
-    for (const std::string& warning : warnings_of(config_, data_.class_counts)) progress_.print("warning: " + warning);
+    print_warnings();
     if (!pretrained.empty()) progress_.print(pretrained);
     return;
   }
-  const bool changed = start == Start::kResumeChanged;
   run_.lock();
-  load_checkpoint(run_ / "last.safetensors", state_, data_.checksum, /*other_risk=*/changed);
+  const RunProgress stored = stored_progress(run_ / "last.safetensors");
+  const bool risk_began = stored.epoch + (stored.batch > 0 ? 1 : 0) > config_.risk.from_epoch;
+  load_checkpoint(run_ / "last.safetensors", state_, data_.checksum,
+                  /*other_risk=*/start == Start::kResumeChanged || !risk_began);
   if (const auto& plans = state_.plans; !plans.empty()) {
     const auto own = static_cast<size_t>(processes_.rank());
     load_cudnn_plans(plans[own < plans.size() ? own : 0]);
   }
   run_.resume(config_, state_.progress.epoch);
+  if (start == Start::kResumeChanged) print_warnings();
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
 }
 
@@ -295,7 +301,7 @@ bool Trainer::finish_epoch() {
   dispatch(totals_.device(), [&]<class K>() { K::fill(totals_, 0); });
   optimizer_->risk().reset_summary();
   save();
-  if (after_epoch_) after_epoch_(p.epoch);
+  if (after_epoch_ && !finished()) after_epoch_(p.epoch);
   if (finished() && p.epoch < config_.train.epochs)
     progress_.print(
         fmt::format("no better {} for {} epochs: stopping early", config_.train.eval_metric, config_.train.patience));

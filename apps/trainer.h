@@ -53,7 +53,7 @@ class Trainer {
   /// differ from the checkpoint's only with kResumeChanged.
   /// In one of several processes it trains on a part of each batch; the first writes all files and prints.
   Trainer(Config config, Start start, Communicator& processes);
-  /// `after_epoch` gets the number of finished epochs as soon as their checkpoint is written.
+  /// `after_epoch` gets the number of finished epochs as soon as their checkpoint is written, as long as there are more.
   TrainOutcome run(std::function<void(int64_t epochs)> after_epoch = {});
 
  private:

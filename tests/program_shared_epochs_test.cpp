@@ -37,6 +37,10 @@ name = 'kl_ball'
 title = 'KL ball'
 set = ['risk.name=kl_ball', 'risk.from_epoch=3']
 [[method]]
+name = 'kl_ball-512'
+title = 'KL ball with another window'
+set = ['risk.name=kl_ball', 'risk.window=512', 'risk.from_epoch=3']
+[[method]]
 name = 'cvar'
 title = 'CVaR'
 set = ['risk.name=cvar', 'risk.from_epoch=2']
@@ -80,13 +84,18 @@ class ProgramSharedEpochs : public ProgramSuite {
 };
 
 TEST_F(ProgramSharedEpochs, EveryCellIsTheRunOfItsSettings) {
-  for (const char* method : {"ce", "drw", "kl", "kl-drw", "kl_ball", "cvar", "chi2", "rgd", "group", "focal"}) {
+  for (const char* method :
+       {"ce", "drw", "kl", "kl-drw", "kl_ball", "kl_ball-512", "cvar", "chi2", "rgd", "group", "focal"}) {
     SCOPED_TRACE(method);
     const std::string alone = std::string("alone-") + method;
     const Outcome got =
         run_program({"train", "--recipe", (cell("whole", method) / "config.toml").string(), "-o", dir() / alone});
     ASSERT_EQ(got.code, 0) << got.err;
     expect_same_run(cell("whole", method), dir() / alone);
+    for (const char* file : {"last.safetensors", "best.safetensors"})
+      EXPECT_EQ(load_tensors(cell("whole", method) / file).metadata.at("config"),
+                read_text(cell("whole", method) / "config.toml"))
+          << file;
   }
 }
 
@@ -128,6 +137,54 @@ TEST_F(ProgramSharedEpochs, KilledInTheMiddleAndContinuedGivesTheSameBytes) {
     expect_same_run(cell("killed", method), cell("whole", method));
 }
 
+// A copy that lies there from other settings is nobody's beginning.
+TEST_F(ProgramSharedEpochs, EpochsOfOtherSettingsAreNotTaken) {
+  const auto of_grid = [](const Flags& more) {
+    Flags all = {"--methods", "drw,ce"};
+    all.insert(all.end(), more.begin(), more.end());
+    return flags("stale", all);
+  };
+  {
+    Program program(flags("stale", {"--methods", "ce,drw"}));
+    ASSERT_TRUE(wait_for_file(program, cell("stale", "ce") / "epochs-2")) << program.err();
+    program.signal(SIGKILL);
+    ASSERT_EQ(program.wait(), 137);
+  }
+  for (const char* file : {"last.safetensors", "previous.safetensors"}) fs::remove(cell("stale", "ce") / file);
+  fs::create_directory(cell("stale", "ce") / "epochs-3.part");
+  const Outcome got = run_program(of_grid({"--set", "optim.lr=0.05"}));
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_EQ(read_text(cell("stale", "drw") / "log.txt").find("epochs are those of"), std::string::npos);
+  EXPECT_NE(read_text(cell("stale", "ce") / "log.txt").find("the first 2 epochs are those of 0.1 drw"),
+            std::string::npos);
+  for (const auto& entry : fs::directory_iterator(cell("stale", "ce")))
+    EXPECT_EQ(entry.path().filename().string().find("epochs-"), std::string::npos) << entry.path();
+}
+
+// Until its first own checkpoint, too, the settings in the directory are the cell's.
+TEST_F(ProgramSharedEpochs, ACellThatWasJustGivenItsEpochsGoesOnAlone) {
+  {
+    Program program(flags("given", {"--methods", "ce,kl"}));
+    ASSERT_TRUE(wait_for_file(program, cell("given", "kl") / "last.safetensors")) << program.err();
+    program.signal(SIGKILL);
+    ASSERT_EQ(program.wait(), 137);
+  }
+  const Outcome got = run_program({"train", "--resume", cell("given", "kl")});
+  ASSERT_EQ(got.code, 0) << got.err;
+  expect_same_run(cell("given", "kl"), cell("whole", "kl"));
+}
+
+TEST_F(ProgramSharedEpochs, SweepsShareThem) {
+  const Outcome got = run_program(grid_flags(
+      dir(), "sweep",
+      {"sweep", "--epochs", "3", "--opt", "absgd", "--grid", "risk.lambda=2,5,inf", "--set", "risk.from_epoch=2"}));
+  ASSERT_EQ(got.code, 0) << got.err;
+  for (const char* later : {"5", "inf"})
+    EXPECT_NE(read_text(dir() / "sweep" / (std::string("risk.lambda=") + later) / "seed0/log.txt")
+                  .find("the first 2 epochs are those of"),
+              std::string::npos);
+}
+
 TEST_F(ProgramSharedEpochs, TheListOfWorkCountsThemOnce) {
   const Outcome got = run_program(flags("dry", {"--methods", "ce,kl", "--dry-run"}));
   ASSERT_EQ(got.code, 0) << got.err;
@@ -165,6 +222,10 @@ TEST(CommonEpochs, EndWhereSomethingThatDiffersBegins) {
   EXPECT_EQ(common(plain, {"risk.name=cvar", "risk.from_epoch=12"}), 10);
   EXPECT_EQ(common(plain, {"train.seed=1"}), 0);
   EXPECT_EQ(common(plain, {"optim.lr=0.2"}), 0);
+  // Numbers of what is not there do nothing.
+  EXPECT_EQ(common(plain, {"risk.lambda=2", "risk.from_epoch=3", "loss.drw_epoch=4", "loss.cb_beta=0.9"}), 10);
+  EXPECT_EQ(common(kl, {"risk.lambda=2"}), 8);
+  EXPECT_EQ(common(plain, {"train.threads=2"}), 10);
   EXPECT_EQ(common(kl, {"loss.name=sce", "risk.name=kl", "risk.lambda=5", "risk.from_epoch=8"}), 0);
 }
 

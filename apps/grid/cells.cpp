@@ -6,8 +6,7 @@
 
 #include <fmt/format.h>
 
-#include <fulcrum/core/serialize.h>
-
+#include "apps/checkpoint.h"
 #include "apps/commands.h"
 #include "apps/dry_run.h"
 #include "apps/grid/shared_epochs.h"
@@ -83,12 +82,23 @@ void for_each_data_set(const std::vector<Cell>& cells,
   }
 }
 
-// The checkpoint of a cell whose first epochs are another's has the other's settings, and not the state of its risk.
-Trainer::Start start_of(const Cell& cell) {
-  if (cell_state(cell).kind == CellState::kWaiting) return Trainer::Start::kFresh;
-  const Config stored = stored_config(cell.directory());
-  return differences(stored, cell.config, free_settings()).empty() ? Trainer::Start::kResume
-                                                                   : Trainer::Start::kResumeChanged;
+// Fresh, on from its checkpoint, or on from epochs that another cell kept for it.
+Trainer::Start prepare(const Cell& cell, const std::vector<Cell>& cells) {
+  if (cell_state(cell).kind != CellState::kWaiting) return Trainer::Start::kResume;
+  const auto shared = take_epochs(cell, cells);
+  if (!shared) return Trainer::Start::kFresh;
+  ProgressLine(1, cell.directory() / "log.txt")
+      .print(fmt::format("the first {} epochs are those of {}", shared->epochs, shared->from->name()));
+  return Trainer::Start::kResumeChanged;
+}
+
+// Where there is no room for a copy, others train these epochs themselves.
+void keep_if_possible(const Cell& cell, int64_t epochs) {
+  try {
+    keep_epochs(cell, epochs);
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "warning: other cells will train the first {} epochs again: {}\n", epochs, e.what());
+  }
 }
 
 void build(const Cell& cell, const ExperimentData& data) {
@@ -125,14 +135,8 @@ CellState cell_state(const Cell& cell) {
   if (fs::exists(directory / "result.json")) return {CellState::kDone, cell.config.train.epochs};
   // A run that was killed before its first checkpoint begins anew.
   if (!recover_checkpoint(directory)) return {};
-  const TensorIndex index = read_tensor_index(last);
-  const auto text = index.metadata.find("progress");
-  check(text != index.metadata.end(), "[grid] ", last.string(), ": expected metadata 'progress'");
-  const auto progress = nlohmann::json::parse(text->second, nullptr, false);
-  check(progress.is_object() && progress.contains("epoch"), "[grid] ", last.string(),
-        ": expected JSON with an epoch in metadata 'progress'");
-  const auto kind = progress.value("non_finite", false) ? CellState::kNonFinite : CellState::kStarted;
-  return {kind, progress["epoch"].get<int64_t>()};
+  const RunProgress progress = stored_progress(last);
+  return {progress.non_finite ? CellState::kNonFinite : CellState::kStarted, progress.epoch};
 }
 
 std::optional<nlohmann::json> cell_result(const Cell& cell) {
@@ -155,16 +159,16 @@ void check_cells(const std::vector<Cell>& cells) {
 
 int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after_each) {
   int code = kExitDone;
+  drop_kept_epochs(cells);  // what a command that was killed has left
   for (size_t i = 0; i < cells.size(); i++) {
     const Cell& cell = cells[i];
     if (cell_state(cell).kind == CellState::kDone) continue;
     fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(), cell.directory().string());
-    if (const auto shared = take_epochs(cell, cells))
-      fmt::print(stderr, "the first {} epochs are those of {}\n", shared->epochs, shared->from->name());
+    const Trainer::Start start = prepare(cell, cells);
     const std::set<int64_t> marks = epochs_to_keep(cell, cells);
-    Trainer trainer(cell.config, start_of(cell), world());
+    Trainer trainer(cell.config, start, world());
     const TrainOutcome outcome = trainer.run([&](int64_t epochs) {
-      if (marks.contains(epochs)) keep_epochs(cell, epochs);
+      if (marks.contains(epochs)) keep_if_possible(cell, epochs);
     });
     drop_kept_epochs(cells);
     after_each();

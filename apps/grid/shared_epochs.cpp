@@ -1,10 +1,13 @@
 #include "apps/grid/shared_epochs.h"
 
+#include <cstring>
 #include <fstream>
 
-#include <fmt/format.h>
-
 #include <fulcrum/core/serialize.h>
+
+#include "apps/checkpoint.h"
+#include "apps/directory_lock.h"
+#include "apps/run_directory.h"
 
 namespace fulcrum::apps {
 
@@ -12,36 +15,36 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kPrefix = "epochs-";
+// ---- what two runs have in common ----
 
 bool risk_is_late(const Config& c, int64_t epoch) { return c.risk.name != "mean" && epoch < c.risk.from_epoch; }
 bool weights_are_late(const Config& c, int64_t epoch) {
   return c.loss.class_weights != "none" && epoch < c.loss.drw_epoch;
 }
 
-// What an epoch is trained with, without what has not begun: the settings of two runs that are equal here give the
-// same numbers in this epoch.
+// The settings without those that do nothing in this epoch, be it that they have not begun: runs that are equal here
+// give the same numbers.
 Config settings_in(const Config& c, int64_t epoch) {
   Config now = c;
-  now.train.output.clear();
-  if (weights_are_late(c, epoch)) {
+  if (weights_are_late(c, epoch)) now.loss.class_weights = "none";
+  if (now.loss.class_weights == "none") {
     const LossSettings none;
-    now.loss.class_weights = none.class_weights;
     now.loss.cb_beta = none.cb_beta;
     now.loss.cb_max_count = none.cb_max_count;
     now.loss.drw_epoch = none.drw_epoch;
     now.loss.on_weighted = none.on_weighted;
   }
-  if (risk_is_late(c, epoch)) {
+  const bool is_late = risk_is_late(c, epoch);
+  if (is_late || c.risk.name == "mean") {
     now.risk = RiskSettings{};
-    now.risk.normalize = "batch";  // until it begins, a risk is the plain mean, also under class weights
+    // Until it begins, a risk is the plain mean, which class weights do not divide; without them nothing does.
+    now.risk.normalize = is_late || now.loss.class_weights == "none" ? "batch" : c.risk.normalize;
   }
-  if (now.risk.name == "mean" && now.loss.class_weights == "none") now.risk.normalize = "batch";
   return now;
 }
 
 bool same_in(const Config& a, const Config& b, int64_t epoch) {
-  return differences(settings_in(a, epoch), settings_in(b, epoch), {}).empty();
+  return differences(settings_in(a, epoch), settings_in(b, epoch), free_settings()).empty();
 }
 
 // Epochs at which something of the run begins.
@@ -54,54 +57,83 @@ std::set<int64_t> late_starts(const Config& c) {
 
 bool may_share(const Cell& a, const Cell& b) { return &a != &b && a.seed == b.seed && a.variant == b.variant; }
 
+bool waits(const Cell& cell) { return cell_state(cell).kind == CellState::kWaiting; }
+
+// ---- copies of runs; under its name a copy is whole ----
+
+constexpr const char* kPrefix = "epochs-";
+
 fs::path kept_path(const Cell& cell, int64_t epochs) { return cell.directory() / (kPrefix + std::to_string(epochs)); }
 
-// What lies in the cell's directory, by its number of epochs.
+fs::path unfinished(fs::path path) { return path += ".part"; }
+
+bool is_number(const std::string& text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+// What follows epochs- in the names of the cell's directory.
+std::vector<std::string> kept_names(const Cell& cell) {
+  std::vector<std::string> names;
+  if (!fs::is_directory(cell.directory())) return names;
+  for (const auto& entry : fs::directory_iterator(cell.directory()))
+    if (const std::string name = entry.path().filename().string(); name.starts_with(kPrefix))
+      names.push_back(name.substr(std::strlen(kPrefix)));
+  return names;
+}
+
 std::set<int64_t> kept_epochs(const Cell& cell) {
   std::set<int64_t> found;
-  if (!fs::is_directory(cell.directory())) return found;
-  for (const auto& entry : fs::directory_iterator(cell.directory())) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(kPrefix)) continue;
-    const std::string number = name.substr(std::string(kPrefix).size());
-    // A copy that was cut short has another name.
-    if (!number.empty() && number.find_first_not_of("0123456789") == std::string::npos)
-      found.insert(std::stoll(number));
-  }
+  for (const std::string& name : kept_names(cell))
+    if (is_number(name)) found.insert(std::stoll(name));
   return found;
 }
 
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
+void copy_whole_file(const fs::path& from, const fs::path& to) {
+  std::ifstream in(from, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  check(!in.bad() && text.size() == fs::file_size(from), "[grid] cannot read ", from.string());
+  write_file_atomically(to, {text});
 }
 
-// The files of a run but its lock, and its page, which is written again.
+// The files of a run but its lock, its page, which is written again, and the checkpoint before the last.
 void copy_run(const fs::path& from, const fs::path& to) {
   fs::remove_all(to);
   fs::create_directories(to);
   for (const auto& entry : fs::directory_iterator(from)) {
     const fs::path name = entry.path().filename();
-    if (entry.is_regular_file() && name != ".lock" && name != "report.html")
-      write_file_atomically(to / name, {read_file(entry.path())});
+    const bool is_left = name == ".lock" || name == "report.html" || name == "previous.safetensors";
+    if (entry.is_regular_file() && !is_left && name.extension() != ".tmp") copy_whole_file(entry.path(), to / name);
   }
 }
 
-fs::path unfinished(fs::path path) { return path += ".part"; }
+void remove_run(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(unfinished(path), error);
+  fs::rename(path, unfinished(path), error);
+  fs::remove_all(unfinished(path), error);
+}
+
+// Whether the copy is what it is named for, and of a run that so far is the cell's.
+bool fits(const fs::path& kept, int64_t epochs, const Cell& cell) {
+  try {
+    const RunProgress progress = stored_progress(kept / "last.safetensors");
+    return progress.epoch == epochs && progress.batch == 0 && common_epochs(stored_config(kept), cell.config) >= epochs;
+  } catch (const Error&) {
+    return false;
+  }
+}
 
 // The longest that another cell has kept for this one.
 std::optional<SharedEpochs> longest_kept(const Cell& cell, const std::vector<Cell>& cells) {
   std::optional<SharedEpochs> longest;
   for (const Cell& other : cells) {
     if (!may_share(other, cell)) continue;
-    const int64_t common = common_epochs(other.config, cell.config);
     for (const int64_t epochs : kept_epochs(other))
-      if (epochs <= common && (!longest || epochs > longest->epochs)) longest = {&other, epochs};
+      if ((!longest || epochs > longest->epochs) && fits(kept_path(other, epochs), epochs, cell))
+        longest = {&other, epochs};
   }
   return longest;
 }
-
-bool waits(const Cell& cell) { return cell_state(cell).kind == CellState::kWaiting; }
 
 }  // namespace
 
@@ -126,21 +158,29 @@ std::set<int64_t> epochs_to_keep(const Cell& cell, const std::vector<Cell>& cell
 
 void keep_epochs(const Cell& cell, int64_t epochs) {
   const fs::path kept = kept_path(cell, epochs), part = unfinished(kept);
-  copy_run(cell.directory(), part);
-  fs::remove_all(kept);
-  fs::rename(part, kept);
+  remove_run(kept);
+  try {
+    copy_run(cell.directory(), part);
+    fs::rename(part, kept);
+  } catch (...) {  // a full disk does not get fuller
+    std::error_code error;
+    fs::remove_all(part, error);
+    throw;
+  }
 }
 
 std::optional<SharedEpochs> take_epochs(const Cell& cell, const std::vector<Cell>& cells) {
   if (!waits(cell)) return std::nullopt;
   const auto shared = longest_kept(cell, cells);
   if (!shared) return std::nullopt;
-  const fs::path part = unfinished(cell.directory());
-  copy_run(kept_path(*shared->from, shared->epochs), part);
-  write_file_atomically(part / "config.toml", {to_toml(cell.config)});
-  std::ofstream(part / "log.txt", std::ios::app)
-      << fmt::format("the first {} epochs are those of {}, whose settings are the same until then\n", shared->epochs,
-                     shared->from->name());
+  const fs::path kept = kept_path(*shared->from, shared->epochs), part = unfinished(cell.directory());
+  const std::string settings = to_toml(cell.config);
+  const bool without_risk = risk_is_late(stored_config(kept), shared->epochs - 1);
+  copy_run(kept, part);
+  write_file_atomically(part / "config.toml", {settings});
+  for (const char* file : {"last.safetensors", "best.safetensors"})
+    if (fs::exists(part / file)) adopt_checkpoint(part / file, settings, without_risk);
+  { const DirectoryLock nobody_trains_there(cell.directory()); }
   fs::remove_all(cell.directory());
   fs::rename(part, cell.directory());
   return shared;
@@ -163,14 +203,19 @@ std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size
 }
 
 void drop_kept_epochs(const std::vector<Cell>& cells) {
-  for (const Cell& cell : cells)
-    for (const int64_t epochs : kept_epochs(cell)) {
-      bool is_needed = false;
-      for (const Cell& other : cells)
-        is_needed =
-            is_needed || (may_share(cell, other) && waits(other) && common_epochs(cell.config, other.config) >= epochs);
-      if (!is_needed) fs::remove_all(kept_path(cell, epochs));
+  const auto is_needed = [&](const Cell& cell, int64_t epochs) {
+    for (const Cell& other : cells)
+      if (may_share(cell, other) && waits(other) && common_epochs(cell.config, other.config) >= epochs) return true;
+    return false;
+  };
+  std::error_code error;
+  for (const Cell& cell : cells) {
+    fs::remove_all(unfinished(cell.directory()), error);
+    for (const std::string& name : kept_names(cell)) {
+      if (!is_number(name)) fs::remove_all(cell.directory() / (kPrefix + name), error);
+      else if (!is_needed(cell, std::stoll(name))) remove_run(kept_path(cell, std::stoll(name)));
     }
+  }
 }
 
 }  // namespace fulcrum::apps

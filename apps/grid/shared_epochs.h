@@ -30,16 +30,17 @@ struct SharedEpochs {
 /// The numbers of epochs after which other cells, which have not begun, go on without this one.
 std::set<int64_t> epochs_to_keep(const Cell& cell, const std::vector<Cell>& cells);
 
-/// Copies the directory of a cell that has just finished so many epochs.
+/// Copies the directory of a cell that has just finished so many epochs; where that fails, nothing is left.
 void keep_epochs(const Cell& cell, int64_t epochs);
 
-/// Fills the directory of a cell that has not begun with the most epochs that another one kept for it; nothing where
-/// none did.
+/// Fills the directory of a cell that has not begun with the most epochs that another one kept for it, as if it had
+/// trained them itself; nothing where none did.
 std::optional<SharedEpochs> take_epochs(const Cell& cell, const std::vector<Cell>& cells);
 
 /// What cells[index] will begin with when all before it have been trained.
 std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size_t index);
 
+/// Removes what no waiting cell can take, and what a killed process left half done.
 void drop_kept_epochs(const std::vector<Cell>& cells);
 
 }  // namespace fulcrum::apps
