@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <numbers>
+#include <set>
 
 #include "apps/ranges.h"
 
@@ -20,6 +21,16 @@ int emphasis(const RiskSettings& r) {
   if (r.name == "kl") return std::isinf(r.lambda) ? 0 : r.lambda > 0 ? 1 : -1;
   if (r.name == "kl_ball") return r.sign == "positive" ? 1 : -1;
   return 1;
+}
+
+// Made wrong, or known to be.
+bool has_wrong_labels(const DataSettings& d) {
+  return d.noise_type == "matrix" || (d.noise_type != "none" && d.noise_rate > 0) || d.name == "clothing1m";
+}
+
+bool is_long_tailed(const DataSettings& d) {
+  const std::set<std::string> known = {"imagenet-lt", "places-lt", "inaturalist18", "iwildcam"};
+  return known.contains(d.name) || (d.imb_type != "none" && d.imb_factor < 1);
 }
 
 void check_ranges(const RiskSettings& r) {
@@ -110,8 +121,7 @@ std::vector<std::string> risk_warnings(const Config& c) {
   const std::string what = r.name == "kl"        ? concat_text("risk.lambda = ", r.lambda)
                            : r.name == "kl_ball" ? "risk.sign = " + r.sign
                                                  : "risk.name = " + r.name;
-  const bool noise = c.data.noise_type != "none" && c.data.noise_rate > 0;
-  const bool imbalanced = c.data.imb_type != "none" && c.data.imb_factor < 1;
+  const bool noise = has_wrong_labels(c.data), imbalanced = is_long_tailed(c.data);
   if (heard > 0 && noise)
     return {what +
             " raises the weight of samples with a large loss; with label noise those are mostly "

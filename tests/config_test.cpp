@@ -3,6 +3,7 @@
 #include <set>
 
 #include "apps/config.h"
+#include "apps/risks.h"
 
 #include "testing.h"
 
@@ -305,6 +306,28 @@ TEST(Config, FinishRefusesWhatDoesNotGoTogether) {
   const Config tilted = finished("risk.name=tilted");
   EXPECT_EQ(tilted.risk.name, "kl");
   EXPECT_EQ(tilted.risk.gamma, 1);
+}
+
+TEST(RiskWarnings, KnowWhichSignContradictsTheData) {
+  const auto warns = [](const std::string& data, const std::string& noise, double rate, double lambda) {
+    Config c;
+    c.data.name = data;
+    c.data.noise_type = noise;
+    c.data.noise_rate = rate;
+    c.risk.name = "kl";
+    c.risk.lambda = lambda;
+    return !apps::risk_warnings(c).empty();
+  };
+  EXPECT_TRUE(warns("cifar10", "symmetric", 0.4, 5));
+  EXPECT_TRUE(warns("cifar10", "matrix", 0, 5));
+  EXPECT_TRUE(warns("clothing1m", "none", 0, 5));
+  EXPECT_FALSE(warns("clothing1m", "none", 0, -5));
+  EXPECT_FALSE(warns("cifar10", "symmetric", 0, 5));
+  for (const char* name : {"imagenet-lt", "places-lt", "inaturalist18", "iwildcam"}) {
+    EXPECT_TRUE(warns(name, "none", 0, -5)) << name;
+    EXPECT_FALSE(warns(name, "none", 0, 5)) << name;
+    EXPECT_FALSE(warns(name, "matrix", 0, -5)) << name;
+  }
 }
 
 TEST(Config, DifferencesAreListedOneByOne) {
