@@ -139,11 +139,6 @@ TEST_F(ProgramSharedEpochs, KilledInTheMiddleAndContinuedGivesTheSameBytes) {
 
 // A copy that lies there from other settings is nobody's beginning.
 TEST_F(ProgramSharedEpochs, EpochsOfOtherSettingsAreNotTaken) {
-  const auto of_grid = [](const Flags& more) {
-    Flags all = {"--methods", "drw,ce"};
-    all.insert(all.end(), more.begin(), more.end());
-    return flags("stale", all);
-  };
   {
     Program program(flags("stale", {"--methods", "ce,drw"}));
     ASSERT_TRUE(wait_for_file(program, cell("stale", "ce") / "epochs-2")) << program.err();
@@ -152,7 +147,7 @@ TEST_F(ProgramSharedEpochs, EpochsOfOtherSettingsAreNotTaken) {
   }
   for (const char* file : {"last.safetensors", "previous.safetensors"}) fs::remove(cell("stale", "ce") / file);
   fs::create_directory(cell("stale", "ce") / "epochs-3.part");
-  const Outcome got = run_program(of_grid({"--set", "optim.lr=0.05"}));
+  const Outcome got = run_program(flags("stale", {"--methods", "drw,ce", "--set", "optim.lr=0.05"}));
   ASSERT_EQ(got.code, 0) << got.err;
   EXPECT_EQ(read_text(cell("stale", "drw") / "log.txt").find("epochs are those of"), std::string::npos);
   EXPECT_NE(read_text(cell("stale", "ce") / "log.txt").find("the first 2 epochs are those of 0.1 drw"),
