@@ -16,6 +16,7 @@
 #include <string>
 
 #include <fulcrum/core/cpu/onednn.h>
+#include <fulcrum/core/cpu/tile_conv.h>
 #include <fulcrum/core/cpu/winograd_conv.h>
 #include <fulcrum/core/tensor.h>
 
@@ -69,7 +70,7 @@ Tensor noise(const Shape& shape, DType dtype, uint64_t stream) {
 // Runs a pass once; false: this way has none.
 using Run = std::function<bool()>;
 
-enum Way : int { kDirect, kWinograd, kOnednn, kWays };
+enum Way : int { kDirect, kWinograd, kTiles, kOnednn, kWays };
 
 template <class T, class Bits>
 struct Bench {
@@ -101,7 +102,18 @@ struct Bench {
     return true;
   }
 
+  bool tiles(ConvPass pass, int threads) {
+    if constexpr (kType == DType::kBf16) {
+      if (pass != ConvPass::kBackwardWeights || !cpu::tiles_available() || !cpu::tile_conv_supported(g)) return false;
+      Tensor scratch = empty({static_cast<int64_t>(cpu::tile_conv_scratch(g, pass, threads))});
+      cpu::tile_conv_backward_weights(dw.data<float>(), bits(x), bits(dy), scratch.data<float>(), g, threads);
+      return true;
+    }
+    return false;
+  }
+
   bool run(Way way, ConvPass pass, int threads) {
+    if (way == kTiles) return tiles(pass, threads);
     if (way != kOnednn) return own(way, pass, threads);
     const Conv2dGeometry all = geometry(g);
     if (pass == ConvPass::kForward) return cpu::onednn_conv2d(y, x, w, {}, all);
@@ -136,7 +148,7 @@ int bench(int argc, char** argv) {
   constexpr int kRounds = 15;
   const int threads = argc > 1 ? std::stoi(argv[1]) : omp_get_max_threads();
   omp_set_num_threads(threads);
-  std::printf("%d threads, ms%41s%9s%9s%9s\n", threads, "", "direct", "winograd", "oneDNN");
+  std::printf("%d threads, ms%41s%9s%9s%9s%9s\n", threads, "", "direct", "winograd", "tiles", "oneDNN");
   const auto both = [&](const Layer& layer) {
     const DirectConv g = direct_geometry(layer);
     Bench<float, float>{g}.report(layer, threads, kRounds);

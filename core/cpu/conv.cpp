@@ -1,7 +1,8 @@
 // Convolution: the choice between the ways of computing it.
 //
 // First Winograd's way for what it can do; then the direct kernels, where they beat the library; then
-// oneDNN; then the reference. bf16 without a kernel of its own is computed in f32.
+// oneDNN; then the reference. bf16 without a kernel of its own is computed in f32. On processors with AMX bf16
+// goes to oneDNN, which has its tiles, save for the gradient of weights, which our own kernel of tiles computes.
 #include <omp.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <fulcrum/core/cpu/onednn.h>
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/cpu/scratch.h>
+#include <fulcrum/core/cpu/tile_conv.h>
 #include <fulcrum/core/cpu/winograd_conv.h>
 #include <fulcrum/core/cpu/words.h>
 #include <fulcrum/core/kept_weights.h>
@@ -90,16 +92,23 @@ bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   return !onednn_is_faster && few && long_run && !skips && cpu::direct_conv_supported(direct_geometry(g), pass);
 }
 
+bool use_tiles(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
+  return dtype == DType::kBf16 && pass == ConvPass::kBackwardWeights && is_plain(g, dtype) && cpu::tiles_available() &&
+         cpu::tile_conv_supported(direct_geometry(g));
+}
+
 // One of our own kernels for a pass, by the activations' type as they take it.
 struct OwnWay {
   std::size_t (*scratch)(const DirectConv&, ConvPass, int);
   ConvPass pass;
-  bool winograd;
+  enum Kernel { kDirect, kWinograd, kTiles } kernel;
 };
 
 std::optional<OwnWay> own_way(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
-  if (use_winograd(g, pass, dtype)) return OwnWay{cpu::winograd_conv_scratch, pass, true};
-  if (use_direct(g, pass, dtype)) return OwnWay{cpu::direct_conv_scratch, pass, false};
+  if (use_tiles(g, pass, dtype)) return OwnWay{cpu::tile_conv_scratch, pass, OwnWay::kTiles};
+  if (dtype == DType::kBf16 && cpu::onednn_has_tiles()) return std::nullopt;
+  if (use_winograd(g, pass, dtype)) return OwnWay{cpu::winograd_conv_scratch, pass, OwnWay::kWinograd};
+  if (use_direct(g, pass, dtype)) return OwnWay{cpu::direct_conv_scratch, pass, OwnWay::kDirect};
   return std::nullopt;
 }
 
@@ -175,7 +184,8 @@ void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias
       run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
         Bits<T>* to = bits(y.data<T>());
         const Bits<T>* from = bits(x.data<T>());
-        if (!way->winograd) return cpu::direct_conv_forward(to, from, w32.data<float>(), scratch, d, threads);
+        if (way->kernel == OwnWay::kDirect)
+          return cpu::direct_conv_forward(to, from, w32.data<float>(), scratch, d, threads);
         if (!KeptWeights::active)  // the scratch has room for the transforms
           return cpu::winograd_conv_forward(to, from, w32.data<float>(), scratch, d, threads);
         const Tensor u = winograd_weight(w32, scratch, g, threads);
@@ -198,8 +208,8 @@ void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, co
   if (const auto way = own_way(g, ConvPass::kBackwardData, dy.dtype())) {
     const Tensor w32 = converted(w, DType::kF32);
     visit_own(dy.dtype(), [&]<class T>() {
-      const auto kernel =
-          way->winograd ? cpu::winograd_conv_backward_data<Bits<T>> : cpu::direct_conv_backward_data<Bits<T>>;
+      const auto kernel = way->kernel == OwnWay::kWinograd ? cpu::winograd_conv_backward_data<Bits<T>>
+                                                           : cpu::direct_conv_backward_data<Bits<T>>;
       run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
         kernel(bits(dx.data<T>()), bits(dy.data<T>()), w32.data<float>(), scratch, d, threads);
       });
@@ -219,8 +229,11 @@ void Cpu::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, 
   if (const auto way = own_way(g, ConvPass::kBackwardWeights, x.dtype())) {
     compute_in(dtype, dw, [&](Tensor& out) {
       visit_own(x.dtype(), [&]<class T>() {
-        const auto kernel =
-            way->winograd ? cpu::winograd_conv_backward_weights<Bits<T>> : cpu::direct_conv_backward_weights<Bits<T>>;
+        auto kernel = cpu::direct_conv_backward_weights<Bits<T>>;
+        if (way->kernel == OwnWay::kWinograd) kernel = cpu::winograd_conv_backward_weights<Bits<T>>;
+        if constexpr (std::is_same_v<T, bf16>) {
+          if (way->kernel == OwnWay::kTiles) kernel = cpu::tile_conv_backward_weights;
+        }
         run_own(*way, g, [&](float* scratch, const DirectConv& d, int threads) {
           kernel(out.data<float>(), bits(x.data<T>()), bits(dy.data<T>()), scratch, d, threads);
         });

@@ -354,10 +354,12 @@ bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, 
   }
 }
 
-bool onednn_multiplies_bf16() {
-  static const bool does = bf16_pairs_pay() || dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
-  return does;
+bool onednn_has_tiles() {
+  static const bool has = dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx;
+  return has;
 }
+
+bool onednn_multiplies_bf16() { return bf16_pairs_pay() || onednn_has_tiles(); }
 
 std::string onednn_version() {
   const dnnl_version_t* v = dnnl_version();

@@ -21,6 +21,9 @@ inline constexpr bool kHasOnednn = true;
 /// "2.6.2", of the library that was found at run time.
 std::string onednn_version();
 
+/// Whether the processor has AMX and the library uses it: bf16 at many times the speed of f32.
+bool onednn_has_tiles();
+
 /// Whether bf16 is worth handing to it on this processor: by pairs (processor.h) or AMX's tiles.
 bool onednn_multiplies_bf16();
 
@@ -33,6 +36,7 @@ bool onednn_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, 
 
 inline constexpr bool kHasOnednn = false;
 
+inline bool onednn_has_tiles() { return false; }
 inline bool onednn_multiplies_bf16() { return false; }
 
 inline bool onednn_conv2d(Tensor&, const Tensor&, const Tensor&, const Tensor&, const Conv2dGeometry&) { return false; }
