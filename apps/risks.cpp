@@ -172,6 +172,7 @@ nlohmann::json risk_readings(Risk& risk) {
     row["inv_lambda"] = 1 / ball->lambda();
     row["log_u"] = finite_or_null(ball->log_u());
   }
+  if (dynamic_cast<MeanRisk*>(inner)) row["inv_lambda"] = 0;
   if (auto* group = dynamic_cast<GroupRisk*>(inner)) row["group_weight"] = group->group_weights();
   return row;
 }

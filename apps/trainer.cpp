@@ -275,7 +275,11 @@ nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
       {"loss_histogram", seen.loss_histogram(data_.train_indices, kLossBins)}};
   if (const auto found = seen.found_labels(*data_.train, data_.train_indices))
     row["wrong_labels"] = {{"auroc", found->auroc}, {"precision", found->precision}, {"recall", found->recall}};
-  if (state_.progress.epoch >= config_.risk.from_epoch) row.update(risk_readings(optimizer_->risk()));
+  if (state_.progress.epoch >= config_.risk.from_epoch) {
+    row.update(risk_readings(optimizer_->risk()));
+  } else {
+    row["inv_lambda"] = 0;  // still the mean, whichever risk follows: runs that share these epochs have the same rows
+  }
   return row;
 }
 

@@ -1,6 +1,7 @@
 // Every loss and every risk by its name: it trains, the run says what it was, and bad values are
 // refused.
 #include "apps/losses.h"
+#include "apps/risks.h"
 #include "program_testing.h"
 
 namespace fulcrum::testing {
@@ -112,6 +113,25 @@ TEST_F(ProgramLosses, EveryLossTrains) {
     for (size_t k = 0; k < i; k++) EXPECT_NE(losses[i], losses[k]) << i << " " << k;
 }
 
+// SOX: γ falls from 1 along a cosine. At λ = 1 a batch of the loss log m moves u to (1 − γ) u + γ m.
+TEST(AnnealedGamma, FallsOverTheRun) {
+  apps::Config c;
+  c.train.epochs = 2;
+  c.risk.name = "kl";
+  c.risk.lambda = 1;
+  c.risk.gamma = 0.5;
+  c.risk.anneal_gamma = true;
+  const auto risk = apps::make_risk(c, {1, 1});
+  const auto u_after = [&](int64_t epoch, double m) {
+    apps::begin_risk_epoch(*risk, c, epoch, {});
+    risk->weights(from_vector(Shape{1}, std::vector<double>{std::log(m)}), {});
+    return std::exp(apps::risk_readings(*risk)["log_u"].get<double>());
+  };
+  EXPECT_NEAR(u_after(0, 1), 1, 1e-6);    // of the first batch alone
+  EXPECT_NEAR(u_after(0, 3), 3, 1e-6);    // γ = 1
+  EXPECT_NEAR(u_after(1, 1), 1.5, 1e-6);  // γ = 0.75, half way to 0.5
+}
+
 TEST_F(ProgramLosses, EveryRiskTrains) {
   std::vector<Flags> weights;
   for (const std::string name : {"mean", "kl", "tilted", "cvar", "chi2", "rgd", "group", "kl_ball"}) {
@@ -120,7 +140,11 @@ TEST_F(ProgramLosses, EveryRiskTrains) {
     const json row = metrics_of(dir() / ("risk-" + name)).back();
     EXPECT_GT(row["weight_sum"], 0);
     EXPECT_EQ(row["effective_fraction"] == 1.0, name == "mean") << name;
-    EXPECT_EQ(row.contains("inv_lambda"), name == "kl" || name == "tilted" || name == "kl_ball");
+    const bool tempered = name == "kl" || name == "tilted" || name == "kl_ball";
+    EXPECT_EQ(row.contains("inv_lambda"), tempered || name == "mean");
+    if (row.contains("inv_lambda")) {
+      EXPECT_EQ(row["inv_lambda"] == 0, name == "mean") << name;
+    }
     EXPECT_EQ(row.contains("group_weight"), name == "group");
   }
   EXPECT_NE(read_text(dir() / "risk-tilted/config.toml").find("gamma = 1.0"), std::string::npos);

@@ -117,6 +117,30 @@ TEST(Report, LeavesOutWhatIsMissingAndSaysWhy) {
   expect_sound(report_of({dir / "run", dir / "run"}));
 }
 
+TEST(Report, ShowsTheTemperatureOfThoseThatHaveOne) {
+  const TempDir dir;
+  write_run(dir / "run", {});
+  EXPECT_HAS(report_of({dir / "run"}), "Inverse temperature");
+  write_run(dir / "mean", {.lambda = std::numeric_limits<double>::infinity()});
+  EXPECT_LACKS(report_of({dir / "mean"}), "Inverse temperature");
+}
+
+TEST(Report, SaysWhatTheSharesOfTheClassesLeaveOutAndWhereTheSuspectsAre) {
+  const TempDir dir;
+  write_run(dir / "run", {});
+  std::string page = report_of({dir / "run"});
+  EXPECT_LACKS(page, "multiply the gradient besides");
+  EXPECT_LACKS(page, "suspects.csv");
+  std::string config = read_text(dir / "run/config.toml");
+  const std::string none = "class_weights = 'none'";
+  ASSERT_NE(config.find(none), std::string::npos);
+  write_text(dir / "run/config.toml", config.replace(config.find(none), none.size(), "class_weights = 'balanced'"));
+  write_text(dir / "run/suspects.csv", "index,given_label,predicted,mean_weight\n");
+  page = report_of({dir / "run"});
+  EXPECT_HAS(page, "multiply the gradient besides");
+  EXPECT_HAS(page, "suspects.csv");
+}
+
 // Parts of data.eval_splits beside the test set.
 TEST(Report, ShowsEverySplit) {
   const TempDir dir;

@@ -272,6 +272,7 @@ TEST(Grids, TheScheduleMovesWithTheEpochs) {
   c.schedule.step_size = 30;
   c.loss.drw_epoch = 160;
   c.risk.from_epoch = 80;
+  c.loss.tgce_prune_epoch = 81;
   apps::scale_epochs(c, 15);
   EXPECT_EQ(c.train.epochs, 15);
   EXPECT_EQ(c.schedule.milestones, (std::vector<int64_t>{12, 13}));
@@ -279,9 +280,11 @@ TEST(Grids, TheScheduleMovesWithTheEpochs) {
   EXPECT_EQ(c.schedule.step_size, 2);
   EXPECT_EQ(c.loss.drw_epoch, 12);
   EXPECT_EQ(c.risk.from_epoch, 6);
-  // What begins late begins in a run of one epoch, too.
+  EXPECT_EQ(c.loss.tgce_prune_epoch, 6);
+  // What begins late begins in a run of one epoch, too; pruning, which 0 would switch off, after it.
   apps::scale_epochs(c, 1);
   EXPECT_EQ(c.loss.drw_epoch, 0);
+  EXPECT_EQ(c.loss.tgce_prune_epoch, 1);
 }
 
 }  // namespace

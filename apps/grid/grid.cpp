@@ -218,6 +218,8 @@ void scale_epochs(Config& c, int64_t epochs) {
   c.schedule.warmup = moved(c.schedule.warmup, from, epochs);
   c.loss.drw_epoch = moved(c.loss.drw_epoch, from, epochs);
   c.risk.from_epoch = moved(c.risk.from_epoch, from, epochs);
+  if (c.loss.tgce_prune_epoch > 0)  // 0 would be no pruning
+    c.loss.tgce_prune_epoch = std::max<int64_t>(1, moved(c.loss.tgce_prune_epoch, from, epochs));
   c.train.epochs = epochs;
 }
 

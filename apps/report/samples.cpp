@@ -183,6 +183,10 @@ std::string samples_section(const RunData& run) {
     html += note("All mean weights are equal: the run weighed its samples as the plain mean does.");
   html += gallery(run, s.largest, "Largest mean weights") + gallery(run, s.smallest, "Smallest mean weights");
   if (s.largest.sample.empty() && s.smallest.sample.empty()) html += note("samples.safetensors has no images.");
+  if (std::filesystem::exists(run.directory / "suspects.csv"))
+    html += note(
+        "suspects.csv beside this page's data lists every sample, the lightest first, with its label and what the "
+        "network takes it for.");
   return section("Samples", "samples", figures(charts) + html);
 }
 

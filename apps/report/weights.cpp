@@ -1,5 +1,6 @@
 // The section on what the risk did in the course of training.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -184,6 +185,8 @@ std::string wrong_labels_figure(const RunData& run) {
 
 std::string weights_section(const RunData& run) {
   if (run.epochs.empty()) return {};
+  const bool tempered =
+      std::any_of(run.epochs.begin(), run.epochs.end(), [](const EpochRow& r) { return std::abs(r.inv_lambda) > 0; });
   const std::string html =
       figures({curve_of(
                    run, "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
@@ -195,10 +198,11 @@ std::string weights_section(const RunData& run) {
                    "batches "
                    "are against the moving average u.",
                    [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1}, 1),
-               curve_of(
-                   run, "Inverse temperature", "1 / λ",
-                   "0 is the plain mean, above it large losses weigh more, below it small ones.",
-                   [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt),
+               tempered ? curve_of(
+                              run, "Inverse temperature", "1 / λ",
+                              "0 is the plain mean, above it large losses weigh more, below it small ones.",
+                              [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt)
+                        : std::string(),
                curve_of(
                    run, "Moving average", "log u",
                    "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
@@ -211,7 +215,13 @@ std::string weights_section(const RunData& run) {
                strip_of(run, "Losses", "loss", "The same of the losses at the last visit, class weights included.",
                         &EpochRow::loss_histogram, kLossBins, "var(--s5)", std::nullopt),
                wrong_labels_figure(run)});
-  return section("Weights", "weights", html + class_figures(run));
+  // Of p alone: what the loss's own class weights do to the gradient is not in it.
+  const bool class_weights = run.config.loss.class_weights != "none";
+  return section("Weights", "weights",
+                 html + class_figures(run) +
+                     (class_weights ? note("The shares of the classes are those of the samples' weights p. The class "
+                                           "weights of the loss multiply the gradient besides.")
+                                    : std::string()));
 }
 
 }  // namespace fulcrum::apps
