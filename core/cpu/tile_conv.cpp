@@ -181,8 +181,8 @@ struct alignas(64) TileShapes {
 };
 
 [[gnu::target("amx-tile")]] void begin_tiles() {
-  const TileShapes shapes;
-  _tile_loadconfig(&shapes);
+  static constexpr TileShapes kShapes;  // in memory, whatever the compiler makes of the next line
+  _tile_loadconfig(&kShapes);
 }
 
 // A thread that keeps them pays for them whenever the system switches to another.
