@@ -112,5 +112,13 @@ TEST(TileConv, SizesThatDoNotFitAreNotSupported) {
   EXPECT_FALSE(cpu::tile_conv_supported(geometry(0, 8, 8, 16, 16, 3, 1, 1)));
 }
 
+TEST(TileConv, LeavesWhatIsMostlyZerosOrTooLargeForTheCacheToOthers) {
+  EXPECT_TRUE(cpu::tile_conv_supported(geometry(8, 224, 224, 3, 64, 7, 2, 3)));
+  EXPECT_TRUE(cpu::tile_conv_supported(geometry(8, 7, 7, 512, 2048, 3, 1, 1)));
+  EXPECT_FALSE(cpu::tile_conv_supported(geometry(8, 7, 7, 512, 512, 7, 1, 0)));
+  EXPECT_FALSE(cpu::tile_conv_supported(geometry(8, 224, 224, 3, 768, 16, 16, 0)));
+  EXPECT_FALSE(cpu::tile_conv_supported(geometry(4, 32, 32, 8, 8, 1, 1000, 0)));
+}
+
 }  // namespace
 }  // namespace fulcrum::testing

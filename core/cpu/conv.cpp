@@ -106,7 +106,7 @@ struct OwnWay {
 
 std::optional<OwnWay> own_way(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   if (use_tiles(g, pass, dtype)) return OwnWay{cpu::tile_conv_scratch, pass, OwnWay::kTiles};
-  if (dtype == DType::kBf16 && cpu::onednn_has_tiles()) return std::nullopt;
+  if (dtype == DType::kBf16 && cpu::onednn_has_tiles() && pass != ConvPass::kBackwardWeights) return std::nullopt;
   if (use_winograd(g, pass, dtype)) return OwnWay{cpu::winograd_conv_scratch, pass, OwnWay::kWinograd};
   if (use_direct(g, pass, dtype)) return OwnWay{cpu::direct_conv_scratch, pass, OwnWay::kDirect};
   return std::nullopt;

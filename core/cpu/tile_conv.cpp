@@ -11,7 +11,7 @@
 // added up at the end.
 #include <fulcrum/core/cpu/tile_conv.h>
 
-#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__linux__)
+#if defined(__x86_64__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__linux__)
 #if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
 #pragma GCC diagnostic ignored "-Wuninitialized"  // a false alarm, GCC bug 105593, in its own header
 #endif
@@ -27,10 +27,28 @@
 
 namespace fulcrum::cpu {
 
+namespace {
+
+using std::ptrdiff_t;
+
+// Tiles of sums that stay in the cache: of a group of input channels, for each tap and block of output channels.
+constexpr int kSumsInCache = 1200;
+
+// Rows of the input, with its border, under r rows of dy; and its columns.
+ptrdiff_t rows_of_x(const DirectConv& g, ptrdiff_t r) {
+  return std::max((r - 1) * g.stride + g.kernel_h, r * g.stride);
+}
+ptrdiff_t pitch_of(const DirectConv& g) { return vectors::round_up(ptrdiff_t{g.w} + 2 * g.padding, g.stride); }
+
+}  // namespace
+
 bool tile_conv_supported(const DirectConv& g) {
   DirectConv whole = g;
-  whole.c_out = vectors::kLanes;  // channels in whole vectors are the direct kernels' need, not ours
-  return g.c_out > 0 && direct_conv_supported(whole, ConvPass::kForward);
+  whole.c_out = 8;  // channels in eights are the direct kernels' need, not ours
+  if (g.c_out <= 0 || !direct_conv_supported(whole, ConvPass::kForward)) return false;
+  const ptrdiff_t plane = rows_of_x(g, g.out_h) * (pitch_of(g) / g.stride);
+  const bool dense = 16 * ptrdiff_t{g.out_h} * g.out_w >= plane;
+  return dense && ptrdiff_t{g.kernel_h} * g.kernel_w * ((g.c_out + 15) / 16) <= kSumsInCache;
 }
 
 #ifdef FULCRUM_TILES
@@ -73,18 +91,19 @@ struct Layout {
   Layout(const DirectConv& g, int threads) {
     taps = g.kernel_h * g.kernel_w;
     out_blocks = ceil_div(g.c_out, kRows), in_blocks = ceil_div(g.c_in, kRows);
-    constexpr int kSumsInCache = 1200 * 1024 / (kTileFloats * 4);  // tiles
     groups = ceil_div(in_blocks, std::clamp(kSumsInCache / (taps * out_blocks), 1, in_blocks));
     group = ceil_div(in_blocks, groups);  // of one size
     groups = ceil_div(in_blocks, group);
-    pitch = round_up(g.w + 2 * g.padding, g.stride);
-    const auto rows_of_x = [&](int r) { return std::max((r - 1) * g.stride + g.kernel_h, r * g.stride); };
+    pitch = pitch_of(g);
     // what a chunk's layouts take in the cache, by its pixels
     const ptrdiff_t variants = taps == 1 ? 1 : 2 * g.stride;
     const ptrdiff_t bytes = 2 * kRows * (variants * group + out_blocks);
     const ptrdiff_t most = std::max<ptrdiff_t>(256, 384 * 1024 / bytes);
-    const ptrdiff_t image = rows_of_x(g.out_h) * pitch / g.stride;
-    splits = threads / std::gcd(threads, groups);
+    const ptrdiff_t image = rows_of_x(g, g.out_h) * pitch / g.stride;
+    constexpr ptrdiff_t kMostSums = ptrdiff_t{64}
+                                    << 20;  // floats: a sum for each of many threads is more than it is worth
+    splits =
+        static_cast<int>(std::clamp<ptrdiff_t>(kMostSums / (groups * sums()), 1, threads / std::gcd(threads, groups)));
     images = static_cast<int>(std::clamp<ptrdiff_t>(most / image, 1, g.n));
     rows = images > 1 || image <= most ? g.out_h : static_cast<int>(std::clamp<ptrdiff_t>(most / pitch, 1, g.out_h));
     if (rows == g.out_h) {  // chunks of one size, some for every split
@@ -94,7 +113,7 @@ struct Layout {
     bands = ceil_div(g.out_h, rows);
     chunks = ceil_div(g.n, images) * bands;
     splits = std::min(splits, chunks);
-    x_rows = rows_of_x(rows);
+    x_rows = static_cast<int>(rows_of_x(g, rows));
     plane = x_rows * pitch / g.stride;
     pixels = round_up((images - 1) * plane + (rows - 1) * pitch + g.out_w, kPixels);
     std::vector<int> known(static_cast<size_t>(2 * g.stride), -1);

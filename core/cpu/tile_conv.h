@@ -8,7 +8,8 @@
 //
 // x is [n, h, w, c_in] and dy [n, out_h, out_w, c_out], bf16 held in uint16_t; dw is [c_out, kernel_h,
 // kernel_w, c_in] and overwritten. Results depend on `threads`, never on how many threads OpenMP really
-// supplies nor on their timing. threads >= 1. Denormal numbers count as zero, as AMX has it.
+// supplies nor on their timing. threads >= 1. Scratch is aligned to 64 bytes. Denormal numbers count as zero, as AMX has it, and
+// an input that is not finite may reach sums that do not take it: it is multiplied by zeros.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +23,8 @@ namespace fulcrum::cpu {
 // AVX-512, which lays the tiles out.
 bool tiles_available();
 
-// Any geometry whose output size follows from the rest.
+// Geometries whose output size follows from the rest, but for those that are mostly zeros to the tiles (few outputs of a large
+// input: 7×7 to 1×1, strides of many pixels) and those with more taps times channels than have their sums in the cache.
 bool tile_conv_supported(const DirectConv& g);
 
 // For ConvPass::kBackwardWeights, the one pass there is.
