@@ -47,8 +47,10 @@ void note_skipped(const ImageDataset& data, const std::string& part, std::vector
 }
 
 DataSets image_files(const DataSettings& s) {
+  ImageParts parts = list_images(s);
+  check_list_classes(s, parts);
   DataSets sets;
-  for (ImagePart& part : list_images(s)) {
+  for (ImagePart& part : parts) {
     auto data = std::make_unique<ImageDataset>(std::move(part.listing), image_options(s));
     note_skipped(*data, part.name, sets.skipped);
     if (part.name == "train") sets.train = std::move(data);

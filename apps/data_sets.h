@@ -30,7 +30,7 @@ struct DataSets {
   std::vector<std::string> skipped;  // images left out: "train/a.jpg: reason"
 };
 
-/// Opens all parts; an Error where their images or classes do not match. Images left out by
+/// Opens all parts; an Error where their images or classes do not match, a UsageError for lists. Images left out by
 /// data.on_bad_image = skip are counted, and the first ones listed, on stderr.
 DataSets open_data_sets(const DataSettings& settings);
 

@@ -19,7 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // A list as the setting names it, from where the program runs, or under its published name in data.dir.
-fs::path list_file(const DataSettings& s, const std::string& given, const char* part) {
+fs::path list_file(const DataSettings& s, const std::string& part) {
+  const std::string& given = part == "train" ? s.train_list : part == "test" ? s.test_list : s.val_list;
   if (!given.empty()) return given;
   const std::string prefix = s.name == "imagenet-lt" ? "ImageNet_LT_" : "Places_LT_";
   return data_dir(s) / (prefix + part + ".txt");
@@ -34,8 +35,8 @@ ImageParts train_and_test(std::pair<ImageListing, ImageListing> listings) {
 
 ImageParts list_lists(const DataSettings& s) {
   const fs::path dir = data_dir(s);
-  ImageParts parts = train_and_test(list_image_lists(dir, list_file(s, s.train_list, "train"),
-                                                     list_file(s, s.test_list, "test"), s.class_names, s.follow_links));
+  ImageParts parts =
+      train_and_test(list_image_lists(dir, list_file(s, "train"), list_file(s, "test"), s.class_names, s.follow_links));
   const ImageListing& train = parts[0].listing;
   const std::vector<std::string> names = train.class_names;
   const int64_t used = train.labels.empty() ? 0 : *std::max_element(train.labels.begin(), train.labels.end()) + 1;
@@ -43,10 +44,19 @@ ImageParts list_lists(const DataSettings& s) {
     usage("data.class_names: expected ", used, " names, one a line, as many as the labels of data.train_list say; got ",
           names.size(), " in ", s.class_names);
   for (const std::string& split : eval_splits(s)) {
-    parts.push_back({split, list_image_list(dir, list_file(s, s.val_list, "val"), std::ssize(names), s.follow_links)});
+    parts.push_back({split, list_image_list(dir, list_file(s, split), std::ssize(names), s.follow_links)});
     parts.back().listing.class_names = names;
   }
   return parts;
+}
+
+// Whether all that is wrong with a list is that its labels are not those of the classes.
+bool has_other_classes(const ImageListing& listing, const fs::path& list, bool follow_links) {
+  constexpr int64_t kAny = int64_t{1} << 20;  // as many as a list may have
+  // Problems of the file of names stand among the training list's.
+  const auto of_list = [&](const std::string& p) { return p.find(list.filename().string()) != std::string::npos; };
+  if (!std::ranges::all_of(listing.problems, of_list)) return false;
+  return list_image_list(listing.root, list, kAny, follow_links).problems.empty();
 }
 
 ImageParts list_inat(const DataSettings& s) {
@@ -116,6 +126,19 @@ const std::vector<std::string>& image_file_sets() {
 bool is_image_files(const DataSettings& s) { return find_set(s.name) != nullptr; }
 
 ImageParts list_images(const DataSettings& s) { return find_set(s.name)->list(s); }
+
+void check_list_classes(const DataSettings& s, const ImageParts& parts) {
+  if (find_set(s.name)->list != list_lists) return;
+  const std::string source = s.class_names.empty() ? "data.train_list" : "data.class_names";
+  for (const auto& [part, listing] : parts) {
+    if (listing.problems.empty()) continue;
+    if (!has_other_classes(listing, list_file(s, part), s.follow_links)) return;  // then no class is sure
+    const std::string key = "data." + part + "_list";
+    const auto more = listing.problems.size() - 1;
+    usage(key, ": ", listing.problems[0], key == source ? "" : "; the classes are those of " + source,
+          more == 0 ? "" : concat_text("\nand ", more, " more; `fulcrum data check` lists them"));
+  }
+}
 
 ImageOptions image_options(const DataSettings& s) {
   return {.channels = s.channels,

@@ -28,6 +28,9 @@ bool is_image_files(const DataSettings& settings);
 
 /// Listings with what is wrong with them; an Error for a file that cannot be read at all.
 ImageParts list_images(const DataSettings& settings);
+/// Refuses lists whose labels are not those of the classes, and names the setting; what else is wrong with them, and
+/// with other data sets, is for ImageDataset.
+void check_list_classes(const DataSettings& settings, const ImageParts& parts);
 ImageOptions image_options(const DataSettings& settings);
 
 /// What can be in data.eval_splits.

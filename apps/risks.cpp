@@ -38,8 +38,8 @@ void check_ranges(const RiskSettings& r) {
   one_of("risk.u_init", r.u_init, {"first_batch", "zero"});
   one_of("risk.u_update", r.u_update, {"average", "scent"});
   one_of("risk.sign", r.sign, {"positive", "negative"});
-  if (r.lambda == 0 || std::isnan(r.lambda))
-    usage("risk.lambda: expected a non-zero number (inf for plain SGD), got ", r.lambda);
+  if (!(std::abs(r.lambda) >= 1e-30))
+    usage("risk.lambda: expected a number outside (-1e-30, 1e-30), inf for plain SGD; got ", r.lambda);
   in_range("risk.gamma", r.gamma, 0, 1, "(0, 1]");
   in_range("risk.alpha", r.alpha, 0, kInfinity, "(0, inf)");
   if (r.gamma * r.alpha < 1e-30)  // weights go up to the inverse
@@ -93,8 +93,7 @@ void finish_risk(Config& c) {
   one_of("risk.name", r.name, {"mean", "kl", "tilted", "cvar", "chi2", "rgd", "group", "kl_ball"});
   check_ranges(r);
   if (r.name == "tilted") {
-    if (r.gamma != 1 && r.gamma != RiskSettings().gamma)
-      usage("risk.gamma: tilted is kl with gamma = 1, got ", r.gamma);
+    if (r.gamma != RiskSettings().gamma) check_gamma_of_tilted(r.gamma);
     r.name = "kl";
     r.gamma = 1;
   }
@@ -108,6 +107,10 @@ void finish_risk(Config& c) {
 
 void refuse_risk_beside(const std::string& optimizer, const std::string& risk) {
   usage("optim.name: ", optimizer, " is ", optimizer.substr(2), " with risk.name = kl, got risk.name = ", risk);
+}
+
+void check_gamma_of_tilted(double gamma) {
+  if (gamma != 1) usage("risk.gamma: tilted is kl with gamma = 1, got ", gamma);
 }
 
 std::string no_effect_with_mean(const std::string& key) {

@@ -25,6 +25,9 @@ void finish_risk(Config& config);
 /// Refuses a risk beside an optimiser that has its own: absgd is sgd with kl.
 [[noreturn]] void refuse_risk_beside(const std::string& optimizer, const std::string& risk);
 
+/// Refuses a γ beside tilted, which has its own. finish_risk takes the default for one that was not asked for.
+void check_gamma_of_tilted(double gamma);
+
 /// That the key has no effect with the mean, which is plain SGD, and what would give it one; empty for a key that has.
 std::string no_effect_with_mean(const std::string& key);
 

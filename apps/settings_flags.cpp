@@ -176,9 +176,11 @@ Config SettingsFlags::resolve(const Config& base) const {
     if (const char* value = std::getenv(variable); value && *value)
       set_key(config, std::string(key) + "=" + value, variable);
   for (const Assignment& a : assignments_) set_key(config, a.text, a.flag);
-  // finish() cannot tell a mean that was asked for from the default.
+  // finish() cannot tell a mean or a γ that was asked for from the default.
   if (config.optim.name.starts_with("ab") && has("risk.name") && config.risk.name == "mean")
     refuse_risk_beside(config.optim.name, config.risk.name);
+  if (config.risk.name == "tilted" && has("risk.gamma")) check_gamma_of_tilted(config.risk.gamma);
+  else if (config.risk.name == "tilted" && has("risk.name")) config.risk.gamma = 1;  // a recipe's is for its own risk
   finish(config);
   return config;
 }

@@ -168,9 +168,12 @@ TEST(Config, FinishSpellsOutShorthands) {
 
 TEST(Config, FinishRefuses) {
   const std::pair<const char*, const char*> cases[] = {
-      {"risk.lambda=0", "risk.lambda: expected a non-zero number"},
-      {"risk.lambda=-0.0", "risk.lambda: expected a non-zero number"},
-      {"risk.lambda=nan", "risk.lambda: expected a non-zero number"},
+      {"risk.lambda=0", "risk.lambda: expected a number outside (-1e-30, 1e-30), inf for plain SGD; got 0"},
+      {"risk.lambda=-0.0", "risk.lambda: expected a number outside (-1e-30, 1e-30)"},
+      {"risk.lambda=nan", "risk.lambda: expected a number outside (-1e-30, 1e-30), inf for plain SGD; got nan"},
+      {"risk.lambda=1e-40", "risk.lambda: expected a number outside (-1e-30, 1e-30), inf for plain SGD; got 1e-40"},
+      {"risk.lambda=-9.9e-31",
+       "risk.lambda: expected a number outside (-1e-30, 1e-30), inf for plain SGD; got -9.9e-31"},
       {"optim.name=sdg", "optim.name: expected one of sgd, absgd"},
       {"risk.name=cvarr", "risk.name: expected one of"},
       {"risk.u_init=one", "risk.u_init: expected one of first_batch, zero; got 'one'"},
@@ -208,7 +211,8 @@ TEST(Config, FinishRefuses) {
       {"data.mean=[0.5]", "data.mean, data.std: expected as many of each, got 1 and 0"},
       {"data.std=[0.5, 0.5]", "data.mean, data.std: expected as many of each, got 0 and 2"}};
   for (const auto& [assignment, message] : cases) expect_usage([&] { finished(assignment); }, {message});
-  EXPECT_NO_THROW(finished("risk.lambda=-inf"));
+  for (const char* lambda : {"1e-30", "-1e-30", "-inf"})
+    EXPECT_NO_THROW(finished(concat_text("risk.lambda=", lambda))) << lambda;
   EXPECT_NO_THROW(finished("data.imb_factor=1"));
 }
 
@@ -266,7 +270,7 @@ TEST(Config, FinishRefusesProtocolsOutOfRange) {
       {"data.rotation=181", "data.rotation: expected a number in [0, 180], got 181"},
       {"risk.alpha=-0.5", "risk.alpha: expected a number in (0, inf), got -0.5"},
       {"risk.gamma=1.5", "risk.gamma: expected a number in (0, 1], got 1.5"},
-      {"risk.lambda=0", "risk.lambda: expected a non-zero number"},
+      {"risk.lambda=0", "risk.lambda: expected a number outside (-1e-30, 1e-30)"},
       {"model.dropout=1", "model.dropout: expected a number in [0, 1), got 1"},
       {"optim.lr=-1", "optim.lr: expected a number in [0, inf), got -1"},
       {"optim.momentum=1", "optim.momentum: expected a number in [0, 1), got 1"},

@@ -139,6 +139,47 @@ TEST_F(ProgramData, TrainsOnListsWithImbalanceNoiseAndBalancedSampling) {
   EXPECT_FALSE(fs::exists(dir_ / "refused"));
 }
 
+TEST_F(ProgramData, ListsWhoseLabelsAreNotThoseOfTheClassesAreRefused) {
+  const std::string two = fmt_path("train", "cat", 0) + " 0\n" + fmt_path("train", "dog", 0) + " 1\n";
+  const std::string third = fmt_path("train", "cat", 1) + " 2\n", fourth = fmt_path("train", "dog", 1) + " 3\n";
+  const auto list = [&](const char* key, const std::string& text) {
+    write_text(dir_ / concat_text(key, ".txt"), text);
+    return Flags{"--set", concat_text("data.", key, "=", (dir_ / concat_text(key, ".txt")).string())};
+  };
+  const auto flags = [&](const std::string& train_list, const std::string& test_list, const Flags& more = {}) {
+    Flags all = on_folder({"--dataset", "list"});
+    for (const Flags& part : {list("train_list", train_list), list("test_list", test_list), more})
+      all.insert(all.end(), part.begin(), part.end());
+    return all;
+  };
+  const std::string three_names = "cat\ndog\neel\n";
+  // More labels than names.
+  expect_refused(train("refused", flags(two + third + fourth, two, list("class_names", three_names))), 2,
+                 {"data.train_list: [list] ", "train_list.txt: line 4: expected a label in [0, 3), got 3",
+                  "; the classes are those of data.class_names\n"});
+  expect_refused(train("refused", flags(two + third + fourth, two, list("class_names", "cat\n"))), 2,
+                 {"data.train_list: [list] ", "line 2: expected a label in [0, 1), got 1", "\nand 2 more"});
+  // More names than labels.
+  expect_refused(train("refused", flags(two, two, list("class_names", three_names))), 2,
+                 {"data.class_names: expected 2 names, one a line", "got 3 in", "class_names.txt"});
+  // A class without images, which is one where the names say so.
+  expect_refused(train("refused", flags(two + fourth, two)), 2,
+                 {"data.train_list: [list] ", "train_list.txt: expected samples of every class", "got none of 2\n"});
+  const Outcome named = train("named", flags(two + fourth, two, list("class_names", three_names + "fox\n")));
+  EXPECT_EQ(named.code, 0) << named.err;
+  // Labels to test on that training does not have.
+  expect_refused(train("refused", flags(two, two + third)), 2,
+                 {"data.test_list: [list] ", "test_list.txt: line 3: expected a label in [0, 2), got 2",
+                  "; the classes are those of data.train_list\n"});
+  expect_refused(train("refused", flags(two, two, list("val_list", third))), 2,
+                 {"data.val_list: [list] ", "val_list.txt: line 1: expected a label in [0, 2), got 2"});
+  EXPECT_FALSE(fs::exists(dir_ / "refused"));
+  // A line that is wrong whatever the classes are stays an error of the file.
+  expect_refused(train("refused", flags(two, third + "test/cat/100.png\n")), 1,
+                 {"error: [list] ", "test_list.txt: line 1: expected a label in [0, 2), got 2\nand 1 more"});
+  EXPECT_EQ(data("check", flags(two, two + third)).code, 1);
+}
+
 TEST_F(ProgramData, StatsAreWhatTrainingUses) {
   const Outcome stats = data("stats", on_folder());
   ASSERT_EQ(stats.code, 0) << stats.err;

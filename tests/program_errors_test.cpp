@@ -62,9 +62,26 @@ TEST_F(ProgramErrors, DamagedData) {
 
 // ---- settings ----
 
-TEST_F(ProgramErrors, LambdaThatIsNoNumberOrZero) {
-  for (const char* lambda : {"0", "-0.0", "nan"})
-    expect_refused(train({"--opt", "absgd", "--lambda", lambda}), 2, {"risk.lambda: expected a non-zero number"});
+TEST_F(ProgramErrors, LambdaThatIsNoNumberOrTooNearZero) {
+  for (const std::string lambda : {"0", "nan", "1e-40", "-1e-40"})
+    expect_refused(train({"--opt", "absgd", "--lambda", lambda}), 2,
+                   {"risk.lambda: expected a number outside (-1e-30, 1e-30), inf for plain SGD; got " + lambda});
+  EXPECT_FALSE(fs::exists(dir() / "refused"));
+}
+
+TEST_F(ProgramErrors, GammaThatIsNotTiltedsOwn) {
+  const Flags tilted = {"--risk", "tilted", "--lambda", "2"};
+  for (const Flags& gamma : {Flags{"--gamma", "0.9"}, Flags{"--set", "risk.gamma=0.9"}, Flags{"--drogamma", "0.5"}})
+    expect_refused(train(merged(tilted, gamma)), 2, {"risk.gamma: tilted is kl with gamma = 1, got 0."});
+  EXPECT_FALSE(fs::exists(dir() / "refused"));
+  // A recipe's is for the risk that it has.
+  write_text(dir() / "kl.toml", "[risk]\nname = \"kl\"\nlambda = 2\ngamma = 0.5\n");
+  for (const Flags& flags : {tilted, merged(tilted, {"--gamma", "1"}),
+                             Flags{"--recipe", (dir() / "kl.toml").string(), "--risk", "tilted"}}) {
+    const Outcome got = train(merged(flags, {"--dry-run"}));
+    EXPECT_EQ(got.code, 0) << got.err;
+    EXPECT_NE(got.out.find("lambda = 2.0\ngamma = 1.0\n"), std::string::npos) << got.out;
+  }
 }
 
 TEST_F(ProgramErrors, Recipes) {

@@ -125,7 +125,7 @@ TEST_F(ProgramSweep, RefusesNonsense) {
   refused({"risk.lambda=1,1"}, {"'1' stands twice"});
   refused({"risk.lambda=1", "risk.lambda=2"}, {"risk.lambda stands twice"});
   refused({"risk.lamda=1"}, {"unknown key 'risk.lamda'; did you mean 'risk.lambda'?"});
-  refused({"risk.lambda=1,0"}, {"risk.lambda: expected a non-zero number"});
+  refused({"risk.lambda=1,0"}, {"risk.lambda: expected a number outside (-1e-30, 1e-30)"});
   refused({"data.imb_factor=0.1,0.01"}, {"data.imb_factor changes the held-out part"});
   refused({"risk.lambda=1"}, {"train.eval_metric"}, {"--opt", "absgd", "--eval-metric", "top2"});
   refused({"train.seed=1,2"}, {"--seeds N"});
