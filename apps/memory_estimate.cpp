@@ -13,6 +13,7 @@ MemoryEstimate estimate_memory(const Config& config, Module& model, const Shape&
   const SavedActivations saved = saved_for_backward(model, {1, image[0], image[1], image[2]});
   int64_t trained = 0, largest_weight = 0;
   for (const Tensor& p : model.parameters()) {
+    if (!p.requires_grad()) continue;
     trained += p.numel();
     largest_weight = std::max(largest_weight, p.numel());
   }
@@ -24,9 +25,11 @@ MemoryEstimate estimate_memory(const Config& config, Module& model, const Shape&
   e.state = parameters * (twins ? 6 : 4) + trained * 4 * (1 + slots);
   if (config.train.ema_decay > 0) e.state += parameters * 4;
   e.activations = batch * saved.bytes(dtype);
-  // Two gradients of the largest result live at a time, and the sums into weights that are put off.
+  // Two gradients of the largest result live at a time, and the sums into weights that are put off; where a frozen part keeps
+  // nothing, what a residual block has in hand: its input, what goes into and comes out of two layers, and their scratch.
+  const int64_t in_hand = trained < parameters ? 6 : 2;
   constexpr int64_t kMostPending = int64_t{16} << 20;
-  e.working = 2 * batch * saved.largest * static_cast<int64_t>(size_of(dtype)) + 4 * largest_weight +
+  e.working = in_hand * batch * saved.largest * static_cast<int64_t>(size_of(dtype)) + 4 * largest_weight +
               std::min(4 * trained, kMostPending);
   return e;
 }

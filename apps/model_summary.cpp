@@ -61,6 +61,7 @@ SavedActivations saved_for_backward(Module& model, const Shape& images) {
   std::vector<Kept> ops;
   Kept now{images.numel()};
   SavedActivations saved;
+  bool trains = false;  // before the first weight that is not frozen nothing is kept
   const OpObserver observer([&](const OpObserver::Op& op) {
     const int64_t elements = op.output.numel();
     if (const auto* call = op.detail.as<RecomputeCall>()) {
@@ -70,7 +71,9 @@ SavedActivations saved_for_backward(Module& model, const Shape& images) {
         inner = {};
       }
     }
-    ops.push_back({keeps_result(op) ? elements : 0, op.name == std::string_view("max_pool2d") ? elements : 0});
+    for (const Tensor& x : op.inputs) trains = trains || (x && x.requires_grad());
+    const bool winners = op.name == std::string_view("max_pool2d");
+    ops.push_back({trains && keeps_result(op) ? elements : 0, trains && winners ? elements : 0});
     now.elements += ops.back().elements;
     now.winners += ops.back().winners;
     saved.elements = std::max(saved.elements, now.elements);

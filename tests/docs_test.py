@@ -212,6 +212,39 @@ class Commands(unittest.TestCase):
                     checked += 1
         self.assertGreater(checked, 80)
 
+    def test_methods_name_tests_and_commands_that_exist(self):
+        """The table of every method: its tests are in tests/, its commands have flags, settings and recipes of the program."""
+        page = (ROOT / "docs/method.md").read_text()
+        tests = "".join(f.read_text() for f in sorted((ROOT / "tests").glob("*.[ch]*")))
+        defined = set(re.findall(r"^(?:TEST|TEST_F|TEST_P)\(\s*(\w+),\s*(\w+)\)", tests, re.M))
+        start = {"CB": "--recipe cifar10-lt", "LT": "--recipe cifar10-lt --set loss.class_weights=none", "N": "--recipe cifar10-noise"}
+        for flags in start.values():
+            self.assertIn(f"`{flags}`", page)
+        rows = re.findall(r"^\| (.+?) \| .*? \| .*? \| (.+?) \| (.+?) \|$", page.partition("\n## Every method\n")[2], re.M)
+        checked = 0
+        for method, names, command in rows:
+            if method == "method":
+                continue
+            with self.subTest(method):
+                for name in names.split(", "):
+                    self.assertTrue(self.is_test(name, tests, defined), f"tests/ has no {name}")
+                first, _, more = command.partition(" ")
+                words = f"{start[first]} {more}" if first in start else command
+                self.fulcrum(["build/fulcrum", "train", *shlex.split(words.replace("`", "").replace("…", ""))])
+                checked += 1
+        self.assertGreater(checked, 25)
+
+    def is_test(self, name, tests, defined):
+        """A suite, one of its tests (… is what follows), a file, or the table of operations."""
+        if name == "the table of operations":
+            return "all_op_cases() {" in tests
+        if name.endswith(".cpp"):
+            return (ROOT / "tests" / name).exists()
+        suite, _, test = name.partition(".")
+        if test.endswith("…"):
+            return any(s == suite and t.startswith(test[:-1]) for s, t in defined)
+        return (suite, test) in defined if test else any(s == suite for s, _ in defined)
+
     def fulcrum(self, words):
         path = [words[1]]
         if words[1] == "data" and len(words) > 2:

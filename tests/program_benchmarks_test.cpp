@@ -69,6 +69,30 @@ TEST(BenchmarkRecipes, NetworksAndSizes) {
 
 // ---- --smoke ----
 
+// Of classifier-balancing's cls_crt.yaml: a new head on a frozen backbone, drawn class by class.
+TEST(BenchmarkRecipes, SecondStagesFollowClsCrt) {
+  const std::tuple<const char*, const char*, int64_t, int64_t, double, double> rows[] = {
+      {"imagenet-lt-stage2", "resnet50", 10, 512, 0.2, 5e-4},
+      {"places-lt-stage2", "resnet152", 10, 256, 0.1, 5e-4},
+      {"inaturalist18-stage2", "resnet50", 30, 512, 0.2, 1e-4}};
+  for (const auto& [name, model, epochs, batch, lr, decay] : rows) {
+    Config c;
+    apps::load_toml(c, apps::recipe_text(name), name);
+    c.model.pretrained = "first.safetensors";  // without one finish() refuses it
+    apps::finish(c);
+    EXPECT_EQ(c.model.name, model) << name;
+    EXPECT_EQ(c.train.epochs, epochs) << name;
+    EXPECT_EQ(c.train.batch_size, batch) << name;
+    EXPECT_EQ(c.optim.lr, lr) << name;
+    EXPECT_EQ(c.optim.weight_decay, decay) << name;
+    EXPECT_EQ(c.schedule.kind, "cosine") << name;
+    EXPECT_EQ(c.model.freeze, "backbone") << name;
+    EXPECT_TRUE(c.model.reset_head) << name;
+    EXPECT_EQ(c.data.sampler, "class-balanced") << name;
+    EXPECT_EQ(c.risk.name, "mean") << name;
+  }
+}
+
 TEST(Smoke, HasAnEpochForEachPhaseInTheirOrder) {
   Config c = recipe("iwildcam");
   apps::shorten_for_smoke(c);
@@ -183,6 +207,11 @@ TEST_F(ProgramBenchmarks, PlacesLt) { expect_late_risk(smoke("places-lt", "place
 
 TEST_F(ProgramBenchmarks, Inaturalist18) { expect_late_risk(smoke("inaturalist18", "inaturalist18", resized()), 2); }
 
+TEST_F(ProgramBenchmarks, SecondStages) {
+  for (const std::string set : {"imagenet-lt", "places-lt", "inaturalist18"})
+    EXPECT_EQ(smoke(set + "-stage2", set, resized(pretrained())).size(), 2u) << set;
+}
+
 TEST_F(ProgramBenchmarks, Clothing1m) {
   const auto rows = smoke("clothing1m", "clothing1m", resized(pretrained()));
   ASSERT_EQ(rows.size(), 2u);
@@ -210,10 +239,12 @@ TEST_F(ProgramBenchmarks, WrongListsAreNamedWithFileAndLine) {
   expect_refused(train_list("../a.JPEG 1\n"), 1,
                  {"ImageNet_LT_train.txt: line 24: expected a path below", "'../a.JPEG'"});
   expect_refused(train_list("/etc/a.JPEG 1\n"), 1, {"line 24: expected a path relative to", "'/etc/a.JPEG'"});
-  expect_refused(train_list("train/b.JPEG 6\n"), 1, {"ImageNet_LT_train.txt", "expected", "class", "4"});
+  expect_refused(
+      train_list("train/b.JPEG 6\n"), 2,
+      {"data.train_list: [list] ", "ImageNet_LT_train.txt: expected samples of every class", "none of 4, 5"});
   const auto test_list = [&](const auto& dir) { append(dir / "ImageNet_LT_test.txt", "test/b.JPEG 4\n"); };
-  expect_refused(broken("imagenet-lt", test_list, resized()), 1,
-                 {"ImageNet_LT_test.txt: line 9: expected a label in [0, 4), got 4"});
+  expect_refused(broken("imagenet-lt", test_list, resized()), 2,
+                 {"data.test_list: [list] ", "ImageNet_LT_test.txt: line 9: expected a label in [0, 4), got 4"});
   expect_refused(broken("iwildcam", [](const auto& dir) { append(dir / "metadata.csv", "train,12\n"); }), 1,
                  {"metadata.csv: line", "expected 9 fields, as the header has, got 2"});
   for (const char* column : {"split", "y", "filename"}) {
