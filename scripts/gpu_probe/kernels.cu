@@ -15,6 +15,19 @@ __global__ void copy(float4* to, const float4* from, size_t count) {
   for (size_t i = size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += step) to[i] = from[i];
 }
 
+// Two bf16 a word. Read as an f32, it is about the second of them, which is its upper half.
+__global__ void random(__nv_bfloat162* to, size_t words, uint32_t seed) {
+  const size_t step = size_t{gridDim.x} * blockDim.x;
+  for (size_t i = size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < words; i += step) {
+    uint32_t h = static_cast<uint32_t>(i) ^ seed * 0x9e3779b9u;  // MurmurHash3's last steps
+    h = (h ^ h >> 16) * 0x85ebca6bu;
+    h = (h ^ h >> 13) * 0xc2b2ae35u;
+    h ^= h >> 16;
+    const auto number = [](uint32_t bits) { return static_cast<float>(bits & 0xffffu) / 32768.0f - 1.0f; };
+    to[i] = __floats2bfloat162_rn(number(h), number(h >> 16));
+  }
+}
+
 // Channels-last arrays [rows, channels] in words of eight bf16. A thread owns a group of channels and
 // strides over rows; a block adds its threads up and then adds to the totals.
 struct Eight {
@@ -122,6 +135,10 @@ int blocks(int multiprocessors) { return multiprocessors * 4; }
 }  // namespace
 
 void launch_nothing(cudaStream_t stream) { nothing<<<1, 32, 0, stream>>>(); }
+
+void launch_random(void* to, size_t words, uint32_t seed, cudaStream_t stream) {
+  random<<<1024, kThreads, 0, stream>>>(static_cast<__nv_bfloat162*>(to), words, seed);
+}
 
 void launch_copy(void* to, const void* from, size_t bytes, int multiprocessors, cudaStream_t stream) {
   copy<<<static_cast<unsigned>(multiprocessors * 8), kThreads, 0, stream>>>(

@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <cstdint>
 
 namespace probe {
 
@@ -14,6 +15,8 @@ struct NormBuffers {
 };
 
 void launch_nothing(cudaStream_t stream);
+/// Random numbers of -1 to 1, whether they are read as bf16 or as f32.
+void launch_random(void* to, size_t words, uint32_t seed, cudaStream_t stream);
 void launch_copy(void* to, const void* from, size_t bytes, int multiprocessors, cudaStream_t stream);
 /// One pass: sums and sums of squares.
 void launch_statistics(const NormBuffers& b, int rows, int channels, int multiprocessors, cudaStream_t stream);

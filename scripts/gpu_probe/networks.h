@@ -18,6 +18,8 @@ struct Network {
   std::vector<std::pair<int64_t, int64_t>> norms;  // channels, side; distinct
 };
 
+constexpr int64_t kImageChannels[] = {3, 4, 8};  // as they are, and padded
+
 /// Distinct convolutions, and the shapes of the norms behind them, in the order of the network.
 class Builder {
  public:
@@ -38,7 +40,7 @@ inline Network resnet32() {
   Builder b;
   b.network.name = "resnet32";
   b.network.batches = {128, 512};
-  b.conv(3, 16, 3, 1, 32);
+  for (int64_t c : kImageChannels) b.conv(c, 16, 3, 1, 32);
   int64_t channels = 16, side = 32;
   for (int64_t width : {16, 32, 64})
     for (int block = 0; block < 5; block++) {
@@ -55,7 +57,7 @@ inline Network resnet50() {
   Builder b;
   b.network.name = "resnet50";
   b.network.batches = {64, 256};
-  b.conv(3, 64, 7, 2, 224);
+  for (int64_t c : kImageChannels) b.conv(c, 64, 7, 2, 224);
   int64_t channels = 64, side = 56, width = 64;
   for (int blocks : {3, 4, 6, 3}) {
     for (int block = 0; block < blocks; block++) {

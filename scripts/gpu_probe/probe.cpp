@@ -68,19 +68,29 @@ class Line {
 
 // ---- the device -------------------------------------------------------------------------------------
 
-/// Memory that grows to the largest demand; what is in it does not matter.
+/// Memory that grows to the largest demand.
 class Buffer {
  public:
+  /// What is in it does not matter.
   void* of(size_t bytes) {
     if (bytes > size_) {
       if (data_) CHECK(cudaFree(data_));
       data_ = nullptr;
       size_ = 0;
       CHECK(cudaMalloc(&data_, bytes));
-      CHECK(cudaMemset(data_, 0, bytes));
       size_ = bytes;
     }
     return data_;
+  }
+  /// Filled anew each time. Zeros take less power and let the clock rise, and so may the NaN that an earlier result of
+  /// another type is.
+  void* random(size_t bytes, cudaStream_t stream) {
+    static uint32_t seed = 0;
+    const size_t words = (bytes + 3) / 4;
+    void* data = of(4 * words);
+    launch_random(data, words, ++seed, stream);
+    CHECK(cudaGetLastError());
+    return data;
   }
 
  private:
@@ -201,15 +211,17 @@ class Probe {
 
   void copies() {
     constexpr size_t kBytes = size_t{1} << 30, kHost = size_t{1} << 28;
-    void *from = x_.of(kBytes), *to = y_.of(kBytes);
+    void *from = random(x_, kBytes), *to = random(y_, kBytes);
     const auto gb = [](size_t bytes, double us) { return static_cast<double>(bytes) / us / 1e3; };
     const double kernel = gpu_->time([&] { launch_copy(to, from, kBytes, gpu_->multiprocessors(), gpu_->stream()); });
     const double runtime =
         gpu_->time([&] { CHECK(cudaMemcpyAsync(to, from, kBytes, cudaMemcpyDeviceToDevice, gpu_->stream())); });
     void* pinned = nullptr;
     CHECK(cudaMallocHost(&pinned, kHost));
-    std::memset(pinned, 0, kHost);
+    CHECK(cudaMemcpyAsync(pinned, from, kHost, cudaMemcpyDeviceToHost, gpu_->stream()));
+    CHECK(cudaStreamSynchronize(gpu_->stream()));
     std::vector<char> pageable(kHost);
+    std::memcpy(pageable.data(), pinned, kHost);
     const auto transfer = [&](void* a, const void* b, cudaMemcpyKind kind) {
       return gb(kHost, gpu_->time([&] { CHECK(cudaMemcpyAsync(a, b, kHost, kind, gpu_->stream())); }, 3));
     };
@@ -227,6 +239,9 @@ class Probe {
     const std::string problem = graph.find_plans(handle_, device_);
     if (!problem.empty()) return "[{\"error\": \"" + escaped(problem) + "\"}]";
     std::ostringstream json;
+    std::unordered_map<int64_t, void*> pointers;
+    if (gpu_)
+      for (const auto& [uid, bytes] : graph.bytes()) pointers[uid] = random(tensors_[uid], bytes);
     int timed = 0;
     for (const int64_t i : graph.usable()) {
       if (timed == most) break;
@@ -235,7 +250,7 @@ class Probe {
         if (!graph.build(i)) continue;
         const double build = std::chrono::duration<double>(Clock::now() - start).count();
         void* workspace = workspace_.of(static_cast<size_t>(std::max<int64_t>(1, graph.workspace(i))));
-        const auto launch = [&] { graph.execute(handle_, buffers(graph), workspace, i); };
+        const auto launch = [&] { graph.execute(handle_, pointers, workspace, i); };
         json << (timed ? ", " : "") << "{\"plan\": \"" << graph.name(i) << "\", \"build_s\": " << build
              << ", \"us\": " << gpu_->time(launch, 5) << ", \"graph_us\": " << gpu_->time_in_graph(launch, 5)
              << ", \"workspace\": " << graph.workspace(i) << "}";
@@ -247,11 +262,7 @@ class Probe {
     return "[" + json.str() + "]";
   }
 
-  std::unordered_map<int64_t, void*> buffers(const ProbeGraph& graph) {
-    std::unordered_map<int64_t, void*> pointers;
-    for (const auto& [uid, bytes] : graph.bytes()) pointers[uid] = tensors_[uid].of(bytes);
-    return pointers;
-  }
+  void* random(Buffer& buffer, size_t bytes) { return buffer.random(bytes, gpu_->stream()); }
 
   static std::string escaped(const std::string& text) {
     std::string out;
@@ -277,7 +288,7 @@ class Probe {
         g.n = batch;
         for (Pass pass : {Pass::kForward, Pass::kDataGradient, Pass::kWeightGradient})
           guarded(g.text(), [&] {
-            if (pass == Pass::kDataGradient && g.c == 3) return;  // of the images: never wanted
+            if (pass == Pass::kDataGradient && g.c <= kImageChannels[2]) return;  // of the images: never wanted
             ProbeGraph graph = conv_graph(g, pass, numbers);
             Line("conv")
                 .add("network", network.name)
@@ -319,8 +330,8 @@ class Probe {
   NormBuffers norm_buffers(const Norm& n, bool add) {
     const size_t bytes = 2 * static_cast<size_t>(n.rows() * n.c);
     NormBuffers b{};
-    b.x = x_.of(bytes), b.y = y_.of(bytes), b.dy = dy_.of(bytes), b.dx = dx_.of(bytes);
-    if (add) b.residual = residual_.of(bytes), b.dresidual = dresidual_.of(bytes);
+    b.x = random(x_, bytes), b.y = random(y_, bytes), b.dy = random(dy_, bytes), b.dx = dx_.of(bytes);
+    if (add) b.residual = random(residual_, bytes), b.dresidual = dresidual_.of(bytes);
     b.sums = static_cast<float*>(sums_.of(2 * sizeof(float) * static_cast<size_t>(n.c)));
     return b;
   }

@@ -7,7 +7,8 @@
 #   launch     an empty kernel, in a stream and in a CUDA graph
 #   copy       device memory, pinned and pageable transfers
 #   conv       cuDNN's first plans for each convolution of ResNet-32 (batch 128, 512) and ResNet-50
-#              (64, 256), forward, data and weight gradient, in bf16, TF32 and f32
+#              (64, 256), forward, data and weight gradient, in bf16, TF32 and f32; the first one
+#              also on images padded to 4 and 8 channels
 #   norm       cuDNN's batch norm (+ add) + ReLU in one kernel against two simple passes
 #   conv_sums  a bf16 convolution that also sums its output against convolution and a pass
 #
@@ -15,7 +16,8 @@
 # what is there when time runs out counts. --dry-run builds all graphs for an H200, without a GPU.
 #
 # Needs nvcc (PATH or /usr/local/cuda), cuDNN 9 (CUDNN_ROOT, beside CUDA, or pip's wheel) and
-# cudnn-frontend (CUDNN_FRONTEND_ROOT, or where scripts/setup.sh puts it). Builds in build/gpu_probe.
+# cudnn-frontend (CUDNN_FRONTEND_ROOT, the folder FULCRUM_DEBS that scripts/gpu_debs.sh fills, or where
+# scripts/setup.sh puts it). Builds in build/gpu_probe.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -35,12 +37,15 @@ include=$(first ${CUDNN_ROOT:+"$CUDNN_ROOT/include/cudnn.h"} "$cuda/include/cudn
 library=$(first ${CUDNN_ROOT:+"$CUDNN_ROOT/lib/libcudnn.so.9" "$CUDNN_ROOT/lib64/libcudnn.so.9"} \
   "$cuda/lib64/libcudnn.so.9" "$wheel/lib/libcudnn.so.9" /usr/lib/x86_64-linux-gnu/libcudnn.so.9) ||
   die "no libcudnn.so.9: set CUDNN_ROOT"
-frontend=$(first ${CUDNN_FRONTEND_ROOT:+"$CUDNN_FRONTEND_ROOT/include/cudnn_frontend.h"} \
-  "$root/build/third-party/cudnn-frontend/include/cudnn_frontend.h" /usr/include/cudnn_frontend.h) ||
-  die "no cudnn_frontend.h: scripts/setup.sh --deps-only fetches it, CUDNN_FRONTEND_ROOT names it"
 
 out=$root/build/gpu_probe
 mkdir -p "$out"
+packed=${FULCRUM_DEBS:+$FULCRUM_DEBS/cudnn-frontend.tar.gz}
+[ ! -e "$packed" ] || tar -C "$out" -xzf "$packed"
+frontend=$(first ${CUDNN_FRONTEND_ROOT:+"$CUDNN_FRONTEND_ROOT/include/cudnn_frontend.h"} \
+  ${packed:+"$out/include/cudnn_frontend.h"} "$root/build/third-party/cudnn-frontend/include/cudnn_frontend.h" \
+  /usr/include/cudnn_frontend.h) ||
+  die "no cudnn_frontend.h: scripts/setup.sh --deps-only fetches it; CUDNN_FRONTEND_ROOT or FULCRUM_DEBS names it"
 flags=(-std=c++20 -O1 -arch="${PROBE_ARCH:-sm_90}" -cudart shared -isystem "$(dirname "$include")"
        -isystem "$(dirname "$frontend")" -DCUDNN_FRONTEND_SKIP_JSON_LIB -DNV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING
        -Xcompiler -Wall,-Wextra)

@@ -118,15 +118,18 @@ class Step:
 
     def record(self, warmup: int) -> None:
         """Makes the whole step, update included, one CUDA graph."""
+        # What the last step's graph keeps would tie the gradients of leaves to the stream that it ran in.
+        self.last = None
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(max(warmup, 3)):
                 self.train()
         torch.cuda.current_stream().wait_stream(side)
+        self.last = None
         self.optimizer.zero_grad(set_to_none=True)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=side):
             self.train()
         self.graph = graph
 
