@@ -39,7 +39,7 @@ Tensor look_up(const Tensor& table, const Tensor& indices) {
   const Device device = table.device();
   Tensor y = empty({batch, 1, 1, 1}, {DType::kF32, device});
   const Tensor counters = zeros({batch}, {DType::kI64, device});
-  dispatch(device, [&]<class K>() {  // as images of one pixel
+  dispatch(y, [&]<class K>() {  // as images of one pixel
     K::augment(y, table, indices, counters, zeros({1}, {DType::kF32, device}), ones({1}, {DType::kF32, device}), {});
   });
   return y.reshape({batch});

@@ -22,6 +22,19 @@ RecordedStep::RecordedStep(const Loader& loader, Tensor totals, Tensor control, 
         train(slot.batch());
       }) {}
 
+bool Trainer::records() const {
+  return !Device(config_.train.device).is_cpu() && config_.train.graph && config_.train.accumulate == 1;
+}
+
+std::string Trainer::eager_part() const {
+  if (Device(config_.train.device).is_cpu() || !config_.train.graph) return "";
+  if (!records()) return "train.accumulate > 1: steps run eagerly, not as a recorded CUDA graph";
+  const int64_t rest = train_loader_.size() % config_.train.batch_size;
+  if (rest == 0 || steps() < train_loader_.batches()) return "";
+  return fmt::format("the last batch of an epoch, {} samples, runs eagerly: the recorded CUDA graph is for {}", rest,
+                     config_.train.batch_size);
+}
+
 bool Trainer::train_recorded_epoch() {
   RunProgress& p = state_.progress;
   const int64_t last = steps(), first = p.batch;
@@ -59,9 +72,8 @@ bool Trainer::train_recorded_epoch() {
 
 void Trainer::run_staged(StagedBatch staged) {
   if (staged.total < config_.train.batch_size) {
-    // Another shape: the last batch of an epoch runs as it is.
-    train_batch(train_loader_.make(staged));
-    return;
+    // Another shape: the last batch of an epoch runs as it is, where the recorded step's memory is.
+    return recorded_->replay.eagerly([&] { train_batch(train_loader_.make(staged)); });
   }
   const bool replayed = recorded_->replay.recorded();
   recorded_->slot.load(std::move(staged));

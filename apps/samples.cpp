@@ -41,7 +41,7 @@ SampleRecords::SampleRecords(int64_t samples, Device device)
     : table_(zeros({samples, kSampleColumns}, {DType::kF32, device})) {}
 
 void SampleRecords::add(const Tensor& indices, const Tensor& weights, const Tensor& losses) {
-  dispatch(table_.device(), [&]<class K>() { K::record_samples(table_, indices, weights, losses); });
+  dispatch(table_, [&]<class K>() { K::record_samples(table_, indices, weights, losses); });
 }
 
 float SampleTable::mean_weight(int64_t index) const {

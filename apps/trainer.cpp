@@ -86,6 +86,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   if (start == Start::kFresh) {
     run_.begin(config_, data_);
     print_warnings();
+    if (const std::string part = eager_part(); !part.empty()) progress_.print(part);
     if (!pretrained.empty()) progress_.print(pretrained);
     return;
   }
@@ -186,10 +187,6 @@ bool Trainer::prune(int64_t epoch) {
   const double share = loss_.prune(indices, logits, gather(data_.train->labels(), indices));
   progress_.print(fmt::format("epoch {}: {:.2f} % of the training images are left out", epoch + 1, 100 * share));
   return true;
-}
-
-bool Trainer::records() const {
-  return !Device(config_.train.device).is_cpu() && config_.train.graph && config_.train.accumulate == 1;
 }
 
 void Trainer::show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first) {
@@ -302,7 +299,7 @@ bool Trainer::finish_epoch() {
   p.latest = std::move(row);
   p.epoch++;
   p.batch = 0;
-  dispatch(totals_.device(), [&]<class K>() { K::fill(totals_, 0); });
+  dispatch(totals_, [&]<class K>() { K::fill(totals_, 0); });
   optimizer_->risk().reset_summary();
   save();
   if (after_epoch_ && !finished()) after_epoch_(p.epoch);

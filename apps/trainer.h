@@ -70,6 +70,8 @@ class Trainer {
   void run_staged(StagedBatch staged);
   /// Whether the step is recorded: on a GPU, one update a batch, and nobody has said otherwise.
   bool records() const;
+  /// What of it runs eagerly for all that, for the reader of the log; else empty.
+  std::string eager_part() const;
   void show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first);
   /// Tells layers that work over the whole batch which part of it this process has.
   void announce_part(const Batch& batch);

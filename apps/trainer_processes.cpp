@@ -7,7 +7,7 @@
 namespace fulcrum::apps {
 
 void Trainer::add_metrics(const Batch& batch, const Tensor& logits, const Tensor& losses) {
-  dispatch(totals_.device(), [&]<class K>() {
+  dispatch(totals_, [&]<class K>() {
     if (!several()) return K::add_metrics(totals_, logits, batch.labels, losses, optimizer_->weights());
     Tensor sums = zeros(totals_.shape(), options_of(totals_));
     if (part_->own.size() > 0) K::add_metrics(sums, logits, batch.labels, losses, optimizer_->weights());

@@ -67,13 +67,13 @@ std::optional<Arena> Arena::holding(const std::vector<Tensor>& parameters) {
 
 void Arena::refresh_twin() {
   if (!twin) return;
-  dispatch(values.device(), [&]<class K>() { K::cast(twin, values); });
+  dispatch(values, [&]<class K>() { K::cast(twin, values); });
 }
 
 void refresh_twin(const Tensor& parameter) {
   if (!parameter.node() || !parameter.node()->twin) return;
   Tensor twin = parameter.node()->twin;
-  dispatch(parameter.device(), [&]<class K>() { K::cast(twin, parameter); });
+  dispatch(parameter, [&]<class K>() { K::cast(twin, parameter); });
 }
 
 }  // namespace fulcrum

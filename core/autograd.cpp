@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops_checks.h>
 #include <fulcrum/core/profile.h>
 
 namespace fulcrum {
@@ -30,7 +31,7 @@ class PendingSums {
 
   void flush() {
     if (sums_.empty()) return;
-    dispatch(sums_.front().y.device(), [&]<class K>() { K::add_all(sums_); });
+    dispatch(sums_.front().y, [&]<class K>() { K::add_all(sums_); });
     sums_.clear();
     targets_.clear();
     bytes_ = 0;
@@ -56,10 +57,10 @@ void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pend
   } else if (leaf) {
     pending.add(node.grad, g);
   } else if (node.grad.is_unique()) {
-    dispatch(g.device(), [&]<class K>() { K::add_into(node.grad, g); });
+    dispatch(g, [&]<class K>() { K::add_into(node.grad, g); });
   } else {
     Tensor sum = node.grad.clone();
-    dispatch(g.device(), [&]<class K>() { K::add_into(sum, g); });
+    dispatch(g, [&]<class K>() { K::add_into(sum, g); });
     node.grad = sum;
   }
 }
@@ -202,6 +203,7 @@ void Tensor::backward(const Tensor& seed) const {
   check(!root->released, "[backward] the graph of this tensor was freed by an earlier backward pass");
   check(seed.defined() || numel() == 1, "[backward] expected one element, got ", shape(),
         "; give a seed of that shape");
+  check_one_device("backward", {{"tensor", *this}, {"seed", seed}});
   const NoGrad no_grad;
   Order order;
   PendingSums pending;

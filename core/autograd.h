@@ -3,7 +3,7 @@
 //
 //   Tensor exp(const Tensor& x) {
 //     Tensor y = empty_like(x);
-//     dispatch(x.device(), [&]<class K>() { K::template unary<Exp>(y, x); });
+//     dispatch(x, [&]<class K>() { K::template unary<Exp>(y, x); });
 //     return record("exp", y, {x}, [y = y.detach()](const Tensor& dy, Needs) -> Grads {
 //       return {mul(dy, y)};
 //     });

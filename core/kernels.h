@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/last_op.h>
 #include <fulcrum/core/phi.h>
 #include <fulcrum/core/random.h>
 #include <fulcrum/core/tensor.h>
@@ -137,12 +138,14 @@ struct Cuda {
 #include <fulcrum/core/kernels.inc>
 };
 
-/// Calls f.operator()<Cpu>() or f.operator()<Cuda>(), the latter with the device in use.
+/// Calls f.operator()<Cpu>() or f.operator()<Cuda>(), by where `operand` lies, the latter with the device in use.
 template <class F>
-decltype(auto) dispatch(Device device, F&& f) {
+decltype(auto) dispatch(const Tensor& operand, F&& f, std::source_location op = std::source_location::current()) {
+  const Device device = operand.device();
   if (device.is_cpu()) return f.template operator()<Cpu>();
   if constexpr (cuda::kBuilt) {
     cuda::use_device(device.index);
+    note_op(operand.shape(), operand.dtype(), op);
     return f.template operator()<Cuda>();
   }
   fail("[dispatch] this build has no back-end for device ", device);

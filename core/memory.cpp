@@ -16,6 +16,7 @@ namespace {
 
 constexpr size_t kAlignment = 256;
 constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kManyClasses = size_t{1} << 20;
 
 void* allocate_host(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
@@ -61,17 +62,20 @@ const std::shared_ptr<MemoryPool>& pinned_pool() {
 }
 
 thread_local std::shared_ptr<MemoryPool> private_pool;
+thread_local PrivatePool::Fit private_fit = PrivatePool::Fit::kExact;
 
 /// What the pool has free is of other sizes: where the system has no more, it goes back, and the system is asked again.
-/// Not from a private pool, whose free blocks are the addresses of a recorded step, nor while one is in use: a step that
-/// is being recorded must free nothing.
-void* take_or_release(MemoryPool& pool, size_t bytes) {
-  if (private_pool) return pool.take(bytes);
+/// Not from a private pool, whose free blocks are the addresses of a recorded step, nor while a step may be being recorded,
+/// which must free nothing; beside a recorded step the common pool's goes back.
+void* take_or_release(MemoryPool& pool, size_t& bytes) {
+  const bool own = &pool == private_pool.get(), beside = private_fit == PrivatePool::Fit::kLarger;
+  const auto fit = own ? private_fit : PrivatePool::Fit::kExact;
   try {
-    return pool.take(bytes);
+    return pool.take(bytes, fit);
   } catch (const OutOfMemory&) {
-    pool.release_cached();
-    return pool.take(bytes);
+    if (private_pool && !beside) throw;
+    (own ? *pool_of(pool.device()) : pool).release_cached();
+    return pool.take(bytes, fit);
   }
 }
 
@@ -79,14 +83,19 @@ void* take_or_release(MemoryPool& pool, size_t bytes) {
 
 size_t size_class(size_t bytes) {
   if (bytes <= kAlignment) return kAlignment;
-  const size_t step = std::max(kAlignment, std::bit_floor(bytes - 1) / 8);
+  const size_t classes = bytes > kManyClasses ? 32 : 8;
+  const size_t step = std::max(kAlignment, std::bit_floor(bytes - 1) / classes);
   return (bytes + step - 1) / step * step;
 }
 
-void* MemoryPool::take(size_t bytes) {
+void* MemoryPool::take(size_t& bytes, PrivatePool::Fit fit) {
   const std::lock_guard lock(account_.mutex);
   void* block = nullptr;
-  if (auto it = free_.find(bytes); it != free_.end() && !it->second.empty()) {
+  auto it = free_.lower_bound(bytes);
+  const bool larger = fit == PrivatePool::Fit::kLarger;
+  while (larger && it != free_.end() && it->second.empty()) it++;
+  if (it != free_.end() && !it->second.empty() && (larger || it->first == bytes)) {
+    bytes = it->first;
     block = it->second.back();
     it->second.pop_back();
   } else {
@@ -175,7 +184,14 @@ Storage::~Storage() {
 
 PrivatePool::PrivatePool(Device device) : pool_(make_pool(device)) {}
 
-PrivatePool::Use::Use(const PrivatePool& pool) : previous_(std::exchange(private_pool, pool.pool_)) {}
-PrivatePool::Use::~Use() { private_pool = std::move(previous_); }
+PrivatePool::Use::Use(const PrivatePool& pool, Fit fit)
+    : previous_(std::exchange(private_pool, pool.pool_)), previous_fit_(std::exchange(private_fit, fit)) {}
+PrivatePool::Use::~Use() {
+  private_pool = std::move(previous_);
+  private_fit = previous_fit_;
+}
+
+PrivatePool::Pause::Pause() : paused_(std::exchange(private_pool, nullptr)) {}
+PrivatePool::Pause::~Pause() { private_pool = std::move(paused_); }
 
 }  // namespace fulcrum

@@ -56,7 +56,7 @@ class Storage {
   std::shared_ptr<void> owner_;       // of borrowed memory
   Device device_;
   void* data_;
-  size_t bytes_;  // rounded up to the pool's size class; of borrowed memory as given
+  size_t bytes_;  // of the block, at least what was asked for; of borrowed memory as given
 };
 
 /// A pool of one's own: while a Use lives on this thread, memory of the pool's device comes from it.
@@ -65,15 +65,30 @@ class PrivatePool {
  public:
   explicit PrivatePool(Device device);
 
+  enum class Fit { kExact, kLarger };  // kLarger: a free block may be larger than what is asked for
+
   class Use {
    public:
-    explicit Use(const PrivatePool& pool);
+    explicit Use(const PrivatePool& pool, Fit fit = Fit::kExact);
     ~Use();
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
 
    private:
     std::shared_ptr<MemoryPool> previous_;
+    Fit previous_fit_;
+  };
+
+  /// While it lives on this thread memory comes from the device's common pool again.
+  class Pause {
+   public:
+    Pause();
+    ~Pause();
+    Pause(const Pause&) = delete;
+    Pause& operator=(const Pause&) = delete;
+
+   private:
+    std::shared_ptr<MemoryPool> paused_;
   };
 
  private:

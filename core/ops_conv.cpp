@@ -70,7 +70,7 @@ Work work_of(const Conv2dGeometry& g) {
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
   const Conv2dGeometry g = geometry(x, weight, bias, options);
   Tensor y = empty({g.n, g.out_h, g.out_w, g.out_c}, options_of(x));
-  dispatch(x.device(), [&]<class K>() { K::conv2d(y, x, weight, bias, g); });
+  dispatch(x, [&]<class K>() { K::conv2d(y, x, weight, bias, g); });
   profile_work(work_of(g));
   // The dtype of the master; of the batch on a GPU, where cuDNN gives no other and the sum into the
   // master's gradient converts.
@@ -82,7 +82,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
         Tensor dx, dw, dbias;
         for (const bool product : {need[0], need[1]})
           if (product) profile_work(work_of(g));
-        dispatch(dy.device(), [&]<class K>() {
+        dispatch(dy, [&]<class K>() {
           if (need[0]) K::conv2d_data_gradient(dx = empty_like(x), dy, w, g);
           if (need[1]) {
             dw = empty(w.shape(), {dw_dtype, w.device()});
@@ -103,12 +103,12 @@ Tensor max_pool2d(const Tensor& x, const PoolOptions& options) {
   const Pool2dGeometry g = geometry("max_pool2d", x, options);
   Tensor y = empty({g.n, g.out_h, g.out_w, g.c}, options_of(x));
   Tensor winners = empty(y.shape(), {DType::kI32, x.device()});
-  dispatch(x.device(), [&]<class K>() { K::max_pool2d(y, winners, x, g); });
+  dispatch(x, [&]<class K>() { K::max_pool2d(y, winners, x, g); });
   return record(
       "max_pool2d", y, {x},
       [winners, g](const Tensor& dy, Needs) -> Grads {
         Tensor dx = empty({g.n, g.h, g.w, g.c}, options_of(dy));
-        dispatch(dy.device(), [&]<class K>() { K::max_pool2d_gradient(dx, dy, winners, g); });
+        dispatch(dy, [&]<class K>() { K::max_pool2d_gradient(dx, dy, winners, g); });
         return {dx};
       },
       OpDetail(g));
@@ -117,12 +117,12 @@ Tensor max_pool2d(const Tensor& x, const PoolOptions& options) {
 Tensor avg_pool2d(const Tensor& x, const PoolOptions& options) {
   const Pool2dGeometry g = geometry("avg_pool2d", x, options);
   Tensor y = empty({g.n, g.out_h, g.out_w, g.c}, options_of(x));
-  dispatch(x.device(), [&]<class K>() { K::avg_pool2d(y, x, g); });
+  dispatch(x, [&]<class K>() { K::avg_pool2d(y, x, g); });
   return record(
       "avg_pool2d", y, {x},
       [g](const Tensor& dy, Needs) -> Grads {
         Tensor dx = empty({g.n, g.h, g.w, g.c}, options_of(dy));
-        dispatch(dy.device(), [&]<class K>() { K::avg_pool2d_gradient(dx, dy, g); });
+        dispatch(dy, [&]<class K>() { K::avg_pool2d_gradient(dx, dy, g); });
         return {dx};
       },
       OpDetail(g));

@@ -18,11 +18,11 @@ template <class F>
 Tensor unary(const Tensor& x) {
   check_floating(F::kName, x);
   Tensor y = empty_like(x);
-  dispatch(x.device(), [&]<class K>() { K::template unary<F>(y, x); });
+  dispatch(x, [&]<class K>() { K::template unary<F>(y, x); });
   const Tensor saved = (F::kSaves == Saves::kInput ? x : y).detach();
   return record(F::kName, y, {x}, [saved](const Tensor& dy, Needs) -> Grads {
     Tensor dx = empty_like(dy);
-    dispatch(dy.device(), [&]<class K>() { K::template unary_gradient<F>(dx, dy, saved); });
+    dispatch(dy, [&]<class K>() { K::template unary_gradient<F>(dx, dy, saved); });
     return {dx};
   });
 }
@@ -43,7 +43,7 @@ Tensor binary(const Tensor& a, const Tensor& b) {
   check(a.dtype() == b.dtype(), "[", F::kName, "] expected one dtype, got ", a.dtype(), " and ", b.dtype());
   check_one_device(F::kName, {{"a", a}, {"b", b}});
   Tensor y = empty(broadcast_shape(F::kName, a.shape(), b.shape()), options_of(a));
-  dispatch(a.device(), [&]<class K>() { K::template binary<F>(y, a, b); });
+  dispatch(a, [&]<class K>() { K::template binary<F>(y, a, b); });
   return y;
 }
 
@@ -54,7 +54,7 @@ Tensor sum_to(const Tensor& g, const Shape& shape) {
   for (int i = 1; i <= kept.dim(); i++)
     if (i > shape.dim() || shape[-i] == 1) kept.set(-i, 1);
   Tensor y = empty(kept, options_of(g));
-  dispatch(g.device(), [&]<class K>() { K::reduce_sum(y, g); });
+  dispatch(g, [&]<class K>() { K::reduce_sum(y, g); });
   return y.reshape(shape);
 }
 
@@ -129,7 +129,7 @@ Tensor mul(const Tensor& a, double b) { return mul(a, full({}, b, options_of(a))
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;
   Tensor y = empty(x.shape(), {dtype, x.device()});
-  dispatch(x.device(), [&]<class K>() { K::cast(y, x); });
+  dispatch(x, [&]<class K>() { K::cast(y, x); });
   if (!is_floating(dtype)) return y;
   return record("cast", y, {x}, [from = x.dtype()](const Tensor& dy, Needs) -> Grads { return {cast(dy, from)}; });
 }
@@ -142,12 +142,10 @@ Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part
   Tensor y = empty_like(x);
   Tensor mask = empty(x.shape(), {DType::kU8, x.device()});
   Generator from = drawn_again(generator);
-  dispatch(x.device(), [&]<class K>() {
-    K::dropout(y, mask, x, p, from, {(part.before + 3) / 4, (part.all + 3) / 4});
-  });
+  dispatch(x, [&]<class K>() { K::dropout(y, mask, x, p, from, {(part.before + 3) / 4, (part.all + 3) / 4}); });
   return record("dropout", y, {x}, [mask, p](const Tensor& dy, Needs) -> Grads {
     Tensor dx = empty_like(dy);
-    dispatch(dy.device(), [&]<class K>() { K::dropout_gradient(dx, dy, mask, p); });
+    dispatch(dy, [&]<class K>() { K::dropout_gradient(dx, dy, mask, p); });
     return {dx};
   });
 }

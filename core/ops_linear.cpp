@@ -17,7 +17,7 @@ Work work_of(int64_t elements, int64_t terms) {
 Tensor product(const Shape& shape, const Tensor& a, bool ta, const Tensor& b, bool tb, DType dtype,
                const Tensor& bias = {}, bool relu = false) {
   Tensor c = empty(shape, {dtype, a.device()});
-  dispatch(a.device(), [&]<class K>() { K::gemm(c, a, ta, b, tb, bias, relu); });
+  dispatch(a, [&]<class K>() { K::gemm(c, a, ta, b, tb, bias, relu); });
   profile_work(work_of(c.numel(), a.size(ta ? 0 : 1)));
   return c;
 }
@@ -29,7 +29,7 @@ Shape with_last(Shape shape, int64_t size) {
 
 Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
   Tensor dx = empty_like(dy);
-  dispatch(dy.device(), [&]<class K>() { K::template unary_gradient<Relu>(dx, dy, y); });
+  dispatch(dy, [&]<class K>() { K::template unary_gradient<Relu>(dx, dy, y); });
   return dx;
 }
 
@@ -76,7 +76,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
         if (need[0]) grads[0] = product(rows.shape(), g, false, w, false, g.dtype()).reshape(from);
         if (need[1]) grads[1] = empty(w.shape(), {dw, g.device()});
         if (need[2]) grads[2] = empty({1, w.size(0)}, {dbias, g.device()});
-        dispatch(g.device(), [&]<class K>() {
+        dispatch(g, [&]<class K>() {
           if (need[1] && need[2]) return K::linear_weight_gradient(grads[1], grads[2], g, rows);
           if (need[1]) K::gemm(grads[1], g, true, rows, false, {}, false);
           if (need[2]) K::reduce_sum(grads[2], g);

@@ -44,7 +44,8 @@ void check_targets(const char* op, const Tensor& x, const Tensor& target) {
         " and ", target.shape());
 }
 
-// The host may look at once on the CPU; on a GPU the flag is read with the metrics.
+// The host may look at once on the CPU. On a GPU that would stop the stream: there the loss is NaN, and the optimiser's
+// flag ends the run.
 void check_labels(const Tensor& invalid, const Tensor& labels, const Tensor& logits) {
   if (!invalid.device().is_cpu() || invalid.data<int32_t>()[0] == 0) return;
   const int64_t* y = labels.data<int64_t>();
@@ -80,12 +81,12 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
   const DType dtype = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
   Tensor losses = empty({logits.size(0)}, {dtype, logits.device()});
   Tensor invalid = zeros({1}, {DType::kI32, logits.device()});
-  dispatch(logits.device(), [&]<class K>() { K::cross_entropy(losses, invalid, logits, labels, t, o); });
+  dispatch(logits, [&]<class K>() { K::cross_entropy(losses, invalid, logits, labels, t, o); });
   check_labels(invalid, labels, logits);
   return record("cross_entropy", losses, {logits},
                 [logits = logits.detach(), labels, t, o](const Tensor& dlosses, Needs) -> Grads {
                   Tensor dlogits = empty_like(logits);
-                  dispatch(logits.device(),
+                  dispatch(logits,
                            [&]<class K>() { K::cross_entropy_gradient(dlogits, dlosses, logits, labels, t, o); });
                   return {dlogits};
                 });
@@ -140,7 +141,7 @@ Tensor aldr_kl_loss(const Tensor& logits, const Tensor& labels, const Tensor& la
   check_one_device("aldr_kl_loss", {{"logits", logits}, {"labels", labels}, {"lambdas", lambdas}});
   const Tensor equal = loss_of_equal_logits(h, labels, args.class_weight), lambda = lambdas.detach();
   Tensor margin = empty_like(h);
-  dispatch(h.device(), [&]<class K>() {
+  dispatch(h, [&]<class K>() {
     K::cross_entropy_gradient(margin, full({batch}, args.margin, options_of(lambda)), zeros_like(h.detach()), labels,
                               {}, {});
   });
@@ -159,7 +160,7 @@ Tensor adapt_lambdas(Tensor& table, const Tensor& logits, const Tensor& indices,
   check_one_device("adapt_lambdas", {{"logits", logits}, {"table", table}, {"indices", indices}});
   const Tensor h = positive_shares("adapt_lambdas", logits.detach());
   Tensor lambda = empty({logits.size(0)}, options_of(h));
-  dispatch(h.device(), [&]<class K>() { K::adapt_lambdas(lambda, table, h, indices, args.lambda0, args.alpha); });
+  dispatch(h, [&]<class K>() { K::adapt_lambdas(lambda, table, h, indices, args.lambda0, args.alpha); });
   return lambda;
 }
 

@@ -36,7 +36,7 @@ Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const
   const TensorOptions statistics{statistics_dtype(x), x.device()}, wide{DType::kF64, x.device()};
   Tensor y = empty_like(x), mean = empty(channels, statistics), var = empty(channels, statistics),
          rstd = empty(channels, statistics), sums = empty({2, x.size(-1)}, wide);
-  dispatch(x.device(), [&]<class K>() {
+  dispatch(x, [&]<class K>() {
     if (part.counts) K::batch_norm_sums(sums, x);
     else K::fill(sums, 0);
     part.communicator->all_reduce(sums);
@@ -51,7 +51,7 @@ Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const
           const Tensor& dy, Needs need) -> Grads {
         Tensor dx = empty_like(x), dresidual, sums = empty({2, x.size(-1)}, wide);
         if (need[1]) dresidual = empty_like(x);
-        return dispatch(dy.device(), [&]<class K>() -> Grads {
+        return dispatch(dy, [&]<class K>() -> Grads {
           K::batch_norm_gradient_sums(sums, dresidual, dy, x, y, mean, o);
           const Tensor own = sums.to(statistics.dtype).reshape({2, x.size(-1)});
           const Tensor dbias = own.slice(0, 1).reshape({x.size(-1)}).clone();
@@ -92,7 +92,7 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
   if (args.training && args.part.communicator) return batch_norm_of_processes(x, t, args, o);
   const TensorOptions statistics{statistics_dtype(x), x.device()};
   Tensor y = empty_like(x), mean, rstd;
-  dispatch(x.device(), [&]<class K>() {
+  dispatch(x, [&]<class K>() {
     if (args.training) {
       mean = empty({x.size(-1)}, statistics);
       rstd = empty({x.size(-1)}, statistics);
@@ -117,7 +117,7 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
         Tensor dx = empty_like(x), dresidual;
         Tensor dweight = empty(channels, statistics), dbias = empty(channels, statistics);
         if (need[1]) dresidual = empty_like(x);
-        dispatch(dy.device(), [&]<class K>() {
+        dispatch(dy, [&]<class K>() {
           K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o);
         });
         return {dx, dresidual, dweight, dbias};

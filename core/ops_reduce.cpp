@@ -44,7 +44,7 @@ Tensor expand(const Tensor& g, const Shape& shape) { return add(zeros(shape, opt
 Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const Reduced r = reduced("sum", x, dims);
   Tensor y = empty(r.kept, options_of(x));
-  dispatch(x.device(), [&]<class K>() { K::reduce_sum(y, x); });
+  dispatch(x, [&]<class K>() { K::reduce_sum(y, x); });
   y = record("sum", y, {x}, [from = x.shape()](const Tensor& dy, Needs) -> Grads { return {expand(dy, from)}; });
   return keepdim ? y : y.reshape(r.dropped);
 }
@@ -59,7 +59,7 @@ Tensor mean(const Tensor& x) { return mean(x, all_dims(x)); }
 Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const Reduced r = reduced("amax", x, dims);
   Tensor y = empty(r.kept, options_of(x));
-  dispatch(x.device(), [&]<class K>() { K::reduce_max(y, x); });
+  dispatch(x, [&]<class K>() { K::reduce_max(y, x); });
   y = record("amax", y, {x}, [x = x.detach(), y = y.detach(), dims](const Tensor& dy, Needs) -> Grads {
     const Tensor winners = equal(x, y);
     return {mul(winners, div(dy, sum(winners, dims, /*keepdim=*/true)))};
@@ -71,7 +71,7 @@ Tensor argmax(const Tensor& x) {
   check(is_floating(x.dtype()) && x.dim() >= 1, "[argmax] expected a floating tensor with a dimension, got ", x.dtype(),
         " ", x.shape());
   Tensor y = empty(x.shape().without(-1), {DType::kI64, x.device()});
-  dispatch(x.device(), [&]<class K>() { K::argmax(y, x); });
+  dispatch(x, [&]<class K>() { K::argmax(y, x); });
   return y;
 }
 
@@ -81,10 +81,10 @@ Tensor softmax_op(const Tensor& x, bool log) {
   check(is_floating(x.dtype()) && x.dim() >= 1, "[", name, "] expected a floating tensor with a dimension, got ",
         x.dtype(), " ", x.shape());
   Tensor y = empty_like(x);
-  dispatch(x.device(), [&]<class K>() { K::softmax(y, x, log); });
+  dispatch(x, [&]<class K>() { K::softmax(y, x, log); });
   return record(name, y, {x}, [y = y.detach(), log](const Tensor& dy, Needs) -> Grads {
     Tensor dx = empty_like(dy);
-    dispatch(dy.device(), [&]<class K>() { K::softmax_gradient(dx, dy, y, log); });
+    dispatch(dy, [&]<class K>() { K::softmax_gradient(dx, dy, y, log); });
     return {dx};
   });
 }

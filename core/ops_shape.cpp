@@ -34,7 +34,7 @@ StridedCopy box(const Shape& extent, const Shape& x, const std::vector<int64_t>&
 }
 
 void copy(Tensor& y, const Tensor& x, const StridedCopy& c) {
-  dispatch(x.device(), [&]<class K>() { K::copy_strided(y, x, c); });
+  dispatch(x, [&]<class K>() { K::copy_strided(y, x, c); });
 }
 
 Shape resolve(const Tensor& x, Shape shape) {

@@ -5,7 +5,8 @@
 //   plans.load(plans.text());
 //
 // A plan is known by its name, cuDNN's number of the engine and its settings, from which it is built
-// again in milliseconds. No CUDA in here.
+// again: without timing the others, but in up to seconds where cuDNN compiles it at run time (`build_s`
+// of scripts/gpu_probe). No CUDA in here.
 #pragma once
 
 #include <map>

@@ -26,8 +26,8 @@ class MemoryPool {
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
-  /// `bytes` must be a size class. Throws Error when the system has none left.
-  void* take(size_t bytes);
+  /// `bytes` must be a size class, and is the block's size afterwards. Throws Error when the system has none left.
+  void* take(size_t& bytes, PrivatePool::Fit fit = PrivatePool::Fit::kExact);
   void give(void* block, size_t bytes);
   void release_cached();
   Device device() const { return device_; }
@@ -42,8 +42,8 @@ class MemoryPool {
   std::map<size_t, std::vector<void*>> free_;
 };
 
-/// Eight size classes an octave: at most 12.5 % is wasted, and batches of slightly different size
-/// (the last of an epoch) still find a block.
+/// Eight size classes an octave, so that batches of slightly different size (the last of an epoch) still find a block; from
+/// a MiB on 32, of which at most 3 % is wasted: activations of 7·2ⁿ pixels, squared, fit exactly.
 size_t size_class(size_t bytes);
 
 }  // namespace fulcrum

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <fulcrum/core/last_op.h>
+
 namespace fulcrum {
 
 Replay::Replay(Device device, std::function<void()> step) : device_(device), step_(std::move(step)), pool_(device) {}
@@ -9,11 +11,22 @@ Replay::Replay(Device device, std::function<void()> step) : device_(device), ste
 void Replay::operator()() {
   if (device_.is_cpu()) return step_();
   cuda::use_device(device_.index);
-  if (graph_) return graph_->replay();
+  if (graph_) return replay();
   const PrivatePool::Use own(pool_);
   if (calls_++ < kEagerCalls) return step_();
   graph_ = std::make_unique<cuda::Graph>(step_);
+  replay();
+}
+
+void Replay::replay() {
+  note_replay();
   graph_->replay();
+}
+
+void Replay::eagerly(const std::function<void()>& other) {
+  if (device_.is_cpu()) return other();
+  const PrivatePool::Use own(pool_, PrivatePool::Fit::kLarger);
+  other();
 }
 
 void Replay::restart() {

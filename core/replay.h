@@ -25,6 +25,9 @@ class Replay {
  public:
   Replay(Device device, std::function<void()> step);
   void operator()();
+  /// Runs something else, and smaller, in the memory that the step leaves free between two calls. Tensors that it makes
+  /// hold numbers until the next call alone.
+  void eagerly(const std::function<void()>& other);
   /// Forgets the recording: the next calls run eagerly, then record again.
   void restart();
   bool recorded() const { return graph_ != nullptr; }
@@ -32,6 +35,8 @@ class Replay {
   int64_t launches() const { return graph_ ? graph_->launches() : 0; }
 
  private:
+  void replay();
+
   static constexpr int kEagerCalls = 2;
   Device device_;
   std::function<void()> step_;

@@ -105,7 +105,7 @@ void Tensor::copy_from(const Tensor& other) {
   } else if (dtype() == other.dtype()) {
     cuda::copy(raw(), device(), other.raw(), other.device(), bytes());
   } else if (device() == other.device()) {
-    dispatch(device(), [&]<class K>() { K::cast(*this, other); });
+    dispatch(*this, [&]<class K>() { K::cast(*this, other); });
   } else {
     copy_from(other.to(dtype()));  // converted where it is
   }
@@ -152,7 +152,7 @@ Tensor empty(const Shape& shape, TensorOptions options) {
 
 Tensor full(const Shape& shape, double value, TensorOptions options) {
   Tensor t = empty(shape, options);
-  dispatch(options.device, [&]<class K>() { K::fill(t, value); });
+  dispatch(t, [&]<class K>() { K::fill(t, value); });
   return t;
 }
 Tensor zeros(const Shape& shape, TensorOptions options) { return full(shape, 0, options); }

@@ -36,6 +36,8 @@ class Dataset {
                          std::vector<uint8_t> memory = {}) const;
   /// All images, u8 [N, H, W, C] on the CPU, where they are in memory; else undefined.
   virtual Tensor images() const { return {}; }
+  /// Whether read() copies what is decoded already: then the images may go to a GPU as a whole.
+  virtual bool decoded() const { return false; }
   /// What tells sample `index` from others without reading its pixels: its path and size in bytes
   /// where it is a file, else its number.
   virtual std::string identity(int64_t index) const { return std::to_string(index); }
@@ -81,6 +83,7 @@ class InMemoryDataset : public Dataset {
   InMemoryDataset(Tensor images, std::vector<int64_t> labels, std::vector<std::string> class_names);
 
   Tensor images() const override { return images_; }
+  bool decoded() const override { return true; }
   void read(int64_t index, uint8_t* out) const override;
 
  private:

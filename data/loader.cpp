@@ -10,6 +10,7 @@
 #include <fulcrum/core/mix_rules.h>
 #include <fulcrum/data/batch_source.h>
 #include <fulcrum/data/prefetch.h>
+#include <fulcrum/data/resident_images.h>
 
 namespace fulcrum {
 
@@ -92,9 +93,8 @@ BatchSource::BatchSource(const Dataset& dataset, LoaderOptions options)
   const int64_t channels = image[2];
   mean_ = per_channel(options_.mean, 0, channels, "means", options_.device);
   stddev_ = per_channel(options_.stddev, 1, channels, "stddevs", options_.device);
-  if (!reader_.needed()) images_ = dataset.images();
-  if (images_) images_ = images_.to(options_.device);
-  else first_rows_ = to_tensor(all_indices(options_.batch_size)).to(options_.device);
+  if (!reader_.needed()) images_ = resident_images(dataset, options_.device);
+  if (!images_) first_rows_ = to_tensor(all_indices(options_.batch_size)).to(options_.device);
   if (options_.indices) check_indices(*options_.indices);
 }
 
@@ -175,7 +175,7 @@ void BatchSource::make_images(Batch& batch, const Tensor& columns, const Tensor&
   const Shape& image = dataset_.image_shape();
   Tensor images =
       mixes ? empty({rows.numel(), image[0], image[1], image[2]}, {DType::kF32, options_.device}) : batch.images;
-  dispatch(options_.device, [&]<class K>() {
+  dispatch(images, [&]<class K>() {
     K::augment(images, pixels ? pixels : images_, rows, batch_column(columns, kCounters), mean_, stddev_,
                reader_.kernel_options());
     if (mixes) K::mix(batch.images, batch.share, images, columns.slice(kMixPlan, column_rows()));

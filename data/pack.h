@@ -41,6 +41,7 @@ class PackDataset : public Dataset {
   explicit PackDataset(const std::filesystem::path& path);
 
   void read(int64_t index, uint8_t* out) const override;
+  bool decoded() const override { return true; }
   int64_t shards() const { return std::ssize(parts_); }
 
  private:

@@ -30,7 +30,7 @@ Ema::Ema(Module& model, double decay) : decay_(decay) {
 
 void Ema::update(const Tensor& control) {
   if (pairs_.empty()) return;
-  dispatch(pairs_.front().y.device(), [&]<class K>() { K::lerp_all(pairs_, 1 - decay_, control); });
+  dispatch(pairs_.front().y, [&]<class K>() { K::lerp_all(pairs_, 1 - decay_, control); });
 }
 
 void Ema::exchange() {

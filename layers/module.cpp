@@ -46,7 +46,7 @@ double stddev_of(const NamedTensor& p, const Init& init) {
 
 void draw(Tensor& t, const NamedTensor& p, const Init& init, uint64_t seed, uint64_t stream) {
   switch (init.kind) {
-    case Init::Kind::kConstant: dispatch(t.device(), [&]<class K>() { K::fill(t, init.a); }); return;
+    case Init::Kind::kConstant: dispatch(t, [&]<class K>() { K::fill(t, init.a); }); return;
     case Init::Kind::kUniform: return fill_uniform(t, init.a, init.b, seed, stream);
     case Init::Kind::kNormal: return fill_normal(t, init.a, init.b, seed, stream);
     case Init::Kind::kKaimingUniform:
@@ -252,7 +252,7 @@ void Module::to(Device device, DType dtype) {
 
 void Module::zero_grad() {
   // One fill, as long as nobody has laid the parameters out anew.
-  const auto clear = [](Tensor grad) { dispatch(grad.device(), [&]<class K>() { K::fill(grad, 0); }); };
+  const auto clear = [](Tensor grad) { dispatch(grad, [&]<class K>() { K::fill(grad, 0); }); };
   const std::vector<Tensor> all = parameters();
   const bool whole = arena_grads_ && std::all_of(all.begin(), all.end(), [&](const Tensor& p) {
                        return p.grad() && p.grad().storage() == arena_grads_.storage();

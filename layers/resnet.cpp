@@ -48,7 +48,7 @@ Tensor pad_shortcut(const Tensor& x, int64_t stride, int64_t out) {
   std::copy(std::begin(to), std::end(to), gather.y_strides);
 
   Tensor y = zeros({n, out_h, out_w, out}, options_of(x));
-  dispatch(x.device(), [&]<class K>() { K::copy_strided(y, x, gather); });
+  dispatch(x, [&]<class K>() { K::copy_strided(y, x, gather); });
   return record(
       "pad_shortcut", y, {x},
       [from = x.shape(), gather](const Tensor& dy, Needs) -> Grads {
@@ -56,7 +56,7 @@ Tensor pad_shortcut(const Tensor& x, int64_t stride, int64_t out) {
         std::swap(scatter.x_offset, scatter.y_offset);
         std::swap(scatter.x_strides, scatter.y_strides);
         Tensor dx = zeros(from, options_of(dy));
-        dispatch(dy.device(), [&]<class K>() { K::copy_strided(dx, dy, scatter); });
+        dispatch(dy, [&]<class K>() { K::copy_strided(dx, dy, scatter); });
         return {dx};
       },
       OpDetail(gather));

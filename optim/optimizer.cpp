@@ -77,7 +77,7 @@ Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
   batch_ = communicator_ ? gathered(losses.detach(), context) : WeighedBatch{losses.detach(), {}, context};
   batch_.weights = risk_->weights(batch_.losses, batch_.context);
   weights_ = communicator_ ? own_part(batch_.weights, losses.numel()) : batch_.weights;
-  dispatch(losses.device(), [&]<class K>() { K::check_finite(control_, batch_.losses); });
+  dispatch(losses, [&]<class K>() { K::check_finite(control_, batch_.losses); });
   profile_work({.bytes = static_cast<double>(batch_.losses.bytes() + batch_.weights.bytes())});
   profile_mark("weights");
   return sum(mul(losses, weights_));
@@ -118,14 +118,14 @@ void Optimizer::backward(const Tensor& objective) {
 }
 
 void Optimizer::zero_grad() {
-  dispatch(arena_.grads.device(), [&]<class K>() { K::fill(arena_.grads, 0); });
+  dispatch(arena_.grads, [&]<class K>() { K::fill(arena_.grads, 0); });
   profile_work({.bytes = static_cast<double>(arena_.grads.bytes())});
   profile_mark("zero_grad");
 }
 
 void Optimizer::step() {
   if (buckets_) buckets_->finish();
-  dispatch(arena_.values.device(), [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
+  dispatch(arena_.values, [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
   update();
   // Gradients are read, values and slots read and written, the twin written.
   const size_t slots = slots_.size() * arena_.values.bytes(), twin = arena_.twin ? arena_.twin.bytes() : 0;
@@ -135,7 +135,7 @@ void Optimizer::step() {
 
 void Optimizer::clear_non_finite() {
   Tensor bad = control_.slice(kBad, kBad + 1);
-  dispatch(bad.device(), [&]<class K>() { K::fill(bad, 0); });
+  dispatch(bad, [&]<class K>() { K::fill(bad, 0); });
 }
 
 void Optimizer::set_lr(double lr) {
@@ -178,7 +178,7 @@ Sgd::Sgd(std::vector<ParamGroup> groups, const SgdOptions& o)
 }
 
 void Sgd::update() {
-  dispatch(arena_.values.device(), [&]<class K>() {
+  dispatch(arena_.values, [&]<class K>() {
     K::sgd_update(arena_.values, momentum_, arena_.twin, arena_.grads, control_, segments_, rule_);
   });
 }
@@ -196,7 +196,7 @@ Adam::Adam(std::vector<ParamGroup> groups, const AdamOptions& o)
 }
 
 void Adam::update() {
-  dispatch(arena_.values.device(), [&]<class K>() {
+  dispatch(arena_.values, [&]<class K>() {
     K::adam_update(arena_.values, first_, second_, arena_.twin, arena_.grads, control_, segments_, rule_);
   });
 }

@@ -11,7 +11,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // A number in device memory, set without waiting for the device.
 void set_element(Tensor& t, int64_t index, double value) {
   Tensor element = t.slice(index, index + 1);
-  dispatch(t.device(), [&]<class K>() { K::fill(element, value); });
+  dispatch(t, [&]<class K>() { K::fill(element, value); });
 }
 
 void check_lambda(double lambda, UUpdate update) {
@@ -39,7 +39,16 @@ RiskSummary Risk::summary() const {
 }
 
 void Risk::reset_summary() {
-  dispatch(statistics_.device(), [&]<class K>() { K::fill(statistics_, 0); });
+  dispatch(statistics_, [&]<class K>() { K::fill(statistics_, 0); });
+}
+
+Tensor Risk::like_losses(const Tensor& losses, const BatchContext& context) const {
+  const Device device = statistics_.device();
+  check(losses.device() == device, "[risk] expected losses on ", device, " like the risk's state, got ",
+        losses.device());
+  check(!context.groups || context.groups.device() == device, "[risk] expected groups on ", device,
+        " like the losses, got ", context.groups ? context.groups.device() : device);
+  return empty(losses.shape(), options_of(losses));
 }
 
 MeanRisk::MeanRisk(MeanOptions options, Device device) : Risk(device), options_(std::move(options)) {}
@@ -47,9 +56,8 @@ MeanRisk::MeanRisk(MeanOptions options, Device device) : Risk(device), options_(
 Tensor MeanRisk::weights(const Tensor& losses, const BatchContext& context) {
   check(!options_.class_weight || (context.groups && context.groups.shape() == losses.shape()),
         "[risk] expected a group for each of the ", losses.numel(), " losses: the mean is normalised by class weights");
-  Tensor p = like_losses(losses);
-  dispatch(losses.device(),
-           [&]<class K>() { K::mean_weights(p, statistics_, losses, options_.class_weight, context.groups); });
+  Tensor p = like_losses(losses, options_.class_weight ? context : BatchContext{});
+  dispatch(losses, [&]<class K>() { K::mean_weights(p, statistics_, losses, options_.class_weight, context.groups); });
   return p;
 }
 
@@ -70,7 +78,7 @@ KlRisk::KlRisk(const KlRiskOptions& o, Device device)
 
 Tensor KlRisk::weights(const Tensor& losses, const BatchContext&) {
   Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() { K::kl_weights(p, state_, statistics_, losses, kernel_options_); });
+  dispatch(losses, [&]<class K>() { K::kl_weights(p, state_, statistics_, losses, kernel_options_); });
   return p;
 }
 

@@ -49,7 +49,8 @@ class Risk {
 
  protected:
   explicit Risk(Device device);
-  static Tensor like_losses(const Tensor& losses) { return empty(losses.shape(), options_of(losses)); }
+  /// Memory for the weights. An Error unless losses and groups lie where the risk's state does.
+  Tensor like_losses(const Tensor& losses, const BatchContext& context = {}) const;
   Tensor statistics_;  // f64 [kRiskStatisticsSize]
 };
 

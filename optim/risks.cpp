@@ -10,7 +10,7 @@ CvarRisk::CvarRisk(double level, Device device) : Risk(device), level_(level) {
 
 Tensor CvarRisk::weights(const Tensor& losses, const BatchContext&) {
   Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() { K::cvar_weights(p, statistics_, losses, level_); });
+  dispatch(losses, [&]<class K>() { K::cvar_weights(p, statistics_, losses, level_); });
   return p;
 }
 
@@ -20,7 +20,7 @@ Chi2Risk::Chi2Risk(double rho, Device device) : Risk(device), rho_(rho) {
 
 Tensor Chi2Risk::weights(const Tensor& losses, const BatchContext&) {
   Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() { K::chi2_weights(p, statistics_, losses, rho_); });
+  dispatch(losses, [&]<class K>() { K::chi2_weights(p, statistics_, losses, rho_); });
   return p;
 }
 
@@ -30,7 +30,7 @@ RgdRisk::RgdRisk(double tau, Device device) : Risk(device), tau_(tau) {
 
 Tensor RgdRisk::weights(const Tensor& losses, const BatchContext&) {
   Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() { K::rgd_weights(p, statistics_, losses, tau_); });
+  dispatch(losses, [&]<class K>() { K::rgd_weights(p, statistics_, losses, tau_); });
   return p;
 }
 
@@ -52,11 +52,8 @@ GroupRisk::GroupRisk(const GroupRiskOptions& o, Device device) : Risk(device), e
 Tensor GroupRisk::weights(const Tensor& losses, const BatchContext& context) {
   check(context.groups && context.groups.shape() == losses.shape(), "[risk] expected a group for each of the ",
         losses.numel(), " losses");
-  Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() {
-    if (shift_) K::add_into(log_q_, shift_);
-    K::group_weights(p, log_q_, statistics_, losses, context.groups, eta_);
-  });
+  Tensor p = like_losses(losses, context);
+  dispatch(losses, [&]<class K>() { K::group_weights(p, log_q_, statistics_, losses, context.groups, shift_, eta_); });
   return p;
 }
 
@@ -89,7 +86,7 @@ Tensor KlBallRisk::weights(const Tensor& losses, const BatchContext&) {
   check(losses.numel() <= window_.numel(), "[risk] expected a window of at least a batch, ", losses.numel(),
         " losses, got ", window_.numel());
   Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() { K::kl_ball_weights(p, state_, window_, statistics_, losses, options_); });
+  dispatch(losses, [&]<class K>() { K::kl_ball_weights(p, state_, window_, statistics_, losses, options_); });
   return p;
 }
 
@@ -114,7 +111,7 @@ DeferredRisk::DeferredRisk(std::unique_ptr<Risk> risk)
 Tensor DeferredRisk::weights(const Tensor& losses, const BatchContext& context) {
   if (active_) return risk_->weights(losses, context);
   Tensor p = like_losses(losses);
-  dispatch(losses.device(), [&]<class K>() { K::mean_weights(p, statistics_, losses, {}, {}); });
+  dispatch(losses, [&]<class K>() { K::mean_weights(p, statistics_, losses, {}, {}); });
   return p;
 }
 

@@ -1,7 +1,9 @@
 // Convolutions of the CUDA back-end against the CPU's: the shapes that library calls stumble over.
+#include <fulcrum/core/cuda/space_to_depth.h>
 #include <fulcrum/core/cuda_options.h>
 
 #include "device_testing.h"
+#include "oracles.h"
 
 namespace fulcrum::testing {
 namespace {
@@ -21,7 +23,8 @@ const ConvCase kCases[] = {
     {"Plain", 4, 8, 8, 16, 32, 3, 1, 1, 1, 1},      {"OneByOne", 3, 7, 5, 24, 40, 1, 1, 0, 1, 1},
     {"Strided", 2, 9, 11, 16, 16, 3, 2, 1, 1, 1},   {"OneByOneStrided", 2, 9, 7, 8, 16, 1, 2, 0, 1, 1},
     {"OneChannel", 3, 9, 9, 1, 5, 3, 1, 1, 1, 1},   {"Images", 5, 13, 11, 3, 16, 3, 1, 1, 1, 1},
-    {"Stem", 2, 23, 21, 3, 8, 7, 2, 3, 1, 1},       {"OddChannels", 3, 6, 7, 5, 7, 3, 1, 1, 1, 1},
+    {"Stem", 2, 23, 21, 3, 8, 7, 2, 3, 1, 1},       {"StemOnBlocks", 3, 24, 18, 3, 16, 7, 2, 3, 1, 1},
+    {"GreyStem", 2, 16, 22, 1, 8, 7, 2, 3, 1, 1},   {"OddChannels", 3, 6, 7, 5, 7, 3, 1, 1, 1, 1},
     {"Dilated", 2, 12, 10, 6, 10, 3, 1, 2, 2, 1},   {"Grouped", 2, 7, 7, 12, 18, 3, 1, 1, 1, 3},
     {"Depthwise", 3, 8, 8, 16, 16, 3, 2, 1, 1, 16}, {"Pixel", 7, 1, 1, 9, 4, 1, 1, 0, 1, 1},
     {"NoPadding", 2, 5, 6, 4, 4, 3, 1, 0, 1, 1},    {"WholeImage", 3, 4, 4, 8, 6, 4, 1, 0, 1, 1}};
@@ -95,6 +98,28 @@ struct Settings {
     set_cudnn_benchmark(false);
   }
 };
+
+// Every number of y by the definition in space_to_depth.h, and the way back.
+TEST(CudaConvBlocks, AreThePixelsOfTheImage) {
+  FULCRUM_NEEDS_CUDA();
+  const Device gpu("cuda");
+  cuda::use_device(gpu.index);
+  for (int64_t c = 1; c <= 4; c++)
+    for (const int64_t offset : {1, 4, 6}) {
+      const Tensor x = random_tensor({2, 6, 8, c}, 1, 1, 2, DType::kBf16);
+      Tensor y = empty({2, 3 + offset, 4 + offset, 16}, {DType::kBf16, gpu}), back = empty(x.shape(), options_of(y));
+      cuda::space_to_depth(y, x.to(gpu), offset);
+      const View in(x);
+      const Tensor expected = generate(y.shape(), [&](const Index& i) {
+        const int64_t block = i[3] / c, row = 2 * i[1] + block / 2 - offset, column = 2 * i[2] + block % 2 - offset;
+        const bool inside = block < 4 && row >= 0 && row < 6 && column >= 0 && column < 8;
+        return inside ? in(i[0], row, column, i[3] % c) : 0.0;
+      });
+      EXPECT_TRUE(all_close(y, expected)) << c << " channels, offset " << offset;
+      cuda::depth_to_space(back, y, offset);
+      EXPECT_TRUE(all_close(back, x)) << c << " channels, offset " << offset;
+    }
+}
 
 TEST(CudaConvSettings, TimedPlansAndTf32GiveTheSameNumbersUpToRounding) {
   FULCRUM_NEEDS_CUDA();

@@ -89,7 +89,7 @@ TEST_P(CudaGemm, ReluKeepsANaN) {
   const Tensor a = from_vector({16, 32}, values, {numbers.in, Device("cuda")});
   const Tensor b = matrix(32, 24, true, 2).to(a.device());
   Tensor c = empty({16, 24}, {numbers.out, a.device()});
-  dispatch(a.device(), [&]<class K>() { K::gemm(c, a, false, b, true, {}, true); });
+  dispatch(a, [&]<class K>() { K::gemm(c, a, false, b, true, {}, true); });
   const std::vector<double> out = c.to_vector();
   for (size_t i = 0; i < out.size(); i++) EXPECT_EQ(std::isnan(out[i]), i / 24 == 5) << i;
 }

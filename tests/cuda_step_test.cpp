@@ -5,6 +5,7 @@
 #include <fulcrum/layers/layers.h>
 #include <fulcrum/layers/resnet.h>
 #include <fulcrum/optim/absgd.h>
+#include <fulcrum/optim/risks.h>
 
 #include "device_testing.h"
 
@@ -97,6 +98,50 @@ TEST(CudaStep, FollowsTheCpu) {
   EXPECT_EQ(gpu.optimizer().steps(), 5);
 }
 
+// Five steps of ResNet-32 at a learning rate of 0.01 end at the CPU's loss.
+TEST(CudaStep, FiveStepsOfResnet32FollowTheCpu) {
+  FULCRUM_NEEDS_CUDA();
+  const int64_t batch = emulated() ? 2 : 128, side = emulated() ? 8 : 32;
+  const auto train = [&](Device device) {
+    Resnet net = resnet32({.classes = 10, .channels = 3});
+    net.to(device, DType::kF32);
+    Absgd optimizer(net.parameters(), AbsgdOptions{.lr = 0.01, .momentum = 0.9, .lambda = 2, .gamma = 0.5});
+    std::vector<int64_t> labels;
+    for (int64_t i = 0; i < batch; i++) labels.push_back(i % 10);
+    const Tensor x = random_tensor({batch, side, side, 3}, 40, -1, 1, DType::kF32).to(device);
+    const Tensor y = labels_of(labels).to(device);
+    double loss = 0;
+    for (int step = 0; step < 5; step++) {
+      const Tensor losses = cross_entropy(net(x), y);
+      optimizer.zero_grad();
+      optimizer.weigh(losses).backward();
+      optimizer.step();
+      loss = mean(losses).item();
+    }
+    return loss;
+  };
+  const double expected = train(Device());
+  EXPECT_NEAR(train(Device("cuda")), expected, 1e-3 * expected);
+}
+
+// What runs beside the recorded step, and smaller, finds room in the memory that the step has taken.
+TEST(CudaStep, ASmallerStepTakesNoMemoryOfItsOwn) {
+  FULCRUM_NEEDS_CUDA();
+  const Device device("cuda");
+  const Tensor input = ones({64, 96}, {DType::kF32, device});
+  Tensor result = zeros_like(sum(input));
+  const auto step = [&](const Tensor& x) { result.copy_from(sum(exp(relu(mul(x, x))))); };
+  Replay replay(device, [&] { step(input); });
+  for (int i = 0; i < 3; i++) replay();
+  const double whole = result.item();
+  const size_t before = memory_stats(device).reserved;
+  replay.eagerly([&] { step(input.slice(0, 37)); });
+  EXPECT_NEAR(result.item(), 37 * 96 * std::exp(1.0), 1e-2);
+  EXPECT_EQ(memory_stats(device).reserved, before);
+  replay();
+  EXPECT_EQ(result.item(), whole);
+}
+
 class CudaReplay : public ::testing::TestWithParam<DType> {};
 
 TEST_P(CudaReplay, GivesTheBitsOfEagerSteps) {
@@ -144,7 +189,8 @@ TEST(CudaStep, LaunchesFewKernels) {
   Training training(Device("cuda"), {DType::kBf16, true, 0});
   for (uint64_t i = 0; i < 3; i++) training.run(i);
   EXPECT_GT(training.launches(), 0);
-  EXPECT_LE(training.launches(), 95);
+  // On a GPU a plan of cuDNN may be several kernels.
+  EXPECT_LE(training.launches(), emulated() ? 95 : 190);
 }
 
 TEST(CudaStep, ABadBatchUpdatesNothing) {
@@ -167,6 +213,14 @@ TEST(CudaErrors, NameTheOperationAndTheTensorThatIsElsewhere) {
   EXPECT_ERROR(cross_entropy(ones({1, 2}, {DType::kF32, device}), labels_of({0})),
                "[cross_entropy] expected labels on cuda:0 like logits, got cpu");
   EXPECT_ERROR(cuda::use_device(99), "cuda:99");
+  const Tensor loss = sum(x.clone().set_requires_grad());
+  EXPECT_ERROR(loss.backward(ones({1})), "[backward] expected seed on cuda:0 like tensor, got cpu");
+  const Tensor losses = ones({2}, {DType::kF32, device});
+  EXPECT_ERROR(GroupRisk({.groups = 2}).weights(losses, {}), "[risk] expected a group for each");
+  EXPECT_ERROR(GroupRisk({.groups = 2}).weights(losses, {.groups = labels_of({0, 1}).to(device)}),
+               "[risk] expected losses on cpu like the risk's state, got cuda:0");
+  EXPECT_ERROR(GroupRisk({.groups = 2}, device).weights(losses, {.groups = labels_of({0, 1})}),
+               "[risk] expected groups on cuda:0 like the losses, got cpu");
 }
 
 }  // namespace

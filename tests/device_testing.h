@@ -26,6 +26,9 @@
 
 namespace fulcrum::testing {
 
+/// Whether the device is the emulator, on which every thread of a kernel takes its turn: tests are smaller there.
+inline bool emulated() { return cuda::describe_device(0) == "SIMT emulator"; }
+
 /// Calls f.operator()<Cpu>(cpu) and f.operator()<Cuda>(cuda), which return tensors, and compares those.
 template <class F>
 void expect_same_on_both(Tolerance tolerance, F&& f) {

@@ -1,4 +1,4 @@
-// Operations and whole networks against PyTorch.
+// Operations and whole networks against PyTorch, on the CPU or where FULCRUM_TEST_DEVICE says.
 #include "golden.h"
 
 #include <fulcrum/layers/layers.h>
@@ -24,7 +24,7 @@ struct GoldenOp {
                            static_cast<uint64_t>(spec["stream"].number), spec["offset"].number);
       if (spec["layout"].text != "plain" && t.dim() == 4) t = channels_last(t);
       image = image || spec["layout"].text == "nchw";
-      Tensor leaf = empty(t.shape(), {dtype, {}});
+      Tensor leaf = empty(t.shape(), {dtype, test_device()});
       leaf.copy_from(t);
       if (spec["grad"]) leaf.set_requires_grad();
       in.push_back(leaf);
@@ -37,7 +37,7 @@ struct GoldenOp {
     const auto stream = static_cast<uint64_t>(2000 + 10 * row["case"].number + 9);
     Tensor dy = symmetric(Shape(row["y"].integers()), 1, stream);
     if (image && dy.dim() == 4) dy = channels_last(dy);
-    y.backward(dy.reshape(y.shape()).to(y.dtype()));
+    y.backward(dy.reshape(y.shape()).to(y.dtype()).to(y.device()));
   }
 
   // In PyTorch's layout.
@@ -94,7 +94,7 @@ struct GoldenOp {
   // smoothed loss with w_y instead; that is a product.
   Tensor losses() const {
     const Json& params = row["params"];
-    const Tensor labels = labels_of(row["labels"].integers());
+    const Tensor labels = labels_of(row["labels"].integers()).to(test_device());
     const double smoothing = params.get("smoothing", 0);
     const bool after = smoothing > 0 && input("class_weight") && name != "cross_entropy_weight_smoothing_torch";
     const Tensor l = cross_entropy(in[0], labels,
@@ -106,7 +106,9 @@ struct GoldenOp {
     if (!after) return l;
     const View w(input("class_weight"));
     const auto y = row["labels"].integers();
-    return mul(l, generate(l.shape(), [&](const Index& i) { return w(y[static_cast<size_t>(i[0])]); }).to(l.dtype()));
+    return mul(l, generate(l.shape(), [&](const Index& i) { return w(y[static_cast<size_t>(i[0])]); })
+                      .to(l.dtype())
+                      .to(l.device()));
   }
 
   static const std::map<std::string, Tensor (*)(const Tensor&)>& unary_ops() {
@@ -140,6 +142,7 @@ TEST(GoldenOps, ResultsAndGradientsEqualPyTorchs) {
   EXPECT_GE(rows.size(), 60u);
   for (const Json& row : rows) {
     for (DType dtype : {DType::kF64, DType::kF32}) {
+      if (dtype == DType::kF64 && !test_device().is_cpu()) continue;  // cuDNN has not every plan in f64
       SCOPED_TRACE(row["name"].text + " " + name_of(dtype));
       const Tolerance tolerance = dtype == DType::kF64 ? Tolerance{1e-12, 1e-13} : Tolerance{3e-5, 1e-6};
       GoldenOp op(row, dtype);
@@ -175,6 +178,7 @@ class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
  protected:
   void compare(const std::string& name) {
     const auto [dtype, loose, gradient_loose, steps] = GetParam();
+    if (dtype == DType::kF64 && !test_device().is_cpu()) GTEST_SKIP() << "cuDNN has not every plan in f64";
     const Golden golden(name);
     const Json& images = golden.about["images"];
     const Tensor nchw = symmetric(Shape(images["shape"].integers()), images["bound"].number,
@@ -182,8 +186,9 @@ class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
     const auto made = make_model(name, {.classes = 10, .channels = nchw.size(1)});
     Module& net = *made;
     fill_as_golden(net);
-    net.to(Device(), dtype);
-    const Tensor x = channels_last(nchw).to(dtype), labels = labels_of(golden.about["labels"].integers());
+    net.to(test_device(), dtype);
+    const Tensor x = channels_last(nchw).to(dtype).to(test_device());
+    const Tensor labels = labels_of(golden.about["labels"].integers()).to(test_device());
     const Tensor logits = forward(net, x, golden, loose);
     const Tensor losses = cross_entropy(logits, labels);
     EXPECT_LE(relative_distance(logits, golden["logits"]), loose);

@@ -161,7 +161,7 @@ TEST_P(Kernels, Risks) {
     Cpu::cvar_weights(Guarded({batch}, master), statistics, l, 0.3);
     Cpu::chi2_weights(Guarded({batch}, master), statistics, l, 0.5);
     Cpu::rgd_weights(Guarded({batch}, master), statistics, l, 1);
-    Cpu::group_weights(Guarded({batch}, master), log_q, statistics, l, groups, 0.1);
+    Cpu::group_weights(Guarded({batch}, master), log_q, statistics, l, groups, {}, 0.1);
     Cpu::kl_ball_weights(Guarded({batch}, master), state, window, statistics, l, {.target = 0.1});
     EXPECT_EQ(statistics.to_vector()[kSteps], 5);
   }

@@ -177,6 +177,10 @@ std::vector<MakeRisk> every_risk() {
       [] { return std::make_unique<Chi2Risk>(0.5); },
       [] { return std::make_unique<RgdRisk>(1); },
       [] { return std::make_unique<GroupRisk>(GroupRiskOptions{.groups = 5, .eta = 0.1}); },
+      [] {
+        return std::make_unique<GroupRisk>(
+            GroupRiskOptions{.groups = 5, .eta = 0.1, .adjustment = 1, .counts = {9, 400, 9, 1, 50}});
+      },
       [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = 2, .gamma = 1}); },
       [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = -2, .gamma = 1}); },
       [] { return std::make_unique<KlRisk>(KlRiskOptions{.lambda = 2, .u_update = UUpdate::kScent, .log_step = 1}); },

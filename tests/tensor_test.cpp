@@ -2,6 +2,9 @@
 #include <limits>
 #include <sstream>
 
+#include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/last_op.h>
+
 #include "testing.h"
 
 namespace fulcrum::testing {
@@ -95,7 +98,23 @@ TEST(TensorErrors, DevicesThatAreNotThere) {
   EXPECT_EQ(Device("cuda:3").str(), "cuda:3");
   for (const char* name : {"", "gpu", "cuda:", "cuda:-1", "cuda:1x", "cuda0", "CPU"})
     EXPECT_ERROR(Device{std::string_view(name)}, "[device] expected cpu, cuda or cuda:N");
+  if (cuda::kBuilt) return;  // CudaErrors
   EXPECT_ERROR(zeros({1}, {DType::kF32, Device("cuda")}), "no back-end for device cuda:0");
+}
+
+TEST(LastOp, IsNamedByItsFunction) {
+  EXPECT_EQ(op_name("fulcrum::Tensor fulcrum::conv2d(const fulcrum::Tensor&, const fulcrum::Tensor&)"), "conv2d");
+  EXPECT_EQ(op_name("fulcrum::conv2d(const fulcrum::Tensor&)::<lambda(const fulcrum::Tensor&, fulcrum::Needs)>"),
+            "conv2d's gradient");
+  EXPECT_EQ(op_name("fulcrum::Tensor fulcrum::{anonymous}::unary(const fulcrum::Tensor&) [with F = fulcrum::Relu]"),
+            "unary [with F = Relu]");
+  EXPECT_EQ(
+      op_name(
+          "auto fulcrum::(anonymous namespace)::unary(const Tensor &)::(anonymous class)::operator()(const Tensor &, "
+          "Needs) const [F = fulcrum::Relu]"),
+      "unary [F = Relu]'s gradient");
+  EXPECT_EQ(op_name("fulcrum::Module::zero_grad()::<lambda(fulcrum::Tensor)>"), "Module::zero_grad");
+  EXPECT_EQ(op_name("void fulcrum::Optimizer::step()"), "Optimizer::step");
 }
 
 TEST(Shapes, IndexFromBothEnds) {

@@ -92,7 +92,7 @@ void Cpu::rgd_weights(Tensor& p, Tensor& statistics, const Tensor& losses, doubl
 }
 
 void Cpu::group_weights(Tensor& p, Tensor& log_q, Tensor& statistics, const Tensor& losses, const Tensor& groups,
-                        double eta) {
+                        const Tensor& shift, double eta) {
   const Tensor wide = cpu::as_f64(losses);
   if (!cpu::all_finite(wide)) return fill(p, 0);
   const int64_t batch = losses.numel(), number = log_q.numel();
@@ -105,8 +105,10 @@ void Cpu::group_weights(Tensor& p, Tensor& log_q, Tensor& statistics, const Tens
     count[g[i]] += 1;
     total[g[i]] += wide.data<double>()[i];
   }
-  for (int64_t k = 0; k < number; k++)
+  for (int64_t k = 0; k < number; k++) {
+    if (shift) q[k] += shift.data<double>()[k];
     if (count[k] > 0) q[k] += eta * total[k] / count[k];
+  }
   const double top = *std::max_element(q, q + number);
   double mass = 0;
   for (int64_t k = 0; k < number; k++) mass += std::exp(q[k] - top);

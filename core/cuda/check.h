@@ -6,11 +6,12 @@
 #include <cuda_runtime_api.h>
 
 #include <fulcrum/core/check.h>
+#include <fulcrum/core/last_op.h>
 
 namespace fulcrum::cuda {
 
 [[noreturn]] inline void fail_with(cudaError_t status, const char* expression) {
-  fail("[cuda] ", expression, ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status));
+  fail("[cuda] ", expression, ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status), last_op_text());
 }
 
 }  // namespace fulcrum::cuda

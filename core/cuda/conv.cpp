@@ -1,12 +1,15 @@
 // Convolution on CUDA: what cuDNN's plans ask of their arguments.
 //
 // Memory starts on a 16-byte boundary, which a slice may not; a weight gradient in bf16 comes out in
-// bf16; a bias is added in a pass of its own where no plan adds it; and where cuDNN has no plan for the
-// channels as they are, they are padded with zeros, in scratch memory, to what tensor cores take.
+// bf16; a bias is added in a pass of its own where no plan adds it; where cuDNN has no plan for the
+// channels as they are, they are padded with zeros, in scratch memory, to what tensor cores take; and the
+// first layer of ResNets, for which its plans are slow, is computed on blocks of 2×2 pixels.
 #include <algorithm>
+#include <optional>
 
 #include <fulcrum/core/cuda/cudnn.h>
 #include <fulcrum/core/cuda/scratch.h>
+#include <fulcrum/core/cuda/space_to_depth.h>
 #include <fulcrum/core/cuda_options.h>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
@@ -83,10 +86,13 @@ void run(const ConvPlan& plan, const Arguments& a) {
 void run_padded(const ConvPlan& plan, const ConvProblem& wide, Arguments& a, const Conv2dGeometry& g) {
   const Conv2dGeometry& p = wide.geometry;
   const auto argument = [&](const Tensor& t, Shape (*sizes)(const Conv2dGeometry&)) {
-    return with_padding(t, sizes(g), sizes(p));
+    return sizes(g) == sizes(p) ? t : with_padding(t, sizes(g), sizes(p));
   };
   const auto result = [&](const Tensor& t, Shape (*sizes)(const Conv2dGeometry&)) {
-    return empty(sizes(p), options_of(t));
+    return sizes(g) == sizes(p) ? t : empty(sizes(p), options_of(t));
+  };
+  const auto take = [&](Tensor& t, const Tensor& wide_t, Shape (*sizes)(const Conv2dGeometry&)) {
+    if (wide_t.raw() != t.raw()) copy_corner(t, sizes(g), wide_t, sizes(p));
   };
   const ConvPass pass = wide.pass;
   Arguments b;
@@ -95,16 +101,53 @@ void run_padded(const ConvPlan& plan, const ConvProblem& wide, Arguments& a, con
   b.y = pass == ConvPass::kForward ? result(a.y, sizes_of_y) : argument(a.y, sizes_of_y);
   run(plan, b);
   switch (pass) {
-    case ConvPass::kForward: return copy_corner(a.y, sizes_of_y(g), b.y, sizes_of_y(p));
-    case ConvPass::kDataGradient: return copy_corner(a.x, sizes_of_x(g), b.x, sizes_of_x(p));
-    case ConvPass::kWeightGradient: return copy_corner(a.w, sizes_of_w(g), b.w, sizes_of_w(p));
+    case ConvPass::kForward: return take(a.y, b.y, sizes_of_y);
+    case ConvPass::kDataGradient: return take(a.x, b.x, sizes_of_x);
+    case ConvPass::kWeightGradient: return take(a.w, b.w, sizes_of_w);
   }
+}
+
+// ---- the first layer on blocks of 2×2 pixels -----------------------------------------------------------
+
+/// Of a convolution k×k of stride 2 over images: the one of stride 1 that it is over their blocks, which overlaps its borders.
+std::optional<Conv2dGeometry> on_blocks(const Conv2dGeometry& g, DType dtype) {
+  const int64_t k = g.kernel_h, p = g.padding_h;
+  const bool square = g.kernel_w == k && g.padding_w == p && g.stride_h == 2 && g.stride_w == 2 && g.dilation_h == 1 &&
+                      g.dilation_w == 1;
+  if (dtype != DType::kBf16 || !square || g.groups != 1 || g.c > 4 || k < 5 || k != 2 * p + 1 || p % 2 == 0 ||
+      g.h % 2 != 0 || g.w % 2 != 0)
+    return std::nullopt;
+  Conv2dGeometry b = g;
+  b.c = (4 * g.c + 7) / 8 * 8;
+  b.kernel_h = b.kernel_w = (k + 1) / 2;
+  b.h = g.h / 2 + b.kernel_h - 1;
+  b.w = g.w / 2 + b.kernel_w - 1;
+  b.stride_h = b.stride_w = 1;
+  b.padding_h = b.padding_w = 0;
+  return b;
+}
+
+void run_on_blocks(const ConvPlan& plan, ConvPass pass, Arguments& a, const Conv2dGeometry& g,
+                   const Conv2dGeometry& b) {
+  constexpr int64_t kOfWeights = 1;  // blocks begin at even rows of the image, the kernel at odd ones
+  Arguments wide = a;
+  wide.x = empty({b.n, b.h, b.w, b.c}, options_of(a.x));
+  wide.w = empty({b.out_c, b.kernel_h, b.kernel_w, b.c}, options_of(a.w));
+  cuda::space_to_depth(wide.x, a.x, g.padding_h + 1);
+  if (pass == ConvPass::kForward) cuda::space_to_depth(wide.w, a.w, kOfWeights);
+  run(plan, wide);
+  if (pass == ConvPass::kWeightGradient) cuda::depth_to_space(a.w, wide.w, kOfWeights);
 }
 
 /// All arguments in one dtype, on 16-byte boundaries.
 void convolve(ConvPass pass, Arguments a, const Conv2dGeometry& g) {
   const DType dtype = a.x.dtype();
   ConvProblem problem = problem_of(pass, dtype, a.bias.defined(), g);
+  if (const auto blocks = pass == ConvPass::kDataGradient ? std::nullopt : on_blocks(g, dtype)) {
+    ConvProblem folded = problem;
+    folded.geometry = *blocks;
+    if (const ConvPlan& plan = cuda::conv_plan(folded); plan.exists()) return run_on_blocks(plan, pass, a, g, *blocks);
+  }
   const ConvPlan& plan = cuda::conv_plan(problem);
   if (plan.exists()) return run(plan, a);
   const std::string what = describe(problem);
@@ -119,7 +162,8 @@ void convolve(ConvPass pass, Arguments a, const Conv2dGeometry& g) {
 
 void Cuda::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g) {
   const DType dtype = x.dtype();
-  const bool fused = bias && cuda::conv_plan(problem_of(ConvPass::kForward, dtype, true, g)).exists();
+  const Conv2dGeometry planned = on_blocks(g, dtype).value_or(g);
+  const bool fused = bias && cuda::conv_plan(problem_of(ConvPass::kForward, dtype, true, planned)).exists();
   compute_into(y, dtype, [&](Tensor& out) {
     Arguments a{prepared(x, dtype), prepared(w, dtype), out};
     if (fused) a.bias = prepared(bias, cuda::sum_dtype(dtype));

@@ -17,7 +17,7 @@ __device__ Pack<T, N> pack_at(const T* x, int64_t at) {
   return *reinterpret_cast<const Pack<T, N>*>(x + at);
 }
 
-/// By the toolkit's own function: the compiler splits the plain store of 16 bytes into its elements.
+/// By the toolkit's own function: in the workers of tiles.cuh nvcc splits a plain store of 16 bytes into its elements.
 template <int N, class T>
 __device__ void put_pack(T* y, int64_t at, const Pack<T, N>& pack) {
 #ifdef __CUDACC__

@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(kRiskThreads)
 template <class T>
 __global__ void __launch_bounds__(kRiskThreads)
     group_kernel(T* p, double* log_q, double* count, int64_t number, double* statistics, const T* l,
-                 const int64_t* groups, int64_t batch, double eta) {
+                 const int64_t* groups, const double* shift, int64_t batch, double eta) {
   if (!all_finite(l, batch)) return write_constant(p, batch, 0);
   if (block_join<SumOf>(batch, [&](int64_t i) { return groups[i] < 0 || groups[i] >= number ? 1 : 0; }) > 0)
     return write_constant(p, batch, NAN);
@@ -133,6 +133,7 @@ __global__ void __launch_bounds__(kRiskThreads)
     total = warp_reduce<SumOf>(total);
     if (threadIdx.x % kWarp != 0) continue;
     count[k] = members;
+    if (shift) log_q[k] += shift[k];
     if (members > 0) log_q[k] += eta * total / members;
   }
   __syncthreads();
@@ -170,13 +171,14 @@ void Cuda::rgd_weights(Tensor& p, Tensor& statistics, const Tensor& losses, doub
 // A group out of range makes every weight NaN, and so the gradients: the sticky flag of begin_update
 // ends the training.
 void Cuda::group_weights(Tensor& p, Tensor& log_q, Tensor& statistics, const Tensor& losses, const Tensor& groups,
-                         double eta) {
+                         const Tensor& shift, double eta) {
   const int64_t batch = losses.numel(), number = log_q.numel();
   Tensor count = empty({number}, {DType::kF64, losses.device()});
   const Grid grid = one_block(std::max(batch, number * kWarp));
   visit_master(p.dtype(), [&]<class T>() {
     launch(group_kernel<T>, grid, p.data<T>(), log_q.data<double>(), count.data<double>(), number,
-           statistics.data<double>(), losses.data<T>(), groups.data<int64_t>(), batch, eta);
+           statistics.data<double>(), losses.data<T>(), groups.data<int64_t>(), shift ? shift.data<double>() : nullptr,
+           batch, eta);
   });
 }
 

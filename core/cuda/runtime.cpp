@@ -9,6 +9,7 @@
 #include <cuda_runtime_api.h>
 
 #include <fulcrum/core/cuda/check.h>
+#include <fulcrum/core/cuda/cudnn.h>
 
 namespace fulcrum::cuda {
 
@@ -94,8 +95,14 @@ std::string describe_device(int index) {
   int driver = 0, runtime = 0;
   FULCRUM_CUDA_CHECK(cudaDriverGetVersion(&driver));
   FULCRUM_CUDA_CHECK(cudaRuntimeGetVersion(&runtime));
+  std::string cudnn;
+  try {
+    cudnn = "cuDNN " + cudnn_version();
+  } catch (const Error& e) {
+    cudnn = e.what();
+  }
   return concat_text(p.name, ", ", gib_text(p.totalGlobalMem), " GiB, sm_", p.major, p.minor, ", driver ",
-                     version_text(driver), ", CUDA ", version_text(runtime));
+                     version_text(driver), ", CUDA ", version_text(runtime), ", ", cudnn);
 }
 
 int current_device() { return current < 0 ? 0 : current; }
@@ -141,6 +148,13 @@ std::string memory_report(Device device) {
   use_device(device.index);
   if (cudaMemGetInfo(&free, &total) != cudaSuccess) return "";
   return concat_text("; free on the device: ", gib_text(free), " of ", gib_text(total), " GiB");
+}
+
+size_t free_memory(Device device) {
+  size_t free = 0, total = 0;
+  use_device(device.index);
+  FULCRUM_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  return free;
 }
 
 Stream compute_stream() { return streams().compute; }

@@ -40,7 +40,7 @@ inline constexpr bool kBuilt = false;
 int device_count();
 /// Why device_count() is 0: "no CUDA driver", "driver 12.1 is older than …".
 std::string why_no_device();
-/// "NVIDIA H200, 139.8 GiB, sm_90, driver 13.0, CUDA 13.0, cuDNN 9.19".
+/// "NVIDIA H200, 139.8 GiB, sm_90, driver 13.0, CUDA 13.0, cuDNN 9.19.0".
 std::string describe_device(int index);
 /// Makes kernels and allocations of this thread go to a device. An Error that says why where there
 /// is none of this index.
@@ -55,6 +55,8 @@ void* try_allocate_pinned(size_t bytes);
 void release_pinned(void* block) noexcept;
 /// "; free on the device: 1.2 of 139.8 GiB".
 std::string memory_report(Device device);
+/// Bytes that nobody has taken from the device.
+size_t free_memory(Device device);
 
 Stream compute_stream();
 Stream copy_stream();

@@ -20,6 +20,7 @@ void release(Device, void*) noexcept {}
 void* try_allocate_pinned(size_t) { absent(); }
 void release_pinned(void*) noexcept {}
 std::string memory_report(Device) { absent(); }
+size_t free_memory(Device) { absent(); }
 Stream compute_stream() { absent(); }
 Stream copy_stream() { absent(); }
 void synchronize(Stream) { absent(); }

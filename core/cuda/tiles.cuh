@@ -121,7 +121,7 @@ __device__ void finish_tiles(const Tiles& t, const Place& p, const typename Work
   const int column = static_cast<int>(threadIdx.x) % columns, part = static_cast<int>(threadIdx.x) / columns;
   double total[kSums];
   for (int s = 0; s < kSums; s++) total[s] = Op::template start<double>();
-  if (part < parts)
+  if (part < parts && p.first_channel + column < t.channels)
     for (int64_t slab = part; slab < t.slabs; slab += parts)
       for (int s = 0; s < kSums; s++)
         total[s] = Op::join(total[s], partial[((p.group * t.slabs + slab) * kSums + s) * columns + column]);

@@ -8,7 +8,9 @@
 #include <set>
 
 #include <fulcrum/core/cuda/cudnn.h>
+#include <fulcrum/core/cuda/library.h>
 #include <fulcrum/layers/imagenet_resnet.h>
+#include <fulcrum/layers/models.h>
 #include <fulcrum/layers/resnet.h>
 
 namespace fulcrum {
@@ -109,13 +111,30 @@ TEST_P(CudnnDeviceless, PlansForResnet50) {
   expect_plans(convolutions, {64, 256});
 }
 
+// Every other network by name.
+TEST_P(CudnnDeviceless, PlansForEveryModel) {
+  static const std::set<Conv2dGeometry> all = [] {
+    std::set<Conv2dGeometry> found;
+    for (const std::string& name : model_names()) {
+      if (name == "mlp" || name == "resnet32" || name == "resnet50") continue;
+      const std::unique_ptr<Module> net = make_model(name, {.classes = 10});
+      const int64_t side = dynamic_cast<ImagenetResnet*>(net.get()) ? 224 : 32;
+      found.merge(convolutions_of(*net, {1, side, side, 3}));
+    }
+    return found;
+  }();
+  EXPECT_GT(all.size(), 30u);
+  expect_plans(all, {32});
+}
+
 TEST_P(CudnnDeviceless, PlansForUnusualConvolutions) {
   const std::set<Conv2dGeometry> unusual{
       // n h w c, out h w c, kernel, stride, padding, dilation, groups
-      {4, 9, 9, 1, 9, 9, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1},         // one channel
-      {5, 9, 11, 3, 4, 5, 7, 3, 3, 2, 2, 1, 1, 2, 2, 1},        // odd sizes, dilated
-      {4, 14, 14, 32, 14, 14, 32, 3, 3, 1, 1, 1, 1, 1, 1, 32},  // depthwise
-      {4, 14, 14, 6, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3}};    // groups of odd channels
+      {4, 9, 9, 1, 9, 9, 5, 3, 3, 1, 1, 1, 1, 1, 1, 1},            // one channel
+      {4, 115, 115, 16, 112, 112, 64, 4, 4, 1, 1, 0, 0, 1, 1, 1},  // a ResNet's first on blocks of 2x2 pixels
+      {5, 9, 11, 3, 4, 5, 7, 3, 3, 2, 2, 1, 1, 2, 2, 1},           // odd sizes, dilated
+      {4, 14, 14, 32, 14, 14, 32, 3, 3, 1, 1, 1, 1, 1, 1, 32},     // depthwise
+      {4, 14, 14, 6, 14, 14, 9, 3, 3, 1, 1, 1, 1, 1, 1, 3}};       // groups of odd channels
   expect_plans(unusual, {4});
   for (const Conv2dGeometry& g : unusual) {
     const ConvProblem f64 = problem_of(ConvPass::kWeightGradient, DType::kF64, g, 4);
@@ -148,6 +167,18 @@ TEST_P(CudnnDeviceless, NamesAreStable) {
   const auto names = cuda::conv_plan_names(problem, properties(GetParam()));
   EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size());
   EXPECT_EQ(names, cuda::conv_plan_names(problem, properties(GetParam())));
+}
+
+TEST(CudnnLibrary, WhatIsMissingIsNamed) {
+  try {
+    cuda::open_library("cuDNN", "libno-such-library.so", 9, "/no/folder");
+    FAIL();
+  } catch (const Error& e) {
+    const std::string message = e.what();
+    EXPECT_NE(message.find("[cuda] expected cuDNN 9 (libno-such-library.so.9) on the library path, got: "),
+              std::string::npos)
+        << message;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Gpus, CudnnDeviceless, ::testing::ValuesIn(kGpus),

@@ -1,5 +1,11 @@
 // `fulcrum train --device cuda` and `bench`, on the emulated device or on a GPU: recorded steps against eager
 // ones, stopping and going on, and what is not finite.
+#include <regex>
+
+#include <fulcrum/data/dataset.h>
+#include <fulcrum/data/pack.h>
+
+#include "image_testing.h"
 #include "program_testing.h"
 
 namespace fulcrum::testing {
@@ -16,9 +22,11 @@ class SimtProgram : public ::testing::Test {
   void SetUp() override {
     const Outcome info = run_program({"info"});
     if (info.out.find("cuda:0") == std::string::npos) GTEST_SKIP() << info.out;
+    emulated = info.out.find("SIMT emulator") != std::string::npos;
     write_data(dir / "data");
   }
   TempDir dir;
+  bool emulated = false;
 };
 
 TEST_F(SimtProgram, ARecordedRunEqualsAnEagerOneBitForBit) {
@@ -59,6 +67,74 @@ TEST_F(SimtProgram, MixesInARecordedStepAsInAnEagerOne) {
     const double expected = cpu[i]["train"]["loss"].get<double>();
     EXPECT_NEAR(gpu[i]["train"]["loss"].get<double>(), expected, 1e-3 * expected);
   }
+}
+
+// 70 samples in batches of 4: two are left, for which no step is recorded.
+TEST_F(SimtProgram, TheLastBatchOfAnEpochRunsEagerlyAndSaysSo) {
+  const Flags few = {"--set", "train.limit_batches=0", "--set", "data.n_max=11", "--set",    "data.imb_type=step",
+                     "--set", "data.imb_factor=0.3",   "--opt", "absgd",         "--lambda", "2"};
+  const Outcome recorded = run_program(cuda_flags(dir, "recorded", few));
+  ASSERT_EQ(recorded.code, 0) << recorded.err;
+  EXPECT_NE(recorded.err.find("the last batch of an epoch, "), std::string::npos) << recorded.err;
+  Flags eager = cuda_flags(dir, "eager", few);
+  eager.push_back("--no-graph");
+  const Outcome plain = run_program(eager);
+  ASSERT_EQ(plain.code, 0) << plain.err;
+  EXPECT_EQ(plain.err.find("the last batch of an epoch, "), std::string::npos) << plain.err;
+  EXPECT_EQ(metrics_of(dir / "recorded"), metrics_of(dir / "eager"));
+  expect_same_tensors(dir / "recorded" / "last.safetensors", dir / "eager" / "last.safetensors");
+}
+
+TEST_F(SimtProgram, AccumulationRunsEagerlyAndSaysSo) {
+  const Outcome got = run_program(cuda_flags(dir, "run", {"--accumulate", "2", "--epochs", "1"}));
+  ASSERT_EQ(got.code, 0) << got.err;
+  EXPECT_NE(got.err.find("train.accumulate > 1: steps run eagerly"), std::string::npos) << got.err;
+}
+
+#ifdef FULCRUM_WITH_PNG
+// Images that are decoded batch by batch reach the recorded step through the copy stream.
+TEST_F(SimtProgram, ImagesThatAreNotOnTheDeviceReachTheRecordedStep) {
+  uint64_t seed = 0;
+  for (const char* part : {"train", "test"})
+    for (const char* name : {"a", "b"})
+      for (int i = 0; i < 10; i++) {
+        const Bytes file = png_file(image_of(8, 8, ++seed));
+        write_text(dir / "images" / part / name / concat_text(i, ".png"), {file.begin(), file.end()});
+      }
+  const Flags folder = {"--data-dir", dir / "images",      "--dataset", "folder",
+                        "--set",      "data.image_size=8", "--set",     "data.flip=true"};
+  const Outcome recorded = run_program(cuda_flags(dir, "recorded", folder));
+  ASSERT_EQ(recorded.code, 0) << recorded.err;
+  Flags eager = cuda_flags(dir, "eager", folder);
+  eager.push_back("--no-graph");
+  ASSERT_EQ(run_program(eager).code, 0);
+  EXPECT_EQ(metrics_of(dir / "recorded"), metrics_of(dir / "eager"));
+  expect_same_tensors(dir / "recorded" / "last.safetensors", dir / "eager" / "last.safetensors");
+  ASSERT_EQ(run_program(cuda_flags(dir, "cpu", merged(folder, {"--device", "cpu"}))).code, 0);
+  const double expected = metrics_of(dir / "cpu")[0]["train"]["loss"].get<double>();
+  EXPECT_NEAR(metrics_of(dir / "recorded")[0]["train"]["loss"].get<double>(), expected, 1e-3 * expected);
+}
+#endif
+
+// A pack is decoded already: it goes to the device as a whole.
+TEST_F(SimtProgram, APackIsOnTheDevice) {
+  std::vector<double> pixels;
+  std::vector<int64_t> labels;
+  const Philox noise(kSeed, 5);
+  for (int64_t i = 0; i < 40; i++) labels.push_back(i % 2);
+  for (uint64_t i = 0; i < 40 * 8 * 8 * 3; i++) pixels.push_back(static_cast<double>(noise.below(i, 256)));
+  const InMemoryDataset data(from_vector({40, 8, 8, 3}, pixels, {DType::kU8, {}}), labels, {"a", "b"});
+  std::filesystem::create_directories(dir / "packed");
+  for (const char* part : {"train.pack", "test.pack"}) save_pack(dir / "packed" / part, data);
+  const Flags packed = {"--data-dir", dir / "packed", "--dataset", "pack", "--set", "data.flip=true"};
+  ASSERT_EQ(run_program(cuda_flags(dir, "recorded", packed)).code, 0);
+  Flags eager = cuda_flags(dir, "eager", packed);
+  eager.push_back("--no-graph");
+  ASSERT_EQ(run_program(eager).code, 0);
+  expect_same_tensors(dir / "recorded" / "last.safetensors", dir / "eager" / "last.safetensors");
+  ASSERT_EQ(run_program(cuda_flags(dir, "cpu", merged(packed, {"--device", "cpu"}))).code, 0);
+  const double expected = metrics_of(dir / "cpu")[0]["train"]["loss"].get<double>();
+  EXPECT_NEAR(metrics_of(dir / "recorded")[0]["train"]["loss"].get<double>(), expected, 1e-3 * expected);
 }
 
 TEST_F(SimtProgram, FollowsTheCpu) {
@@ -135,6 +211,31 @@ TEST_F(SimtProgram, BenchTellsFlagsThatDoNotGoTogether) {
                  {"--steps-per-graph", "got 2"});
   expect_refused(run_program({"bench", "--device", "cuda", "--steps", "3", "--steps-per-graph", "2"}), 2,
                  {"--steps", "multiple", "got 3"});
+}
+
+// ---- a device that fails ----
+
+// The emulator's launch number FULCRUM_SIMT_FAIL_AT fails, and it has no more bytes than FULCRUM_SIMT_MEMORY.
+TEST_F(SimtProgram, AKernelThatFailsIsNamedWithItsShapesAndLosesNothing) {
+  if (!emulated) GTEST_SKIP() << "kernels fail on the emulator alone";
+  ASSERT_EQ(run_program(cuda_flags(dir, "run", {"--epochs", "1"})).code, 0);
+  const auto before = load_tensors(dir / "run" / "last.safetensors").tensors;
+  const Outcome got = run_program(cuda_flags(dir, "run", {"--resume", "auto"}), {}, {"FULCRUM_SIMT_FAIL_AT=40"});
+  EXPECT_EQ(got.code, 1) << got.err;
+  const std::regex message(
+      R"(\[cuda\] .*; at the latest in [\w:]+('s gradient)? of f32 \[[\d, ]*\]; CUDA_LAUNCH_BLOCKING=1)");
+  EXPECT_TRUE(std::regex_search(got.err, message)) << got.err;
+  for (const auto& [name, tensor] : load_tensors(dir / "run" / "last.safetensors").tensors)
+    EXPECT_TRUE(same_bits(tensor, before.at(name))) << name;
+}
+
+TEST_F(SimtProgram, ADeviceWithoutMemoryEndsTheRunWithAHint) {
+  if (!emulated) GTEST_SKIP() << "only the emulator has as little";
+  const Outcome got = run_program(cuda_flags(dir, "run"), {}, {"FULCRUM_SIMT_MEMORY=2000000"});
+  EXPECT_EQ(got.code, 1) << got.err;
+  for (const char* part :
+       {"[memory] cuda:0 has no ", "in use: ", "a smaller batch, --recompute or --amp bf16 needs less"})
+    EXPECT_NE(got.err.find(part), std::string::npos) << got.err;
 }
 
 TEST_F(SimtProgram, ADeviceThatIsNotThere) {

@@ -29,6 +29,9 @@ int current_device() { return current; }
 
 // Filled with NaN, so that a read of what nobody wrote shows; ASan sees what lies outside.
 void* try_allocate(Device, size_t bytes) {
+  static const char* const limit = std::getenv("FULCRUM_SIMT_MEMORY");
+  static size_t asked = 0;  // in all
+  if (limit && (asked += bytes) > std::strtoull(limit, nullptr, 10)) return nullptr;
   void* block = std::aligned_alloc(256, bytes);
   if (block) std::memset(block, 0xFF, bytes);
   return block;
@@ -37,6 +40,7 @@ void release(Device, void* block) noexcept { std::free(block); }
 void* try_allocate_pinned(size_t bytes) { return std::aligned_alloc(256, bytes); }
 void release_pinned(void* block) noexcept { std::free(block); }
 std::string memory_report(Device) { return ""; }
+size_t free_memory(Device) { return size_t{1} << 30; }
 
 Stream compute_stream() { return nullptr; }
 Stream copy_stream() { return nullptr; }

@@ -9,6 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include <fulcrum/core/check.h>
+#include <fulcrum/core/last_op.h>
+
 #include "recorder.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -170,6 +173,10 @@ void wait_warp(unsigned mask) {
 }
 
 void launch(unsigned blocks, unsigned count, std::function<void()> body) {
+  static const char* const fails = std::getenv("FULCRUM_SIMT_FAIL_AT");
+  static long launches = 0;
+  if (fails && ++launches == std::atol(fails))
+    fulcrum::fail("[cuda] launch ", launches, " was to fail", fulcrum::last_op_text());
   enqueue([=, body = std::move(body)] { run(blocks, count, body); });
 }
 
