@@ -57,7 +57,7 @@ def step(gpus, a):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--step-ms", type=float, default=104.5 / 4.8, help="of one GPU; placeholder: 104.5 GB at 4.8 TB/s")
+    parser.add_argument("--step-ms", type=float, default=102.5 / 4.8, help="of one GPU; placeholder: 102.5 GB at 4.8 TB/s")
     parser.add_argument("--images", type=int, default=256, help="a GPU")
     parser.add_argument("--gradient-mb", type=float, default=102.2, help="25.56 million parameters in f32")
     parser.add_argument("--bucket-mb", type=float, default=25 * 1.048576)

@@ -71,8 +71,13 @@ TEST_F(SimtProgram, MixesInARecordedStepAsInAnEagerOne) {
 
 // 70 samples in batches of 4: two are left, for which no step is recorded.
 TEST_F(SimtProgram, TheLastBatchOfAnEpochRunsEagerlyAndSaysSo) {
-  const Flags few = {"--set", "train.limit_batches=0", "--set", "data.n_max=11", "--set",    "data.imb_type=step",
-                     "--set", "data.imb_factor=0.3",   "--opt", "absgd",         "--lambda", "2"};
+  const Flags few = {"--set",    "train.limit_batches=0",
+                     "--set",    "data.n_max=11",
+                     "--set",    "data.imb_type=step",
+                     "--set",    "data.imb_factor=0.3",
+                     "--opt",    "absgd",
+                     "--lambda", "2",
+                     "--epochs", "1"};
   const Outcome recorded = run_program(cuda_flags(dir, "recorded", few));
   ASSERT_EQ(recorded.code, 0) << recorded.err;
   EXPECT_NE(recorded.err.find("the last batch of an epoch, "), std::string::npos) << recorded.err;
@@ -101,8 +106,8 @@ TEST_F(SimtProgram, ImagesThatAreNotOnTheDeviceReachTheRecordedStep) {
         const Bytes file = png_file(image_of(8, 8, ++seed));
         write_text(dir / "images" / part / name / concat_text(i, ".png"), {file.begin(), file.end()});
       }
-  const Flags folder = {"--data-dir", dir / "images",      "--dataset", "folder",
-                        "--set",      "data.image_size=8", "--set",     "data.flip=true"};
+  const Flags folder = {"--data-dir",        dir / "images", "--dataset",      "folder",   "--set",
+                        "data.image_size=8", "--set",        "data.flip=true", "--epochs", "1"};
   const Outcome recorded = run_program(cuda_flags(dir, "recorded", folder));
   ASSERT_EQ(recorded.code, 0) << recorded.err;
   Flags eager = cuda_flags(dir, "eager", folder);
@@ -126,7 +131,7 @@ TEST_F(SimtProgram, APackIsOnTheDevice) {
   const InMemoryDataset data(from_vector({40, 8, 8, 3}, pixels, {DType::kU8, {}}), labels, {"a", "b"});
   std::filesystem::create_directories(dir / "packed");
   for (const char* part : {"train.pack", "test.pack"}) save_pack(dir / "packed" / part, data);
-  const Flags packed = {"--data-dir", dir / "packed", "--dataset", "pack", "--set", "data.flip=true"};
+  const Flags packed = {"--data-dir", dir / "packed", "--dataset", "pack", "--set", "data.flip=true", "--epochs", "1"};
   ASSERT_EQ(run_program(cuda_flags(dir, "recorded", packed)).code, 0);
   Flags eager = cuda_flags(dir, "eager", packed);
   eager.push_back("--no-graph");
