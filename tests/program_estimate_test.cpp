@@ -46,7 +46,8 @@ TEST_F(MemoryEstimateOf, RunsIsNearTheMeasuredPeak) {
   expect_close({"model.name=resnet32", "train.batch_size=32", "train.recompute=true"});
   expect_close({"model.name=resnet50", "train.batch_size=32", "model.stem=cifar", "train.recompute=true"});
   expect_close({"model.name=sce_cnn", "train.batch_size=64", "optim.momentum=0"});
-  expect_close({"model.name=resnet18", "model.stem=cifar", "model.freeze=backbone", "model.pretrained=first.safetensors"});
+  expect_close(
+      {"model.name=resnet18", "model.stem=cifar", "model.freeze=backbone", "model.pretrained=first.safetensors"});
 }
 
 TEST_F(MemoryEstimateOf, ARunIsSaidWhenItBegins) {

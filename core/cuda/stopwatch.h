@@ -32,7 +32,7 @@ class Stopwatch {
   float shortest(Launch launch, float record = std::numeric_limits<float>::infinity()) {
     constexpr int kRounds = 5, kMostLaunches = 20;
     constexpr float kEnough = 0.5f, kOverhead = 0.1f;  // milliseconds: of launches in a round, of one alone
-    launch();                                           // what is loaded or compiled at the first one
+    launch();                                          // what is loaded or compiled at the first one
     const float once = time(launch);
     if (once > 2 * record + kOverhead) return once;
     const int count = std::clamp(static_cast<int>(kEnough / std::max(once, 1e-3f)), 1, kMostLaunches);
