@@ -75,7 +75,7 @@ TEST_F(ProgramReproduce, ACellIsTheRunOfItsSettings) {
 
 TEST_F(ProgramReproduce, SettingsAreThoseOfMethodAndVariantScaledToTheEpochs) {
   const std::string config = read_text(dir() / "whole/0.1/absgd-ldam-drw/seed1/config.toml");
-  for (const char* part : {"imb_factor = 0.1", "name = 'ldam'", "name = 'kl'", "lambda = 5.0", "drw_epoch = 2",
+  for (const char* part : {"imb_factor = 0.1", "name = 'ldam'", "name = 'kl'", "lambda = 100.0", "drw_epoch = 2",
                            "from_epoch = 2", "epochs = 3", "seed = 1"})
     EXPECT_NE(config.find(part), std::string::npos) << part;
 }
