@@ -199,7 +199,7 @@ unpack_debs() {  # folder, prefix
 
 options=()
 choose_options() {
-  local prefix=${FULCRUM_DEPS:-} wheel
+  local prefix=${FULCRUM_DEPS:-} wheel flags=''
   if [ -z "$prefix" ] && [ -n "${FULCRUM_DEBS:-}" ]; then
     [ -d "$FULCRUM_DEBS" ] || die "FULCRUM_DEBS: there is no folder $FULCRUM_DEBS"
     prefix=$build/deps/usr
@@ -210,16 +210,20 @@ choose_options() {
            -DCMAKE_CUDA_COMPILER="$nvcc" -DCMAKE_CUDA_ARCHITECTURES="${architecture:-90}")
   [ -z "$prefix" ] || options+=(-DCMAKE_PREFIX_PATH="$prefix")
   # jpeglib.h of the .debs must not meet the machine's own jconfig.h.
-  [ ! -d "$prefix/include/x86_64-linux-gnu" ] || options+=(-DCMAKE_CXX_FLAGS="-isystem $prefix/include/x86_64-linux-gnu")
+  [ ! -d "$prefix/include/x86_64-linux-gnu" ] || flags="-isystem $prefix/include/x86_64-linux-gnu"
   [ -z "$cudnn" ] || options+=(-DCUDNN_ROOT="$cudnn")
   [ -n "${CUDNN_FRONTEND_ROOT:-}" ] || [ ! -e "$prefix/include/cudnn_frontend.h" ] ||
     options+=(-DCUDNN_FRONTEND_ROOT="$prefix")
   # A toolkit may be the compiler alone; PyTorch's wheels then have cuBLAS.
-  if [ -z "$python" ] || first "$cuda"/include/cublasLt.h "$cuda"/targets/*/include/cublasLt.h >/dev/null; then return; fi
-  wheel=$("$python" -c 'import glob, nvidia; print(*[f for r in nvidia.__path__ for f in glob.glob(r + "/*/include/cublasLt.h")][:1])')
-  wheel=${wheel%/include/cublasLt.h}
-  [ -z "$wheel" ] || options+=(-DCUDA_cublasLt_LIBRARY="$(first "$wheel"/lib/libcublasLt.so.*)"
-                               -DCMAKE_CXX_FLAGS="-idirafter $wheel/include")
+  if [ -n "$python" ] && ! first "$cuda"/include/cublasLt.h "$cuda"/targets/*/include/cublasLt.h >/dev/null; then
+    wheel=$("$python" -c 'import glob, nvidia; print(*[f for r in nvidia.__path__ for f in glob.glob(r + "/*/include/cublasLt.h")][:1])')
+    wheel=${wheel%/include/cublasLt.h}
+    if [ -n "$wheel" ]; then
+      options+=(-DCUDA_cublasLt_LIBRARY="$(first "$wheel"/lib/libcublasLt.so.*)")
+      flags+=" -idirafter $wheel/include"
+    fi
+  fi
+  [ -z "$flags" ] || options+=(-DCMAKE_CXX_FLAGS="$flags")
 }
 
 build_targets() {
