@@ -75,7 +75,7 @@ class Communicator {
   virtual bool fail(int exit_code) = 0;
   /// For when another process is known to have failed: waits for its word and throws PeerFailed.
   [[noreturn]] virtual void await_failure() = 0;
-  /// Ends the connection: after a failure without waiting for anybody.
+  /// Ends the connection; after a failure it waits, for a few seconds at most, until the reason is printed.
   virtual void shut_down(bool failed) = 0;
 
   // ---- on the host, for what is small ----

@@ -56,7 +56,7 @@ void check_host(const Tensor& t, const char* what) {
 }
 
 /// What a process says to the others when it fails.
-enum Notice : int { kFails = 0, kPrints = 1 };
+enum Notice : int { kFails = 0, kPrints = 1, kHasPrinted = 2 };
 
 class MpiCommunicator : public Communicator {
  public:
@@ -129,11 +129,11 @@ class MpiCommunicator : public Communicator {
     const auto limit = Clock::now() + std::chrono::seconds(rank() == 0 ? 0 : 1);
     do {
       while (const auto heard = receive_notice())
-        if (heard->kind == kPrints || heard->rank < rank()) return false;
+        if (heard->kind != kFails || heard->rank < rank()) return false;
       sched_yield();
     } while (Clock::now() < limit);
     send_notices({kPrints, exit_code});
-    return true;
+    return prints_ = true;
   }
 
   void await_failure() override {
@@ -145,8 +145,15 @@ class MpiCommunicator : public Communicator {
 
   void shut_down(bool failed) override {
     if (failed) {
-      // Others may be computing for minutes: whoever waits has heard of it, and the launcher ends the rest.
+      // Others may be computing for minutes: whoever waits has heard of it, and the launcher ends the rest as soon as one
+      // has left: not before the reason is out.
       std::fflush(nullptr);
+      if (prints_) send_notices({kHasPrinted, 0});
+      const auto limit = Clock::now() + std::chrono::seconds(3);
+      while (!prints_ && !has_printed_ && Clock::now() < limit) {
+        receive_notice();
+        sched_yield();
+      }
       return;
     }
     barrier();
@@ -213,6 +220,7 @@ class MpiCommunicator : public Communicator {
     if (!there) return std::nullopt;
     std::array<int, 2> said{};
     FULCRUM_MPI_CHECK(MPI_Recv(said.data(), 2, MPI_INT, status.MPI_SOURCE, 0, notices_, MPI_STATUS_IGNORE));
+    has_printed_ |= said[0] == kHasPrinted;
     return Heard{status.MPI_SOURCE, said[0], said[1]};
   }
 
@@ -242,7 +250,7 @@ class MpiCommunicator : public Communicator {
   std::vector<MPI_Request> started_;
   std::vector<Neighbour> neighbours_;
   Clock::time_point last_look_{};
-  bool failed_ = false;
+  bool failed_ = false, prints_ = false, has_printed_ = false;
 };
 
 }  // namespace
