@@ -31,7 +31,7 @@ void walk(const CommandDoc& command, const std::string& path, const Visit& visit
 }
 
 // In single quotes of any shell.
-std::string quoted(const std::string& text) {
+std::string shell_quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return out + "'";
@@ -95,10 +95,10 @@ std::string zsh_text(const std::string& text) {
 
 std::string zsh_option(const OptionDoc& o) {
   const std::string value = o.choices.empty() ? ":value:_files" : fmt::format(":value:({})", fmt::join(o.choices, " "));
-  if (o.positional) return "    " + quoted((o.many ? "*:" : ":") + zsh_text(o.names[0]) + ":_files") + " \\\n";
+  if (o.positional) return "    " + shell_quoted((o.many ? "*:" : ":") + zsh_text(o.names[0]) + ":_files") + " \\\n";
   std::string out;
   for (const std::string& name : o.names)
-    out += "    " + quoted("*" + name + "[" + zsh_text(o.help) + "]" + (o.takes_value ? value : "")) + " \\\n";
+    out += "    " + shell_quoted("*" + name + "[" + zsh_text(o.help) + "]" + (o.takes_value ? value : "")) + " \\\n";
   return out;
 }
 
@@ -107,7 +107,7 @@ void zsh_command(std::string& out, const std::string& function, const CommandDoc
   out += function + "() {\n";
   if (!command.children.empty()) out += "  local curcontext=$curcontext state line\n  local -a commands=(\n";
   for (const CommandDoc& child : command.children)
-    out += "    " + quoted(child.name + ":" + zsh_text(child.help)) + "\n";
+    out += "    " + shell_quoted(child.name + ":" + zsh_text(child.help)) + "\n";
   if (!command.children.empty()) out += "  )\n";
   out += command.children.empty() ? "  _arguments \\\n" : "  _arguments -C \\\n";
   for (const OptionDoc& o : command.options) out += zsh_option(o);
@@ -141,7 +141,7 @@ std::string fish_condition(const std::string& path, const CommandDoc& command) {
   }
   if (!path.empty() && !command.children.empty())
     condition += fmt::format("; and not __fish_seen_subcommand_from {}", fmt::join(child_names(command), " "));
-  return quoted(condition);
+  return shell_quoted(condition);
 }
 
 std::string fish(const CommandDoc& program) {
@@ -149,14 +149,14 @@ std::string fish(const CommandDoc& program) {
   walk(program, "", [&](const std::string& path, const CommandDoc& command) {
     const std::string start = "complete -c fulcrum -n " + fish_condition(path, command);
     for (const CommandDoc& child : command.children)
-      out += fmt::format("{} -f -a {} -d {}\n", start, child.name, quoted(child.help));
+      out += fmt::format("{} -f -a {} -d {}\n", start, child.name, shell_quoted(child.help));
     for (const OptionDoc& o : command.options) {
       if (o.positional) continue;
       out += start;
       for (const std::string& name : o.names)
         out += name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1);
       if (o.takes_value) out += o.choices.empty() ? " -r" : fmt::format(" -x -a '{}'", fmt::join(o.choices, " "));
-      out += " -d " + quoted(o.help) + "\n";
+      out += " -d " + shell_quoted(o.help) + "\n";
     }
   });
   return out;

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <limits>
 #include <numeric>
 #include <sstream>
 
@@ -171,8 +170,6 @@ std::string to_toml(const Config& config) {
 }
 
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 void check_optim(const OptimSettings& o) {
   in_range("optim.lr", o.lr, 0, kInfinity, "[0, inf)");

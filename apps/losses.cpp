@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include <fulcrum/core/class_vectors.h>
 #include <fulcrum/core/kernels.h>
@@ -12,8 +11,6 @@
 namespace fulcrum::apps {
 
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 bool prunes(const LossSettings& s) { return s.name == "tgce" && s.tgce_prune_epoch > 0; }
 

@@ -6,12 +6,15 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "apps/config.h"
 
 namespace fulcrum::apps {
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 template <class... Parts>
 [[noreturn]] void usage(const Parts&... parts) {

@@ -1,7 +1,6 @@
 #include "apps/risks.h"
 
 #include <cmath>
-#include <limits>
 #include <numbers>
 #include <set>
 
@@ -10,8 +9,6 @@
 namespace fulcrum::apps {
 
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 nlohmann::json finite_or_null(double v) { return std::isfinite(v) ? nlohmann::json(v) : nlohmann::json(); }
 

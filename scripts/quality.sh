@@ -99,7 +99,7 @@ format() {
 
 tidy() {
   need "$clang_tidy" clang-tidy && need "$clang" clang || return
-  configure tidy -DCMAKE_CXX_COMPILER="$clang" || { echo "CMake failed"; return 1; }
+  configure tidy -DCMAKE_CXX_COMPILER="$clang" -DFULCRUM_UNITY=OFF || { echo "CMake failed"; return 1; }
   local log=build-quality/tidy.warnings files
   files=$(find core layers optim data apps -name '*.cpp' ! -path 'core/cuda/*' ! -path 'core/mpi/communicator.cpp' | sort)
   # A file on which it ends otherwise than well, or not at all, is not a clean one.

@@ -15,7 +15,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-constexpr size_t kMostRows = 30;  // classes with a row each
+constexpr size_t kMostClassRows = 30;  // classes with a row each
 
 // Settings that do not make another experiment.
 const std::set<std::string> kIncidental = {
@@ -226,7 +226,7 @@ std::string class_lines(const std::vector<RunData>& runs, const std::vector<Grou
 
 std::string by_class(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
   if (!runs[0].data || !same_classes(runs)) return {};
-  if (runs[0].classes() <= kMostRows) return class_dots(runs, groups);
+  if (runs[0].classes() <= kMostClassRows) return class_dots(runs, groups);
   const auto order = by_size(runs[0]);
   const bool one_size = runs[0].class_size(order.front()) == runs[0].class_size(order.back());
   return one_size ? "" : class_lines(runs, groups);
