@@ -13,6 +13,7 @@
 #include <cudnn_frontend.h>
 
 #include <fulcrum/core/cuda/check.h>
+#include <fulcrum/core/cuda/conv3x3.h>
 #include <fulcrum/core/cuda/library.h>
 #include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/cuda/stopwatch.h>
@@ -33,6 +34,9 @@ using TensorAttributes = std::shared_ptr<fe::graph::Tensor_attributes>;
 // Enough for every convolution of ResNet-50 at batch 256 in f32, whose plans copy x and y.
 constexpr int64_t kMostWorkspace = int64_t{2} << 30;
 constexpr int kMostTimed = 16;
+// The plan that is not cuDNN's: the kernels of conv3x3.h.
+constexpr int64_t kOwn = -1;
+constexpr const char* kOwnName = "fulcrum_conv3x3";
 
 // ---- the library --------------------------------------------------------------------------------
 
@@ -189,6 +193,7 @@ struct ConvPlan::Built {
   int64_t workspace;  // bytes
 
   void run(const ConvPointers& p, void* scratch) const {
+    if (index == kOwn) return conv3x3(problem, p);
     std::unordered_map<int64_t, void*> pointers{
         {kX, const_cast<void*>(p.x)}, {kW, const_cast<void*>(p.w)}, {kY, const_cast<void*>(p.y)}};
     if (problem.bias) pointers.emplace(kBias, const_cast<void*>(p.bias));
@@ -229,7 +234,7 @@ class ConvPlanner {
       result.reason_ = reason_.empty() ? "no plan is reproducible and needs little memory" : reason_;
       return result;
     }
-    run_plans().put(key_, graph_->name(*chosen));
+    run_plans().put(key_, name(*chosen));
     result.built_ = std::make_shared<ConvPlan::Built>(built(*chosen));
     return result;
   }
@@ -249,7 +254,7 @@ class ConvPlanner {
     try {
       const auto index = fastest(usable);
       empty_cache(here());  // of the workspaces of plans that lost
-      if (index) cache_plan(key_, graph_->name(*index));
+      if (index) cache_plan(key_, name(*index));
       return index;
     } catch (const OutOfMemory& e) {  // the run itself may still fit
       std::cerr << "fulcrum: warning: no memory to time plans for " << key_.problem
@@ -259,7 +264,11 @@ class ConvPlanner {
     }
   }
 
+  bool has_own() const { return attribute(cudaDevAttrComputeCapabilityMajor) >= 8 && conv3x3_fits(problem_); }
+  std::string name(int64_t index) const { return index == kOwn ? kOwnName : graph_->name(index); }
+
   bool build(int64_t index) {
+    if (index == kOwn) return true;
     fe::error_t e = graph_->build_plan_at_index(index);
     if (e.is_bad()) reason_ = concat_text("cuDNN: ", e.get_message());
     return e.is_good();
@@ -272,13 +281,14 @@ class ConvPlanner {
   }
 
   std::optional<int64_t> build_by_name(const std::vector<int64_t>& usable, const std::string& name) {
+    if (name == kOwnName) return has_own() ? std::optional(kOwn) : std::nullopt;
     for (int64_t i : usable)
       if (graph_->name(i) == name && build(i)) return i;
     return std::nullopt;
   }
 
   ConvPlan::Built built(int64_t index) const {
-    return {problem_, graph_, index, graph_->get_workspace_size_plan_at_index(index)};
+    return {problem_, graph_, index, index == kOwn ? 0 : graph_->get_workspace_size_plan_at_index(index)};
   }
 
   std::optional<int64_t> fastest(const std::vector<int64_t>& usable) {
@@ -293,7 +303,9 @@ class ConvPlanner {
     std::optional<int64_t> best;
     float shortest = std::numeric_limits<float>::infinity();
     int timed = 0;
-    for (int64_t i : usable) {
+    std::vector<int64_t> candidates = usable;
+    if (has_own()) candidates.insert(candidates.begin(), kOwn);
+    for (int64_t i : candidates) {
       if (timed == kMostTimed) break;
       if (!build(i)) continue;
       timed++;

@@ -5,6 +5,7 @@
 #include <list>
 #include <vector>
 
+#include <fulcrum/core/cuda/conv3x3.h>
 #include <fulcrum/core/cuda/cublas.h>
 #include <fulcrum/core/cuda/cudnn.h>
 #include <fulcrum/core/kernels.h>
@@ -81,7 +82,9 @@ const ConvPlan& conv_plan(const ConvProblem& problem) {
   return plans.emplace_back(problem, ConvPlanner::plan(problem)).second;
 }
 
+// Where our own kernels can be chosen, they are.
 void ConvPlan::run(const ConvPointers& pointers) const {
+  if (conv3x3_fits(built_->problem)) return conv3x3(built_->problem, pointers);
   simt::enqueue([problem = built_->problem, pointers] { convolve(problem, pointers); });
 }
 

@@ -3,6 +3,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -58,6 +59,7 @@ unsigned current;
 Jump scheduler;
 const std::function<void()>* kernel;
 unsigned long long slots[1024];
+unsigned at_operation[32];
 
 [[noreturn]] void broken(const char* what, unsigned thread) {
   std::fprintf(stderr, "simt: %s (block %u, thread %u)\n", what, block_index.x, thread);
@@ -141,20 +143,32 @@ bool reversed() {
   return value;
 }
 
-void run_block() {
-  for (unsigned i = 0; i < block.x; i++) threads[i].done = false, threads[i].wait = Wait::kNone;
-  for (bool progress = true; progress;) {
-    progress = false;
-    for (unsigned n = 0; n < block.x; n++) {
-      current = reversed() ? block.x - 1 - n : n;
+// Lets the lanes of a warp go on, until every one is done or waits for the block.
+bool run_warp(unsigned first) {
+  const unsigned count = std::min(32u, block.x - first);
+  bool progress = false;
+  do {
+    for (unsigned n = 0; n < count; n++) {
+      current = first + (reversed() ? count - 1 - n : n);
       Thread& t = threads[current];
       if (t.done || t.wait != Wait::kNone) continue;
       progress = true;
       to_thread(t);
     }
-    for (unsigned first = 0; first < block.x; first += 32) progress |= release_warp(first);
+  } while (release_warp(first));
+  return progress;
+}
+
+// Warp by warp, as far as each one gets: where a barrier is missing, one is ahead of the others.
+void run_block() {
+  for (unsigned i = 0; i < block.x; i++) threads[i].done = false, threads[i].wait = Wait::kNone;
+  const unsigned warps = (block.x + 31) / 32;
+  bool progress = false;
+  do {
+    progress = false;
+    for (unsigned n = 0; n < warps; n++) progress |= run_warp(32 * (reversed() ? warps - 1 - n : n));
     progress |= release_block();
-  }
+  } while (progress);
   for (unsigned i = 0; i < block.x; i++)
     if (!threads[i].done) broken("deadlock: a thread waits for ever", i);
 }
@@ -173,8 +187,33 @@ void run(unsigned blocks, unsigned count, const std::function<void()>& body) {
 
 }  // namespace
 
+void broken(const char* what) { broken(what, current); }
 unsigned thread_number() { return current; }
 unsigned long long& exchange(unsigned thread) { return slots[thread]; }
+unsigned& arrived() { return at_operation[current / 32]; }
+
+// Networks take millions of these: the loops are for vectors, and not instrumented.
+[[gnu::optimize("O3"), gnu::no_sanitize_address]] void multiply(Product* const (&lanes)[32]) {
+  float a[16][16], b[16][8], sum[16][8];
+  const auto number = [](uint32_t pair, unsigned half) {
+    return std::bit_cast<float>(half ? pair & 0xffff0000u : pair << 16);
+  };
+  for (unsigned lane = 0; lane < 32; lane++) {
+    const Product& p = *lanes[lane];
+    const unsigned row = lane / 4, column = lane % 4 * 2;
+    for (unsigned i = 0; i < 4; i++)
+      for (unsigned half = 0; half < 2; half++) {
+        a[row + i % 2 * 8][column + i / 2 * 8 + half] = number(p.a[i], half);
+        if (i < 2) b[column + i * 8 + half][row] = number(p.b[i], half);
+        sum[row + i / 2 * 8][column + i % 2] = p.sum[i];
+      }
+  }
+  for (unsigned i = 0; i < 16; i++)
+    for (unsigned k = 0; k < 16; k++)
+      for (unsigned j = 0; j < 8; j++) sum[i][j] += a[i][k] * b[k][j];
+  for (unsigned lane = 0; lane < 32; lane++)
+    for (unsigned i = 0; i < 4; i++) lanes[lane]->sum[i] = sum[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
+}
 
 void wait_block() {
   threads[current].wait = Wait::kBlock;

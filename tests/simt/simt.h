@@ -1,7 +1,7 @@
 // Device code on the CPU: every thread of a block is a fiber, barriers and shuffles switch between
 // them, blocks run one after another. Kernels of core/cuda compile as plain C++ against this
-// (tests/simt/include/fulcrum/core/cuda/launch.cuh), run under ASan, and are run with the threads
-// of a block in both orders, so that a missing barrier shows.
+// (tests/simt/include/fulcrum/core/cuda/launch.cuh), run under ASan, warp by warp as far as each one gets, in both orders
+// of threads, so that a missing barrier shows.
 //
 // An access through a pointer costs what it costs on the CPU; what is not modelled: caches, memory
 // order between blocks, and warps that split without a shuffle or barrier.
@@ -41,6 +41,34 @@ T shuffle(unsigned mask, T value, unsigned from_lane) {
   wait_warp(mask);
   return result;
 }
+
+/// How many lanes of this thread's warp are at an operation of all of them.
+unsigned& arrived();
+
+/// An operation of a full warp: one lane calls f with what each of them gives, once all are there.
+template <class T, class F>
+void together(T& mine, F f) {
+  const unsigned me = thread_number();
+  T* const pointer = &mine;
+  std::memcpy(&exchange(me), &pointer, sizeof pointer);
+  arrived()++;
+  wait_warp(0xffffffffu);
+  if (arrived() < 32) return;  // done; others may be at the next one
+  arrived() = 0;
+  T* all[32];
+  for (unsigned lane = 0; lane < 32; lane++) std::memcpy(&all[lane], &exchange((me & ~31u) + lane), sizeof pointer);
+  f(all);
+}
+
+/// A lane's part of a product of bf16 matrices, 16×16 · 16×8, in the order of mma.sync.m16n8k16.
+struct Product {
+  float* sum;
+  uint32_t a[4], b[2];
+};
+void multiply(Product* const (&lanes)[32]);
+
+/// Ends the test: device code does what no device does.
+[[noreturn]] void broken(const char* what);
 
 }  // namespace simt
 
