@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -46,12 +47,19 @@ FULCRUM_SWITCHES void begin(Jump& from, char* stack, void (*function)()) {
 }
 enum class Wait { kNone, kWarp, kBlock };
 
+struct Copy {
+  void* to;
+  const void* from;
+};
+
 struct Thread {
   Jump jump;                      // where it waits
   std::unique_ptr<char[]> stack;  // none before its first block
   Wait wait = Wait::kNone;
   unsigned mask = 0;
   bool done = false;
+  std::vector<Copy> begun;
+  std::deque<std::vector<Copy>> closed;
 };
 
 std::vector<Thread> threads;
@@ -161,7 +169,12 @@ bool run_warp(unsigned first) {
 
 // Warp by warp, as far as each one gets: where a barrier is missing, one is ahead of the others.
 void run_block() {
-  for (unsigned i = 0; i < block.x; i++) threads[i].done = false, threads[i].wait = Wait::kNone;
+  for (unsigned i = 0; i < block.x; i++) {
+    threads[i].done = false;
+    threads[i].wait = Wait::kNone;
+    threads[i].begun.clear();
+    threads[i].closed.clear();
+  }
   const unsigned warps = (block.x + 31) / 32;
   bool progress = false;
   do {
@@ -213,6 +226,27 @@ unsigned& arrived() { return at_operation[current / 32]; }
       for (unsigned j = 0; j < 8; j++) sum[i][j] += a[i][k] * b[k][j];
   for (unsigned lane = 0; lane < 32; lane++)
     for (unsigned i = 0; i < 4; i++) lanes[lane]->sum[i] = sum[lane / 4 + i / 2 * 8][lane % 4 * 2 + i % 2];
+}
+
+void begin_copy(void* shared, const void* global) {
+  if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % 16 != 0)
+    broken("copy_async: an address off a 16-byte boundary");
+  threads[current].begun.push_back({shared, global});
+}
+
+void close_copies() {
+  Thread& t = threads[current];
+  t.closed.push_back(std::move(t.begun));
+  t.begun.clear();
+}
+
+void wait_for_copies(size_t open) {
+  auto& closed = threads[current].closed;
+  for (; closed.size() > open; closed.pop_front())
+    for (const Copy& c : closed.front()) {
+      if (c.from) std::memcpy(c.to, c.from, 16);
+      else std::memset(c.to, 0, 16);
+    }
 }
 
 void wait_block() {

@@ -67,6 +67,12 @@ struct Product {
 };
 void multiply(Product* const (&lanes)[32]);
 
+/// 16 bytes that reach shared memory when their group is waited for: of this thread's groups all but the last `open`. From
+/// null: zeros.
+void begin_copy(void* shared, const void* global);
+void close_copies();
+void wait_for_copies(size_t open);
+
 /// Ends the test: device code does what no device does.
 [[noreturn]] void broken(const char* what);
 
