@@ -205,8 +205,8 @@ unsigned thread_number() { return current; }
 unsigned long long& exchange(unsigned thread) { return slots[thread]; }
 unsigned& arrived() { return at_operation[current / 32]; }
 
-// Networks take millions of these: the loops are for vectors, and not instrumented.
-[[gnu::optimize("O3"), gnu::no_sanitize_address]] void multiply(Product* const (&lanes)[32]) {
+// Networks take millions of these: not instrumented, and compiled for vectors (CMakeLists.txt).
+[[gnu::no_sanitize_address]] void multiply(Product* const (&lanes)[32]) {
   float a[16][16], b[16][8], sum[16][8];
   const auto number = [](uint32_t pair, unsigned half) {
     return std::bit_cast<float>(half ? pair & 0xffff0000u : pair << 16);
