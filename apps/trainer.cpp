@@ -295,6 +295,10 @@ bool Trainer::finish_epoch() {
     line += fmt::format("  test top-1 {:.2f}  balanced {:.2f}", percent("test", "top1"), percent("test", "balanced"));
   }
   progress_.print(fmt::format("{}  {:.0f} img/s", line, row["images_per_s"].get<double>()));
+  const double before = p.latest.is_null() ? 0 : p.latest["train"]["loss"].get<double>();
+  if (const auto text = divergence_warning(config_, row["train"]["loss"], before, data_.train->classes());
+      !text.empty())
+    progress_.print(text);
   run_.add_epoch(row);
   p.latest = std::move(row);
   p.epoch++;

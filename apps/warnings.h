@@ -1,6 +1,7 @@
 // Settings that are allowed and most likely a mistake.
 //
 //   for (const std::string& warning : warnings_of(config, data.class_counts)) print("warning: " + warning);
+//   if (const std::string text = divergence_warning(config, loss, loss_before, classes); !text.empty()) print(text);
 #pragma once
 
 #include <cstdint>
@@ -13,5 +14,9 @@ namespace fulcrum::apps {
 
 /// Those of the data, the risk and the loss, in words; `class_counts` are those of what is trained on.
 std::vector<std::string> warnings_of(const Config& config, const std::vector<int64_t>& class_counts);
+
+/// What to do about an epoch whose mean loss is a thousand times that of guessing, and the one `before` (0: there is none)
+/// had not: finite numbers stop no run, and nothing comes of it. Empty where it is not so.
+std::string divergence_warning(const Config& config, double loss, double before, int64_t classes);
 
 }  // namespace fulcrum::apps

@@ -4,6 +4,7 @@
 
 #include "apps/config.h"
 #include "apps/risks.h"
+#include "apps/warnings.h"
 
 #include "testing.h"
 
@@ -332,6 +333,23 @@ TEST(RiskWarnings, KnowWhichSignContradictsTheData) {
     EXPECT_FALSE(warns(name, "none", 0, 5)) << name;
     EXPECT_FALSE(warns(name, "matrix", 0, -5)) << name;
   }
+}
+
+TEST(Config, AnEpochThatHasDivergedIsSaidOnce) {
+  apps::Config c;
+  const auto text = [&](double loss, double before) { return apps::divergence_warning(c, loss, before, 10); };
+  EXPECT_EQ(text(2.3, 0), "");
+  EXPECT_EQ(text(2302, 0), "");  // 1000 log 10 is 2302.6
+  EXPECT_EQ(text(1e24, 1e20), "");
+  EXPECT_EQ(text(1e24, 2.3),
+            "warning: training has diverged: the mean loss of this epoch is 1e+24, where guessing has 2.30; "
+            "lower optim.lr");
+  c.risk.name = "kl";
+  c.risk.lambda = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(text(2303, 0).find("risk"), std::string::npos);
+  c.risk.lambda = -2;
+  c.risk.gamma = 0.1;
+  EXPECT_NE(text(2303, 0).find("raise |risk.lambda| (-2) or risk.gamma (0.1)"), std::string::npos) << text(2303, 0);
 }
 
 TEST(Config, DifferencesAreListedOneByOne) {
