@@ -103,13 +103,15 @@ __global__ void __launch_bounds__(Conv3x3Plan<C>::kThreads)
 
   // Through shared memory, so that threads write 16 bytes each, and neighbours next to each other.
   FULCRUM_UNROLL
-  for (int m = 0; m < P::kDown; m++) FULCRUM_UNROLL
-  for (int n = 0; n < P::kAcross; n++)
-    for (int down = 0; down < 2; down++) {
-      const int pixel = first_pixel + 16 * m + 8 * down + lane / 4, channel = first_channel + 8 * n + lane % 4 * 2;
-      *reinterpret_cast<Pack<bf16, 2>*>(shared.pixels + pixel * Tile::kStride +
-                                        channel) = {{bf16(sum[m][n][2 * down]), bf16(sum[m][n][2 * down + 1])}};
-    }
+  for (int m = 0; m < P::kDown; m++) {
+    FULCRUM_UNROLL
+    for (int n = 0; n < P::kAcross; n++)
+      for (int down = 0; down < 2; down++) {
+        const int pixel = first_pixel + 16 * m + 8 * down + lane / 4, channel = first_channel + 8 * n + lane % 4 * 2;
+        *reinterpret_cast<Pack<bf16, 2>*>(shared.pixels + pixel * Tile::kStride +
+                                          channel) = {{bf16(sum[m][n][2 * down]), bf16(sum[m][n][2 * down + 1])}};
+      }
+  }
   __syncthreads();
   for (int i = static_cast<int>(threadIdx.x); i < Tile::kPixels * Tile::kPacks; i += P::kThreads) {
     const int pack = i % Tile::kPacks, pixel = i / Tile::kPacks;

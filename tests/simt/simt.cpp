@@ -45,6 +45,7 @@ FULCRUM_SWITCHES void begin(Jump& from, char* stack, void (*function)()) {
   makecontext(&context, function, 0);
   if (__builtin_setjmp(from) == 0) setcontext(&context);
 }
+
 enum class Wait { kNone, kWarp, kBlock };
 
 struct Copy {
@@ -87,17 +88,17 @@ void to_scheduler() {
   leave(threads[current].jump, scheduler);
   __sanitizer_finish_switch_fiber(fake, &scheduler_stack, &scheduler_size);
 }
-void arrived() { __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_size); }
+void entered() { __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_size); }
 #else
 void before_thread(Thread&) {}
 void after_thread() {}
 void to_scheduler() { leave(threads[current].jump, scheduler); }
-void arrived() {}
+void entered() {}
 #endif
 
 /// A thread runs its part of one block after another, for ever.
 void live() {
-  arrived();
+  entered();
   while (true) {
     (*kernel)();
     threads[current].done = true;
