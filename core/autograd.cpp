@@ -56,6 +56,8 @@ void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pend
     if (leaf && !node.grad.is_unique()) node.grad = node.grad.clone();
   } else if (leaf) {
     pending.add(node.grad, g);
+  } else if (node.takes_two && !node.also.defined() && g.dtype() == node.dtype) {
+    node.also = g;
   } else if (node.grad.is_unique()) {
     dispatch(g, [&]<class K>() { K::add_into(node.grad, g); });
   } else {
@@ -188,12 +190,12 @@ Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gra
 }
 
 namespace {
-Grads gradient_of(const Node& node, const Tensor& dy) {
+Grads gradient_of(const Node& node, const Tensor& dy, const Tensor& also) {
   struct InGradient {
     bool before = std::exchange(in_gradient, true);
     ~InGradient() { in_gradient = before; }
   } now;
-  return node.gradient(dy, Needs(node));
+  return node.gradient(dy, Needs(node, also));
 }
 }  // namespace
 
@@ -214,7 +216,7 @@ void Tensor::backward(const Tensor& seed) const {
     const std::shared_ptr<Node> node = order.take();
     if (node->is_leaf()) continue;
     check(!node->released, "[backward] the graph under '", node->name, "' was freed by an earlier backward pass");
-    const Tensor dy = std::exchange(node->grad, {});
+    const Tensor dy = std::exchange(node->grad, {}), also = std::exchange(node->also, {});
     if (dy.defined() && node->again) {
       // The ops that made the result take the node's place. They end where it does, at its inputs.
       const Tensor y = computed_again(*node);
@@ -223,7 +225,7 @@ void Tensor::backward(const Tensor& seed) const {
         accumulate(*y.node(), dy, node->name, pending);
       }
     } else if (dy.defined()) {
-      Grads grads = gradient_of(*node, dy);
+      Grads grads = gradient_of(*node, dy, also);
       check(grads.size() == node->inputs.size(), "[autograd] expected ", node->inputs.size(), " gradients from ",
             node->name, ", got ", grads.size());
       for (size_t i = 0; i < grads.size(); i++) {

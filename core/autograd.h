@@ -26,11 +26,14 @@ namespace fulcrum {
 /// Which inputs of an op want a gradient: needs[i]. The others may be left undefined.
 class Needs {
  public:
-  explicit Needs(const Node& node) : node_(node) {}
+  Needs(const Node& node, const Tensor& also) : node_(node), also_(also) {}
   bool operator[](size_t i) const;
+  /// A second term of dy, not added to it yet; undefined unless the node takes_two.
+  const Tensor& also() const { return also_; }
 
  private:
   const Node& node_;
+  const Tensor& also_;
 };
 
 using Grads = std::vector<Tensor>;
@@ -45,6 +48,8 @@ struct Node {
   std::function<Tensor()> again;              // in place of a gradient: computes the result once more (recompute.h)
   std::vector<std::shared_ptr<Node>> inputs;  // null where no gradient is wanted
   Tensor grad;                                // leaf: accumulated; otherwise: pending during a backward pass
+  Tensor also;                                // pending, too: a second term that the gradient adds by itself,
+  bool takes_two = false;                     // where it can do so while it reads dy, which saves a pass over both
   Tensor twin;  // leaf: copy of the parameter in another dtype, kept up to date by the optimiser
   bool requires_grad = true;
   bool released = false;  // a backward pass has freed `gradient` or `again`

@@ -52,6 +52,15 @@ struct BatchNormOptions {
   bool training = true;  // in the gradient: whether mean and rstd depend on x
 };
 
+/// What a forward pass of batch normalisation leaves for its gradient. The zeros of a ReLU are told by its result y or,
+/// where y is undefined and no residual was added, by x once more: y reaches memory for the next operation anyway, but
+/// these kernels wait for what they read.
+struct BatchNormSaved {
+  Tensor mean, rstd;  // [C]
+  Tensor affine;      // [2, C]: the scale and shift of x − mean
+  Tensor y;
+};
+
 /// Per-class vectors of the cross entropy, each f32 [C] (f64 for f64 logits) or undefined.
 struct CrossEntropyTensors {
   Tensor adjust, margin, class_weight, temperature;

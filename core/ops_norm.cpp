@@ -91,13 +91,16 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
   const BatchNormOptions o{args.eps, args.momentum, args.relu, args.training};
   if (args.training && args.part.communicator) return batch_norm_of_processes(x, t, args, o);
   const TensorOptions statistics{statistics_dtype(x), x.device()};
-  Tensor y = empty_like(x), mean, rstd;
+  Tensor y = empty_like(x);
+  BatchNormSaved saved;
   dispatch(x, [&]<class K>() {
     if (args.training) {
-      mean = empty({x.size(-1)}, statistics);
-      rstd = empty({x.size(-1)}, statistics);
+      saved.mean = empty({x.size(-1)}, statistics);
+      saved.rstd = empty({x.size(-1)}, statistics);
+      saved.affine = empty({2, x.size(-1)}, statistics);
       auto [running_mean, running_var] = moving_statistics(t);
-      K::batch_norm_train(y, mean, rstd, running_mean, running_var, x, args.residual, t.weight, t.bias, o);
+      K::batch_norm_train(y, saved.mean, saved.rstd, saved.affine, running_mean, running_var, x, args.residual,
+                          t.weight, t.bias, o);
     } else {
       K::batch_norm_eval(y, x, args.residual, t.running_mean, t.running_var, t.weight, t.bias, o);
     }
@@ -105,24 +108,28 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
   const bool recorded = grad_enabled();
   if (recorded && !args.training) {
     const NoGrad no_grad;
-    mean = t.running_mean.clone();
-    rstd = eval_rstd(t.running_var.detach(), args.eps);
+    saved.mean = t.running_mean.clone();
+    saved.rstd = eval_rstd(t.running_var.detach(), args.eps);
   }
+  if (args.relu && (args.residual || !saved.affine)) saved.y = y.detach();
   const Tensor weight = t.weight ? t.weight.detach() : Tensor();
-  return record(
+  y = record(
       "batch_norm", y, {x, args.residual, t.weight, t.bias},
-      [x = x.detach(), y = args.relu ? y.detach() : Tensor(), mean, rstd, weight, o, statistics](const Tensor& dy,
-                                                                                                 Needs need) -> Grads {
+      [x = x.detach(), saved, weight, o, statistics](const Tensor& dy, Needs need) -> Grads {
         const Shape channels{x.size(-1)};
         Tensor dx = empty_like(x), dresidual;
         Tensor dweight = empty(channels, statistics), dbias = empty(channels, statistics);
         if (need[1]) dresidual = empty_like(x);
         dispatch(dy, [&]<class K>() {
-          K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o);
+          K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, need.also(), x, saved, weight, o);
         });
         return {dx, dresidual, dweight, dbias};
       },
       OpDetail(BatchNormCall{t, args}));
+  // The block's result goes to the next block's first convolution and its shortcut: two gradients, always. Here the sum
+  // is written anyway, as the residual's gradient.
+  if (recorded && y.requires_grad()) y.node()->takes_two = args.residual && args.residual.requires_grad();
+  return y;
 }
 
 }  // namespace fulcrum

@@ -102,9 +102,10 @@ TEST(Communicator, BatchNormInPartsIsThatOfTheWhole) {
   const BatchNormOptions o{.relu = true};
   const auto vector = [] { return zeros({5}, {DType::kF64, {}}); };
   Tensor y = empty_like(x), mean = vector(), rstd = vector(), running_mean = vector(), running_var = vector();
-  Cpu::batch_norm_train(y, mean, rstd, running_mean, running_var, x, {}, w, b, o);
+  Tensor affine = zeros({2, 5}, {DType::kF64, {}});
+  Cpu::batch_norm_train(y, mean, rstd, affine, running_mean, running_var, x, {}, w, b, o);
   Tensor dx = empty_like(x), none, dweight = vector(), dbias = vector();
-  Cpu::batch_norm_gradient(dx, none, dweight, dbias, dy, x, y, mean, rstd, w, o);
+  Cpu::batch_norm_gradient(dx, none, dweight, dbias, dy, {}, x, {mean, rstd, affine, {}}, w, o);
 
   const auto half = [](const Tensor& t, int i) { return t.slice(2 * i, i == 0 ? 2 : 6); };  // 2 and 4 rows
   Tensor sums = zeros({2, 5}, {DType::kF64, {}}), part = empty_like(sums);

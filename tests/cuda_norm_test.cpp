@@ -45,10 +45,11 @@ TEST_P(CudaNorm, TrainsAndUpdatesRunningStatistics) {
       const BatchNormOptions o{.eps = 1e-3, .momentum = 0.3, .relu = extras.relu};
       expect_same_on_both(tolerance(), [&]<class K>(Device device) {
         Tensor y = empty(shape, {GetParam(), device}), mean = empty({c}, {master(), device}), rstd = empty_like(mean);
+        Tensor affine = empty({2, c}, {master(), device});
         Tensor running_mean = moved(mean0, device), running_var = moved(var0, device);
-        K::batch_norm_train(y, mean, rstd, running_mean, running_var, x.to(device), moved(residual, device),
+        K::batch_norm_train(y, mean, rstd, affine, running_mean, running_var, x.to(device), moved(residual, device),
                             moved(weight, device), moved(bias, device), o);
-        return Tensors{y, mean, rstd, running_mean, running_var};
+        return Tensors{y, mean, rstd, affine, running_mean, running_var};
       });
     }
 }
@@ -87,14 +88,70 @@ TEST_P(CudaNorm, Gradients) {
           Tensor dx = empty(shape, {GetParam(), device}), dresidual, dweight, dbias;
           if (extras.residual) dresidual = empty_like(dx);
           if (extras.affine) dweight = empty({c}, {master(), device}), dbias = empty_like(dweight);
-          K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy.to(device), x.to(device), moved(y, device),
-                                 mean.to(device), rstd.to(device), moved(weight, device), o);
+          K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy.to(device), {}, x.to(device),
+                                 {mean.to(device), rstd.to(device), {}, moved(y, device)}, moved(weight, device), o);
           Tensors results{dx};
           if (extras.residual) results.push_back(dresidual);
           if (extras.affine) results.push_back(dweight), results.push_back(dbias);
           return results;
         });
       }
+}
+
+/// dx, dresidual, dweight and dbias of dy + also; the zeros of the ReLU told by y or, where it is undefined, by x.
+struct GradientOf {
+  Tensor dy, also = {}, x, y = {}, mean, rstd, affine = {}, weight = {};
+
+  template <class K>
+  Tensors run(Device device, bool dresidual_wanted) const {
+    Tensor dx = empty(x.shape(), {x.dtype(), device}), dresidual;
+    Tensor dweight = empty(mean.shape(), {mean.dtype(), device}), dbias = empty_like(dweight);
+    if (dresidual_wanted) dresidual = empty_like(dx);
+    K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy.to(device), moved(also, device), x.to(device),
+                           {mean.to(device), rstd.to(device), moved(affine, device), moved(y, device)},
+                           moved(weight, device), {.relu = true});
+    Tensors results{dx, dweight, dbias};
+    if (dresidual) results.push_back(dresidual);
+    return results;
+  }
+};
+
+// A channel's affine of x − mean, its zeros in every place of a pack.
+TEST_P(CudaNorm, TakesTheZerosOfAReluFromItsInput) {
+  FULCRUM_NEEDS_CUDA();
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(shape);
+    const int64_t c = shape[-1];
+    const GradientOf g{.dy = random(shape, 1),
+                       .x = random(shape, 2),
+                       .mean = vector(c, 3),
+                       .rstd = vector(c, 4),
+                       .affine = random_tensor({2, c}, 5, -1, 1, master()),
+                       .weight = vector(c, 6)};
+    expect_same_on_both(tolerance(), [&]<class K>(Device device) { return g.run<K>(device, false); });
+  }
+}
+
+TEST_P(CudaNorm, AddsTheTwoTermsOfItsGradient) {
+  FULCRUM_NEEDS_CUDA();
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(shape);
+    const int64_t c = shape[-1];
+    GradientOf g{.dy = random(shape, 1),
+                 .also = random(shape, 2),
+                 .x = random(shape, 3),
+                 .y = random(shape, 4),
+                 .mean = vector(c, 5),
+                 .rstd = vector(c, 6)};
+    expect_same_on_both(tolerance(), [&]<class K>(Device device) { return g.run<K>(device, true); });
+    // The bits of the sum made before.
+    const Device gpu("cuda");
+    const Tensors fused = g.run<Cuda>(gpu, true);
+    g.dy = add(g.dy, g.also);
+    g.also = {};
+    const Tensors apart = g.run<Cuda>(gpu, true);
+    for (size_t i = 0; i < fused.size(); i++) EXPECT_TRUE(same_bits(fused[i], apart[i])) << i;
+  }
 }
 
 // In parts, for a batch that is spread over processes.
@@ -128,8 +185,10 @@ TEST_P(CudaNorm, SlicesThatStandOnNoVectorBoundary) {
   expect_same_on_both(tolerance(), [&]<class K>(Device device) {
     Tensor all = zeros({rows * c + 1}, {GetParam(), device}), dall = zeros({rows * c + 1}, {GetParam(), device});
     Tensor y = part(all), dx = part(dall), mean = empty({c}, {master(), device}), rstd = empty_like(mean), none;
-    K::batch_norm_train(y, mean, rstd, none, none, part(x.to(device)), {}, {}, {}, {});
-    K::batch_norm_gradient(dx, none, none, none, part(dy.to(device)), part(x.to(device)), {}, mean, rstd, {}, {});
+    Tensor affine = empty({2, c}, {master(), device});
+    K::batch_norm_train(y, mean, rstd, affine, none, none, part(x.to(device)), {}, {}, {}, {});
+    K::batch_norm_gradient(dx, none, none, none, part(dy.to(device)), {}, part(x.to(device)), {mean, rstd, affine, {}},
+                           {}, {.relu = true});
     return Tensors{all, dall};
   });
 }
@@ -137,15 +196,16 @@ TEST_P(CudaNorm, SlicesThatStandOnNoVectorBoundary) {
 INSTANTIATE_TEST_SUITE_P(Dtypes, CudaNorm, ::testing::Values(DType::kF32, DType::kBf16, DType::kF64),
                          [](const auto& dtype) { return name_of(dtype.param); });
 
-/// What batch_norm_train makes of x: y, mean, rstd, running_mean, running_var.
+/// What batch_norm_train makes of x: y, mean, rstd, running_mean, running_var, affine.
 template <class K>
 Tensors trained(const Tensor& x) {
   const DType master = x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
   const TensorOptions statistics{master, x.device()};
   Tensor y = empty_like(x), mean = empty({x.size(-1)}, statistics), rstd = empty_like(mean);
   Tensor running_mean = zeros(mean.shape(), statistics), running_var = zeros(mean.shape(), statistics);
-  K::batch_norm_train(y, mean, rstd, running_mean, running_var, x, {}, {}, {}, {});
-  return {y, mean, rstd, running_mean, running_var};
+  Tensor affine = empty({2, x.size(-1)}, statistics);
+  K::batch_norm_train(y, mean, rstd, affine, running_mean, running_var, x, {}, {}, {}, {});
+  return {y, mean, rstd, running_mean, running_var, affine};
 }
 
 TEST(CudaBatchNorm, SurvivesAMeanFarFromZeroAndAnOutlierInFront) {
@@ -176,10 +236,10 @@ TEST(CudaBatchNorm, ReplaysGiveTheBitsOfTheFirstTime) {
   cuda::use_device(gpu.index);
   const Tensor x = random_tensor({2100, 16}, 1, -1, 1, DType::kBf16).to(gpu);
   const Tensors first = trained<Cuda>(x);
-  Tensors replayed = {empty_like(first[0]), empty_like(first[1]), empty_like(first[2])};
+  Tensors replayed = {empty_like(first[0]), empty_like(first[1]), empty_like(first[2]), empty_like(first[5])};
   cuda::Graph graph([&] {
     Tensor none;
-    Cuda::batch_norm_train(replayed[0], replayed[1], replayed[2], none, none, x, {}, {}, {}, {});
+    Cuda::batch_norm_train(replayed[0], replayed[1], replayed[2], replayed[3], none, none, x, {}, {}, {}, {});
   });
   for (int i = 0; i < 2; i++) {
     Cuda::fill(replayed[0], 0);

@@ -130,12 +130,14 @@ TEST_P(Kernels, BatchNormalisation) {
       const Shape xs{3, 5, 7, channels};
       const Tensor x = random(xs), residual = fused ? random(xs) : Tensor(), w = vector(channels);
       const BatchNormOptions o{.relu = fused};
-      Guarded y(xs, dtype), mean({channels}, master), rstd({channels}, master);
+      Guarded y(xs, dtype), mean({channels}, master), rstd({channels}, master), affine({2, channels}, master);
       Tensor running_mean = vector(channels), running_var = vector(channels);
-      Cpu::batch_norm_train(y, mean, rstd, running_mean, running_var, x, residual, w, w, o);
+      Cpu::batch_norm_train(y, mean, rstd, affine, running_mean, running_var, x, residual, w, w, o);
       Cpu::batch_norm_eval(Guarded(xs, dtype), x, residual, running_mean, running_var, w, w, o);
       Guarded dx(xs, dtype), dresidual(xs, dtype), dw({channels}, master), db({channels}, master);
-      Cpu::batch_norm_gradient(dx, dresidual, dw, db, x, x, y, mean, rstd, w, o);
+      Tensor none;
+      Cpu::batch_norm_gradient(dx, dresidual, dw, db, x, x, x, {mean, rstd, {}, y}, w, o);
+      Cpu::batch_norm_gradient(dx, none, dw, db, x, {}, x, {mean, rstd, affine, {}}, w, o);
     }
   }
 }

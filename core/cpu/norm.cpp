@@ -1,6 +1,6 @@
 // Batch normalisation, fused with the residual sum and the ReLU behind it. These kernels wait for
 // memory, so what counts is how often a tensor is read: the forward pass reads x twice (statistics,
-// result), the gradient reads dy, x and y twice.
+// result), the gradient reads dy and x twice, and y not at all unless a residual was added to it.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -96,7 +96,7 @@ struct NormaliseLine {
     for (int64_t j = first; j < last; j++)
       W::put(to, j, [&]<int k>() {
         const int64_t at = k * second + j;
-        A v = (W::template get<k>(from, j) - m[at]) * a[at] + b[at];
+        A v = normalised(W::template get<k>(from, j), m[at], a[at], b[at]);
         if constexpr (kResidual) v += W::template get<k>(add, j);
         if constexpr (kRelu) v = v < A(0) ? A(0) : v;
         return v;
@@ -104,10 +104,10 @@ struct NormaliseLine {
   }
 };
 
-/// y = relu?((x − mean)·scale + shift + residual?).
+/// y = relu?((x − mean)·scale + shift + residual?). Writes scale and shift to affine [2, C], where it is defined.
 template <class T>
-void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines<T>& lines, const Moments& m,
-               const Tensor& weight, const Tensor& bias, const BatchNormOptions& o) {
+void normalise(Tensor& y, Tensor affine, const Tensor& x, const Tensor& residual, const Lines<T>& lines,
+               const Moments& m, const Tensor& weight, const Tensor& bias, const BatchNormOptions& o) {
   using A = Accumulate<T>;
   const A* pw = weight ? weight.data<A>() : nullptr;
   const A* pb = bias ? bias.data<A>() : nullptr;
@@ -115,14 +115,17 @@ void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Lines<T
   const auto scale_of = [&](int64_t c) {
     return (pw ? static_cast<double>(pw[c]) : 1.0) / std::sqrt(m.variance[static_cast<size_t>(c)] + o.eps);
   };
-  // The mean is subtracted first, and what its rounding to A lost is in the shift: so a channel far
-  // from zero keeps all its digits.
-  const std::vector<A> mean = along_line(lines, mean_of);
-  const std::vector<A> scale = along_line(lines, scale_of);
-  const std::vector<A> shift = along_line(lines, [&](int64_t c) {
+  const auto shift_of = [&](int64_t c) {
     const double lost = mean_of(c) - static_cast<double>(static_cast<A>(mean_of(c)));
     return (pb ? static_cast<double>(pb[c]) : 0.0) - lost * scale_of(c);
-  });
+  };
+  const std::vector<A> mean = along_line(lines, mean_of);
+  const std::vector<A> scale = along_line(lines, scale_of);
+  const std::vector<A> shift = along_line(lines, shift_of);
+  for (int64_t c = 0; affine && c < lines.channels; c++) {
+    affine.data<A>()[c] = static_cast<A>(scale_of(c));
+    affine.data<A>()[lines.channels + c] = static_cast<A>(shift_of(c));
+  }
   T* py = y.data<T>();
   const T* px = x.data<T>();
   const T* pr = residual ? residual.data<T>() : px;
@@ -157,9 +160,9 @@ double unbiased(double rows) { return rows > 1 ? rows / (rows - 1) : 1; }
 
 }  // namespace
 
-void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& running_mean, Tensor& running_var,
-                           const Tensor& x, const Tensor& residual, const Tensor& weight, const Tensor& bias,
-                           const BatchNormOptions& o) {
+void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& affine, Tensor& running_mean,
+                           Tensor& running_var, const Tensor& x, const Tensor& residual, const Tensor& weight,
+                           const Tensor& bias, const BatchNormOptions& o) {
   visit_floating(x.dtype(), "batch_norm", [&]<class T>() {
     using A = Accumulate<T>;
     const Lines<T> lines(x);
@@ -173,7 +176,7 @@ void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& runnin
       track<A>(running_mean, c, channel_mean, o.momentum);
       track<A>(running_var, c, variance * unbiased(rows), o.momentum);
     }
-    normalise<T>(y, x, residual, lines, m, weight, bias, o);
+    normalise<T>(y, affine, x, residual, lines, m, weight, bias, o);
   });
 }
 
@@ -183,7 +186,7 @@ void Cpu::batch_norm_eval(Tensor& y, const Tensor& x, const Tensor& residual, co
   visit_floating(x.dtype(), "batch_norm", [&]<class T>() {
     using A = Accumulate<T>;
     const Moments m{to_doubles<A>(running_mean), to_doubles<A>(running_var)};
-    normalise<T>(y, x, residual, Lines<T>(x), m, weight, bias, o);
+    normalise<T>(y, {}, x, residual, Lines<T>(x), m, weight, bias, o);
   });
 }
 
@@ -221,130 +224,183 @@ void Cpu::batch_norm_moments(Tensor& mean, Tensor& var, Tensor& rstd, Tensor& ru
 
 namespace {
 
-/// dz is dy behind the gradient of the ReLU: dy where y > 0, else 0. Written as a mask, for GCC
-/// makes branches of the obvious expression, and then no vector loop.
-template <class W, int k, bool kRelu, class T>
-auto masked(const T* dy, const T* y, int64_t j) {
+/// d where v > 0, else 0. Written as a mask, for GCC makes branches of the obvious expression, and then no vector loop.
+template <class A>
+A where_positive(A v, A d) {
+  using Bits = std::conditional_t<std::is_same_v<A, double>, uint64_t, uint32_t>;
+  const Bits positive = Bits{v > A(0)};
+  return std::bit_cast<A>(std::bit_cast<Bits>(d) & (Bits{0} - positive));
+}
+
+/// What dz is made of: dz is the gradient behind that of the ReLU, dy where its input was positive, else 0.
+template <class T>
+struct GradientInputs {
   using A = Accumulate<T>;
-  const A d = W::template get<k>(dy, j);
-  if constexpr (kRelu) {
-    using Bits = std::conditional_t<std::is_same_v<A, double>, uint64_t, uint32_t>;
-    const Bits positive = Bits{W::template get<k>(y, j) > A(0)};
-    return std::bit_cast<A>(std::bit_cast<Bits>(d) & (Bits{0} - positive));
-  } else {
+  const T *dy, *also, *x, *y;     // also: null, or a second term of dy; y: null, or the result of the ReLU
+  const A *mean, *scale, *shift;  // along a line (lines.h); the last two null where y tells the mask
+  int64_t words;
+
+  /// Of element k of word j.
+  template <class W, int k, ReluMask kMask, bool kTwo>
+  A dz(int64_t base, int64_t j) const {
+    A d = W::template get<k>(dy + base, j);
+    if constexpr (kTwo) d = W::kept(d + W::template get<k>(also + base, j));
+    if constexpr (kMask == ReluMask::kResult) d = where_positive(W::template get<k>(y + base, j), d);
+    if constexpr (kMask == ReluMask::kInput) {
+      const int64_t at = k * words + j;
+      d = where_positive(normalised(W::template get<k>(x + base, j), mean[at], scale[at], shift[at]), d);
+    }
     return d;
   }
+  template <class W, int k>
+  A centred(int64_t base, int64_t j) const {
+    return W::template get<k>(x + base, j) - mean[k * words + j];
+  }
+};
+
+template <class F>
+void visit_mask(ReluMask mask, F&& f) {
+  using enum ReluMask;
+  if (mask == kNone) f(std::integral_constant<ReluMask, kNone>());
+  if (mask == kResult) f(std::integral_constant<ReluMask, kResult>());
+  if (mask == kInput) f(std::integral_constant<ReluMask, kInput>());
 }
 
 /// Σ dz and Σ dz·(x − mean); kWrite: writes dz, too.
-template <bool kRelu, bool kWrite, class T, class A = Accumulate<T>>
-ChannelSums gradient_sums(const Lines<T>& lines, T* dz, const T* dy, const T* x, const T* y, const A* mean) {
-  return cpu::sum_rows(lines, [=, words = lines.words]<class W, int k>(int64_t base, int64_t j, A& u, A& v) {
-    const T* py = kRelu ? y + base : nullptr;
-    const A d = masked<W, k, kRelu>(dy + base, py, j);
+template <ReluMask kMask, bool kWrite, bool kTwo, class T, class A = Accumulate<T>>
+ChannelSums gradient_sums(const Lines<T>& lines, T* dz, const GradientInputs<T>& in) {
+  return cpu::sum_rows(lines, [=]<class W, int k>(int64_t base, int64_t j, A& u, A& v) {
+    const A d = in.template dz<W, k, kMask, kTwo>(base, j);
     if constexpr (kWrite && k == 0)  // the whole word
-      W::put(dz + base, j, [&]<int q>() { return masked<W, q, kRelu>(dy + base, py, j); });
+      W::put(dz + base, j, [&]<int q>() { return in.template dz<W, q, kMask, kTwo>(base, j); });
     u += d;
-    v += d * (W::template get<k>(x + base, j) - mean[k * words + j]);
+    v += d * in.template centred<W, k>(base, j);
   });
 }
 
 /// dx = dz·scale + (x − mean)·slope + offset.
-template <class T, bool kRelu>
+template <class T, ReluMask kMask>
 struct GradientLine {
   using A = Accumulate<T>;
   T* dx;
-  const T *dy, *x, *y;
-  const A *mean, *scale, *slope, *offset;
-  int64_t words;
+  GradientInputs<T> inputs;
+  const A *scale, *slope, *offset;
 
   template <class W>
   void operator()(int64_t base, int64_t first, int64_t last) const {
+    const GradientInputs<T> in = inputs;
     T* to = dx + base;
-    const T *pdy = dy + base, *px = x + base, *py = kRelu ? y + base : nullptr;
-    const A *m = mean, *a = scale, *b = slope, *c = offset;
-    const int64_t second = words;
+    const A *a = scale, *b = slope, *c = offset;
 #pragma omp simd
     for (int64_t j = first; j < last; j++)
       W::put(to, j, [&]<int k>() {
-        const int64_t at = k * second + j;
-        const A d = masked<W, k, kRelu>(pdy, py, j) * a[at];
-        return d + ((W::template get<k>(px, j) - m[at]) * b[at] + c[at]);
+        const int64_t at = k * in.words + j;
+        const A d = in.template dz<W, k, kMask, false>(base, j) * a[at];
+        return d + (in.template centred<W, k>(base, j) * b[at] + c[at]);
       });
   }
 };
 
-/// Σ dz and Σ dz·(x − mean); dresidual, where it is wanted, is dz.
+/// The two passes of the gradient over x.
 template <class T>
-ChannelSums gradient_sums_of(const Lines<T>& lines, Tensor& dresidual, const Tensor& dy, const Tensor& x,
-                             const Tensor& y, const Tensor& mean, const BatchNormOptions& o) {
+class GradientPasses {
+ public:
   using A = Accumulate<T>;
-  const A* mu = mean.data<A>();
-  T* dz = dresidual ? dresidual.data<T>() : nullptr;
-  const T* py = o.relu ? y.data<T>() : nullptr;
-  const std::vector<A> mean_line = along_line(lines, [&](int64_t c) { return mu[c]; });
-  ChannelSums sums;
-  visit_bool(o.relu, [&](auto relu) {
-    visit_bool(dz != nullptr, [&](auto write) {
-      sums = gradient_sums<relu, write>(lines, dz, dy.data<T>(), x.data<T>(), py, mean_line.data());
+
+  GradientPasses(const Tensor& x, const Tensor& mean)
+      : lines_(x), mean_(along(mean, 0)), in_{nullptr,      nullptr, x.data<T>(), nullptr,
+                                              mean_.data(), nullptr, nullptr,     lines_.words} {}
+
+  const Lines<T>& lines() const { return lines_; }
+  void no_relu() { mask_ = ReluMask::kNone; }
+  void mask_by_result(const Tensor& y) {
+    mask_ = ReluMask::kResult;
+    in_.y = y.data<T>();
+  }
+  void mask_by_input(const Tensor& affine) {
+    mask_ = ReluMask::kInput;
+    scale_ = along(affine, 0);
+    shift_ = along(affine, lines_.channels);
+    in_.scale = scale_.data();
+    in_.shift = shift_.data();
+  }
+
+  /// Σ dz and Σ dz·(x − mean); dresidual, where it is wanted, is dz. `also` is optional, and wants dresidual.
+  ChannelSums sums(Tensor& dresidual, const Tensor& dy, const Tensor& also) {
+    T* dz = dresidual ? dresidual.data<T>() : nullptr;
+    in_.dy = dy.data<T>();
+    in_.also = also ? also.data<T>() : nullptr;
+    ChannelSums sums;
+    visit_mask(mask_, [&](auto mask) {
+      if (also) sums = gradient_sums<mask, true, true>(lines_, dz, in_);
+      else if (dz) sums = gradient_sums<mask, true, false>(lines_, dz, in_);
+      else sums = gradient_sums<mask, false, false>(lines_, dz, in_);
     });
-  });
-  return sums;
-}
+    return sums;
+  }
 
-/// dx from the sums, each times `share`: 1/rows, or 0 where mean and rstd are constants. `relu`: dy is not dz yet.
-template <class T>
-void apply_gradient(const Lines<T>& lines, Tensor& dx, const Tensor& dy, const Tensor& x, const Tensor& y, bool relu,
-                    const Tensor& mean, const Tensor& rstd, const Tensor& weight, const ChannelSums& sums,
-                    double share) {
-  using A = Accumulate<T>;
-  const A *mu = mean.data<A>(), *rs = rstd.data<A>(), *w = weight ? weight.data<A>() : nullptr;
-  const auto scale_of = [&](int64_t c) { return (w ? static_cast<double>(w[c]) : 1.0) * static_cast<double>(rs[c]); };
-  const std::vector<A> mean_line = along_line(lines, [&](int64_t c) { return mu[c]; });
-  const std::vector<A> scale = along_line(lines, scale_of);
-  const std::vector<A> slope = along_line(lines, [&](int64_t c) {
-    const auto r = static_cast<double>(rs[c]);
-    return -scale_of(c) * share * (sums.second[static_cast<size_t>(c)] * r) * r;
-  });
-  const std::vector<A> offset =
-      along_line(lines, [&](int64_t c) { return -scale_of(c) * share * sums.first[static_cast<size_t>(c)]; });
-  visit_bool(relu, [&](auto masked) {
-    cpu::for_lines(lines,
-                   GradientLine<T, masked>{dx.data<T>(), dy.data<T>(), x.data<T>(), relu ? y.data<T>() : nullptr,
-                                           mean_line.data(), scale.data(), slope.data(), offset.data(), lines.words});
-  });
-}
+  /// dx from the sums, each times `share`: 1/rows, or 0 where mean and rstd are constants.
+  void apply(Tensor& dx, const Tensor& dy, const Tensor& rstd, const Tensor& weight, const ChannelSums& sums,
+             double share) {
+    const A *rs = rstd.data<A>(), *w = weight ? weight.data<A>() : nullptr;
+    const auto scale_of = [&](int64_t c) { return (w ? static_cast<double>(w[c]) : 1.0) * static_cast<double>(rs[c]); };
+    const std::vector<A> scale = along_line(lines_, scale_of);
+    const std::vector<A> slope = along_line(lines_, [&](int64_t c) {
+      const auto r = static_cast<double>(rs[c]);
+      return -scale_of(c) * share * (sums.second[static_cast<size_t>(c)] * r) * r;
+    });
+    const std::vector<A> offset =
+        along_line(lines_, [&](int64_t c) { return -scale_of(c) * share * sums.first[static_cast<size_t>(c)]; });
+    in_.dy = dy.data<T>();
+    visit_mask(mask_, [&](auto mask) {
+      cpu::for_lines(lines_, GradientLine<T, mask>{dx.data<T>(), in_, scale.data(), slope.data(), offset.data()});
+    });
+  }
+
+ private:
+  std::vector<A> along(const Tensor& channels, int64_t from) const {
+    const A* p = channels.data<A>() + from;
+    return along_line(lines_, [p](int64_t c) { return p[c]; });
+  }
+
+  Lines<T> lines_;
+  std::vector<A> mean_, scale_, shift_;
+  GradientInputs<T> in_;
+  ReluMask mask_ = ReluMask::kNone;
+};
 
 template <class T>
-void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy, const Tensor& x,
-              const Tensor& y, const Tensor& mean, const Tensor& rstd, const Tensor& weight,
-              const BatchNormOptions& o) {
+void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy, const Tensor& also,
+              const Tensor& x, const BatchNormSaved& saved, const Tensor& weight, const BatchNormOptions& o) {
   using A = Accumulate<T>;
-  const Lines<T> lines(x);
-  const ChannelSums sums = gradient_sums_of(lines, dresidual, dy, x, y, mean, o);
-  for (int64_t c = 0; c < lines.channels; c++) {
+  GradientPasses<T> passes(x, saved.mean);
+  if (o.relu) saved.y ? passes.mask_by_result(saved.y) : passes.mask_by_input(saved.affine);
+  const ChannelSums sums = passes.sums(dresidual, dy, also);
+  for (int64_t c = 0; c < passes.lines().channels; c++) {
     const auto at = static_cast<size_t>(c);
     if (dbias) dbias.data<A>()[c] = static_cast<A>(sums.first[at]);
-    if (dweight) dweight.data<A>()[c] = static_cast<A>(sums.second[at] * static_cast<double>(rstd.data<A>()[c]));
+    if (dweight) dweight.data<A>()[c] = static_cast<A>(sums.second[at] * static_cast<double>(saved.rstd.data<A>()[c]));
   }
-  const double share = o.training ? 1 / static_cast<double>(lines.rows) : 0;
-  // dz, where it was written, spares reading y again.
-  apply_gradient(lines, dx, dresidual ? dresidual : dy, x, y, o.relu && !dresidual, mean, rstd, weight, sums, share);
+  const double share = o.training ? 1 / static_cast<double>(passes.lines().rows) : 0;
+  if (dresidual) passes.no_relu();  // dz is there: the mask need not be read again
+  passes.apply(dx, dresidual ? dresidual : dy, saved.rstd, weight, sums, share);
 }
 
 }  // namespace
 
 void Cpu::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, const Tensor& dy,
-                              const Tensor& x, const Tensor& y, const Tensor& mean, const Tensor& rstd,
-                              const Tensor& weight, const BatchNormOptions& o) {
+                              const Tensor& also, const Tensor& x, const BatchNormSaved& saved, const Tensor& weight,
+                              const BatchNormOptions& o) {
   visit_floating(x.dtype(), "batch_norm_gradient",
-                 [&]<class T>() { gradient<T>(dx, dresidual, dweight, dbias, dy, x, y, mean, rstd, weight, o); });
+                 [&]<class T>() { gradient<T>(dx, dresidual, dweight, dbias, dy, also, x, saved, weight, o); });
 }
 
 void Cpu::batch_norm_gradient_sums(Tensor& sums, Tensor& dresidual, const Tensor& dy, const Tensor& x, const Tensor& y,
                                    const Tensor& mean, const BatchNormOptions& o) {
   visit_floating(x.dtype(), "batch_norm_gradient", [&]<class T>() {
-    const ChannelSums s = gradient_sums_of(Lines<T>(x), dresidual, dy, x, y, mean, o);
+    GradientPasses<T> passes(x, mean);
+    if (o.relu) passes.mask_by_result(y);
+    const ChannelSums s = passes.sums(dresidual, dy, {});
     std::copy(s.second.begin(), s.second.end(), std::copy(s.first.begin(), s.first.end(), sums.data<double>()));
   });
 }
@@ -354,8 +410,9 @@ void Cpu::batch_norm_gradient_apply(Tensor& dx, const Tensor& dy, const Tensor& 
                                     const BatchNormOptions& o) {
   visit_floating(x.dtype(), "batch_norm_gradient", [&]<class T>() {
     const double *first = sums.data<double>(), *second = first + x.size(-1), *end = second + x.size(-1);
-    apply_gradient(Lines<T>(x), dx, dy, x, y, o.relu, mean, rstd, weight, {{first, second}, {second, end}},
-                   1 / static_cast<double>(rows));
+    GradientPasses<T> passes(x, mean);
+    if (o.relu) passes.mask_by_result(y);
+    passes.apply(dx, dy, rstd, weight, {{first, second}, {second, end}}, 1 / static_cast<double>(rows));
   });
 }
 

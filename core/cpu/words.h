@@ -39,6 +39,11 @@ struct Singles {
   static void put(T* y, int64_t j, F value) {
     store(y[j], value.template operator()<0>());
   }
+  /// What is left of a value once it is stored.
+  static Accumulate<T> kept(Accumulate<T> value) {
+    if constexpr (std::is_same_v<T, bf16>) return std::bit_cast<float>(uint32_t{bf16(value).bits} << 16);
+    else return value;
+  }
 };
 
 struct Pairs {
@@ -56,6 +61,7 @@ struct Pairs {
         rounded(value.template operator()<0>()) >> 16 | (rounded(value.template operator()<1>()) & kUpper);
     std::memcpy(y + 2 * j, &word, sizeof word);
   }
+  static float kept(float value) { return std::bit_cast<float>(rounded(value) & kUpper); }
 
  private:
   static_assert(std::endian::native == std::endian::little);

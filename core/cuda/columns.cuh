@@ -11,7 +11,7 @@ struct ColumnReducer {
   using A = Accumulate<T>;
   using Op = Join;
   using Loaded = Pack<T, P>;
-  static constexpr int kWidth = P, kAtOnce = 4, kSums = 1;
+  static constexpr int kWidth = P, kLanes = most_lanes<T, P>, kAtOnce = 4, kSums = 1;
   struct Arguments {
     const T* x;
     Y* y;

@@ -7,14 +7,15 @@
 #include <type_traits>
 
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/norm_rules.h>
 #include <fulcrum/core/cuda/tiles.cuh>
 
 namespace fulcrum::cuda {
 
-/// What a channel's elements are multiplied and shifted by, [3, channels], in the scratch memory.
+/// What a channel's elements are multiplied and shifted by, [count, channels], in the scratch memory.
 template <class A>
-Tensor new_coefficients(int64_t channels, Device device) {
-  return empty({3, channels}, {dtype_of<A>, device});
+Tensor new_coefficients(int64_t count, int64_t channels, Device device) {
+  return empty({count, channels}, {dtype_of<A>, device});
 }
 
 template <class A>
@@ -28,12 +29,11 @@ const A* data_or_null(const Tensor& t) {
 
 // ---- forward ------------------------------------------------------------------------------------
 
-/// y = (x − mean)·scale + shift. The mean is subtracted first, and what its rounding to A lost is in
-/// the shift: so a channel far from zero keeps all its digits.
+/// The scale and shift of x − mean (norm_rules.h), [2, channels].
 template <class A>
 struct Affine {
   const A *weight, *bias;
-  A* coefficients;  // mean, scale, shift
+  A* coefficients;
   int64_t channels;
   double eps;
 
@@ -42,9 +42,8 @@ struct Affine {
     const double rstd = 1 / std::sqrt(variance + eps);
     const double scale = (weight ? static_cast<double>(weight[c]) : 1.0) * rstd;
     const double lost = mean - static_cast<double>(static_cast<A>(mean));
-    coefficients[c] = static_cast<A>(mean);
-    coefficients[channels + c] = static_cast<A>(scale);
-    coefficients[2 * channels + c] = static_cast<A>((bias ? static_cast<double>(bias[c]) : 0.0) - lost * scale);
+    coefficients[c] = static_cast<A>(scale);
+    coefficients[channels + c] = static_cast<A>((bias ? static_cast<double>(bias[c]) : 0.0) - lost * scale);
     return rstd;
   }
 };
@@ -64,7 +63,7 @@ struct Moments {
   using A = Accumulate<T>;
   using Op = SumOf;
   using Loaded = Pack<T, P>;
-  static constexpr int kWidth = P, kAtOnce = 4, kSums = 2;
+  static constexpr int kWidth = P, kLanes = most_lanes<T, P>, kAtOnce = 4, kSums = 2;
   struct Arguments {
     const T* x;
     A *mean, *rstd, *running_mean, *running_var;
@@ -125,14 +124,14 @@ __global__ void running_coefficients(Affine<A> affine, const A* mean, const A* v
 template <class T, int P>
 struct Normalise {
   using A = Accumulate<T>;
-  static constexpr int kWidth = P, kAtOnce = 2;
+  static constexpr int kWidth = P, kLanes = most_lanes<T, P>, kAtOnce = 2;
   struct Loaded {
     Pack<T, P> x, residual;
   };
   struct Arguments {
     T* y;
     const T *x, *residual;
-    const A* coefficients;
+    const A *mean, *affine;
     int64_t channels;
     bool relu;
   };
@@ -142,9 +141,9 @@ struct Normalise {
 
   __device__ void begin(const Arguments& arguments, int64_t, int64_t c) {
     a = arguments;
-    mean = pack_at<P>(a.coefficients, c);
-    scale = pack_at<P>(a.coefficients, a.channels + c);
-    shift = pack_at<P>(a.coefficients, 2 * a.channels + c);
+    mean = pack_at<P>(a.mean, c);
+    scale = pack_at<P>(a.affine, c);
+    shift = pack_at<P>(a.affine, a.channels + c);
   }
   __device__ Loaded load(int64_t at) const {
     Loaded in{pack_at<P>(a.x, at), {}};
@@ -154,7 +153,7 @@ struct Normalise {
   __device__ void take(const Loaded& in, int64_t at) const {
     Pack<T, P> out;
     for (int k = 0; k < P; k++) {
-      A v = (A(in.x.at[k]) - mean.at[k]) * scale.at[k] + shift.at[k];
+      A v = normalised(A(in.x.at[k]), mean.at[k], scale.at[k], shift.at[k]);
       if (a.residual) v += A(in.residual.at[k]);
       if (a.relu) v = v < A(0) ? A(0) : v;
       out.at[k] = T(v);
@@ -165,35 +164,79 @@ struct Normalise {
 
 /// The second pass, with coefficients that are there.
 template <class T, int P>
-void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Tensor& coefficients,
+void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Tensor& mean, const Tensor& affine,
                const BatchNormOptions& o) {
+  using A = Accumulate<T>;
   const int64_t channels = x.size(-1);
   apply_tiles<Normalise<T, P>>(
       1, x.numel() / channels, channels,
-      {y.data<T>(), x.data<T>(), data_or_null<T>(residual), coefficients.data<Accumulate<T>>(), channels, o.relu});
+      {y.data<T>(), x.data<T>(), data_or_null<T>(residual), mean.data<A>(), affine.data<A>(), channels, o.relu});
 }
 
 // ---- gradient -----------------------------------------------------------------------------------
 
-/// dz is dy behind the gradient of the ReLU: dy where y > 0, else 0.
-template <class T, int P>
-struct GradientInputs {
-  const T *dy, *x, *y;  // y null: no ReLU
+/// What dz is made of: the gradient behind that of the ReLU, dy where its input was positive, else 0.
+template <class T>
+struct GradientPointers {
+  using A = Accumulate<T>;
+  const T *dy, *also, *x, *y;  // also: null, or a second term of dy; y: null, or the result of the ReLU
+  const A *mean, *affine;      // affine: null where y tells the mask
+};
 
+/// Channels of a thread, so that what it keeps of each fits in its registers.
+template <int P>
+inline constexpr int kGradientWidth = P < 4 ? P : 4;
+
+/// kMask: kInput, or kResult, also for no ReLU at all. One thread's channels.
+template <class T, int P, ReluMask kMask, bool kTwo>
+struct GradientInputs {
+  using A = Accumulate<T>;
+  static constexpr bool kFromInput = kMask == ReluMask::kInput;
+  static constexpr int kTensors = 2 + kTwo + !kFromInput;
+  /// Rows whose loads are under way together: 64 bytes a thread, which two blocks of sums have the registers for.
+  static constexpr int kAtOnce = P * kTensors * static_cast<int>(sizeof(T)) == 16 ? 4 : 2;
+  struct Nothing {};
   struct Loaded {
-    Pack<T, P> dy, x, y;
+    Pack<T, P> dy, x;
+    std::conditional_t<kTwo, Pack<T, P>, Nothing> also;
+    std::conditional_t<kFromInput, Nothing, Pack<T, P>> y;
   };
+
+  const T *dy, *also, *x, *y;
+  Pack<A, P> mean;
+  std::conditional_t<kFromInput, Pack<A, P>, Nothing> scale, shift;
+
+  __device__ void begin(const GradientPointers<T>& p, int64_t channels, int64_t c) {
+    dy = p.dy, also = p.also, x = p.x, y = p.y;
+    mean = pack_at<P>(p.mean, c);
+    if constexpr (kFromInput) {
+      scale = pack_at<P>(p.affine, c);
+      shift = pack_at<P>(p.affine, channels + c);
+    }
+  }
   __device__ Loaded load(int64_t at) const {
-    Loaded in{pack_at<P>(dy, at), pack_at<P>(x, at), {}};
-    if (y) in.y = pack_at<P>(y, at);
+    Loaded in;
+    in.dy = pack_at<P>(dy, at);
+    in.x = pack_at<P>(x, at);
+    if constexpr (kTwo) in.also = pack_at<P>(also, at);
+    if constexpr (!kFromInput) {
+      if (y) in.y = pack_at<P>(y, at);
+    }
     return in;
   }
   __device__ Pack<T, P> dz(const Loaded& in) const {
     Pack<T, P> dz = in.dy;
-    for (int k = 0; k < P; k++)
-      if (y && !(Accumulate<T>(in.y.at[k]) > 0)) dz.at[k] = T(0);
+    for (int k = 0; k < P; k++) {
+      if constexpr (kTwo) dz.at[k] = T(A(dz.at[k]) + A(in.also.at[k]));
+      if constexpr (kFromInput) {
+        if (!(normalised(A(in.x.at[k]), mean.at[k], scale.at[k], shift.at[k]) > 0)) dz.at[k] = T(0);
+      } else {
+        if (y && !(A(in.y.at[k]) > 0)) dz.at[k] = T(0);
+      }
+    }
     return dz;
   }
+  __device__ A centred(const Loaded& in, int k) const { return A(in.x.at[k]) - mean.at[k]; }
 };
 
 /// dx = dz·scale + (x − mean)·slope + offset, from Σ dz and Σ dz·(x − mean).
@@ -211,31 +254,30 @@ __device__ void set_gradient_coefficients(const Arguments& a, int64_t c, double 
 }
 
 /// Σ dz and Σ dz·(x − mean); writes dz where it is wanted.
-template <class T, int P>
+template <class T, int P, ReluMask kMask, bool kTwo>
 struct GradientSums {
   using A = Accumulate<T>;
   using Op = SumOf;
-  using Loaded = typename GradientInputs<T, P>::Loaded;
-  static constexpr int kWidth = P, kAtOnce = 2, kSums = 2;
+  using Inputs = GradientInputs<T, P, kMask, kTwo>;
+  using Loaded = typename Inputs::Loaded;
+  static constexpr int kWidth = P, kLanes = most_lanes<T, P>, kAtOnce = Inputs::kAtOnce, kSums = 2;
   struct Arguments {
-    GradientInputs<T, P> inputs;
+    GradientPointers<T> pointers;
     T* dz;
-    const A *mean, *rstd, *weight;
+    const A *rstd, *weight;
     A *dweight, *dbias, *coefficients;
     int64_t channels;
     double share;  // 1/rows, 0 where mean and rstd are constants
     double* sums;  // [2, channels]: the sums of a part of a batch, instead of all that follows from them; or null
   };
 
-  GradientInputs<T, P> inputs;
+  Inputs inputs;
   T* dz;
   A sum[2 * P] = {};
-  A mean[P] = {};
 
   __device__ void begin(const Arguments& a, int64_t, int64_t c) {
-    inputs = a.inputs;
+    inputs.begin(a.pointers, a.channels, c);
     dz = a.dz;
-    for (int k = 0; k < P; k++) mean[k] = a.mean[c + k];
   }
   __device__ Loaded load(int64_t at) const { return inputs.load(at); }
   __device__ void take(const Loaded& in, int64_t at) {
@@ -243,7 +285,7 @@ struct GradientSums {
     if (dz) put_pack(dz, at, d);
     for (int k = 0; k < P; k++) {
       sum[k] += A(d.at[k]);
-      sum[P + k] += A(d.at[k]) * (A(in.x.at[k]) - mean[k]);
+      sum[P + k] += A(d.at[k]) * inputs.centred(in, k);
     }
   }
   __device__ void totals(const Arguments&, int64_t, int k, int64_t, double (&total)[2]) const {
@@ -259,27 +301,26 @@ struct GradientSums {
   }
 };
 
-template <class T, int P>
+template <class T, int P, ReluMask kMask>
 struct InputGradient {
   using A = Accumulate<T>;
-  using Loaded = typename GradientInputs<T, P>::Loaded;
-  static constexpr int kWidth = P, kAtOnce = 2;
+  using Inputs = GradientInputs<T, P, kMask, false>;
+  using Loaded = typename Inputs::Loaded;
+  static constexpr int kWidth = P, kLanes = most_lanes<T, P>, kAtOnce = Inputs::kAtOnce;
   struct Arguments {
-    GradientInputs<T, P> inputs;
+    GradientPointers<T> pointers;
     T* dx;
-    const A *mean, *coefficients;
+    const A* coefficients;
     int64_t channels;
   };
 
-  GradientInputs<T, P> inputs;
+  Inputs inputs;
   T* dx;
-  A mean[P];
   Pack<A, P> scale, slope, offset;
 
   __device__ void begin(const Arguments& a, int64_t, int64_t c) {
-    inputs = a.inputs;
+    inputs.begin(a.pointers, a.channels, c);
     dx = a.dx;
-    for (int k = 0; k < P; k++) mean[k] = a.mean[c + k];
     scale = pack_at<P>(a.coefficients, c);
     slope = pack_at<P>(a.coefficients, a.channels + c);
     offset = pack_at<P>(a.coefficients, 2 * a.channels + c);
@@ -288,21 +329,18 @@ struct InputGradient {
   __device__ void take(const Loaded& in, int64_t at) const {
     const Pack<T, P> dz = inputs.dz(in);
     Pack<T, P> out;
-    for (int k = 0; k < P; k++) {
-      const A centred = A(in.x.at[k]) - mean[k];
-      out.at[k] = T(A(dz.at[k]) * scale.at[k] + (centred * slope.at[k] + offset.at[k]));
-    }
+    for (int k = 0; k < P; k++)
+      out.at[k] = T(A(dz.at[k]) * scale.at[k] + (inputs.centred(in, k) * slope.at[k] + offset.at[k]));
     put_pack(dx, at, out);
   }
 };
 
-/// The second pass of the gradient. dz, where it was written, spares reading y again.
-template <class T, int P>
-void apply_gradient(Tensor& dx, GradientInputs<T, P> inputs, const Tensor& mean, const Tensor& coefficients,
-                    int64_t rows, int64_t channels) {
-  using A = Accumulate<T>;
-  apply_tiles<InputGradient<T, P>>(1, rows, channels,
-                                   {inputs, dx.data<T>(), mean.data<A>(), coefficients.data<A>(), channels});
+/// The second pass of the gradient. Its `also` is not read.
+template <class T, int P, ReluMask kMask>
+void apply_gradient(Tensor& dx, const GradientPointers<T>& pointers, const Tensor& coefficients) {
+  const int64_t channels = dx.size(-1);
+  apply_tiles<InputGradient<T, P, kMask>>(1, dx.numel() / channels, channels,
+                                          {pointers, dx.data<T>(), coefficients.data<Accumulate<T>>(), channels});
 }
 
 }  // namespace fulcrum::cuda

@@ -85,19 +85,19 @@ void Cuda::batch_norm_gradient_sums(Tensor& sums, Tensor& dresidual, const Tenso
     const int64_t channels = x.size(-1), rows = x.numel() / channels;
     const T *pdy = dy.data<T>(), *px = x.data<T>(), *py = o.relu ? y.data<T>() : nullptr;
     T* dz = data_or_null<T>(dresidual);
-    const auto run = [&]<int P>() {
-      sum_tiles<GradientSums<T, P>>(1, rows, channels,
-                                    {{pdy, px, py},
-                                     dz,
-                                     mean.data<A>(),
-                                     nullptr,
-                                     nullptr,
-                                     nullptr,
-                                     nullptr,
-                                     nullptr,
-                                     channels,
-                                     0,
-                                     sums.data<double>()});
+    const auto run = [&]<int kPack>() {
+      constexpr int P = kGradientWidth<kPack>;
+      sum_tiles<GradientSums<T, P, ReluMask::kResult, false>>(1, rows, channels,
+                                                              {{pdy, nullptr, px, py, mean.data<A>(), nullptr},
+                                                               dz,
+                                                               nullptr,
+                                                               nullptr,
+                                                               nullptr,
+                                                               nullptr,
+                                                               nullptr,
+                                                               channels,
+                                                               0,
+                                                               sums.data<double>()});
     };
     visit_width<T>(channels, run, pdy, px, py, static_cast<const T*>(dz));
   });
@@ -109,14 +109,15 @@ void Cuda::batch_norm_gradient_apply(Tensor& dx, const Tensor& dy, const Tensor&
   visit_floating(x.dtype(), "batch_norm_gradient", [&]<class T>() {
     using A = Accumulate<T>;
     const int64_t channels = x.size(-1);
-    Tensor coefficients = new_coefficients<A>(channels, x.device());
+    Tensor coefficients = new_coefficients<A>(3, channels, x.device());
     const CoefficientsOfSums<A> a{rstd.data<A>(), data_or_null<A>(weight),      nullptr,
                                   nullptr,        coefficients.data<A>(),       sums.data<double>(),
                                   channels,       1 / static_cast<double>(rows)};
     launch(gradient_coefficients<A>, grid_for(channels), a);
     const T *pdy = dy.data<T>(), *px = x.data<T>(), *py = o.relu ? y.data<T>() : nullptr;
-    const auto run = [&]<int P>() {
-      apply_gradient<T, P>(dx, {pdy, px, py}, mean, coefficients, x.numel() / channels, channels);
+    const auto run = [&]<int kPack>() {
+      constexpr int P = kGradientWidth<kPack>;
+      apply_gradient<T, P, ReluMask::kResult>(dx, {pdy, nullptr, px, py, mean.data<A>(), nullptr}, coefficients);
     };
     visit_width<T>(channels, run, dx.data<T>(), pdy, px, py);
   });

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include <fulcrum/core/cuda/device.cuh>
 
@@ -17,14 +18,15 @@ __device__ Pack<T, N> pack_at(const T* x, int64_t at) {
   return *reinterpret_cast<const Pack<T, N>*>(x + at);
 }
 
-/// By the toolkit's own function: in the workers of tiles.cuh nvcc splits a plain store of 16 bytes into its elements.
+/// By the toolkit's own function: in the workers of tiles.cuh nvcc splits a plain store of 8 or 16 bytes into its elements.
 template <int N, class T>
 __device__ void put_pack(T* y, int64_t at, const Pack<T, N>& pack) {
 #ifdef __CUDACC__
-  if constexpr (sizeof(pack) % sizeof(uint4) == 0) {
-    uint4 words[sizeof(pack) / sizeof(uint4)];
+  if constexpr (sizeof(pack) % sizeof(uint2) == 0) {
+    using Word = std::conditional_t<sizeof(pack) % sizeof(uint4) == 0, uint4, uint2>;
+    Word words[sizeof(pack) / sizeof(Word)];
     std::memcpy(words, &pack, sizeof(pack));
-    for (size_t i = 0; i < sizeof(pack) / sizeof(uint4); i++) __stwb(reinterpret_cast<uint4*>(y + at) + i, words[i]);
+    for (size_t i = 0; i < sizeof(pack) / sizeof(Word); i++) __stwb(reinterpret_cast<Word*>(y + at) + i, words[i]);
     return;
   }
 #endif

@@ -9,6 +9,7 @@
 //     struct Arguments {…};                               // the same for all threads
 //     struct Loaded {…};                                  // what it reads of a row
 //     static constexpr int kWidth = 4, kAtOnce = 2;       // channels; rows that are loaded before use
+//     static constexpr int kLanes = most_lanes<T, kWidth>;
 //     __device__ void begin(const Arguments&, int64_t at, int64_t c);  // first element, its channel
 //     __device__ Loaded load(int64_t at) const;
 //     __device__ void take(const Loaded&, int64_t at);
@@ -38,14 +39,18 @@ inline constexpr unsigned kSumThreads = 512;
 /// few partial sums to join.
 inline constexpr int64_t kMaxSumBlocks = 256;
 
+/// Threads beside one another in a tile: 128 bytes, or 32 single elements.
+template <class T, int width>
+inline constexpr int most_lanes = width == 1 ? 32 : 128 / (width * static_cast<int>(sizeof(T)));
+
 struct Tiles {
   int64_t outer, rows, channels, tiles, slabs, slab_rows;
   int lanes, rows_at_once;
 
-  Tiles(int64_t outer_, int64_t rows_, int64_t channels_, int width, unsigned threads, int64_t max_blocks,
+  Tiles(int64_t outer_, int64_t rows_, int64_t channels_, int width, int most, unsigned threads, int64_t max_blocks,
         int64_t rows_a_thread)
       : outer(outer_), rows(rows_), channels(channels_) {
-    const int64_t packs = channels / width, most = width == 1 ? 32 : 8;
+    const int64_t packs = channels / width;
     tiles = (packs + most - 1) / most;
     lanes = static_cast<int>((packs + tiles - 1) / tiles);
     rows_at_once = static_cast<int>(threads) / lanes;
@@ -162,7 +167,8 @@ __global__ void __launch_bounds__(kSumThreads, 2)
 
 template <class Worker>
 void sum_tiles(int64_t outer, int64_t rows, int64_t channels, const typename Worker::Arguments& arguments) {
-  const Tiles t(outer, rows, channels, Worker::kWidth, kSumThreads, kMaxSumBlocks, /*rows_a_thread=*/4);
+  const Tiles t(outer, rows, channels, Worker::kWidth, Worker::kLanes, kSumThreads, kMaxSumBlocks,
+                /*rows_a_thread=*/4);
   const int64_t size = t.groups() * t.slabs * Worker::kSums * t.lanes * Worker::kWidth;
   Tensor partial = empty({size}, {DType::kF64, Device(Device::Kind::kCuda, current_device())});
   launch(sum_tiles_kernel<Worker>, t.grid(kSumThreads), t, arguments, partial.data<double>());
@@ -182,7 +188,8 @@ __global__ void __launch_bounds__(kThreads) apply_tiles_kernel(Tiles t, typename
 
 template <class Worker>
 void apply_tiles(int64_t outer, int64_t rows, int64_t channels, const typename Worker::Arguments& arguments) {
-  const Tiles t(outer, rows, channels, Worker::kWidth, kThreads, /*max_blocks=*/8192, /*rows_a_thread=*/2);
+  const Tiles t(outer, rows, channels, Worker::kWidth, Worker::kLanes, kThreads, /*max_blocks=*/8192,
+                /*rows_a_thread=*/2);
   launch(apply_tiles_kernel<Worker>, t.grid(kThreads), t, arguments);
 }
 

@@ -79,8 +79,7 @@ def gradient_passes(norm):
     """Of batch norm's gradient, which is two launches over its tensors (norm.cuh)."""
     if norm.residual:
         return 4 + 3  # dy, x, y, and the residual's gradient dz; dz, x, dx: dz has the ReLU's zeros, so y is not read again
-    relu = 1 if norm.relu else 0
-    return (2 + relu) + (2 + relu + 1)  # dy, x (and y for the ReLU); the same, and dx
+    return 2 + 3  # dy, x, which also tells the ReLU's zeros; the same, and dx
 
 
 def step_bytes(n, size):
@@ -94,7 +93,8 @@ def step_bytes(n, size):
         # x for the sums; x (and the residual), y.
         moved["batch norm (+ residual) (+ ReLU)"] += size * m.y * (1 + 2 + m.residual)
         moved["batch norm (+ residual) (+ ReLU), gradient"] += size * m.y * gradient_passes(m)
-    moved["sum of the gradients of a block's input"] = size * 3 * sum(n.block_inputs)
+    # That of the first block by a kernel; the others are results of a batch norm, which reads one more gradient.
+    moved["sum of the gradients of a block's input"] = size * (3 * n.block_inputs[0] + sum(n.block_inputs[1:]))
     for p in n.pools:
         moved["pooling"] += 2 * size * (p.x + p.y) + (2 * I32 * p.y if p.argmax else 0)
     # Reads parameter, gradient and momentum, writes parameter, momentum and the bf16 twin. Before it: the gradient set to
@@ -107,13 +107,10 @@ def step_bytes(n, size):
 
 def savings(n, size):
     """(what a step could do without, its bytes), each on top of those before."""
-    plain = sum(m.y for m in n.norms if m.relu and not m.residual)
     adding = sum(m.y for m in n.norms if m.residual)
     return [
-        # The ReLU's mask from x, which is read anyway, or a bit an element where a residual was added.
-        ("without y in batch norm's gradient", size * (2 * plain + adding)),
-        # Which then reads one of the two: one pass instead of three.
-        ("and without the sum of the gradients, made in a convolution's epilogue", size * 2 * sum(n.block_inputs)),
+        # The ReLU's mask as a bit an element.
+        ("without y in batch norm's gradient, where a residual was added", size * adding * 15 / 16),
         ("and with batch norm's sums in the convolution before it", size * sum(m.y for m in n.norms)),
         # Forward x is not read nor y written, as the next convolution normalises what it loads; backward that one's
         # gradient of the data makes the sums, for which dy is then not read.
