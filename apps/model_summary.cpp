@@ -26,12 +26,21 @@ void run_on_zeros(Module& model, const Shape& images) {
   model.train(was_training);
 }
 
-// Batch normalisation with a ReLU keeps its result, which the next layer keeps, too; without one it
-// keeps its input alone, as the shortcut's and the residual's sum does.
+// Batch normalisation with a ReLU makes a result that the next layer keeps; without one the next is a sum, which keeps
+// nothing.
 bool keeps_result(const OpObserver::Op& op) {
   if (const auto* norm = op.detail.as<BatchNormCall>()) return norm->args.relu;
   constexpr std::string_view kPassing[] = {"reshape", "transpose", "pad_shortcut"};
   return std::ranges::find(kPassing, op.name) == std::end(kPassing);
+}
+
+// Such a result is needed for the ReLU's gradient as well, unless its input tells the same: then a pool frees it.
+bool freed_by_pool(const OpObserver::Op& op) {
+  const auto* norm = op.detail.as<BatchNormCall>();
+  return norm && norm->args.relu && !norm->args.residual && !norm->args.part.communicator;
+}
+bool is_pool(const OpObserver::Op& op) {
+  return op.name == std::string_view("max_pool2d") || op.name == std::string_view("avg_pool2d");
 }
 
 }  // namespace
@@ -61,7 +70,8 @@ SavedActivations saved_for_backward(Module& model, const Shape& images) {
   std::vector<Kept> ops;
   Kept now{images.numel()};
   SavedActivations saved;
-  bool trains = false;  // before the first weight that is not frozen nothing is kept
+  bool trains = false;             // before the first weight that is not frozen nothing is kept
+  const void* freeable = nullptr;  // the result of the last op
   const OpObserver observer([&](const OpObserver::Op& op) {
     const int64_t elements = op.output.numel();
     if (const auto* call = op.detail.as<RecomputeCall>()) {
@@ -72,6 +82,11 @@ SavedActivations saved_for_backward(Module& model, const Shape& images) {
       }
     }
     for (const Tensor& x : op.inputs) trains = trains || (x && x.requires_grad());
+    if (is_pool(op) && op.inputs[0].raw() == freeable) {
+      now.elements -= ops.back().elements;
+      ops.back().elements = 0;
+    }
+    freeable = freed_by_pool(op) ? op.output.raw() : nullptr;
     const bool winners = op.name == std::string_view("max_pool2d");
     ops.push_back({trains && keeps_result(op) ? elements : 0, trains && winners ? elements : 0});
     now.elements += ops.back().elements;
