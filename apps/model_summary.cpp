@@ -26,18 +26,19 @@ void run_on_zeros(Module& model, const Shape& images) {
   model.train(was_training);
 }
 
-// Batch normalisation with a ReLU makes a result that the next layer keeps; without one the next is a sum, which keeps
-// nothing.
+// Batch normalisation with a ReLU makes a result that most layers keep (a pool does not, below); without one the next is
+// a sum, which keeps nothing.
 bool keeps_result(const OpObserver::Op& op) {
   if (const auto* norm = op.detail.as<BatchNormCall>()) return norm->args.relu;
   constexpr std::string_view kPassing[] = {"reshape", "transpose", "pad_shortcut"};
   return std::ranges::find(kPassing, op.name) == std::end(kPassing);
 }
 
-// Such a result is needed for the ReLU's gradient as well, unless its input tells the same: then a pool frees it.
+// Such a result is needed for the ReLU's gradient as well, unless its input tells the same: then a pool behind it, taken
+// for its only reader, frees it.
 bool freed_by_pool(const OpObserver::Op& op) {
   const auto* norm = op.detail.as<BatchNormCall>();
-  return norm && norm->args.relu && !norm->args.residual && !norm->args.part.communicator;
+  return norm && norm->args.relu && !norm->args.residual;
 }
 bool is_pool(const OpObserver::Op& op) {
   return op.name == std::string_view("max_pool2d") || op.name == std::string_view("avg_pool2d");

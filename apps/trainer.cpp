@@ -298,7 +298,7 @@ bool Trainer::finish_epoch() {
   const double before = p.latest.is_null() ? 0 : p.latest["train"]["loss"].get<double>();
   if (const auto text = divergence_warning(config_, row["train"]["loss"], before, data_.train->classes());
       !text.empty())
-    progress_.print(text);
+    progress_.print("warning: " + text);
   run_.add_epoch(row);
   p.latest = std::move(row);
   p.epoch++;

@@ -21,8 +21,8 @@ std::string divergence_warning(const Config& config, double loss, double before,
   const double guessing = std::log(static_cast<double>(classes)), limit = 1000 * guessing;
   if (!(loss > limit) || before > limit) return "";
   std::string text = fmt::format(
-      "warning: training has diverged: the mean loss of this epoch is {:.2g}, where guessing has {:.2f}; lower optim.lr",
-      loss, guessing);
+      "training has diverged: the mean loss of this epoch is {:.2g}, where guessing has {:.2f}; lower optim.lr", loss,
+      guessing);
   if (config.risk.name == "kl" && std::isfinite(config.risk.lambda))
     text += fmt::format(", or raise |risk.lambda| ({:g}) or risk.gamma ({:g})", config.risk.lambda, config.risk.gamma);
   return text;

@@ -1,7 +1,8 @@
 // Settings that are allowed and most likely a mistake.
 //
 //   for (const std::string& warning : warnings_of(config, data.class_counts)) print("warning: " + warning);
-//   if (const std::string text = divergence_warning(config, loss, loss_before, classes); !text.empty()) print(text);
+//   const std::string text = divergence_warning(config, loss, loss_before, classes);
+//   if (!text.empty()) print("warning: " + text);
 #pragma once
 
 #include <cstdint>

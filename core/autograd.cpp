@@ -44,8 +44,13 @@ class PendingSums {
   size_t bytes_ = 0;
 };
 
-// Adds g to the gradient that `node` holds. In place only where nobody else can see the numbers:
-// the gradient of add(a, b) is one tensor given to both.
+// In place only where nobody else can see the numbers: the gradient of add(a, b) is one tensor given to both.
+void add_term(Tensor& sum, const Tensor& g) {
+  if (!sum.is_unique()) sum = sum.clone();
+  dispatch(g, [&]<class K>() { K::add_into(sum, g); });
+}
+
+// Adds g to the gradient that `node` holds.
 void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pending) {
   check(g.shape() == node.shape, "[autograd] expected the gradient from ", from, " to ", node.name, " to have shape ",
         node.shape, ", got ", g.shape());
@@ -56,14 +61,10 @@ void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pend
     if (leaf && !node.grad.is_unique()) node.grad = node.grad.clone();
   } else if (leaf) {
     pending.add(node.grad, g);
-  } else if (node.takes_two && !node.also.defined() && g.dtype() == node.dtype) {
-    node.also = g;
-  } else if (node.grad.is_unique()) {
-    dispatch(g, [&]<class K>() { K::add_into(node.grad, g); });
   } else {
-    Tensor sum = node.grad.clone();
-    dispatch(g, [&]<class K>() { K::add_into(sum, g); });
-    node.grad = sum;
+    if (node.also.defined()) add_term(node.grad, std::exchange(node.also, {}));
+    if (node.takes_two && g.dtype() == node.dtype) node.also = g;
+    else add_term(node.grad, g);
   }
 }
 
@@ -236,7 +237,7 @@ void Tensor::backward(const Tensor& seed) const {
         accumulate(*node->inputs[i], g, node->name, pending);
       }
       if (active_profile) {
-        profile_work({.bytes = bytes_of(dy)});
+        profile_work({.bytes = bytes_of(dy) + bytes_of(also)});
         mark(node->name, " gradient", node->shape);
       }
     }

@@ -53,8 +53,8 @@ struct BatchNormOptions {
 };
 
 /// What a forward pass of batch normalisation leaves for its gradient. The zeros of a ReLU are told by its result y or,
-/// where y is undefined and no residual was added, by x once more: y reaches memory for the next operation anyway, but
-/// these kernels wait for what they read.
+/// where y is undefined and no residual was added, by x once more, which is read anyway. y is there with a residual, in
+/// evaluation and for a batch in parts; affine is not in the last two.
 struct BatchNormSaved {
   Tensor mean, rstd;  // [C]
   Tensor affine;      // [2, C]: the scale and shift of x − mean

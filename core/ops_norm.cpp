@@ -126,9 +126,9 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
         return {dx, dresidual, dweight, dbias};
       },
       OpDetail(BatchNormCall{t, args}));
-  // The block's result goes to the next block's first convolution and its shortcut: two gradients, always. Here the sum
-  // is written anyway, as the residual's gradient.
-  if (recorded && y.requires_grad()) y.node()->takes_two = args.residual && args.residual.requires_grad();
+  // A block's result goes to the next block's first convolution and its shortcut: two gradients. Their sum is written
+  // here anyway, as the residual's.
+  if (y.requires_grad()) y.node()->takes_two = args.residual && args.residual.requires_grad();
   return y;
 }
 

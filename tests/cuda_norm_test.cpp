@@ -184,12 +184,18 @@ TEST_P(CudaNorm, SlicesThatStandOnNoVectorBoundary) {
   const auto part = [&](const Tensor& t) { return t.slice(1, t.size(0)).reshape({rows, c}); };
   expect_same_on_both(tolerance(), [&]<class K>(Device device) {
     Tensor all = zeros({rows * c + 1}, {GetParam(), device}), dall = zeros({rows * c + 1}, {GetParam(), device});
+    Tensor evaluated = empty({rows, c}, {GetParam(), device});
     Tensor y = part(all), dx = part(dall), mean = empty({c}, {master(), device}), rstd = empty_like(mean), none;
     Tensor affine = empty({2, c}, {master(), device});
     K::batch_norm_train(y, mean, rstd, affine, none, none, part(x.to(device)), {}, {}, {}, {});
     K::batch_norm_gradient(dx, none, none, none, part(dy.to(device)), {}, part(x.to(device)), {mean, rstd, affine, {}},
                            {}, {.relu = true});
-    return Tensors{all, dall};
+    // Aligned x, and statistics that are not.
+    const Tensor statistics = ones({2 * c + 1}, {master(), device});
+    const Tensor running_mean = statistics.slice(1, c + 1), running_var = statistics.slice(c + 1, 2 * c + 1);
+    K::batch_norm_eval(evaluated, x.slice(0, rows * c).reshape({rows, c}).to(device), {}, running_mean, running_var, {},
+                       {}, {.training = false});
+    return Tensors{all, dall, evaluated};
   });
 }
 

@@ -75,9 +75,8 @@ TEST(Info, CountsWhatTheBackwardPassNeeds) {
   const json m = json::parse(run_program({"info", "--model", "resnet8", "--json"}).out);
   EXPECT_EQ(m["saved_bytes"]["f32"], 4 * (3 * 1024 + 6 * 16 * 1024 + 4 * 32 * 256 + 4 * 64 * 64 + 64 + 10));
   EXPECT_EQ(m["saved_bytes"]["bf16"], m["saved_bytes"]["f32"].get<int64_t>() / 2);
-  // ResNet-10 at 32×32: stem at 16×16, whose norm's result the pool frees, and of that 8×8 with a winner of 4 bytes
-  // each; four blocks, of which three
-  // have a shortcut, whose convolution is kept and whose norm is not.
+  // ResNet-10 at 32×32: stem at 16×16, whose norm's result the pool frees, and that pool's 8×8 with a winner of 4 bytes
+  // each; four blocks, of which three have a shortcut, whose convolution is kept and whose norm is not.
   const json deep = json::parse(run_program({"info", "--model", "resnet10", "--image-size", "32", "--json"}).out);
   const int64_t stem = 64 * 256 + 64 * 64, blocks = 4 * 64 * 64 + 5 * (128 * 16 + 256 * 4 + 512);
   EXPECT_EQ(deep["saved_bytes"]["f32"], 4 * (3 * 1024 + stem + blocks + 512 + 1000) + 4 * 64 * 64);

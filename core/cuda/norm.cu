@@ -19,7 +19,8 @@ void Cuda::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& affin
                                 data_or_null<A>(running_var), set, rows, o.momentum, nullptr});
       normalise<T, P>(y, x, residual, mean, affine, o);
     };
-    visit_width<T>(channels, run, y.data<T>(), x.data<T>(), data_or_null<T>(residual));
+    visit_width<T>(channels, run, y.data<T>(), x.data<T>(), data_or_null<T>(residual), mean.data<A>(),
+                   affine.data<A>());
   });
 }
 
@@ -33,7 +34,7 @@ void Cuda::batch_norm_eval(Tensor& y, const Tensor& x, const Tensor& residual, c
     const Affine<A> set{data_or_null<A>(weight), data_or_null<A>(bias), affine.data<A>(), channels, o.eps};
     launch(running_coefficients<A>, grid_for(channels), set, running_mean.data<A>(), running_var.data<A>());
     const auto run = [&]<int P>() { normalise<T, P>(y, x, residual, running_mean, affine, o); };
-    visit_width<T>(channels, run, y.data<T>(), x.data<T>(), data_or_null<T>(residual));
+    visit_width<T>(channels, run, y.data<T>(), x.data<T>(), data_or_null<T>(residual), running_mean.data<A>());
   });
 }
 
@@ -73,7 +74,7 @@ void Cuda::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, T
       apply_gradient<T, P, kResult>(dx, rest, coefficients);
     };
     visit_width<T>(channels, run, dx.data<T>(), pointers.dy, pointers.also, pointers.x, pointers.y,
-                   static_cast<const T*>(dz));
+                   static_cast<const T*>(dz), pointers.mean, pointers.affine);
   });
 }
 

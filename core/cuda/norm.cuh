@@ -193,7 +193,8 @@ struct GradientInputs {
   using A = Accumulate<T>;
   static constexpr bool kFromInput = kMask == ReluMask::kInput;
   static constexpr int kTensors = 2 + kTwo + !kFromInput;
-  /// Rows whose loads are under way together: 64 bytes a thread, which two blocks of sums have the registers for.
+  /// Rows whose loads are under way together: four where that is 64 bytes a thread. Two blocks of sums have the registers
+  /// for it.
   static constexpr int kAtOnce = P * kTensors * static_cast<int>(sizeof(T)) == 16 ? 4 : 2;
   struct Nothing {};
   struct Loaded {

@@ -99,7 +99,7 @@ void Cuda::batch_norm_gradient_sums(Tensor& sums, Tensor& dresidual, const Tenso
                                                                0,
                                                                sums.data<double>()});
     };
-    visit_width<T>(channels, run, pdy, px, py, static_cast<const T*>(dz));
+    visit_width<T>(channels, run, pdy, px, py, static_cast<const T*>(dz), mean.data<A>());
   });
 }
 
@@ -119,7 +119,7 @@ void Cuda::batch_norm_gradient_apply(Tensor& dx, const Tensor& dy, const Tensor&
       constexpr int P = kGradientWidth<kPack>;
       apply_gradient<T, P, ReluMask::kResult>(dx, {pdy, nullptr, px, py, mean.data<A>(), nullptr}, coefficients);
     };
-    visit_width<T>(channels, run, dx.data<T>(), pdy, px, py);
+    visit_width<T>(channels, run, dx.data<T>(), pdy, px, py, mean.data<A>());
   });
 }
 

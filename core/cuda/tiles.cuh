@@ -63,15 +63,16 @@ struct Tiles {
   Grid grid(unsigned threads) const { return {static_cast<unsigned>(groups() * slabs), threads}; }
 };
 
-/// Where a thread stands in its Tiles.
+/// Where a thread stands in its Tiles. Blocks go through x as it lies in memory: the tiles of a slab, its slabs, the outer
+/// ones. What runs at a time reads whole rows, and a pass finds the end that the last one has left in the cache.
 struct Place {
   int64_t slab, group, outer, first_channel, channel;
   int lane, row;
   bool active;  // has channels, and rows if there are enough
 
   __device__ Place(const Tiles& t, int64_t block, int width)
-      : slab(block % t.slabs),
-        group(block / t.slabs),
+      : slab(block / t.tiles % t.slabs),
+        group(block / (t.tiles * t.slabs) * t.tiles + block % t.tiles),
         outer(group / t.tiles),
         first_channel(group % t.tiles * t.lanes * width),
         lane(static_cast<int>(threadIdx.x) % t.lanes),

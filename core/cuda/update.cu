@@ -3,7 +3,7 @@
 
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/update_rules.h>
-#include <fulcrum/core/cuda/device.cuh>
+#include <fulcrum/core/cuda/packs.cuh>
 #include <fulcrum/core/cuda/ticket.cuh>
 
 namespace fulcrum {
@@ -73,19 +73,10 @@ __device__ void for_segments(const SegmentTable& s, int64_t total, F f) {
 
 /// Calls f.operator()<N>(grid) with the width that all of these arenas allow.
 template <class T, class F, class... Pointers>
-void visit_width(int64_t total, F&& f, const Pointers*... arenas) {
+void visit_updates(int64_t total, F&& f, const Pointers*... arenas) {
   const auto grid = [total](int64_t piece) { return grid_for((total + piece - 1) / piece * kThreads); };
   if (aligned(arenas...)) return f.template operator()<kPack<T>>(grid(kPiece<kPack<T>>));
   f.template operator()<1>(grid(kPiece<1>));
-}
-
-template <int N, class T>
-__device__ Pack<T, N>& pack_at(T* x, int64_t i) {
-  return *reinterpret_cast<Pack<T, N>*>(x + i);
-}
-template <int N, class T>
-__device__ const Pack<T, N>& pack_at(const T* x, int64_t i) {
-  return *reinterpret_cast<const Pack<T, N>*>(x + i);
 }
 
 template <int N, class T>
@@ -93,7 +84,7 @@ __device__ void write_twin(bf16* twin, int64_t i, const Pack<T, N>& p) {
   if (!twin) return;
   Pack<bf16, N> t;
   for (int n = 0; n < N; n++) t.at[n] = bf16(static_cast<float>(p.at[n]));
-  pack_at<N>(twin, i) = t;
+  put_pack(twin, i, t);
 }
 
 __device__ unsigned norm_arrived;
@@ -130,15 +121,15 @@ __global__ void sgd_kernel(T* param, T* momentum, bf16* twin, const T* grad, con
     constexpr int kWidth = width();
     const SgdStep<T> step(rule, s.lr(k), s.weight_decay(k), clip);
     const auto g = pack_at<kWidth>(grad, i);
-    auto p = pack_at<kWidth>(static_cast<const T*>(param), i);
+    auto p = pack_at<kWidth>(param, i);
     if (momentum) {
-      auto m = pack_at<kWidth>(static_cast<const T*>(momentum), i);
+      auto m = pack_at<kWidth>(momentum, i);
       for (int n = 0; n < kWidth; n++) step(p.at[n], m.at[n], g.at[n]);
-      pack_at<kWidth>(momentum, i) = m;
+      put_pack(momentum, i, m);
     } else {
       for (int n = 0; n < kWidth; n++) step(p.at[n], g.at[n]);
     }
-    pack_at<kWidth>(param, i) = p;
+    put_pack(param, i, p);
     write_twin(twin, i, p);
   });
 }
@@ -155,13 +146,13 @@ __global__ void adam_kernel(T* param, T* first, T* second, bf16* twin, const T* 
     constexpr int kWidth = width();
     const AdamStep<T> step(rule, s.lr(k), s.weight_decay(k), clip, corrections);
     const auto g = pack_at<kWidth>(grad, i);
-    auto p = pack_at<kWidth>(static_cast<const T*>(param), i);
-    auto m = pack_at<kWidth>(static_cast<const T*>(first), i);
-    auto v = pack_at<kWidth>(static_cast<const T*>(second), i);
+    auto p = pack_at<kWidth>(param, i);
+    auto m = pack_at<kWidth>(first, i);
+    auto v = pack_at<kWidth>(second, i);
     for (int n = 0; n < kWidth; n++) step(p.at[n], m.at[n], v.at[n], g.at[n]);
-    pack_at<kWidth>(param, i) = p;
-    pack_at<kWidth>(first, i) = m;
-    pack_at<kWidth>(second, i) = v;
+    put_pack(param, i, p);
+    put_pack(first, i, m);
+    put_pack(second, i, v);
     write_twin(twin, i, p);
   });
 }
@@ -173,7 +164,7 @@ void Cuda::begin_update(Tensor& control, const Tensor& grad, const Segments& s, 
   Tensor partial = empty({kMaxBlocks}, {DType::kF64, grad.device()});
   visit_master(grad.dtype(), [&]<class T>() {
     const T* g = grad.data<T>();
-    visit_width<T>(
+    visit_updates<T>(
         total,
         [&]<int N>(Grid grid) {
           launch(begin_kernel<N, T>, grid, control.data<double>(), partial.data<double>(), g, SegmentTable(s), total,
@@ -195,7 +186,7 @@ void Cuda::sgd_update(Tensor& param, Tensor& momentum, Tensor& twin, const Tenso
     T *p = param.data<T>(), *m = momentum ? momentum.data<T>() : nullptr;
     bf16* t = twin ? twin.data<bf16>() : nullptr;
     const T* g = grad.data<T>();
-    visit_width<T>(
+    visit_updates<T>(
         param.numel(),
         [&]<int N>(Grid grid) {
           launch(sgd_kernel<N, T>, grid, p, m, t, g, control.data<double>(), SegmentTable(s), param.numel(), rule);
@@ -210,7 +201,7 @@ void Cuda::adam_update(Tensor& param, Tensor& first, Tensor& second, Tensor& twi
     T *p = param.data<T>(), *m = first.data<T>(), *v = second.data<T>();
     bf16* t = twin ? twin.data<bf16>() : nullptr;
     const T* g = grad.data<T>();
-    visit_width<T>(
+    visit_updates<T>(
         param.numel(),
         [&]<int N>(Grid grid) {
           launch(adam_kernel<N, T>, grid, p, m, v, t, g, control.data<double>(), SegmentTable(s), param.numel(), rule);

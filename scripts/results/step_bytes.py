@@ -14,7 +14,7 @@ from collections import Counter, namedtuple
 F32, I32 = 4, 4  # bytes
 
 Conv = namedtuple("Conv", "x w y products images")  # elements; of images no gradient is wanted
-Norm = namedtuple("Norm", "y relu residual inside")  # inside: between two convolutions of a block
+Norm = namedtuple("Norm", "y residual inside")  # inside: between two convolutions of a block
 Pool = namedtuple("Pool", "x y argmax")
 
 
@@ -26,12 +26,12 @@ class Network:
         self.convs, self.norms, self.pools, self.block_inputs = [], [], [], []
         self.parameters = 0
 
-    def conv_norm(self, side, channels, out, kernel, stride=1, relu=True, residual=False, inside=False):
+    def conv_norm(self, side, channels, out, kernel, stride=1, residual=False, inside=False):
         """A convolution padded by half its kernel, and its batch norm; the side of the result."""
         end = (side + 2 * (kernel // 2) - kernel) // stride + 1
         y, w = self.batch * out * end * end, out * channels * kernel * kernel
         self.convs.append(Conv(self.batch * channels * side * side, w, y, y * channels * kernel * kernel, channels == 3))
-        self.norms.append(Norm(y, relu, residual, inside))
+        self.norms.append(Norm(y, residual, inside))
         self.parameters += w + 2 * out
         return end
 
@@ -68,7 +68,7 @@ def resnet50(batch):
             end = n.conv_norm(side, width, width, 3, stride, inside=True)
             n.conv_norm(end, width, 4 * width, 1, residual=True)
             if i == 0:
-                n.conv_norm(side, channels, 4 * width, 1, stride, relu=False)
+                n.conv_norm(side, channels, 4 * width, 1, stride)
             side, channels = end, 4 * width
     n.pools.append(Pool(batch * channels * side * side, batch * channels, False))
     n.linear(channels, 1000)
@@ -109,8 +109,8 @@ def savings(n, size):
     """(what a step could do without, its bytes), each on top of those before."""
     adding = sum(m.y for m in n.norms if m.residual)
     return [
-        # The ReLU's mask as a bit an element.
-        ("without y in batch norm's gradient, where a residual was added", size * adding * 15 / 16),
+        # The ReLU's mask as a bit an element, written and read.
+        ("without y in batch norm's gradient, where a residual was added", adding * (size - 2 / 8)),
         ("and with batch norm's sums in the convolution before it", size * sum(m.y for m in n.norms)),
         # Forward x is not read nor y written, as the next convolution normalises what it loads; backward that one's
         # gradient of the data makes the sums, for which dy is then not read.
