@@ -70,13 +70,15 @@ struct Place {
   int lane, row;
   bool active;  // has channels, and rows if there are enough
 
-  __device__ Place(const Tiles& t, int64_t block, int width)
-      : slab(block / t.tiles % t.slabs),
-        group(block / (t.tiles * t.slabs) * t.tiles + block % t.tiles),
-        outer(group / t.tiles),
-        first_channel(group % t.tiles * t.lanes * width),
-        lane(static_cast<int>(threadIdx.x) % t.lanes),
-        row(static_cast<int>(threadIdx.x) / t.lanes) {
+  __device__ Place(const Tiles& t, unsigned block, int width)
+      : lane(static_cast<int>(threadIdx.x) % t.lanes), row(static_cast<int>(threadIdx.x) / t.lanes) {
+    // In 32 bits: a division of 64 takes hundreds of cycles, and there would be five.
+    const auto tiles = static_cast<unsigned>(t.tiles), slabs = static_cast<unsigned>(t.slabs);
+    const unsigned tile = block % tiles, behind = block / tiles;
+    slab = behind % slabs;
+    outer = behind / slabs;
+    group = outer * t.tiles + tile;
+    first_channel = static_cast<int64_t>(tile) * t.lanes * width;
     channel = first_channel + lane * width;
     active = row < t.rows_at_once && channel < t.channels;
   }
@@ -178,7 +180,7 @@ void sum_tiles(int64_t outer, int64_t rows, int64_t channels, const typename Wor
 /// Goes from the end of x to its beginning: a sum just before leaves the end in the cache.
 template <class Worker>
 __global__ void __launch_bounds__(kThreads) apply_tiles_kernel(Tiles t, typename Worker::Arguments arguments) {
-  const Place p(t, static_cast<int64_t>(gridDim.x) - 1 - blockIdx.x, Worker::kWidth);
+  const Place p(t, gridDim.x - 1 - blockIdx.x, Worker::kWidth);
   if (!p.active) return;
   const int64_t first = p.slab * t.slab_rows, end = first + t.slab_rows;
   const int64_t base = p.outer * t.rows * t.channels + p.channel;
