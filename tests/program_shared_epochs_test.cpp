@@ -156,6 +156,26 @@ TEST_F(ProgramSharedEpochs, EpochsOfOtherSettingsAreNotTaken) {
     EXPECT_EQ(entry.path().filename().string().find("epochs-"), std::string::npos) << entry.path();
 }
 
+// A command for a part of the grid leaves what was kept for the rest of it, and removes it when nothing waits.
+TEST_F(ProgramSharedEpochs, EpochsKeptForAMethodStayWhileOthersAreAskedFor) {
+  const auto run = [](const char* methods) { return run_program(flags("parts", {"--methods", methods})); };
+  {
+    Program program(flags("parts", {"--methods", "ce,drw"}));
+    ASSERT_TRUE(wait_for_file(program, cell("parts", "ce") / "epochs-2")) << program.err();
+    program.signal(SIGKILL);
+    ASSERT_EQ(program.wait(), 137);
+  }
+  ASSERT_EQ(run("ce,focal").code, 0);
+  EXPECT_TRUE(fs::exists(cell("parts", "ce") / "epochs-2"));
+  ASSERT_EQ(run("drw").code, 0);
+  EXPECT_NE(read_text(cell("parts", "drw") / "log.txt").find("the first 2 epochs are those of 0.1 ce"),
+            std::string::npos);
+  expect_same_run(cell("parts", "drw"), cell("whole", "drw"));
+  ASSERT_EQ(run_program(flags("parts")).code, 0);
+  for (const auto& entry : fs::recursive_directory_iterator(dir() / "parts"))
+    EXPECT_EQ(entry.path().filename().string().find("epochs-"), std::string::npos) << entry.path();
+}
+
 // Until its first own checkpoint, too, the settings in the directory are the cell's.
 TEST_F(ProgramSharedEpochs, ACellThatWasJustGivenItsEpochsGoesOnAlone) {
   {

@@ -157,20 +157,20 @@ void check_cells(const std::vector<Cell>& cells) {
   });
 }
 
-int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after_each) {
+int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, const std::function<void()>& after_each) {
   int code = kExitDone;
-  drop_kept_epochs(cells);  // what a command that was killed has left
+  drop_kept_epochs(grid);  // what a command that was killed has left
   for (size_t i = 0; i < cells.size(); i++) {
     const Cell& cell = cells[i];
     if (cell_state(cell).kind == CellState::kDone) continue;
     fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(), cell.directory().string());
-    const Trainer::Start start = prepare(cell, cells);
+    const Trainer::Start start = prepare(cell, grid);
     const std::set<int64_t> marks = epochs_to_keep(cell, cells);
     Trainer trainer(cell.config, start, world());
     const TrainOutcome outcome = trainer.run([&](int64_t epochs) {
       if (marks.contains(epochs)) keep_if_possible(cell, epochs);
     });
-    drop_kept_epochs(cells);
+    drop_kept_epochs(grid);
     after_each();
     if (outcome.exit_code == kExitNonFinite) code = kExitNonFinite;
     else if (outcome.exit_code != kExitDone) return outcome.exit_code;

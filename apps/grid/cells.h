@@ -2,7 +2,7 @@
 // once. The runner of `reproduce` and of `sweep`.
 //
 //   check_cells(cells);                                  // refuses before anything is trained
-//   const int code = run_cells(cells, [&] { write_tables(); });
+//   const int code = run_cells(cells, cells, [&] { write_tables(); });
 //   cell_state(cells[0]).kind == CellState::kDone;
 //
 // A cell that was killed goes on from its last checkpoint, bit for bit; a finished one is left as it
@@ -46,10 +46,11 @@ std::optional<nlohmann::json> cell_result(const Cell& cell);
 /// cannot be built. Loads each of the data sets once.
 void check_cells(const std::vector<Cell>& cells);
 
-/// Trains what is not done; `after_each` runs when a cell has ended. A cell with non-finite numbers
+/// Trains what is not done; `after_each` runs when a cell has ended. `grid` are the cells of which these are all or a part:
+/// epochs that were kept for one of them stay until it takes them. A cell with non-finite numbers
 /// does not keep the others from running. Returns the exit code: 0, 3 where a cell was not finite,
 /// 128 + signal.
-int run_cells(const std::vector<Cell>& cells, const std::function<void()>& after_each);
+int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, const std::function<void()>& after_each);
 
 /// What the cells that are not done will take, printed on stdout: a line a cell, then the sum.
 /// Measured on three steps of each model and batch size.

@@ -36,6 +36,17 @@ std::vector<std::string> split(const std::string& list, const char* flag) {
   return names;
 }
 
+// Also the cells that --methods and --ratios leave out; those asked for alone, where another refuses a --set.
+std::vector<Cell> whole_grid(const ReproduceFlags& flags, GridOptions options, const std::vector<Cell>& asked) {
+  options.methods.clear();
+  options.variants.clear();
+  try {
+    return cells_of(selected(load_grid(flags.grid), options), options, flags.settings);
+  } catch (const Error&) {
+    return asked;
+  }
+}
+
 int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
   GridOptions options = flags.options;
   if (given.count("--methods")) options.methods = split(flags.methods, "--methods");
@@ -61,7 +72,7 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
   const DirectoryLock lock(options.output);
   install_stop_handlers();
   const auto write = [&] { write_results(grid, collect(grid, cells), options.output); };
-  const int code = run_cells(cells, write);
+  const int code = run_cells(cells, whole_grid(flags, options, cells), write);
   write();
   const GridResults results = collect(grid, cells);
   fmt::print(stderr, "\n{}\n{}\n", to_markdown(grid, results), (options.output / "report.html").string());

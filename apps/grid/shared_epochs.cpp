@@ -205,7 +205,7 @@ std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size
 void drop_kept_epochs(const std::vector<Cell>& cells) {
   const auto is_needed = [&](const Cell& cell, int64_t epochs) {
     for (const Cell& other : cells)
-      if (may_share(cell, other) && waits(other) && common_epochs(cell.config, other.config) >= epochs) return true;
+      if (may_share(cell, other) && waits(other) && fits(kept_path(cell, epochs), epochs, other)) return true;
     return false;
   };
   std::error_code error;

@@ -40,7 +40,7 @@ std::optional<SharedEpochs> take_epochs(const Cell& cell, const std::vector<Cell
 /// What cells[index] will begin with when all before it have been trained.
 std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size_t index);
 
-/// Removes what no waiting cell can take, and what a killed process left half done.
+/// Removes what no waiting cell of these can take, and what a killed process left half done.
 void drop_kept_epochs(const std::vector<Cell>& cells);
 
 }  // namespace fulcrum::apps

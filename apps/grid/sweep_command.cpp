@@ -82,7 +82,7 @@ int sweep(const SweepFlags& flags) {
     const SweepResults results = collect(sweep);
     write_sweep(sweep, results, best_command(flags, sweep, results));
   };
-  const int code = run_cells(sweep.cells, write);
+  const int code = run_cells(sweep.cells, sweep.cells, write);
   write();
   const SweepResults results = collect(sweep);
   const std::string command = best_command(flags, sweep, results);
