@@ -72,7 +72,7 @@ SavedActivations saved_for_backward(Module& model, const Shape& images) {
   Kept now{images.numel()};
   SavedActivations saved;
   bool trains = false;             // before the first weight that is not frozen nothing is kept
-  const void* freeable = nullptr;  // the result of the last op
+  const void* freeable = nullptr;  // the result of the last op, where a pool would free it
   const OpObserver observer([&](const OpObserver::Op& op) {
     const int64_t elements = op.output.numel();
     if (const auto* call = op.detail.as<RecomputeCall>()) {

@@ -54,7 +54,6 @@ TEST_P(Norm, TheZerosOfAReluAreThoseOfItsResult) {
   }
 }
 
-// One, two and three operations read the result.
 TEST_P(Norm, TwoGradientsAreAddedAsTheyAreRead) {
   for (const Shape& shape : kShapes)
     for (const bool relu : {false, true})

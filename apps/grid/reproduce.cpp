@@ -37,11 +37,12 @@ std::vector<std::string> split(const std::string& list, const char* flag) {
 }
 
 // Also the cells that --methods and --ratios leave out; those asked for alone, where another refuses a --set.
-std::vector<Cell> whole_grid(const ReproduceFlags& flags, GridOptions options, const std::vector<Cell>& asked) {
-  options.methods.clear();
-  options.variants.clear();
+std::vector<Cell> all_cells(const Grid& whole, const GridOptions& options, const SettingsFlags& settings,
+                            const std::vector<Cell>& asked) {
+  GridOptions everything;
+  everything.seeds = options.seeds;
   try {
-    return cells_of(selected(load_grid(flags.grid), options), options, flags.settings);
+    return cells_of(selected(whole, everything), options, settings);
   } catch (const Error&) {
     return asked;
   }
@@ -58,7 +59,7 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
   options.output = common.train.output.empty() ? "runs/" + std::filesystem::path(flags.grid).stem().string() +
                                                      (options.smoke ? "-smoke" : "-grid")
                                                : common.train.output;
-  const Grid grid = selected(load_grid(flags.grid), options);
+  const Grid whole = load_grid(flags.grid), grid = selected(whole, options);
   const std::vector<Cell> cells = cells_of(grid, options, flags.settings);
   use_device(common.train);
   const int threads = use_threads(common);
@@ -72,7 +73,7 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
   const DirectoryLock lock(options.output);
   install_stop_handlers();
   const auto write = [&] { write_results(grid, collect(grid, cells), options.output); };
-  const int code = run_cells(cells, whole_grid(flags, options, cells), write);
+  const int code = run_cells(cells, all_cells(whole, options, flags.settings, cells), write);
   write();
   const GridResults results = collect(grid, cells);
   fmt::print(stderr, "\n{}\n{}\n", to_markdown(grid, results), (options.output / "report.html").string());

@@ -54,8 +54,8 @@ void Cuda::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, T
     T* dz = data_or_null<T>(dresidual);
     Tensor coefficients = new_coefficients<A>(3, channels, x.device());
     const double share = o.training ? 1 / static_cast<double>(rows) : 0;
-    const auto run = [&]<int kPack>() {
-      constexpr int P = kGradientWidth<kPack>;
+    const auto run = [&]<int kWidest>() {
+      constexpr int P = kGradientWidth<kWidest>;
       const auto sum = [&]<ReluMask kMask, bool kTwo>() {
         sum_tiles<GradientSums<T, P, kMask, kTwo>>(
             1, rows, channels,

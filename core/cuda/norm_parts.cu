@@ -85,8 +85,8 @@ void Cuda::batch_norm_gradient_sums(Tensor& sums, Tensor& dresidual, const Tenso
     const int64_t channels = x.size(-1), rows = x.numel() / channels;
     const T *pdy = dy.data<T>(), *px = x.data<T>(), *py = o.relu ? y.data<T>() : nullptr;
     T* dz = data_or_null<T>(dresidual);
-    const auto run = [&]<int kPack>() {
-      constexpr int P = kGradientWidth<kPack>;
+    const auto run = [&]<int kWidest>() {
+      constexpr int P = kGradientWidth<kWidest>;
       sum_tiles<GradientSums<T, P, ReluMask::kResult, false>>(1, rows, channels,
                                                               {{pdy, nullptr, px, py, mean.data<A>(), nullptr},
                                                                dz,
@@ -115,8 +115,8 @@ void Cuda::batch_norm_gradient_apply(Tensor& dx, const Tensor& dy, const Tensor&
                                   channels,       1 / static_cast<double>(rows)};
     launch(gradient_coefficients<A>, grid_for(channels), a);
     const T *pdy = dy.data<T>(), *px = x.data<T>(), *py = o.relu ? y.data<T>() : nullptr;
-    const auto run = [&]<int kPack>() {
-      constexpr int P = kGradientWidth<kPack>;
+    const auto run = [&]<int kWidest>() {
+      constexpr int P = kGradientWidth<kWidest>;
       apply_gradient<T, P, ReluMask::kResult>(dx, {pdy, nullptr, px, py, mean.data<A>(), nullptr}, coefficients);
     };
     visit_width<T>(channels, run, dx.data<T>(), pdy, px, py, mean.data<A>());
