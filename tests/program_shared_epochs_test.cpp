@@ -167,6 +167,8 @@ TEST_F(ProgramSharedEpochs, EpochsKeptForAMethodStayWhileOthersAreAskedFor) {
   }
   ASSERT_EQ(run("ce,focal").code, 0);
   EXPECT_TRUE(fs::exists(cell("parts", "ce") / "epochs-2"));
+  const Outcome listed = run_program(flags("parts", {"--methods", "drw", "--dry-run"}));
+  EXPECT_NE(listed.out.find("the first 2 epochs those of 0.1 ce"), std::string::npos) << listed.out;
   ASSERT_EQ(run("drw").code, 0);
   EXPECT_NE(read_text(cell("parts", "drw") / "log.txt").find("the first 2 epochs are those of 0.1 ce"),
             std::string::npos);

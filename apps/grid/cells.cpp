@@ -178,7 +178,7 @@ int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, con
   return code;
 }
 
-void show_work(const std::vector<Cell>& cells) {
+void show_work(const std::vector<Cell>& cells, const std::vector<Cell>& grid) {
   std::map<std::string, RunCost> costs;
   double total = 0;
   int64_t waiting = 0;
@@ -190,7 +190,7 @@ void show_work(const std::vector<Cell>& cells) {
       const auto [cost, is_new] = costs.try_emplace(model_key(c));
       if (is_new) cost->second = measure_cost(c, data);
       const CellState state = cell_state(*cell);
-      const auto shared = expected_epochs(cells, static_cast<size_t>(cell - cells.data()));
+      const auto shared = expected_epochs(cells, static_cast<size_t>(cell - cells.data()), grid);
       const auto done = static_cast<double>(shared ? shared->epochs : state.epochs);
       const double seconds =
           (1 - done / static_cast<double>(c.train.epochs)) * estimated_seconds(c, data, cost->second);

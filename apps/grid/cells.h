@@ -35,7 +35,7 @@ struct Cell {
 struct CellState {
   enum Kind { kWaiting, kStarted, kDone, kNonFinite } kind = kWaiting;
   int64_t epochs = 0;                        // that are done
-  std::string text(const Cell& cell) const;  // "waiting", "epoch 3 of 10"
+  std::string text(const Cell& cell) const;  // "not begun", "3 of 10 epochs"
 };
 CellState cell_state(const Cell& cell);
 
@@ -53,7 +53,7 @@ void check_cells(const std::vector<Cell>& cells);
 int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, const std::function<void()>& after_each);
 
 /// What the cells that are not done will take, printed on stdout: a line a cell, then the sum.
-/// Measured on three steps of each model and batch size.
-void show_work(const std::vector<Cell>& cells);
+/// Measured on three steps of each model and batch size. `grid` as above.
+void show_work(const std::vector<Cell>& cells, const std::vector<Cell>& grid);
 
 }  // namespace fulcrum::apps

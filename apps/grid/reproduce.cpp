@@ -61,11 +61,12 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
                                                : common.train.output;
   const Grid whole = load_grid(flags.grid), grid = selected(whole, options);
   const std::vector<Cell> cells = cells_of(grid, options, flags.settings);
+  const std::vector<Cell> every_cell = all_cells(whole, options, flags.settings, cells);
   use_device(common.train);
   const int threads = use_threads(common);
   check_cells(cells);
   if (flags.dry_run) {
-    show_work(cells);
+    show_work(cells, every_cell);
     return kExitDone;
   }
   fmt::print(stderr, "fulcrum: {}, grid {} in {}\n", backend_text(Device(common.train.device), threads), grid.name,
@@ -73,7 +74,7 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
   const DirectoryLock lock(options.output);
   install_stop_handlers();
   const auto write = [&] { write_results(grid, collect(grid, cells), options.output); };
-  const int code = run_cells(cells, all_cells(whole, options, flags.settings, cells), write);
+  const int code = run_cells(cells, every_cell, write);
   write();
   const GridResults results = collect(grid, cells);
   fmt::print(stderr, "\n{}\n{}\n", to_markdown(grid, results), (options.output / "report.html").string());

@@ -186,10 +186,11 @@ std::optional<SharedEpochs> take_epochs(const Cell& cell, const std::vector<Cell
   return shared;
 }
 
-std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size_t index) {
+std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size_t index,
+                                            const std::vector<Cell>& grid) {
   const Cell& cell = cells[index];
   if (!waits(cell)) return std::nullopt;
-  auto longest = longest_kept(cell, cells);
+  auto longest = longest_kept(cell, grid);
   for (size_t i = 0; i < index; i++) {
     if (!may_share(cells[i], cell)) continue;
     const int64_t epochs = common_epochs(cells[i].config, cell.config);

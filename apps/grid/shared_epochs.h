@@ -37,8 +37,10 @@ void keep_epochs(const Cell& cell, int64_t epochs);
 /// trained them itself; nothing where none did.
 std::optional<SharedEpochs> take_epochs(const Cell& cell, const std::vector<Cell>& cells);
 
-/// What cells[index] will begin with when all before it have been trained.
-std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size_t index);
+/// What cells[index] will begin with when all before it have been trained; cells of `grid` alone may have kept
+/// epochs already.
+std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size_t index,
+                                            const std::vector<Cell>& grid);
 
 /// Removes what no waiting cell of these can take, and what a killed process left half done.
 void drop_kept_epochs(const std::vector<Cell>& cells);

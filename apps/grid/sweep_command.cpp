@@ -72,7 +72,7 @@ int sweep(const SweepFlags& flags) {
   const int threads = use_threads(base);
   check_cells(sweep.cells);
   if (flags.dry_run) {
-    show_work(sweep.cells);
+    show_work(sweep.cells, sweep.cells);
     return kExitDone;
   }
   fmt::print(stderr, "fulcrum: {}, sweep in {}\n", backend_text(Device(base.train.device), threads), output);
