@@ -20,16 +20,17 @@
 #include <fulcrum/core/memory.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/replay.h>
+#include <fulcrum/layers/distribute.h>
 #include <fulcrum/layers/models.h>
 #include <fulcrum/optim/optimizer.h>
 
 #include "apps/bench_profile.h"
 #include "apps/commands.h"
+#include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
 #include "apps/risks.h"
 #include "apps/seconds.h"
-#include "apps/trainer.h"
 #include "apps/world.h"
 
 namespace fulcrum::apps {

@@ -7,7 +7,7 @@
 #include "apps/command_line.h"
 #include "apps/commands.h"
 #include "apps/environment.h"
-#include "apps/trainer.h"
+#include "apps/exit_codes.h"
 
 namespace fulcrum::apps {
 

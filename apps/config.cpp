@@ -256,13 +256,18 @@ std::vector<std::string> recipe_names() {
   return names;
 }
 
+std::string read_settings_file(const std::string& flag, const std::string& path) {
+  try {
+    return read_text_file(path);
+  } catch (const Error& e) {
+    usage(flag, ": ", e.what());
+  }
+}
+
 std::string recipe_text(const std::string& name) {
   for (const Recipe& r : kRecipes)
     if (name == r.name) return r.text;
-  if (std::filesystem::is_regular_file(name)) {
-    std::ifstream file(name);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
+  if (std::filesystem::is_regular_file(name)) return read_settings_file("--recipe", name);
   std::string list;
   for (const auto& n : recipe_names()) list += (list.empty() ? "" : ", ") + n;
   usage("--recipe: no recipe or file '", name, "'; did you mean '", nearest(name, recipe_names()),

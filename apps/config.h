@@ -206,6 +206,9 @@ void finish(Config& config);
 /// "key: a → b" for every key outside `ignored` in which two configurations differ.
 std::vector<std::string> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored);
 
+/// The text of a file of settings; one that cannot be read is a UsageError that names the flag.
+std::string read_settings_file(const std::string& flag, const std::string& path);
+
 /// The TOML of a built-in recipe, or of a file when `name` is a path that exists.
 std::string recipe_text(const std::string& name);
 std::vector<std::string> recipe_names();

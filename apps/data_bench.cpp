@@ -9,9 +9,9 @@
 
 #include "apps/commands.h"
 #include "apps/data_command.h"
+#include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/seconds.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 

@@ -12,8 +12,8 @@
 
 #include "apps/data_command.h"
 #include "apps/data_sets.h"
+#include "apps/exit_codes.h"
 #include "apps/image_sets.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 

@@ -14,9 +14,10 @@
 
 #include "apps/commands.h"
 #include "apps/data_sets.h"
+#include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
-#include "apps/trainer.h"
+#include "apps/settings_flags.h"
 
 namespace fulcrum::apps {
 

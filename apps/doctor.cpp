@@ -17,9 +17,9 @@
 
 #include "apps/commands.h"
 #include "apps/environment.h"
+#include "apps/exit_codes.h"
 #include "apps/machine.h"
 #include "apps/progress.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 

@@ -9,7 +9,7 @@ namespace fulcrum::apps {
 
 /// "0.1.0".
 std::string version();
-/// {"fulcrum", "git_commit", "compiler", "build_type", "devices", "isa", "threads", "host", "system",
+/// {"fulcrum", "git_commit", "compiler", "build_type", "devices", "isa", "threads", "processes", "mpi", "host", "system",
 /// "command", "started"}.
 nlohmann::json environment(int threads);
 /// Keeps main's arguments for environment().

@@ -7,8 +7,9 @@
 
 #include "apps/commands.h"
 #include "apps/evaluation.h"
+#include "apps/exit_codes.h"
+#include "apps/settings_flags.h"
 #include "apps/stored_model.h"
-#include "apps/trainer.h"
 #include "apps/world.h"
 
 namespace fulcrum::apps {

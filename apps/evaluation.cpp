@@ -1,5 +1,7 @@
 #include "apps/evaluation.h"
 
+#include <optional>
+
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/core/autograd.h>
@@ -12,8 +14,7 @@ namespace fulcrum::apps {
 
 Tensor predict(Module& model, const Loader& loader, Communicator& processes) {
   const NoGrad no_grad;
-  const bool was_training = model.training();
-  model.eval();
+  std::optional<EvalMode> eval_mode(model);
   // On the device until the end: a copy to the host would wait for every batch.
   Tensor all = zeros({loader.size(), loader.dataset().classes()}, {DType::kF32, loader.options().device});
   const Slice own = slice_of(loader.batches(), processes.rank(), processes.size());
@@ -25,7 +26,7 @@ Tensor predict(Module& model, const Loader& loader, Communicator& processes) {
     row += batch.size;
     number++;
   }
-  model.train(was_training);
+  eval_mode.reset();
   if (processes.max(number != own.end) != 0) {
     agree_on_stop(processes);
     return {};

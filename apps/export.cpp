@@ -9,8 +9,9 @@
 
 #include "apps/commands.h"
 #include "apps/environment.h"
+#include "apps/exit_codes.h"
+#include "apps/settings_flags.h"
 #include "apps/stored_model.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 

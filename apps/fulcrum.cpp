@@ -8,9 +8,9 @@
 
 #include "apps/commands.h"
 #include "apps/environment.h"
+#include "apps/exit_codes.h"
 #include "apps/help.h"
 #include "apps/progress.h"
-#include "apps/trainer.h"
 #include "apps/world.h"
 
 namespace {

@@ -15,10 +15,10 @@
 #include "apps/commands.h"
 #include "apps/config.h"
 #include "apps/environment.h"
+#include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
 #include "apps/model_summary.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 

@@ -8,6 +8,7 @@
 #include <fulcrum/core/serialize.h>
 
 #include "apps/commands.h"
+#include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
 #include "apps/lr_find.h"
 #include "apps/pretrained.h"
@@ -15,8 +16,8 @@
 #include "apps/report/charts.h"
 #include "apps/report/page.h"
 #include "apps/report/text.h"
+#include "apps/settings_flags.h"
 #include "apps/stop.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 

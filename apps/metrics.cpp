@@ -138,18 +138,6 @@ double average_precision(std::span<const double> scores, std::span<const char> p
   return defined && positives > 0 ? area / positives : kNan;
 }
 
-PrecisionRecall precision_recall(std::span<const char> predicted, std::span<const char> positive) {
-  check(predicted.size() == positive.size(), "[metrics] expected a prediction for each of ", positive.size(),
-        " samples, got ", predicted.size());
-  double both = 0, claimed = 0, real = 0;
-  for (size_t i = 0; i < positive.size(); i++) {
-    claimed += predicted[i] != 0;
-    real += positive[i] != 0;
-    both += predicted[i] && positive[i];
-  }
-  return {claimed > 0 ? both / claimed : kNan, real > 0 ? both / real : kNan};
-}
-
 Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> labels,
                                std::span<const int64_t> train_counts) {
   const auto classes = static_cast<size_t>(logits.size(1));

@@ -43,12 +43,6 @@ double auroc(std::span<const double> scores, std::span<const char> positive);
 /// precision-recall curve without interpolation. NaN without positives or where a score is NaN.
 double average_precision(std::span<const double> scores, std::span<const char> positive);
 
-struct PrecisionRecall {
-  double precision = 0;  // NaN where nothing was predicted positive
-  double recall = 0;     // NaN where nothing is positive
-};
-PrecisionRecall precision_recall(std::span<const char> predicted, std::span<const char> positive);
-
 /// NaN becomes null; auroc and auprc are there for two classes only.
 nlohmann::json to_json(const Metrics& metrics);
 

@@ -20,10 +20,8 @@ int64_t multiply_adds_of(const NamedTensor& weight, const Shape& y) {
 
 void run_on_zeros(Module& model, const Shape& images) {
   const NoGrad no_grad;
-  const bool was_training = model.training();
-  model.eval();
+  const EvalMode eval_mode(model);
   model(zeros(images));
-  model.train(was_training);
 }
 
 // Batch normalisation with a ReLU makes a result that most layers keep (a pool does not, below); without one the next is

@@ -13,11 +13,12 @@
 #include <fulcrum/data/image_dataset.h>
 
 #include "apps/commands.h"
+#include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
 #include "apps/image_sets.h"
 #include "apps/ranges.h"
+#include "apps/settings_flags.h"
 #include "apps/stored_model.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 
@@ -61,6 +62,7 @@ std::vector<std::string> read_list(const std::string& list) {
     if (line.ends_with('\r')) line.pop_back();
     if (!line.empty()) lines.push_back(line);
   }
+  check(!in.bad(), "[predict] ", list, ": cannot read the list of images");
   return lines;
 }
 

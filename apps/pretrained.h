@@ -2,8 +2,7 @@
 // scripts/export_torch.py, and Fulcrum's own files.
 //
 //   load_pretrained(*model, "resnet50.safetensors");
-//     // "pretrained: 318 tensors of resnet50.safetensors; fc starts anew: it has 1000 classes
-//     there, 10 here"
+//   // "pretrained: 318 tensors of resnet50.safetensors; fc starts anew: it has 1000 classes there, 10 here"
 #pragma once
 
 #include <filesystem>

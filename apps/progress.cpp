@@ -27,7 +27,8 @@ size_t terminal_width() {
 ProgressLine::ProgressLine(int64_t log_interval, std::filesystem::path log, bool shown)
     : shown_(shown), terminal_(isatty(STDERR_FILENO) != 0), log_interval_(log_interval), log_(std::move(log)) {}
 
-void ProgressLine::begin_epoch() {
+void ProgressLine::begin_epoch(int64_t step) {
+  first_step_ = step;
   epoch_start_ = Clock::now();
   data_wait_ = 0;
 }
@@ -49,10 +50,11 @@ void ProgressLine::show(const StepInfo& s) {
   last_shown_ = Clock::now();
   const double seconds = elapsed();
   const double rate = images_per_second(s.images);
-  const double per_step = seconds / static_cast<double>(std::max<int64_t>(s.step, 1));
+  const int64_t steps = s.step - first_step_;
+  const double per_step = seconds / static_cast<double>(std::max<int64_t>(steps, 1));
   const double left = per_step * static_cast<double>(s.steps - s.step + (s.epochs - s.epoch - 1) * s.steps);
   constexpr int64_t kSteady = 20;  // steps after which plans are made and pools are full
-  if (!announced_ && s.step >= kSteady) {
+  if (!announced_ && steps >= kSteady) {
     announced_ = true;
     print(fmt::format("time: about {} to go at {:.3g} ms a step, without evaluations", duration_text(left),
                       1e3 * per_step));

@@ -13,14 +13,15 @@ struct StepInfo {
   int64_t epoch, epochs, step, steps;
   double loss, objective;  // means over the epoch so far: plain, and weighted Σ p l
   double lr;
-  int64_t images;  // of the epoch so far
+  int64_t images;  // since begin_epoch
 };
 
 class ProgressLine {
  public:
   /// Plain lines come every `log_interval` steps. One that is not `shown` is silent and writes no log.
   ProgressLine(int64_t log_interval, std::filesystem::path log, bool shown = true);
-  void begin_epoch();
+  /// `step`: of an epoch that goes on after a stop, the steps that are done.
+  void begin_epoch(int64_t step = 0);
   /// Time spent waiting for the loader, in seconds.
   void add_data_wait(double seconds) { data_wait_ += seconds; }
   /// Cheap when nothing is due: ask due() before gathering the numbers.
@@ -31,7 +32,10 @@ class ProgressLine {
   void print(const std::string& line);
   /// A lasting line, red on a terminal.
   void print_error(const std::string& line);
+  /// `images` since begin_epoch.
   double images_per_second(int64_t images) const;
+  /// Steps that were done at begin_epoch.
+  int64_t first_step() const { return first_step_; }
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -41,6 +45,7 @@ class ProgressLine {
   int64_t log_interval_;
   std::filesystem::path log_;
   double data_wait_ = 0;
+  int64_t first_step_ = 0;
   bool announced_ = false;
   Clock::time_point epoch_start_ = Clock::now();
   Clock::time_point last_shown_ = Clock::now() - std::chrono::seconds(1);

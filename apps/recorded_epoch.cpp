@@ -63,7 +63,7 @@ bool Trainer::train_recorded_epoch() {
       p.batch = first + static_cast<int64_t>(reading->control[kStep]) - updates_before;
       return !stopped_by_non_finite();
     }
-    show_progress(reading->step, last, reading->totals, first);
+    show_progress(reading->step, last, reading->totals);
     if (stop != 0) return false;
     if (saves) save();
   }

@@ -5,8 +5,8 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
+#include "apps/exit_codes.h"
 #include "apps/report/report.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 

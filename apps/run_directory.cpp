@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <fstream>
+#include <sstream>
 #include <system_error>
 
 #include <fulcrum/core/serialize.h>
@@ -39,7 +39,7 @@ void append_line(const fs::path& path, const std::string& line) {
 }
 
 void keep_epochs_before(const fs::path& path, int64_t epoch) {
-  std::ifstream in(path);
+  std::istringstream in(fs::exists(path) ? read_text_file(path) : "");
   std::string kept, line;
   while (std::getline(in, line)) {
     const auto row = nlohmann::json::parse(line, nullptr, false);

@@ -11,8 +11,8 @@
 #include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/cuda_options.h>
 
-#include "apps/commands.h"
 #include "apps/risks.h"
+#include "apps/settings_flags.h"
 #include "apps/world.h"
 
 namespace fulcrum::apps {

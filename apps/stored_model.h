@@ -11,8 +11,8 @@
 
 #include <fulcrum/core/serialize.h>
 
-#include "apps/commands.h"
 #include "apps/model_inputs.h"
+#include "apps/settings_flags.h"
 
 namespace fulcrum::apps {
 

@@ -8,50 +8,22 @@
 #include <cmath>
 
 #include <fulcrum/core/check.h>
+#include <fulcrum/layers/proto_message.h>
 
 namespace fulcrum::apps {
 
 namespace {
-
-// ---- protocol buffers: a field is a key (number · 8 + wire type) and a value ----
-
-void put_varint(std::string& to, uint64_t value) {
-  for (; value >= 128; value >>= 7) to += static_cast<char>(value | 128);
-  to += static_cast<char>(value);
-}
 
 template <class T>
 void put_little_endian(std::string& to, T value) {
   for (size_t i = 0; i < sizeof value; i++) to += static_cast<char>(value >> (8 * i) & 255);
 }
 
-void put_double(std::string& to, uint64_t field, double value) {
-  put_varint(to, field * 8 + 1);
-  put_little_endian(to, std::bit_cast<uint64_t>(value));
-}
-
-void put_float(std::string& to, uint64_t field, float value) {
-  put_varint(to, field * 8 + 5);
-  put_little_endian(to, std::bit_cast<uint32_t>(value));
-}
-
-void put_integer(std::string& to, uint64_t field, int64_t value) {
-  put_varint(to, field * 8);
-  put_varint(to, static_cast<uint64_t>(value));
-}
-
-void put_bytes(std::string& to, uint64_t field, std::string_view bytes) {
-  put_varint(to, field * 8 + 2);
-  put_varint(to, bytes.size());
-  to += bytes;
-}
-
 // Event: 1 wall_time, 2 step, 3 file_version, 5 summary, 7 session_log.
-std::string event(int64_t step) {
+ProtoMessage event(int64_t step) {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
-  std::string e;
-  put_double(e, 1, std::chrono::duration<double>(now).count());
-  put_integer(e, 2, step);
+  ProtoMessage e;
+  e.real64(1, std::chrono::duration<double>(now).count()).integer(2, step);
   return e;
 }
 
@@ -85,16 +57,10 @@ uint32_t crc32c(std::string_view data) {
 
 EventWriter::EventWriter(const std::filesystem::path& directory, int64_t first_step)
     : path_(new_file(directory)), file_(path_, std::ios::binary) {
-  std::string version = event(0);
-  put_bytes(version, 3, "brain.Event:2");
-  write(version);
+  write(event(0).bytes(3, "brain.Event:2").text());
   if (first_step == 0) return;
   constexpr int64_t kStart = 1;
-  std::string log;
-  put_integer(log, 1, kStart);
-  std::string start = event(first_step);
-  put_bytes(start, 7, log);
-  write(start);
+  write(event(first_step).bytes(7, ProtoMessage().integer(1, kStart).text()).text());
 }
 
 void EventWriter::write(const std::string& data) {
@@ -110,17 +76,12 @@ void EventWriter::write(const std::string& data) {
 }
 
 void EventWriter::add(int64_t step, const std::vector<std::pair<std::string, double>>& scalars) {
-  std::string summary;
+  ProtoMessage summary;
   for (const auto& [tag, value] : scalars) {
     if (!std::isfinite(value)) continue;
-    std::string entry;
-    put_bytes(entry, 1, tag);
-    put_float(entry, 2, static_cast<float>(value));
-    put_bytes(summary, 1, entry);
+    summary.bytes(1, ProtoMessage().bytes(1, tag).real(2, static_cast<float>(value)).text());
   }
-  std::string e = event(step);
-  put_bytes(e, 5, summary);
-  write(e);
+  write(event(step).bytes(5, summary.text()).text());
 }
 
 }  // namespace fulcrum::apps

@@ -11,6 +11,7 @@
 #include "apps/dry_run.h"
 #include "apps/flag_checks.h"
 #include "apps/run_directory.h"
+#include "apps/settings_flags.h"
 #include "apps/smoke.h"
 #include "apps/spread.h"
 #include "apps/stop.h"

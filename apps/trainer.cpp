@@ -175,7 +175,7 @@ bool Trainer::begin_epoch(int64_t epoch) {
   loss_.begin_epoch(epoch);
   begin_risk_epoch(optimizer_->risk(), config_, epoch, loss_.class_weight());
   if (recorded_ && step_changes(config_, epoch)) recorded_->replay.restart();
-  progress_.begin_epoch();
+  progress_.begin_epoch(state_.progress.batch);
   return state_.progress.batch > 0 || !loss_.prunes_before(epoch) || prune(epoch);
 }
 
@@ -189,10 +189,11 @@ bool Trainer::prune(int64_t epoch) {
   return true;
 }
 
-void Trainer::show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first) {
+void Trainer::show_progress(int64_t step, int64_t last, std::span<const double> totals) {
   if (!progress_.due(step, last)) return;
   progress_.show({state_.progress.epoch, config_.train.epochs, step, last, totals[0] / totals[3],
-                  totals[1] / static_cast<double>(step), optimizer_->lr(), (step - first) * config_.train.batch_size});
+                  totals[1] / static_cast<double>(step), optimizer_->lr(),
+                  (step - progress_.first_step()) * config_.train.batch_size});
 }
 
 int64_t Trainer::steps() const {
@@ -225,7 +226,7 @@ bool Trainer::train_epoch() {
     train_batch(batch);
     if (group_ends(p.batch) && stopped_by_non_finite()) return false;
     p.batch++;
-    if (progress_.due(p.batch, last)) show_progress(p.batch, last, totals_.to_vector(), first);
+    if (progress_.due(p.batch, last)) show_progress(p.batch, last, totals_.to_vector());
     if (group_ends(p.batch - 1) && agree_on_stop(processes_) != 0) return false;
     if (save_due(p.batch)) save();
     if (p.batch == last) break;
@@ -285,7 +286,10 @@ bool Trainer::finish_epoch() {
   share_statistics();
   const SampleTable seen = samples_.read();
   nlohmann::json row = training_metrics(seen);
-  row["images_per_s"] = progress_.images_per_second(std::min(steps() * config_.train.batch_size, train_loader_.size()));
+  // Of an epoch that was resumed, what was trained since; nothing where all of it was.
+  const int64_t images = std::min(steps() * config_.train.batch_size, train_loader_.size()) -
+                         progress_.first_step() * config_.train.batch_size;
+  row["images_per_s"] = images > 0 ? nlohmann::json(progress_.images_per_second(images)) : nlohmann::json();
   std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1, config_.train.epochs,
                                  row["train"]["loss"].get<double>(), 100 * row["train"]["top1"].get<double>());
   if ((p.epoch + 1) % config_.train.eval_every == 0 || p.epoch + 1 == config_.train.epochs) {
@@ -294,7 +298,8 @@ bool Trainer::finish_epoch() {
     if (val_loader_) line += fmt::format("  val top-1 {:.2f}", percent("val", "top1"));
     line += fmt::format("  test top-1 {:.2f}  balanced {:.2f}", percent("test", "top1"), percent("test", "balanced"));
   }
-  progress_.print(fmt::format("{}  {:.0f} img/s", line, row["images_per_s"].get<double>()));
+  if (images > 0) line += fmt::format("  {:.0f} img/s", row["images_per_s"].get<double>());
+  progress_.print(line);
   const double before = p.latest.is_null() ? 0 : p.latest["train"]["loss"].get<double>();
   if (const auto text = divergence_warning(config_, row["train"]["loss"], before, data_.train->classes());
       !text.empty())

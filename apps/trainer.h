@@ -1,6 +1,6 @@
 // Trainer: runs a configuration from its first batch, or from a checkpoint, to its result.
 //
-//   Trainer trainer(config, Trainer::Start::kFresh);
+//   Trainer trainer(config, Trainer::Start::kFresh, world());
 //   TrainOutcome outcome = trainer.run();
 #pragma once
 
@@ -15,12 +15,14 @@
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/replay.h>
 #include <fulcrum/data/batch_slot.h>
+#include <fulcrum/layers/distribute.h>
 #include <fulcrum/layers/ema.h>
 #include <fulcrum/layers/layers.h>
 
 #include "apps/checkpoint.h"
 #include "apps/config.h"
 #include "apps/evaluation.h"
+#include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/losses.h"
 #include "apps/memory_estimate.h"
@@ -30,8 +32,6 @@
 #include "apps/samples.h"
 
 namespace fulcrum::apps {
-
-inline constexpr int kExitDone = 0, kExitFailed = 1, kExitUsage = 2, kExitNonFinite = 3;
 
 struct TrainOutcome {
   int exit_code = kExitDone;  // 128 + signal when stopped
@@ -72,7 +72,7 @@ class Trainer {
   bool records() const;
   /// What of it runs eagerly for all that, for the reader of the log; else empty.
   std::string eager_part() const;
-  void show_progress(int64_t step, int64_t last, std::span<const double> totals, int64_t first);
+  void show_progress(int64_t step, int64_t last, std::span<const double> totals);
   /// Tells layers that work over the whole batch which part of it this process has.
   void announce_part(const Batch& batch);
   /// Adds the batch to the gradients and, with the last of its group, updates.

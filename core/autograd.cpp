@@ -56,8 +56,7 @@ void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pend
         node.shape, ", got ", g.shape());
   const bool leaf = node.is_leaf();
   if (!node.grad.defined()) {
-    const bool keep = g.dtype() == node.dtype && (!leaf || g.is_unique());
-    node.grad = keep ? g : g.to(node.dtype);
+    node.grad = g.to(node.dtype);
     if (leaf && !node.grad.is_unique()) node.grad = node.grad.clone();
   } else if (leaf) {
     pending.add(node.grad, g);

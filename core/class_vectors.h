@@ -1,9 +1,9 @@
 // Vectors with a number for each class, made of the class counts of a training set: what losses for
 // imbalanced data add, subtract or multiply.
 //
-//   cross_entropy(z, y, {.adjust = log_prior(counts)});                              // balanced
-//   softmax cross_entropy(cosines, y, {.margin = ldam_margins(counts), .scale = 30});        //
-//   LDAM cross_entropy(z, y, {.class_weight = class_balanced_weights(counts, 0.9999)});
+//   cross_entropy(z, y, {.adjust = log_prior(counts)});                          // balanced softmax
+//   cross_entropy(cosines, y, {.margin = ldam_margins(counts), .scale = 30});    // LDAM
+//   cross_entropy(z, y, {.class_weight = class_balanced_weights(counts, 0.9999)});
 //
 // All are f32 [C]; sources and formulas in docs/method.md.
 #pragma once

@@ -265,7 +265,7 @@ struct Share {
   }
 };
 struct Equal {
-  static constexpr const char* kName = "equal";
+  static constexpr const char* kName = "eq";
   template <class A>
   FULCRUM_HD static A forward(A a, A b) {
     return a == b ? A(1) : A(0);

@@ -1,7 +1,7 @@
 // The back-ends: struct Cpu and struct Cuda, each with every kernel of kernels.inc, and dispatch(),
 // the one place that chooses between them.
 //
-//   dispatch(x.device(), [&]<class K>() { K::softmax(y, x, /*log=*/true); });
+//   dispatch(x, [&]<class K>() { K::softmax(y, x, /*log=*/true); });
 #pragma once
 
 #include <cstdint>

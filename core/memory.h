@@ -34,7 +34,7 @@ class MemoryPool;
 /// One block of device memory, aligned to 256 bytes unless borrowed. Not copyable; shared through shared_ptr.
 class Storage {
  public:
-  /// Contents are undefined. Throws Error when the system has no memory.
+  /// Contents are undefined. Throws OutOfMemory, an Error.
   static std::shared_ptr<Storage> allocate(Device device, size_t bytes);
   /// Host memory from which a GPU copies while the host goes on; plain memory without a GPU.
   static std::shared_ptr<Storage> allocate_pinned(size_t bytes);

@@ -1,4 +1,5 @@
-// The differentiable operations. Names and meaning are PyTorch's; images are NHWC.
+// The differentiable operations. Names and meaning are PyTorch's, but for images, which are NHWC, slice(x, dim, begin,
+// end) without a step, and pad, which takes all dimensions in order.
 //
 //   Tensor y = relu(conv2d(x, w, {}, {.stride = 2, .padding = 1}));
 //   Tensor losses = cross_entropy(logits, labels, {.smoothing = 0.1});   // [B], one per sample
@@ -39,7 +40,7 @@ Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 Tensor maximum(const Tensor& a, const Tensor& b);  ///< equal elements share the gradient
 Tensor minimum(const Tensor& a, const Tensor& b);
-Tensor equal(const Tensor& a, const Tensor& b);  ///< 1 or 0 in the dtype of a; no gradient
+Tensor eq(const Tensor& a, const Tensor& b);  ///< 1 or 0 in the dtype of a; no gradient
 Tensor add(const Tensor& a, double b);
 Tensor mul(const Tensor& a, double b);
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
@@ -54,12 +55,12 @@ inline Tensor operator/(const Tensor& a, double b) { return mul(a, 1 / b); }
 inline Tensor operator-(const Tensor& a) { return neg(a); }
 /// Converted copy, or x itself where the dtype is the same.
 Tensor cast(const Tensor& x, DType dtype);
-/// Zeroes elements with probability p and scales the rest by 1/(1−p).
 /// Where x is rows of something larger, drawn for in several processes: elements before it, and in all. The masks are
 /// those of one process where both are multiples of 4; else they are others, as random. {}: x is all.
 struct DropoutPart {
   int64_t before = 0, all = 0;
 };
+/// Zeroes elements with probability p in [0, 1) and scales the rest by 1/(1−p); advances the generator.
 Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part = {});
 
 // ---- shape ----

@@ -121,7 +121,7 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
   return record("minimum", binary<Minimum>(a, b), {a, b}, winner_gradient(a, b, false));
 }
 
-Tensor equal(const Tensor& a, const Tensor& b) { return binary<Equal>(a.detach(), b.detach()); }
+Tensor eq(const Tensor& a, const Tensor& b) { return binary<Equal>(a.detach(), b.detach()); }
 
 Tensor add(const Tensor& a, double b) { return add(a, full({}, b, options_of(a))); }
 Tensor mul(const Tensor& a, double b) { return mul(a, full({}, b, options_of(a))); }

@@ -10,7 +10,7 @@ namespace fulcrum {
 
 namespace {
 void check_per_class(const Tensor& t, const Tensor& logits, const char* what) {
-  const DType wanted = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const DType wanted = master_dtype(logits.dtype());
   check(!t || (t.shape() == Shape{logits.size(1)} && t.dtype() == wanted), "[cross_entropy] expected ", what, " ",
         wanted, " [", logits.size(1), "], got ", t ? t.dtype() : wanted, " ", t ? t.shape() : Shape());
 }
@@ -53,6 +53,16 @@ void check_labels(const Tensor& invalid, const Tensor& labels, const Tensor& log
     check(y[i] >= 0 && y[i] < logits.size(1), "[cross_entropy] expected labels in [0, ", logits.size(1), "), got ",
           y[i], " at row ", i);
 }
+
+// The same for rows of a table: on a GPU an index out of range gives NaN and leaves the table as it is.
+void check_rows(const char* op, const Tensor& indices, int64_t rows) {
+  if (!indices.device().is_cpu()) return;
+  const int64_t* index = indices.data<int64_t>();
+  for (int64_t i = 0; i < indices.numel(); i++)
+    check(index[i] >= 0 && index[i] < rows, "[", op, "] expected indices in [0, ", rows, "), got ", index[i], " at ",
+          i);
+}
+
 }  // namespace
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyArgs& args) {
@@ -78,7 +88,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
   check_per_class(t.temperature, logits, "temperature");
   const CrossEntropyOptions o{args.scale, args.smoothing, args.phi};
 
-  const DType dtype = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const DType dtype = master_dtype(logits.dtype());
   Tensor losses = empty({logits.size(0)}, {dtype, logits.device()});
   Tensor invalid = zeros({1}, {DType::kI32, logits.device()});
   dispatch(logits, [&]<class K>() { K::cross_entropy(losses, invalid, logits, labels, t, o); });
@@ -93,13 +103,12 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
 }
 
 namespace {
-DType master_of(const Tensor& logits) { return logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 // softplus(z)/mean_k softplus(z)
 Tensor positive_shares(const char* op, const Tensor& logits) {
   check(logits.dim() == 2 && is_floating(logits.dtype()), "[", op, "] expected floating logits [B, C], got ",
         logits.dtype(), " ", logits.shape());
-  const Tensor positive = softplus(logits.to(master_of(logits)));
+  const Tensor positive = softplus(logits.to(master_dtype(logits.dtype())));
   return div(positive, mean(positive, {1}, /*keepdim=*/true));
 }
 
@@ -158,6 +167,7 @@ Tensor adapt_lambdas(Tensor& table, const Tensor& logits, const Tensor& indices,
   check(indices.dtype() == DType::kI64 && indices.shape() == Shape{logits.size(0)},
         "[adapt_lambdas] expected indices i64 [", logits.size(0), "], got ", indices.dtype(), " ", indices.shape());
   check_one_device("adapt_lambdas", {{"logits", logits}, {"table", table}, {"indices", indices}});
+  check_rows("adapt_lambdas", indices, table.numel());
   const Tensor h = positive_shares("adapt_lambdas", logits.detach());
   Tensor lambda = empty({logits.size(0)}, options_of(h));
   dispatch(h, [&]<class K>() { K::adapt_lambdas(lambda, table, h, indices, args.lambda0, args.alpha); });
@@ -166,14 +176,14 @@ Tensor adapt_lambdas(Tensor& table, const Tensor& logits, const Tensor& indices,
 
 Tensor mse_loss(const Tensor& x, const Tensor& target) {
   check_targets("mse_loss", x, target);
-  const DType dtype = x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const DType dtype = master_dtype(x.dtype());
   return mean(square(sub(x.to(dtype), target.to(dtype))), feature_dims(x));
 }
 
 // −t·log σ(z) − (1−t)·log(1−σ(z)) = softplus(z) − t·z, which never overflows.
 Tensor binary_cross_entropy_with_logits(const Tensor& logits, const Tensor& target) {
   check_targets("binary_cross_entropy_with_logits", logits, target);
-  const DType dtype = logits.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
+  const DType dtype = master_dtype(logits.dtype());
   const Tensor z = logits.to(dtype);
   return mean(sub(softplus(z), mul(z, target.to(dtype))), feature_dims(logits));
 }

@@ -9,11 +9,11 @@
 namespace fulcrum {
 
 namespace {
-DType statistics_dtype(const Tensor& x) { return x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 void check_channels(const Tensor& x, const Tensor& t, const char* what) {
-  check(!t || (t.shape() == Shape{x.size(-1)} && t.dtype() == statistics_dtype(x)), "[batch_norm] expected ", what, " ",
-        statistics_dtype(x), " [", x.size(-1), "], got ", t ? t.dtype() : DType::kF32, " ", t ? t.shape() : Shape());
+  check(!t || (t.shape() == Shape{x.size(-1)} && t.dtype() == master_dtype(x.dtype())), "[batch_norm] expected ", what,
+        " ", master_dtype(x.dtype()), " [", x.size(-1), "], got ", t ? t.dtype() : DType::kF32, " ",
+        t ? t.shape() : Shape());
 }
 
 // What training moves; nothing where it has moved already.
@@ -33,7 +33,7 @@ Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const
   check(part.rows > 1, "[batch_norm] expected more than one value per channel in training, got ", part.rows,
         " in all processes");
   const Shape channels{x.size(-1)};
-  const TensorOptions statistics{statistics_dtype(x), x.device()}, wide{DType::kF64, x.device()};
+  const TensorOptions statistics{master_dtype(x.dtype()), x.device()}, wide{DType::kF64, x.device()};
   Tensor y = empty_like(x), mean = empty(channels, statistics), var = empty(channels, statistics),
          rstd = empty(channels, statistics), sums = empty({2, x.size(-1)}, wide);
   dispatch(x, [&]<class K>() {
@@ -90,7 +90,7 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
 
   const BatchNormOptions o{args.eps, args.momentum, args.relu, args.training};
   if (args.training && args.part.communicator) return batch_norm_of_processes(x, t, args, o);
-  const TensorOptions statistics{statistics_dtype(x), x.device()};
+  const TensorOptions statistics{master_dtype(x.dtype()), x.device()};
   Tensor y = empty_like(x);
   BatchNormSaved saved;
   dispatch(x, [&]<class K>() {

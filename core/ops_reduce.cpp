@@ -61,7 +61,7 @@ Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   Tensor y = empty(r.kept, options_of(x));
   dispatch(x, [&]<class K>() { K::reduce_max(y, x); });
   y = record("amax", y, {x}, [x = x.detach(), y = y.detach(), dims](const Tensor& dy, Needs) -> Grads {
-    const Tensor winners = equal(x, y);
+    const Tensor winners = eq(x, y);
     return {mul(winners, div(dy, sum(winners, dims, /*keepdim=*/true)))};
   });
   return keepdim ? y : y.reshape(r.dropped);

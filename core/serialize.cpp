@@ -250,14 +250,6 @@ void write_all(const Descriptor& file, const fs::path& path, std::string_view by
   }
 }
 
-// Makes a rename durable. Some file systems cannot sync a folder; theirs is durable as it is.
-void sync_folder(const fs::path& file) {
-  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
-  const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd.get() < 0 || (::fsync(fd.get()) != 0 && errno != EINVAL && errno != ENOTSUP))
-    fail_errno("write", folder, "sync the folder");
-}
-
 }  // namespace
 
 TensorIndex read_tensor_index(const fs::path& path) {
@@ -319,6 +311,28 @@ void write_file_atomically(const fs::path& path, const std::vector<std::string_v
   if (::rename(beside.c_str(), path.c_str()) != 0) fail_errno("write", path, "replace");
   temporary.keep();
   sync_folder(path);
+}
+
+// Some file systems cannot sync a folder; what they rename is durable as it is.
+void sync_folder(const fs::path& file) {
+  const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0 || (::fsync(fd.get()) != 0 && errno != EINVAL && errno != ENOTSUP))
+    fail_errno("write", folder, "sync the folder");
+}
+
+std::string read_text_file(const fs::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (file.get() < 0) fail_errno("read", path, "open");
+  std::string text;
+  char piece[1 << 16];
+  for (;;) {
+    const ssize_t n = ::read(file.get(), piece, sizeof piece);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_errno("read", path, "read");
+    if (n == 0) return text;
+    text.append(piece, static_cast<size_t>(n));
+  }
 }
 
 }  // namespace fulcrum

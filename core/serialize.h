@@ -5,9 +5,9 @@
 //   file.tensors.at("fc.weight");  file.metadata.at("model");
 //
 // The format (https://github.com/huggingface/safetensors): a little-endian u64 with the length of
-// the header, the header in JSON {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0,
-// 24]}, …,
-// "__metadata__": {"key": "text"}}, then the numbers, row-major, without holes.
+// the header, the header in JSON
+//   {"name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}, …, "__metadata__": {"key": "text"}}
+// then the numbers, row-major, without holes.
 #pragma once
 
 #include <cstdint>
@@ -59,5 +59,11 @@ void save_tensors(const std::filesystem::path& path, const TensorFile& file);
 /// was, the temporary one is gone, and the Error carries the system's reason. One writer per path
 /// at a time.
 void write_file_atomically(const std::filesystem::path& path, const std::vector<std::string_view>& pieces);
+
+/// Makes a rename to `file` durable, which a power cut could undo otherwise.
+void sync_folder(const std::filesystem::path& file);
+
+/// The whole of a file. One that cannot be read to its end is an Error with the system's reason, never a shorter text.
+std::string read_text_file(const std::filesystem::path& path);
 
 }  // namespace fulcrum

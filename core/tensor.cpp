@@ -77,14 +77,15 @@ Tensor Tensor::detach() const {
 Tensor Tensor::clone() const {
   Tensor copy = empty_like(*this);
   copy.copy_from(*this);
-  return copy;
+  return requires_grad() ? record("clone", copy, {*this}, [](const Tensor& dy, Needs) -> Grads { return {dy}; }) : copy;
 }
 
 Tensor Tensor::to(Device target) const {
   if (device() == target) return *this;
   Tensor copy = empty(shape(), {dtype(), target});
   copy.copy_from(*this);
-  return copy;
+  if (!requires_grad()) return copy;
+  return record("to", copy, {*this}, [from = device()](const Tensor& dy, Needs) -> Grads { return {dy.to(from)}; });
 }
 
 Tensor Tensor::to(DType target) const { return cast(*this, target); }

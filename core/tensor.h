@@ -60,11 +60,11 @@ class Tensor {
   Tensor slice(int64_t begin, int64_t end) const;
   /// A handle on the same storage without history.
   Tensor detach() const;
-  /// A copy of the numbers. Not differentiable.
+  /// A copy of the numbers. Differentiable.
   Tensor clone() const;
   /// Converted copy, or this tensor where the dtype is the same already. Differentiable.
   Tensor to(DType dtype) const;
-  /// Copy on another device, or this tensor. Not differentiable.
+  /// Copy on another device, or this tensor. Differentiable.
   Tensor to(Device device) const;
   /// The twin of a parameter in `dtype` (see arena.h), through which gradients reach the master;
   /// to(dtype) where there is none.

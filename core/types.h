@@ -46,6 +46,8 @@ size_t size_of(DType dtype);
 const char* name_of(DType dtype);
 /// "f32", "bf16", "f64", "u8", "i32", "i64"; anything else is an Error.
 DType parse_dtype(std::string_view name);
+/// Of sums, losses, per-channel vectors and masters that go with numbers of this dtype.
+inline DType master_dtype(DType d) { return d == DType::kF64 ? DType::kF64 : DType::kF32; }
 inline bool is_floating(DType d) { return d == DType::kF32 || d == DType::kBf16 || d == DType::kF64; }
 std::ostream& operator<<(std::ostream& out, DType dtype);
 

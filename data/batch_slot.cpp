@@ -6,9 +6,20 @@
 
 namespace fulcrum {
 
-BatchSlot::BatchSlot(const Loader& loader) : source_(loader.source_) {
+namespace {
+
+// Events belong to the device that is current when they are made.
+std::shared_ptr<const BatchSource> on_its_device(std::shared_ptr<const BatchSource> source) {
+  const Device device = source->options().device;
+  check(!device.is_cpu(), "[batch_slot] expected a loader for a GPU, got ", device);
+  cuda::use_device(device.index);
+  return source;
+}
+
+}  // namespace
+
+BatchSlot::BatchSlot(const Loader& loader) : source_(on_its_device(loader.source_)) {
   const LoaderOptions& o = source_->options();
-  check(!o.device.is_cpu(), "[batch_slot] expected a loader for a GPU, got ", o.device);
   const int64_t n = o.batch_size / o.parts + source_->neighbours();
   const Shape& image = source_->dataset().image_shape();
   const Shape shape{n, image[0], image[1], image[2]};
@@ -21,7 +32,6 @@ BatchSlot::BatchSlot(const Loader& loader) : source_(loader.source_) {
   batch_ = source_->batch_of(columns_);
   batch_.total = o.batch_size;
   // The pool may have given memory that kernels still use.
-  cuda::use_device(o.device.index);
   for (Transfer& t : transfers_) t.taken.record(cuda::compute_stream());
 }
 

@@ -14,6 +14,7 @@
 #include <fulcrum/core/check.h>
 #include <fulcrum/data/exif.h>
 #include <fulcrum/data/image_codecs.h>
+#include <fulcrum/data/image_ops.h>
 
 namespace fulcrum {
 
@@ -84,11 +85,6 @@ Kind kind_of(std::span<const uint8_t> file, const std::string& name) {
   if (starts(kPngStart)) return Kind::kPng;
   if (file.empty()) refuse_image(name, "expected a JPEG or PNG file, got an empty one");
   refuse_image(name, "expected a JPEG or PNG file, got other first bytes");
-}
-
-/// PIL's L of RGB: the ITU-R 601-2 luma in 16 bits.
-uint8_t luma(const uint8_t* rgb) {
-  return static_cast<uint8_t>((rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16);
 }
 
 /// PIL's CMYK to RGB; inks are stored as 255 − ink.

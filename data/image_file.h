@@ -1,7 +1,7 @@
 // JPEG and PNG files as u8 pixels, equal to what PIL's Image.open(path).convert("RGB") gives.
 //
-//   Image image = load_image("train/cat/0001.jpg", /*channels=*/3);   // u8 [H, W, 3]
-//   ImageSize size = image_size("train/cat/0001.jpg");                // reads the header alone
+//   Image image = load_image("train/cat/0001.jpg", {.channels = 3});   // u8 [H, W, 3]
+//   ImageSize size = image_size("train/cat/0001.jpg");                 // reads the header alone
 //
 // The kind of a file is told from its first bytes, not from its name. Grey images fill all three
 // channels, alpha and transparency are dropped, palettes are looked up, CMYK and YCCK are taken as

@@ -16,11 +16,6 @@ using Table = std::array<uint8_t, kValues>;
 
 uint8_t clip(int v) { return static_cast<uint8_t>(std::clamp(v, 0, 255)); }
 
-/// PIL's convert("L").
-uint8_t grey_of(const uint8_t* rgb) {
-  return static_cast<uint8_t>((rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16);
-}
-
 /// other + factor·(own − other), in f32 and cut off, as PIL's Image.blend.
 uint8_t blended(uint8_t other, uint8_t own, float factor) {
   const float v = static_cast<float>(other) + factor * static_cast<float>(own - other);
@@ -123,7 +118,7 @@ void adjust_brightness(Image& image, double factor) {
 void adjust_contrast(Image& image, double factor) {
   check_factor("adjust_contrast", factor);
   uint64_t sum = 0;
-  for_each_pixel(image, [&](const uint8_t* pixel) { sum += image.channels == 3 ? grey_of(pixel) : pixel[0]; });
+  for_each_pixel(image, [&](const uint8_t* pixel) { sum += image.channels == 3 ? luma(pixel) : pixel[0]; });
   const double mean = static_cast<double>(sum) / static_cast<double>(image.height * image.width);
   blend_with(image, static_cast<uint8_t>(std::floor(mean + 0.5)), factor);
 }
@@ -132,7 +127,7 @@ void adjust_saturation(Image& image, double factor) {
   check_factor("adjust_saturation", factor);
   if (image.channels != 3) return;
   for_each_pixel(image, [&, f = static_cast<float>(factor)](uint8_t* pixel) {
-    const uint8_t grey = grey_of(pixel);
+    const uint8_t grey = luma(pixel);
     for (int c = 0; c < 3; c++) pixel[c] = blended(grey, pixel[c], f);
   });
 }

@@ -12,6 +12,11 @@
 
 namespace fulcrum {
 
+/// PIL's L of an RGB pixel: the ITU-R 601-2 luma in 16 bits.
+inline uint8_t luma(const uint8_t* rgb) {
+  return static_cast<uint8_t>((rgb[0] * 19595 + rgb[1] * 38470 + rgb[2] * 7471 + 0x8000) >> 16);
+}
+
 /// The image blended with black, with its mean grey, with itself in grey, with itself smoothed: 0 gives the
 /// other, 1 the image, more than 1 goes beyond it. Factors are at least 0.
 void adjust_brightness(Image& image, double factor);

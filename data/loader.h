@@ -5,8 +5,7 @@
 //                         .mean = stats.mean, .stddev = stats.stddev, .seed = 1});
 //   for (int64_t epoch = 0; epoch < 200; epoch++)
 //     for (const Batch& batch : loader.epoch(epoch)) …     // or: for (Batch batch : loader) …
-//   for (const Batch& batch : loader.epoch(17, /*first_batch=*/42)) …   // resumes there, bit for
-//   bit
+//   for (const Batch& batch : loader.epoch(17, /*first_batch=*/42)) …   // resumes there, bit for bit
 //
 // Every batch is a pure function of the options, the epoch and its number in the epoch: of the
 // number of workers, of what was loaded before and of the machine nothing shows.

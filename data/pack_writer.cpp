@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <fulcrum/core/hash.h>
+#include <fulcrum/core/serialize.h>
 #include <fulcrum/core/serialize_json.h>
 #include <fulcrum/data/pack.h>
 #include <fulcrum/data/pack_names.h>
@@ -65,6 +66,7 @@ class NewFile {
   void take_place() {
     if (::rename(beside_.c_str(), path_.c_str()) != 0) fail_errno(path_, "replace");
     renamed_ = true;
+    sync_folder(path_);  // before the pack that this one replaces is removed
   }
 
  private:

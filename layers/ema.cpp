@@ -1,18 +1,11 @@
 #include <fulcrum/layers/ema.h>
 
+#include <algorithm>
+
 #include <fulcrum/core/arena.h>
+#include <fulcrum/core/memory.h>
 
 namespace fulcrum {
-
-namespace {
-
-Tensor copy_of(const Tensor& t) {
-  Tensor copy = empty_like(t);
-  copy.copy_from(t);
-  return copy;
-}
-
-}  // namespace
 
 Ema::Ema(Module& model, double decay) : decay_(decay) {
   check(decay >= 0 && decay < 1, "[ema] expected a decay in [0, 1), got ", decay);
@@ -20,12 +13,17 @@ Ema::Ema(Module& model, double decay) : decay_(decay) {
     for (const NamedTensor& t : tensors) {
       if (!is_floating(t.tensor.dtype())) continue;  // counters
       live_.push_back(t);
-      averages_.push_back({t.name, copy_of(t.tensor.detach()), t.convolution});
+      averages_.push_back({t.name, t.tensor.detach().clone(), t.convolution});
       pairs_.push_back({averages_.back().tensor, t.tensor.detach()});
     }
   };
   take(model.named_parameters());
   take(model.named_buffers());
+  size_t most = 0;
+  for (const NamedTensor& t : live_) most = std::max(most, t.tensor.bytes());
+  if (live_.empty()) return;
+  const auto block = Storage::allocate(live_.front().tensor.device(), most);
+  for (const NamedTensor& t : live_) spares_.emplace_back(block, 0, t.tensor.shape(), t.tensor.dtype());
 }
 
 void Ema::update(const Tensor& control) {
@@ -36,9 +34,9 @@ void Ema::update(const Tensor& control) {
 void Ema::exchange() {
   for (size_t i = 0; i < live_.size(); i++) {
     Tensor value = live_[i].tensor.detach();
-    const Tensor kept = copy_of(value);
+    spares_[i].copy_from(value);
     value.copy_from(averages_[i].tensor);
-    averages_[i].tensor.copy_from(kept);
+    averages_[i].tensor.copy_from(spares_[i]);
     refresh_twin(live_[i].tensor);
   }
 }

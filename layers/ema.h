@@ -45,6 +45,7 @@ class Ema {
   void exchange();
   std::vector<NamedTensor> live_, averages_;
   std::vector<TensorPair> pairs_;  // the same tensors
+  std::vector<Tensor> spares_;     // one for each, all in one block: an exchange asks for no memory
   double decay_;
 };
 

@@ -10,18 +10,12 @@
 
 #include <optional>
 
-#include <fulcrum/core/communicator.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/layers/module.h>
 
 namespace fulcrum {
 
-/// What part of each batch a process has; read in every forward pass. The program changes it from batch to batch.
-struct BatchPart {
-  Communicator* communicator = nullptr;
-  Slice own;          // its samples: rows [begin, end) of the batch; empty: x is a stand-in
-  int64_t total = 0;  // samples of the whole batch
-};
+struct BatchPart;  // distribute.h
 
 struct Conv2dOptions {
   int64_t in;
@@ -73,7 +67,7 @@ class BatchNorm : public Module {
   Tensor running_mean, running_var;  // [C]; the variance is the unbiased one
   Tensor num_batches_tracked;        // i64 [], on the host
   /// Statistics of the whole batch instead of this process's part.
-  void synchronise(std::shared_ptr<const BatchPart> part) { part_ = std::move(part); }
+  void distribute(std::shared_ptr<const BatchPart> part) { part_ = std::move(part); }
 
  private:
   Tensor normalise(const Tensor& x, const Fusion& fusion);
@@ -201,16 +195,6 @@ class Sequential : public Module {
   }
   Tensor forward(const Tensor& x) override;
 };
-
-/// Makes a model one of several processes': dropout draws for the whole batch and, with `sync_batch_norm`, batch norm
-/// takes its statistics over the whole batch.
-///
-///   auto part = std::make_shared<BatchPart>();
-///   distribute(model, part, true);
-///   *part = {&world, slice_of(total, world.rank(), world.size()), total};    // before each batch
-void distribute(Module& model, const std::shared_ptr<const BatchPart>& part, bool sync_batch_norm);
-/// Running statistics that every process has taken of its own parts become their mean; so those of `buffers`.
-void average_over_processes(const std::vector<NamedTensor>& buffers, Communicator& communicator);
 
 /// Adds one to every num_batches_tracked of a model: what a replayed step (core/replay.h), whose
 /// forward pass the host does not run, leaves to do.

@@ -65,6 +65,11 @@ constexpr NamedModel kModels[] = {{"resnet8", of_cifar<resnet8>},
                                   {"sce_cnn", without_blocks<SceCnn, SceCnnOptions>},
                                   {"mlp", without_blocks<Mlp, MlpOptions>}};
 
+const Module& head_of(const Module& network) {
+  check(!network.children().empty(), "[model] expected a network whose last child is its head, got no children");
+  return *network.children().back();
+}
+
 }  // namespace
 
 std::unique_ptr<Module> make_model(std::string_view name, const ModelOptions& options) {
@@ -82,11 +87,12 @@ std::vector<std::string> model_names() {
   return names;
 }
 
-std::string head_prefix(const Module& network) { return network.children().back()->name() + "."; }
+std::string head_prefix(const Module& network) { return head_of(network).name() + "."; }
 
 void freeze_backbone(Module& network) {
+  const Module& head = head_of(network);
   for (const auto& child : network.children())
-    if (child != network.children().back() && child->num_parameters() > 0) child->freeze();
+    if (child.get() != &head && child->num_parameters() > 0) child->freeze();
 }
 
 }  // namespace fulcrum

@@ -37,7 +37,7 @@ std::vector<std::string> model_names();
 /// What comes before the names of the head's parameters: "fc.", or "fc2." in sce_cnn. The head is
 /// the last child of every network here.
 std::string head_prefix(const Module& network);
-/// Freezes all but the head, and the dropout before it.
+/// Freezes every child with parameters except the head, which is the last. A dropout before the head stays active.
 void freeze_backbone(Module& network);
 
 }  // namespace fulcrum

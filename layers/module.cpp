@@ -235,7 +235,7 @@ void Module::freeze() {
 
 void Module::to(Device device, DType dtype) {
   check(is_floating(dtype), "[module] expected f32, bf16 or f64 batches, got ", dtype);
-  const DType master = dtype == DType::kF64 ? DType::kF64 : DType::kF32;
+  const DType master = master_dtype(dtype);
   std::vector<Tensor> all;
   for (const NamedTensor& p : named_parameters()) {
     if (p.tensor.node()) p.tensor.node()->twin = {};  // of an earlier to()
@@ -265,6 +265,7 @@ void Module::zero_grad() {
 // ---- state ----
 
 TensorMap Module::state_dict() const {
+  const NoGrad no_grad;
   TensorMap dict;
   const auto add_all = [&](const std::vector<NamedTensor>& tensors) {
     for (const NamedTensor& t : tensors) {
@@ -321,8 +322,7 @@ ForwardObserver::ForwardObserver(Callback callback)
 ForwardObserver::~ForwardObserver() { observer = previous_; }
 
 Tensor Module::observed(Tensor y) const {
-  if (observer) [[unlikely]]
-    observer->callback_(full_name(), y);
+  for (const ForwardObserver* o = observer; o; o = o->previous_) o->callback_(full_name(), y);
   return y;
 }
 

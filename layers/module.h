@@ -188,8 +188,24 @@ class Module {
   Tensor arena_grads_;                                  // all gradients, where to() was called on this module
 };
 
+/// Evaluation mode while it lives, whatever happens; then the mode that the module was in.
+///
+///   const EvalMode eval_mode(net);
+///   const Tensor logits = net(images);
+class EvalMode {
+ public:
+  explicit EvalMode(Module& module) : module_(module), was_training_(module.training()) { module_.eval(); }
+  ~EvalMode() { module_.train(was_training_); }
+  EvalMode(const EvalMode&) = delete;
+  EvalMode& operator=(const EvalMode&) = delete;
+
+ private:
+  Module& module_;
+  bool was_training_;
+};
+
 /// While one of these lives on this thread, it sees the result of every module by full name, in the
-/// order in which they are computed:
+/// order in which they are computed, and so do those around it:
 ///
 ///   std::string first_bad;
 ///   ForwardObserver observer([&](const std::string& name, const Tensor& y) {

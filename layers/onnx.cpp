@@ -103,7 +103,7 @@ class Exporter {
     const bool named = known != names_.end() && known->second.tensor.shape() == t.shape();
     std::string name = named ? known->second.name : concat_text("constant_", written_.size());
     if (named && written_.contains(name)) return name;
-    const Tensor numbers = named && known->second.convolution ? to_oihw(t) : t;
+    const Tensor numbers = t.dim() == 4 ? to_oihw(t) : t;  // a weight's [out, kh, kw, in], or NHWC: the same order
     check(numbers.dtype() == DType::kF32 && numbers.device().is_cpu(), "[onnx] ", name,
           ": expected f32 on the CPU, got ", numbers.dtype(), " on ", numbers.device());
     const auto sizes = numbers.shape().sizes();
@@ -151,7 +151,9 @@ class Exporter {
     if (name == "gelu" || name == "gelu_tanh") return gelu(op);
     if (name == "square") return add("Mul", {name_of(x), name_of(x)});
     if (name == "softmax" || name == "log_softmax")
-      return add(name == "softmax" ? "Softmax" : "LogSoftmax", {name_of(x)}, {{"axis", int64_t{-1}}});
+      return add(name == "softmax" ? "Softmax" : "LogSoftmax", {name_of(x)},
+                 {{"axis", int64_t{x.dim() == 4 ? 1 : -1}}});
+    if (name == "clone") return add("Identity", {name_of(x)});
     for (const auto& [ours, theirs] : kPlainOps)
       if (name == ours) return plain(op, theirs);
     fail("[onnx] cannot export the op '", name, "' on ", x.shape());
@@ -184,6 +186,8 @@ class Exporter {
 
   std::string batch_norm(const Op& op) {
     const auto& [tensors, args] = *op.detail.as<BatchNormCall>();
+    const int dims = op.output.dim();
+    check(dims == 2 || dims == 4, "[onnx] cannot export batch normalisation of ", op.output.shape());
     const Shape channels{op.output.size(-1)};
     const auto or_else = [&](const Tensor& t, double value) { return name_of(t ? t : full(channels, value)); };
     std::string y = add("BatchNormalization",
@@ -210,8 +214,7 @@ class Exporter {
   std::string reshaped(const Op& op) {
     const Tensor& x = op.inputs[0];
     std::string from = name_of(x);
-    check(op.output.dim() < 4 || x.dim() == 4, "[onnx] cannot export a reshape of ", x.shape(), " to ",
-          op.output.shape());
+    check(op.output.dim() < 4, "[onnx] cannot export a reshape of ", x.shape(), " to ", op.output.shape());
     const bool one_pixel = x.dim() == 4 && x.size(1) * x.size(2) == 1;
     if (x.dim() == 4 && !one_pixel && x.size(3) > 1) from = add("Transpose", {from}, {{"perm", Ints{0, 2, 3, 1}}});
     const auto sizes = op.output.shape().sizes();
@@ -239,11 +242,12 @@ class Exporter {
 
   std::string sum(const Op& op) {
     const Tensor& x = op.inputs[0];
-    check(x.dim() < 4, "[onnx] cannot export a sum over ", x.shape());
+    check(x.dim() < 4 && op.output.dim() == x.dim(), "[onnx] cannot export a sum over ", x.shape());
     Ints axes;
     for (int i = 1; i < x.dim(); i++)
       if (x.size(i) != op.output.size(i)) axes.push_back(i);
-    return add("ReduceSum", {name_of(x), integers(axes)}, {{"keepdims", int64_t{1}}});
+    return add("ReduceSum", {name_of(x), integers(axes)},
+               {{"keepdims", int64_t{1}}, {"noop_with_empty_axes", int64_t{1}}});
   }
 
   // ½x(1 + erf(x/√2)), or ½x(1 + tanh(√(2/π)(x + 0.044715x³))): ONNX has a Gelu from operator set 20 on.
@@ -287,8 +291,7 @@ OnnxSummary export_onnx(Module& model, const std::filesystem::path& file, const 
         "[onnx] expected a mean and a std for each of ", s[2], " channels, got ", options.mean.size(), " and ",
         options.stddev.size());
   const NoGrad no_grad;
-  const bool was_training = model.training();
-  model.eval();
+  const EvalMode eval_mode(model);
   Exporter exporter(model, options);
   const Tensor images = zeros({1, s[0], s[1], s[2]});
   exporter.begin(images);
@@ -297,7 +300,6 @@ OnnxSummary export_onnx(Module& model, const std::filesystem::path& file, const 
     const OpObserver observer([&](const Op& op) { exporter.take(op); });
     logits = model(images);
   }
-  model.train(was_training);
   return exporter.write(file, logits, options);
 }
 

@@ -20,34 +20,6 @@ std::string_view bytes_of(std::span<const T> values) {
 
 }  // namespace
 
-void ProtoMessage::varint(uint64_t value) {
-  for (; value >= 0x80; value >>= 7) text_ += static_cast<char>(value | 0x80);
-  text_ += static_cast<char>(value);
-}
-
-void ProtoMessage::key(int field, int wire_type) {
-  varint(static_cast<uint64_t>(field) << 3 | static_cast<uint64_t>(wire_type));
-}
-
-ProtoMessage& ProtoMessage::integer(int field, int64_t value) {
-  key(field, 0);
-  varint(static_cast<uint64_t>(value));
-  return *this;
-}
-
-ProtoMessage& ProtoMessage::real(int field, float value) {
-  key(field, 5);
-  text_ += bytes_of(std::span<const float>(&value, 1));
-  return *this;
-}
-
-ProtoMessage& ProtoMessage::bytes(int field, std::string_view value) {
-  key(field, 2);
-  varint(value.size());
-  text_ += value;
-  return *this;
-}
-
 std::string OnnxGraph::value_info(std::string_view name, const std::vector<int64_t>& shape) {
   ProtoMessage dims, tensor, type, info;
   for (const int64_t size : shape) {

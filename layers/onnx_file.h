@@ -1,6 +1,5 @@
 // The part of ONNX's protobuf schema (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3) that a
-// chain of standard operators needs, written directly. A message is a row of fields, each a key
-// (number, wire type) and a value: varint, 4 bytes, or bytes with their length.
+// chain of standard operators needs.
 //
 //   OnnxGraph graph("resnet32");
 //   graph.input("images", {-1, 3, 32, 32});
@@ -18,21 +17,9 @@
 #include <variant>
 #include <vector>
 
+#include <fulcrum/layers/proto_message.h>
+
 namespace fulcrum {
-
-/// A protobuf message under construction.
-class ProtoMessage {
- public:
-  ProtoMessage& integer(int field, int64_t value);
-  ProtoMessage& real(int field, float value);
-  ProtoMessage& bytes(int field, std::string_view value);  // strings and sub-messages, too
-  const std::string& text() const { return text_; }
-
- private:
-  void key(int field, int wire_type);
-  void varint(uint64_t value);
-  std::string text_;
-};
 
 struct OnnxAttribute {
   std::string name;

@@ -6,8 +6,9 @@
 //
 // Three blocks of two 3×3 convolutions to 64, 128 and 196 channels, each with batch norm and ReLU,
 // and a 2×2 max-pool; fc1 to 256 with batch norm and ReLU; dropout; fc2. Convolutions start Kaiming
-// uniform and the linear layers Xavier uniform; parameter names are those of
-// https://github.com/HanxunH/SCELoss-Reproduce ("block1.0.out_conv.0.weight", "fc1.0.weight").
+// uniform and the linear layers Xavier uniform, as in https://github.com/HanxunH/SCELoss-Reproduce at 07b2adb (later with
+// PyTorch's defaults, at which batch norm makes the two nearly the same); parameter names are those of that code
+// ("block1.0.out_conv.0.weight", "fc1.0.weight").
 #pragma once
 
 #include <fulcrum/layers/layers.h>

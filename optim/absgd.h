@@ -14,6 +14,7 @@
 
 namespace fulcrum {
 
+/// Those of Sgd, then those of KlRisk.
 struct AbsgdOptions {
   double lr;
   double momentum = 0.9;
@@ -26,8 +27,11 @@ struct AbsgdOptions {
   double additive = 0;
   UInit u_init = UInit::kFirstBatch;
   bool keep_u = false;
+  UUpdate u_update = UUpdate::kMovingAverage;
+  double log_step = 10;
 };
 
+/// Those of Adam, then those of KlRisk.
 struct AbAdamOptions {
   double lr;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
@@ -40,6 +44,8 @@ struct AbAdamOptions {
   double additive = 0;
   UInit u_init = UInit::kFirstBatch;
   bool keep_u = false;
+  UUpdate u_update = UUpdate::kMovingAverage;
+  double log_step = 10;
 };
 
 /// A rule (Sgd or Adam) with KlRisk.
@@ -48,18 +54,35 @@ class AttentionalBiased : public Rule {
  public:
   AttentionalBiased(std::vector<Tensor> parameters, const Options& options)
       : Rule(std::move(parameters), rule_options(options)) {
-    const Device device = this->control_.device();
-    this->set_risk(std::make_unique<KlRisk>(
-        KlRiskOptions{options.lambda, options.gamma, options.alpha, options.additive, options.u_init, options.keep_u},
-        device));
+    weigh_by(options);
+  }
+  AttentionalBiased(std::vector<ParamGroup> groups, const Options& options)
+      : Rule(std::move(groups), rule_options(options)) {
+    weigh_by(options);
   }
 
-  KlRisk& kl() { return static_cast<KlRisk&>(this->risk()); }
+  /// An Error where set_risk has put another one in its place.
+  KlRisk& kl() {
+    auto* kl = dynamic_cast<KlRisk*>(&this->risk());
+    check(kl != nullptr, "[absgd] expected a KlRisk, which has a λ, got risk '", this->risk().name(), "'");
+    return *kl;
+  }
   double lambda() { return kl().lambda(); }
-  /// A device fill: takes effect with the next batch.
+  /// Waits for the device; takes effect with the next batch.
   void set_lambda(double lambda) { kl().set_lambda(lambda); }
 
  private:
+  void weigh_by(const Options& o) {
+    const KlRiskOptions risk{.lambda = o.lambda,
+                             .gamma = o.gamma,
+                             .alpha = o.alpha,
+                             .additive = o.additive,
+                             .u_init = o.u_init,
+                             .keep_u = o.keep_u,
+                             .u_update = o.u_update,
+                             .log_step = o.log_step};
+    this->set_risk(std::make_unique<KlRisk>(risk, this->control_.device()));
+  }
   static RuleOptions rule_options(const Options& o) {
     if constexpr (requires { o.momentum; }) return {o.lr, o.momentum, o.weight_decay, o.nesterov, o.max_norm};
     else return {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.decoupled, o.max_norm};

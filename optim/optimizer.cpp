@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/ops.h>
@@ -53,9 +54,14 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
     : groups_(std::move(groups)), lr_(lr), weight_decay_(weight_decay), max_norm_(max_norm) {
   check_positive("weight_decay", weight_decay, true);
   check_positive("max_norm", max_norm, true);
+  std::set<const Node*> seen;
   for (const ParamGroup& g : groups_) {
+    check_positive("lr_scale of a group", g.lr_scale, true);
+    if (g.weight_decay) check_positive("weight_decay of a group", *g.weight_decay, true);
     for (const Tensor& p : g.parameters) {
       check(p.requires_grad() && p.node()->is_leaf(), "[optimizer] expected leaves that require a gradient");
+      check(seen.insert(p.node().get()).second, "[optimizer] expected every parameter once, got one ", p.shape(),
+            " twice");
       parameters_.push_back(p);
     }
   }

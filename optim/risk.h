@@ -101,7 +101,7 @@ class KlRisk : public Risk {
   std::map<std::string, Tensor> state() override;
 
   double lambda() const;
-  /// A device fill. Between finite values u starts anew unless keep_u; from ±∞ it has not begun.
+  /// Waits for the device. Between finite values u starts anew unless keep_u; from ±∞ it has not begun.
   void set_lambda(double lambda);
   /// For annealing; takes effect with the next batch.
   void set_gamma(double gamma);

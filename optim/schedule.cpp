@@ -18,6 +18,7 @@ Schedule::Schedule(ScheduleOptions options) : options_(std::move(options)) {
   check(o.epochs > 0, "[schedule] expected epochs > 0, got ", o.epochs);
   check(o.step_size > 0, "[schedule] expected step_size > 0, got ", o.step_size);
   check(o.warmup >= 0, "[schedule] expected warmup >= 0, got ", o.warmup);
+  check(o.min_factor >= 0, "[schedule] expected min_factor >= 0, got ", o.min_factor);
   check(o.gamma > 0, "[schedule] expected gamma > 0, got ", o.gamma);
   check(o.factors.empty() || o.factors.size() == o.milestones.size(), "[schedule] expected a factor for each of the ",
         o.milestones.size(), " milestones, got ", o.factors.size());

@@ -10,10 +10,10 @@
 namespace fulcrum {
 
 struct ScheduleOptions {
-  std::string kind = "constant";  // constant, multistep, step, cosine
-  int epochs = 1;                 // length of the run: cosine reaches min_factor after it
-  std::vector<int> milestones;    // multistep: multiply by gamma at the start of these epochs
-  int step_size = 30;             // step: multiply by gamma every so many epochs
+  std::string kind = "constant";     // constant, multistep, step, cosine
+  int epochs = 1;                    // length of the run: cosine reaches min_factor after it
+  std::vector<int> milestones = {};  // multistep: multiply by gamma at the start of these epochs
+  int step_size = 30;                // step: multiply by gamma every so many epochs
   double gamma = 0.1;
   std::vector<double> factors = {};  // multistep: one for each milestone, instead of gamma
   double min_factor = 0;             // cosine: the factor at the end

@@ -32,7 +32,7 @@ void bind_elementwise(nb::module_& m) {
       {"div", &div, "a / b; shapes broadcast."},
       {"maximum", &maximum, "The larger of two elements; equal ones share the gradient."},
       {"minimum", &minimum, "The smaller of two elements; equal ones share the gradient."},
-      {"equal", &equal, "1 or 0 in the dtype of a; no gradient."}};
+      {"eq", &eq, "1 or 0 in the dtype of a; no gradient."}};
   for (const auto& [name, op, doc] : binary) m.def(name, op, "a"_a, "b"_a, Unlocked(), doc);
 }
 

@@ -108,7 +108,7 @@ void bind_views(nb::class_<Tensor>& tensor) {
           "reshape", [](const Tensor& t, const Sizes& shape) { return t.reshape(Shape(shape)); }, "shape"_a,
           "A view of another shape, of which one size may be -1. Differentiable.")
       .def("detach", &Tensor::detach, "The same memory without history.")
-      .def("clone", &Tensor::clone, Unlocked(), "A copy of the numbers. Not differentiable.")
+      .def("clone", &Tensor::clone, Unlocked(), "A copy of the numbers. Differentiable.")
       .def("to", &convert, "target"_a, Unlocked(),
            "Converted to a dtype ('bf16'; differentiable) or copied to a device ('cpu'); itself where it is that.")
       .def(

@@ -87,6 +87,8 @@ TEST(AldrKl, ErrorsNameTheProblem) {
   EXPECT_ERROR(aldr_kl_loss(z, y, ones({3})), "[aldr_kl_loss] expected lambdas f32 [2], got f32 [3]");
   EXPECT_ERROR(aldr_kl_loss(zeros({2, 1}), y, lambdas), "of two classes or more, got [2, 1]");
   EXPECT_ERROR(adapt_lambdas(table, z, labels_of({0})), "[adapt_lambdas] expected indices i64 [2], got i64 [1]");
+  EXPECT_ERROR(adapt_lambdas(table, z, labels_of({0, 3})), "[adapt_lambdas] expected indices in [0, 3), got 3 at 1");
+  EXPECT_ERROR(adapt_lambdas(table, z, labels_of({-1, 0})), "[adapt_lambdas] expected indices in [0, 3), got -1 at 0");
   table = zeros({3, 1});
   EXPECT_ERROR(adapt_lambdas(table, z, y), "[adapt_lambdas] expected a table f32 [N], got f32 [3, 1]");
 }

@@ -156,11 +156,20 @@ TEST(Autograd, ViewsAndCastsPassGradientsOn) {
   EXPECT_EQ(x.grad().dtype(), DType::kF64);
 }
 
+TEST(Autograd, CopiesPassGradientsOn) {
+  const Tensor x = leaf({1.5, 2.5});
+  const Tensor copy = x.clone();
+  EXPECT_NE(copy.raw(), x.raw());
+  sum(mul(copy, copy)).backward();
+  EXPECT_EQ(x.grad().to_vector(), (Numbers{3, 5}));
+  EXPECT_FALSE(x.detach().clone().requires_grad());
+}
+
 TEST(Autograd, IntegersHaveNoGradient) {
   const Tensor x = leaf({1.5, 2.5});
   EXPECT_FALSE(x.to(DType::kI32).requires_grad());
   EXPECT_FALSE(argmax(x).requires_grad());
-  EXPECT_FALSE(equal(x, x).requires_grad());
+  EXPECT_FALSE(eq(x, x).requires_grad());
 }
 
 TEST(Autograd, AComposedNetworkAgainstCentralDifferences) {

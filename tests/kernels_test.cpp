@@ -4,6 +4,7 @@
 
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops.h>
 
 namespace fulcrum::testing {
 namespace {
@@ -79,6 +80,18 @@ TEST_P(Kernels, ReductionsAndSoftmax) {
     Cpu::softmax(Guarded(x.shape(), dtype), x, log);
     Cpu::softmax_gradient(Guarded(x.shape(), dtype), x, x, log);
   }
+}
+
+// OpenMP may grant fewer threads than were asked for; inside a region of the caller's it grants one.
+TEST(CpuReductions, AreWholeWhereFewerThreadsRun) {
+  const Tensor x = ones({400000, 4});
+  std::vector<double> got;
+#pragma omp parallel num_threads(2)
+  {
+#pragma omp single
+    got = sum(x, {0}).to_vector();
+  }
+  EXPECT_EQ(got, std::vector<double>(4, 400000));
 }
 
 TEST_P(Kernels, MatrixProducts) {

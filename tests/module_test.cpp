@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include <fulcrum/core/arena.h>
+#include <fulcrum/layers/models.h>
 #include <fulcrum/layers/resnet.h>
 
 #include "testing.h"
@@ -301,6 +302,43 @@ TEST(Observer, SeesEveryLayerInOrderUntilItEnds) {
   const size_t seen = names.size();
   net(images(2, 8, 3));
   EXPECT_EQ(names.size(), seen);
+}
+
+TEST(Observer, ThoseAroundItSeeTheLayersToo) {
+  Resnet net = resnet8();
+  size_t outer = 0, inner = 0;
+  const ForwardObserver around([&](const std::string&, const Tensor&) { outer++; });
+  {
+    const ForwardObserver within([&](const std::string&, const Tensor&) { inner++; });
+    net(images(2, 8, 3));
+  }
+  EXPECT_GT(inner, 0u);
+  EXPECT_EQ(outer, inner);
+}
+
+class Throwing : public Module {
+ public:
+  Tensor forward(const Tensor&) override { fail("[throwing]"); }
+};
+
+TEST(EvalMode, EndsWithTheScopeWhateverHappens) {
+  Throwing net;
+  const auto evaluate = [&] {
+    const EvalMode eval_mode(net);
+    EXPECT_FALSE(net.training());
+    net(images(1, 8, 3));
+  };
+  EXPECT_ERROR(evaluate(), "[throwing]");
+  EXPECT_TRUE(net.training());
+  net.eval();
+  EXPECT_ERROR(evaluate(), "[throwing]");
+  EXPECT_FALSE(net.training());
+}
+
+TEST(Models, AHeadIsTheLastChildOfANetworkThatHasOne) {
+  Throwing net;
+  EXPECT_ERROR(head_prefix(net), "[model] expected a network whose last child is its head, got no children");
+  EXPECT_ERROR(freeze_backbone(net), "got no children");
 }
 
 TEST(Observer, FindsTheFirstNonFiniteLayer) {

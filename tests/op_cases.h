@@ -47,8 +47,6 @@ inline OpCase loosened(OpCase row, double bf16) {
 
 inline void PrintTo(const OpCase& row, std::ostream* out) { *out << row.name; }
 
-inline DType master_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
-
 /// The numbers of a row's inputs, in f64.
 inline Tensors numbers_of(const OpCase& row) {
   Tensors inputs;

@@ -165,7 +165,7 @@ TEST(OpValues, AtAKinkTheGradientIsZero) {
 // Fine-tuning of biases: the gradient of the weight, which is computed along with it otherwise, is not wanted.
 TEST(OpValues, ABiasAloneGetsItsGradient) {
   const Tensor seed = random_tensor({4, 5}, 1), x = random_tensor({4, 3}, 2), w = random_tensor({5, 3}, 3);
-  Tensor of_linear = zeros({5}, {DType::kF64, {}}).set_requires_grad(), of_conv = of_linear.clone();
+  Tensor of_linear = zeros({5}, {DType::kF64, {}}).set_requires_grad(), of_conv = of_linear.detach().clone();
   of_conv.set_requires_grad();
   linear(x, w, of_linear).backward(seed);
   conv2d(x.reshape({4, 1, 1, 3}), w.reshape({5, 1, 1, 3}), of_conv).backward(seed.reshape({4, 1, 1, 5}));

@@ -171,6 +171,9 @@ TEST(OptimizerErrors, NameTheProblem) {
   EXPECT_ERROR(Sgd(p, {.lr = 1, .max_norm = kNan}), "max_norm >= 0");
   EXPECT_ERROR(Adam(p, {.lr = 1, .beta2 = 1}), "betas in [0, 1)");
   EXPECT_ERROR(Adam(p, {.lr = 1, .eps = -1}), "eps >= 0");
+  EXPECT_ERROR(Sgd(Tensors{p[0], p[0]}, {.lr = 1}), "[optimizer] expected every parameter once, got one [1] twice");
+  EXPECT_ERROR(Sgd(std::vector<ParamGroup>{{p, -1, {}}}, {.lr = 1}), "lr_scale of a group >= 0, got -1");
+  EXPECT_ERROR(Sgd(std::vector<ParamGroup>{{p, 1, kNan}}, {.lr = 1}), "weight_decay of a group >= 0");
   Sgd opt(p, {.lr = 1});
   EXPECT_ERROR(opt.set_lr(kInfinity), "[optimizer] expected lr");
   EXPECT_ERROR(opt.weigh(zeros({2, 2}, {DType::kF64, {}})), "[weigh] expected losses f64 [B]");

@@ -320,6 +320,14 @@ TEST_F(ProgramData, ListsUnderTheirPublishedNames) {
   EXPECT_EQ(check.code, 0) << check.err;
   EXPECT_EQ(last_line(check.out)["val"]["counts"], json({6, 6}));
   EXPECT_EQ(last_line(check.out)["train"]["few"], 2);
+  // A sweep selects on that part and holds nothing else out.
+  Flags sweep = merged(lt, {"--grid", "optim.lr=0.01,0.1", "--epochs", "1", "-o", dir_ / "sweep"});
+  sweep.insert(sweep.begin(), "sweep");
+  const Outcome swept = run_program(sweep);
+  ASSERT_EQ(swept.code, 0) << swept.err;
+  EXPECT_EQ(swept.err.find("data.val_fraction"), std::string::npos) << swept.err;
+  EXPECT_TRUE(last_line(swept.out)["points"][0]["val"]["mean"].is_number()) << swept.out;
+  EXPECT_NE(read_text(dir_ / "sweep/sweep.md").find("on the part val"), std::string::npos);
 }
 
 TEST_F(ProgramData, OtherFormats) {

@@ -85,6 +85,7 @@ TEST_F(ProgramErrors, GammaThatIsNotTiltedsOwn) {
 }
 
 TEST_F(ProgramErrors, Recipes) {
+  expect_refused(train({"--recipe", "/proc/self/mem"}), 2, {"--recipe: [read] /proc/self/mem: cannot read"});
   expect_refused(train({"--recipe", "fashion-mnist-tl"}), 2,
                  {"no recipe or file 'fashion-mnist-tl'", "did you mean 'fashion-mnist-lt'?", "cifar10-lt"});
   const auto recipe = [&](const std::string& text) {

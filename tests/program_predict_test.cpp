@@ -163,6 +163,7 @@ TEST_F(ProgramPredict, BadImages) {
 }
 
 TEST_F(ProgramPredict, Refusals) {
+  expect_refused(predict({"--list", "/proc/self/mem"}), 1, {"/proc/self/mem: cannot read the list of images"});
   fs::create_directory(at("empty"));
   const std::string image = test_image("cat", 0);
   expect_refused(predict({}), 2, {"predict: expected images: files, folders, or --list FILE"});
@@ -220,6 +221,21 @@ class Unexportable : public Module {
  public:
   Tensor forward(const Tensor& x) override { return slice(x, 1, 0, 1); }
 };
+
+// Ends in an op that the file cannot hold as it lies in memory.
+struct EndsIn : public Module {
+  explicit EndsIn(std::function<Tensor(const Tensor&)> f) : f_(std::move(f)) {}
+  Tensor forward(const Tensor& x) override { return f_(x); }
+  std::function<Tensor(const Tensor&)> f_;
+};
+
+TEST(Onnx, RefusesWhatWouldMixUpChannelsAndPixels) {
+  const TempDir dir;
+  EndsIn images([](const Tensor& x) { return reshape(x, {x.size(0), 2, 8, 6}); });
+  EXPECT_ERROR(export_onnx(images, dir / "file", {.image = {4, 8, 3}}),
+               "[onnx] cannot export a reshape of [1, 4, 8, 3] to [1, 2, 8, 6]");
+  EXPECT_TRUE(images.training());  // whatever happens
+}
 
 TEST(Onnx, NamesWhatItCannotExport) {
   const TempDir dir;

@@ -253,5 +253,15 @@ TEST(Serialize, AFailedReplacementRemovesTheTemporaryFile) {
   EXPECT_EQ(files_in(dir.path()), 1u);
 }
 
+TEST(ReadTextFile, GivesAllOfAFileOrAnError) {
+  const TempDir dir;
+  const std::string text = std::string(200'000, 'x') + '\0' + "end";
+  write_bytes(dir / "file", text);
+  EXPECT_EQ(read_text_file(dir / "file"), text);
+  EXPECT_ERROR(read_text_file(dir / "none"), "none: cannot open: No such file");
+  EXPECT_ERROR(read_text_file(dir.path()), "cannot read: Is a directory");
+  EXPECT_ERROR(read_text_file("/proc/self/mem"), "/proc/self/mem: cannot read: Input/output error");
+}
+
 }  // namespace
 }  // namespace fulcrum

@@ -1,10 +1,11 @@
 #include "apps/grid/cells.h"
 
-#include <fstream>
 #include <map>
 #include <set>
 
 #include <fmt/format.h>
+
+#include <fulcrum/core/serialize.h>
 
 #include "apps/checkpoint.h"
 #include "apps/commands.h"
@@ -21,11 +22,6 @@ namespace fulcrum::apps {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 // What the cell has in common with others; the seed draws other numbers, no other experiment.
 std::string data_key(const Config& c) {
@@ -49,7 +45,7 @@ void refuse_other_settings(const Cell& cell) {
   const fs::path file = cell.directory() / "config.toml";
   if (cell_state(cell).kind == CellState::kWaiting || !fs::exists(file)) return;
   Config stored;
-  load_toml(stored, read_file(file), file.string());
+  load_toml(stored, read_text_file(file), file.string());
   const auto changed = differences(stored, cell.config, free_settings());
   if (changed.empty()) return;
   std::string list;
@@ -142,7 +138,7 @@ CellState cell_state(const Cell& cell) {
 std::optional<nlohmann::json> cell_result(const Cell& cell) {
   const fs::path file = cell.directory() / "result.json";
   if (!fs::exists(file)) return std::nullopt;
-  const auto result = nlohmann::json::parse(read_file(file), nullptr, false);
+  const auto result = nlohmann::json::parse(read_text_file(file), nullptr, false);
   check(result.is_object() && result.contains("top1") && result.contains("best"), "[grid] ", file.string(),
         ": expected the result of a run");
   return result;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
-#include <fstream>
 
 #include <fmt/format.h>
 
@@ -84,10 +83,7 @@ class GridTable {
 std::string grid_text(const std::string& name) {
   for (const BuiltInGrid& g : kGrids)
     if (name == g.name) return g.text;
-  if (std::filesystem::is_regular_file(name)) {
-    std::ifstream file(name);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
+  if (std::filesystem::is_regular_file(name)) return read_settings_file("reproduce", name);
   std::string list;
   for (const auto& n : grid_names()) list += (list.empty() ? "" : ", ") + n;
   usage("reproduce: no grid or file '", name, "'; did you mean '", nearest(name, grid_names()), "'? Grids: ", list);

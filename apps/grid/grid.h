@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "apps/commands.h"
 #include "apps/config.h"
 #include "apps/grid/cells.h"
+#include "apps/settings_flags.h"
 
 namespace fulcrum::apps {
 

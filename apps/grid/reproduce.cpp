@@ -6,11 +6,11 @@
 
 #include "apps/commands.h"
 #include "apps/directory_lock.h"
+#include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
 #include "apps/grid/table.h"
 #include "apps/ranges.h"
 #include "apps/stop.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 

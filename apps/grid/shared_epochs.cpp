@@ -1,7 +1,6 @@
 #include "apps/grid/shared_epochs.h"
 
 #include <cstring>
-#include <fstream>
 
 #include <fulcrum/core/serialize.h>
 
@@ -89,9 +88,7 @@ std::set<int64_t> kept_epochs(const Cell& cell) {
 }
 
 void copy_whole_file(const fs::path& from, const fs::path& to) {
-  std::ifstream in(from, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  check(!in.bad() && text.size() == fs::file_size(from), "[grid] cannot read ", from.string());
+  const std::string text = read_text_file(from);
   write_file_atomically(to, {text});
 }
 

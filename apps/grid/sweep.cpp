@@ -194,6 +194,11 @@ std::vector<std::string> settings_words(const Sweep& sweep, const SweepPoint& po
   return words;
 }
 
+std::string held_out_text(const Sweep& sweep) {
+  if (sweep.val_fraction == 0) return "the part val";
+  return fmt::format("the {} % of the training set that are held out", percent(sweep.val_fraction, 0));
+}
+
 std::string metric_text(const Sweep& sweep, const Spread& s) {
   if (s.count == 0) return kUndefined;
   if (sweep.metric != "loss") return spread_text(s);
@@ -234,11 +239,9 @@ std::string to_markdown(const Sweep& sweep, const SweepResults& results, const s
     rows.back().insert(rows.back().end(), {std::to_string(point.val.count), metric_text(sweep, point.val),
                                            results.best == p ? "best" : ""});
   }
-  std::string text = fmt::format(
-                         "# Sweep on {}\n\nAfter the last epoch, on the {} % of the training set that are held "
-                         "out.\n\n",
-                         sweep.title, percent(sweep.val_fraction, 0)) +
-                     markdown_table(head, rows) + missing_text(results);
+  std::string text =
+      fmt::format("# Sweep on {}\n\nAfter the last epoch, on {}.\n\n", sweep.title, held_out_text(sweep)) +
+      markdown_table(head, rows) + missing_text(results);
   if (results.best) {
     const SweepPoint& p = results.points[*results.best];
     text +=

@@ -2,7 +2,7 @@
 // held-out part of the training set.
 //
 //   Sweep sweep = make_sweep({"risk.lambda=0.5,1,2", "risk.gamma=0.5,0.9"}, base, "runs/sweep", 1);
-//   run_cells(sweep.cells, [] {});
+//   run_cells(sweep.cells, sweep.cells, [] {});
 //   write_sweep(sweep, collect(sweep), "fulcrum train …");   // sweep.json, sweep.md, report.html
 #pragma once
 
@@ -25,9 +25,9 @@ struct SweptKey {
 
 struct Sweep {
   std::vector<SweptKey> keys = {};
-  std::string title;   // of its recipe or data set
-  std::string metric;  // train.eval_metric: top1, balanced, macro_f1 or loss
-  double val_fraction = 0;
+  std::string title;        // of its recipe or data set
+  std::string metric;       // train.eval_metric: top1, balanced, macro_f1 or loss
+  double val_fraction = 0;  // 0: the data have a part val of their own
   std::filesystem::path output;
   int64_t seeds = 1;
   std::vector<Cell> cells = {};  // combinations, the last key fastest; seeds innermost
@@ -61,6 +61,9 @@ std::string sweep_page(const Sweep& sweep, const SweepResults& results, const st
 
 /// All three files, atomically.
 void write_sweep(const Sweep& sweep, const SweepResults& results, const std::string& command);
+
+/// What it selects on: "the 10 % of the training set that are held out", or "the part val" of data that have one.
+std::string held_out_text(const Sweep& sweep);
 
 /// "71.23 ± 0.31" of a share, four decimals of a loss.
 std::string metric_text(const Sweep& sweep, const Spread& spread);

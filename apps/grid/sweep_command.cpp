@@ -9,12 +9,13 @@
 
 #include "apps/commands.h"
 #include "apps/directory_lock.h"
+#include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
 #include "apps/grid/grid.h"
 #include "apps/grid/sweep.h"
+#include "apps/image_sets.h"
 #include "apps/smoke.h"
 #include "apps/stop.h"
-#include "apps/trainer.h"
 
 namespace fulcrum::apps {
 
@@ -49,7 +50,9 @@ std::string best_command(const SweepFlags& flags, const Sweep& sweep, const Swee
 Config base_config(const SweepFlags& flags) {
   Config config = flags.settings.resolve();
   if (flags.smoke) shorten_for_smoke(config);
-  if (config.data.val_fraction == 0) {
+  const std::vector<std::string> splits = eval_splits(config.data);
+  const bool has_val = std::ranges::find(splits, "val") != splits.end();
+  if (config.data.val_fraction == 0 && !has_val) {
     config.data.val_fraction = 0.1;
     fmt::print(stderr, "data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
   }

@@ -135,11 +135,9 @@ std::string all_points(const Sweep& sweep, const SweepResults& results) {
 }  // namespace
 
 std::string sweep_page(const Sweep& sweep, const SweepResults& results, const std::string& command) {
-  std::string body = "<header>\n<p class=\"eyebrow\">Fulcrum · sweep</p>\n<h1>Sweep on " + escape(sweep.title) +
-                     "</h1>\n" +
-                     paragraph(fmt::format("Selected on the {} % of the training set that are held out, after the "
-                                           "last epoch; the test set has no say.",
-                                           percent(sweep.val_fraction, 0)));
+  std::string body =
+      "<header>\n<p class=\"eyebrow\">Fulcrum · sweep</p>\n<h1>Sweep on " + escape(sweep.title) + "</h1>\n" +
+      paragraph(fmt::format("Selected on {}, after the last epoch; the test set has no say.", held_out_text(sweep)));
   if (!results.missing.empty())
     body += note(fmt::format("Partial: {} of {} runs are missing; the same command goes on with them.",
                              results.missing.size(), sweep.cells.size()));

@@ -2,13 +2,13 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
-#include <set>
 
 #include <fmt/format.h>
 
 #include "apps/report/page.h"
 #include "apps/report/sections.h"
 #include "apps/report/text.h"
+#include "apps/run_directory.h"
 #include "apps/spread.h"
 
 namespace fulcrum::apps {
@@ -18,9 +18,9 @@ namespace {
 constexpr size_t kMostClassRows = 30;  // classes with a row each
 
 // Settings that do not make another experiment.
-const std::set<std::string> kIncidental = {
-    "train.seed", "train.output", "train.threads",      "train.device",
-    "data.dir",   "data.workers", "train.log_interval", "train.recovery_interval"};
+bool is_incidental(const std::string& key) {
+  return key == "train.seed" || std::ranges::find(free_settings(), key) != free_settings().end();
+}
 
 // Runs that differ in the seed alone, in the order of the first of each.
 struct Group {
@@ -50,7 +50,7 @@ std::string common_name(const std::vector<RunData>& runs, const std::vector<size
 std::string settings_name(const SettingsTable& settings, size_t run) {
   std::string name;
   for (size_t k = 0; k < settings[0].size(); k++)
-    if (const Setting& s = settings[run][k]; !kIncidental.contains(s.key) && differs(settings, k))
+    if (const Setting& s = settings[run][k]; !is_incidental(s.key) && differs(settings, k))
       name += (name.empty() ? "" : ", ") + s.key + " = " + s.value;
   return name;
 }
@@ -73,7 +73,7 @@ std::vector<Group> groups_of(const std::vector<RunData>& runs, const SettingsTab
   for (size_t i = 0; i < runs.size(); i++) {
     std::vector<std::string> values;
     for (const Setting& s : settings[i])
-      if (!kIncidental.contains(s.key)) values.push_back(s.value);
+      if (!is_incidental(s.key)) values.push_back(s.value);
     const auto [at, is_new] = found.try_emplace(values, groups.size());
     if (is_new) groups.push_back({});
     groups[at->second].runs.push_back(i);

@@ -1,8 +1,8 @@
 #include "apps/report/data.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
+
+#include <fulcrum/core/serialize.h>
 
 #include "apps/histogram.h"
 #include "apps/report/json.h"
@@ -12,15 +12,6 @@ namespace fulcrum::apps {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string read_file(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  check(in.is_open(), "[report] cannot read ", path.string());
-  std::ostringstream text;
-  text << in.rdbuf();
-  check(!in.bad(), "[report] cannot read ", path.string());
-  return text.str();
-}
 
 nlohmann::json parse_json(const std::string& text, const std::string& where) {
   try {
@@ -33,14 +24,14 @@ nlohmann::json parse_json(const std::string& text, const std::string& where) {
 // An empty optional where the file is missing.
 std::optional<nlohmann::json> read_json(const fs::path& path) {
   if (!fs::exists(path)) return std::nullopt;
-  return parse_json(read_file(path), "[report] " + path.string());
+  return parse_json(read_text_file(path), "[report] " + path.string());
 }
 
 Config read_config(const fs::path& path) {
   check(fs::is_regular_file(path), "[report] expected a run directory with config.toml, got no ", path.string());
   Config config;
   try {
-    load_toml(config, read_file(path), path.string());
+    load_toml(config, read_text_file(path), path.string());
   } catch (const UsageError& e) {
     fail("[report] ", e.what());
   }
@@ -101,7 +92,7 @@ void check_classes(const std::vector<double>& values, size_t& classes, const std
 // A run that was killed while it wrote leaves its last line without an end.
 void read_metrics(const fs::path& path, RunData& run) {
   check(fs::is_regular_file(path), "[report] expected a run directory with metrics.jsonl, got no ", path.string());
-  const std::string text = read_file(path);
+  const std::string text = read_text_file(path);
   size_t classes = run.data ? run.data->classes.size() : 0;
   for (size_t begin = 0, line = 1; begin < text.size(); line++) {
     const size_t end = std::min(text.find('\n', begin), text.size());
@@ -139,17 +130,23 @@ std::optional<DatasetInfo> read_data(const fs::path& path) {
   return data;
 }
 
-// What result.json says of a finished run; for others the rule of the trainer: the highest top-1,
-// the first of equals.
+// What result.json says of a finished run; for others the rule of the trainer: the best by train.eval_metric, the first
+// of equals.
 std::optional<BestEpoch> find_best(const fs::path& path, const RunData& run) {
   if (const auto json = read_json(path)) {
     const auto best = JsonObject(*json, "[report] " + path.string()).child("best");
     if (best) return BestEpoch{best->integer("epoch"), best->text("selected_on"), read_evaluation(*best)};
   }
+  const Metric* metric = std::ranges::find(kMetrics, run.config.train.eval_metric, &Metric::key);
+  check(metric != std::end(kMetrics), "[report] config.toml: expected a metric in train.eval_metric, got '",
+        run.config.train.eval_metric, "'");
+  const auto is_better = [&](const EpochMetrics& a, const EpochMetrics& b) {
+    return metric->is_share ? a.*metric->value > b.*metric->value : a.*metric->value < b.*metric->value;
+  };
   std::optional<BestEpoch> best;
   for (const EpochRow& row : run.epochs) {
     const auto& chosen = row.val ? row.val : row.test;
-    if (chosen && (!best || chosen->top1 > best->metrics.top1))
+    if (chosen && (!best || is_better(*chosen, best->metrics)))
       best = BestEpoch{row.epoch, row.val ? "val" : "test", *chosen};
   }
   return best;

@@ -1,7 +1,6 @@
 // The page around the charts: figures, tables, sections, the style sheet.
 //
-//   std::string body = section("Results", "results", table({{"Metric", "%"}, {{"Top-1", "87.31"}}})
-//   +
+//   std::string body = section("Results", "results", table({{"Metric", "%"}, {{"Top-1", "87.31"}}}) +
 //                              figures({figure({"Accuracy", svg, "Each epoch."})}));
 //   std::string html = page("runs/absgd", body);
 //

@@ -31,9 +31,10 @@ int64_t training_samples(const RunData& run) {
 // The epochs that are written down; a resumed run counts each once.
 double training_seconds(const RunData& run) {
   const auto n = static_cast<double>(training_samples(run));
-  double seconds = 0;
-  for (const EpochRow& row : run.epochs) seconds += n / row.images_per_s;
-  return n > 0 && !run.epochs.empty() ? seconds : kAbsent;
+  double seconds = 0, timed = 0;
+  for (const EpochRow& row : run.epochs)
+    if (std::isfinite(row.images_per_s)) seconds += n / row.images_per_s, timed++;
+  return n > 0 && timed > 0 ? seconds * static_cast<double>(run.epochs.size()) / timed : kAbsent;
 }
 
 std::string worst_class_name(const RunData& run, const EpochMetrics& e) {

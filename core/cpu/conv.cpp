@@ -196,7 +196,7 @@ void Cpu::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias
     return;
   }
   if (cpu::onednn_conv2d(y, x, w, bias, g)) return;
-  const DType dtype = cpu::library_dtype(x.dtype());
+  const DType dtype = master_dtype(x.dtype());
   compute_in(dtype, y, [&](Tensor& out) {
     const Tensor in = converted(x, dtype), weight = cast_weight(w, dtype, g);
     const Tensor added = converted(bias, dtype);
@@ -217,7 +217,7 @@ void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, co
     return;
   }
   if (cpu::onednn_conv2d_data_gradient(dx, dy, w, g)) return;
-  const DType dtype = cpu::library_dtype(dy.dtype());
+  const DType dtype = master_dtype(dy.dtype());
   compute_in(dtype, dx, [&](Tensor& out) {
     const Tensor in = converted(dy, dtype), weight = converted(w, dtype);
     if (!cpu::onednn_conv2d_data_gradient(out, in, weight, g)) cpu::reference_conv2d_data_gradient(out, in, weight, g);
@@ -225,7 +225,7 @@ void Cpu::conv2d_data_gradient(Tensor& dx, const Tensor& dy, const Tensor& w, co
 }
 
 void Cpu::conv2d_weight_gradient(Tensor& dw, const Tensor& dy, const Tensor& x, const Conv2dGeometry& g) {
-  const DType dtype = cpu::library_dtype(x.dtype());
+  const DType dtype = master_dtype(x.dtype());
   if (const auto way = own_way(g, ConvPass::kBackwardWeights, x.dtype())) {
     compute_in(dtype, dw, [&](Tensor& out) {
       visit_own(x.dtype(), [&]<class T>() {

@@ -30,7 +30,7 @@ void eigen_gemm(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, b
 
 void product(Tensor& c, const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b, const Tensor& bias) {
   if (cpu::onednn_gemm(c, a, transpose_a, b, transpose_b, bias)) return;
-  const DType dtype = cpu::library_dtype(a.dtype());
+  const DType dtype = master_dtype(a.dtype());
   cpu::compute_in(dtype, c, [&](Tensor& out) {
     const Tensor left = cpu::converted(a, dtype), right = cpu::converted(b, dtype);
     const Tensor added = cpu::converted(bias, dtype);

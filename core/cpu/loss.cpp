@@ -1,6 +1,7 @@
 // Softmax cross entropy with one loss per sample, and the training metrics of a batch.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fulcrum/core/aldr_kl_rules.h>
 #include <fulcrum/core/cpu/parallel.h>
@@ -41,7 +42,7 @@ void Cpu::cross_entropy(Tensor& losses, Tensor& invalid, const Tensor& logits, c
         if (!row.valid()) {
 #pragma omp atomic write
           invalid.data<int32_t>()[0] = 1;
-          out[i] = 0;
+          out[i] = std::numeric_limits<A>::quiet_NaN();
           continue;
         }
         A spread = 0;

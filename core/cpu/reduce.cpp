@@ -25,25 +25,24 @@ struct MaxOf {
   static Value join(Value a, Value b) { return Maximum::forward(a, b); }
 };
 
-// Rows of [rows, columns] joined into one row. Each thread joins its rows, then thread 0 joins the
-// threads in order.
+// Rows of [rows, columns] joined into one row: in as many parts as there may be threads, then the parts in
+// order. OpenMP may grant fewer threads, of which one then does several parts.
 template <class R, class T, class Y>
 void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
-  const int threads = static_cast<int>(std::clamp<int64_t>(rows * columns / cpu::kGrain, 1, omp_get_max_threads()));
+  const int parts = static_cast<int>(std::clamp<int64_t>(rows * columns / cpu::kGrain, 1, omp_get_max_threads()));
   const auto width = static_cast<size_t>(columns);
-  std::vector<double> partial(static_cast<size_t>(threads) * width, R::kStart);
-#pragma omp parallel num_threads(threads)
-  {
-    const int me = omp_get_thread_num();
-    double* acc = partial.data() + static_cast<size_t>(me) * width;
-    const cpu::Range r = cpu::share(rows, me, threads);
+  std::vector<double> partial(static_cast<size_t>(parts) * width, R::kStart);
+#pragma omp parallel for schedule(static, 1) num_threads(parts)
+  for (int part = 0; part < parts; part++) {
+    double* acc = partial.data() + static_cast<size_t>(part) * width;
+    const cpu::Range r = cpu::share(rows, part, parts);
     for (int64_t i = r.begin; i < r.end; i++)
       for (int64_t c = 0; c < columns; c++)
         acc[c] = R::join(acc[c], static_cast<double>(Accumulate<T>(x[i * columns + c])));
   }
   for (int64_t c = 0; c < columns; c++) {
     double v = R::kStart;
-    for (int t = 0; t < threads; t++) v = R::join(v, partial[static_cast<size_t>(t) * width + static_cast<size_t>(c)]);
+    for (int p = 0; p < parts; p++) v = R::join(v, partial[static_cast<size_t>(p) * width + static_cast<size_t>(c)]);
     y[c] = Y(static_cast<Accumulate<Y>>(v));
   }
 }

@@ -21,7 +21,4 @@ void compute_in(DType dtype, Tensor& y, Compute compute) {
   if (y.dtype() != dtype) Cpu::cast(y, out);
 }
 
-/// The dtype in which the libraries can compute for tensors of any floating dtype.
-inline DType library_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
-
 }  // namespace fulcrum::cpu

@@ -166,7 +166,7 @@ void Cuda::conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bia
   const bool fused = bias && cuda::conv_plan(problem_of(ConvPass::kForward, dtype, true, planned)).exists();
   compute_into(y, dtype, [&](Tensor& out) {
     Arguments a{prepared(x, dtype), prepared(w, dtype), out};
-    if (fused) a.bias = prepared(bias, cuda::sum_dtype(dtype));
+    if (fused) a.bias = prepared(bias, master_dtype(dtype));
     convolve(ConvPass::kForward, a, g);
     if (bias && !fused) binary<Add>(out, out, prepared(bias, dtype));
   });

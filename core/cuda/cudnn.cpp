@@ -97,7 +97,7 @@ fe::DataType_t type_of(DType dtype) {
 class ConvGraph : public fe::graph::Graph {
  public:
   explicit ConvGraph(const ConvProblem& problem) : problem_(problem) {
-    const fe::DataType_t sums = type_of(problem.dtype == DType::kF64 ? DType::kF64 : DType::kF32);
+    const fe::DataType_t sums = type_of(master_dtype(problem.dtype));
     set_io_data_type(type_of(problem.dtype)).set_intermediate_data_type(sums).set_compute_data_type(sums);
     add_operations(sums);
   }
@@ -304,7 +304,7 @@ class ConvPlanner {
     Tensor x = ones({g.n, g.h, g.w, g.c}, options);
     Tensor w = ones({g.out_c, g.kernel_h, g.kernel_w, g.c / g.groups}, options);
     Tensor y = ones({g.n, g.out_h, g.out_w, g.out_c}, options);
-    Tensor bias = ones({g.out_c}, {problem_.dtype == DType::kF64 ? DType::kF64 : DType::kF32, options.device});
+    Tensor bias = ones({g.out_c}, {master_dtype(problem_.dtype), options.device});
     Stopwatch watch;
     std::optional<int64_t> best;
     float shortest = std::numeric_limits<float>::infinity();

@@ -73,7 +73,8 @@ void Cuda::add_into(Tensor& y, const Tensor& x) {
 
 namespace {
 
-/// Extents and strides of a StridedCopy, as a kernel can take them.
+/// Extents and strides of a StridedCopy, as a kernel can take them; __grid_constant__, or each thread would copy them to
+/// be able to index them.
 struct CopyLoop {
   int rank;
   int64_t extent[Shape::kMaxDims], x[Shape::kMaxDims], y[Shape::kMaxDims];
@@ -84,12 +85,12 @@ struct CopyLoop {
 };
 
 template <class T>
-__global__ void copy_kernel(T* y, const T* x, CopyLoop loop, int64_t n) {
+__global__ void copy_kernel(T* y, const T* x, const __grid_constant__ CopyLoop loop, int64_t n) {
   for (int64_t i = thread_index(); i < n; i += thread_count()) {
     int64_t at_x = 0, at_y = 0, rest = i;
     for (int d = loop.rank - 1; d >= 0; d--) {
-      const int64_t at = rest % loop.extent[d];
-      rest /= loop.extent[d];
+      const auto [quotient, at] = divide(rest, loop.extent[d]);
+      rest = quotient;
       at_x += at * loop.x[d];
       at_y += at * loop.y[d];
     }
@@ -98,12 +99,12 @@ __global__ void copy_kernel(T* y, const T* x, CopyLoop loop, int64_t n) {
 }
 
 template <class F, class T>
-__global__ void broadcast_kernel(T* y, const T* a, const T* b, BroadcastLoop loop, int64_t n) {
+__global__ void broadcast_kernel(T* y, const T* a, const T* b, const __grid_constant__ BroadcastLoop loop, int64_t n) {
   for (int64_t i = thread_index(); i < n; i += thread_count()) {
     int64_t at_a = 0, at_b = 0, rest = i;
     for (int d = 0; d < loop.rank; d++) {
-      const int64_t at = rest % loop.size[d];
-      rest /= loop.size[d];
+      const auto [quotient, at] = divide(rest, loop.size[d]);
+      rest = quotient;
       at_a += at * loop.a[d];
       at_b += at * loop.b[d];
     }

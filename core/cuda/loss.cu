@@ -214,17 +214,19 @@ __global__ void record_kernel(float* table, const int64_t* indices, const T* wei
 
 template <class T>
 __global__ void adapt_kernel(T* lambda, const float* table, const T* h, const int64_t* indices, int64_t batch,
-                             int64_t classes, double lambda0, double alpha) {
-  for (int64_t i = thread_index(); i < batch; i += thread_count())
-    lambda[i] = static_cast<T>(
-        adapted_lambda(h + i * classes, classes, static_cast<double>(table[indices[i]]), lambda0, alpha));
+                             int64_t classes, int64_t samples, double lambda0, double alpha) {
+  for (int64_t i = thread_index(); i < batch; i += thread_count()) {
+    const bool known = indices[i] >= 0 && indices[i] < samples;
+    const double before = known ? static_cast<double>(table[indices[i]]) : NAN;
+    lambda[i] = static_cast<T>(adapted_lambda(h + i * classes, classes, before, lambda0, alpha));
+  }
 }
 
 // After all of them were read. The last visit of a sample writes.
 template <class T>
-__global__ void remember_kernel(float* table, const int64_t* indices, const T* lambda, int64_t batch) {
+__global__ void remember_kernel(float* table, const int64_t* indices, const T* lambda, int64_t batch, int64_t samples) {
   for (int64_t i = thread_index(); i < batch; i += thread_count()) {
-    bool last = true;
+    bool last = indices[i] >= 0 && indices[i] < samples;
     for (int64_t j = i + 1; j < batch; j++) last = last && indices[j] != indices[i];
     if (last) table[indices[i]] = static_cast<float>(lambda[i]);
   }
@@ -237,9 +239,9 @@ void Cuda::adapt_lambdas(Tensor& lambda, Tensor& table, const Tensor& h, const T
   const int64_t batch = h.size(0);
   visit_master(h.dtype(), [&]<class T>() {
     launch(adapt_kernel<T>, grid_for(batch, kRowThreads), lambda.data<T>(), table.data<float>(), h.data<T>(),
-           indices.data<int64_t>(), batch, h.size(1), lambda0, alpha);
+           indices.data<int64_t>(), batch, h.size(1), table.numel(), lambda0, alpha);
     launch(remember_kernel<T>, grid_for(batch, kRowThreads), table.data<float>(), indices.data<int64_t>(),
-           lambda.data<T>(), batch);
+           lambda.data<T>(), batch, table.numel());
   });
 }
 

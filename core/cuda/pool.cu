@@ -21,8 +21,8 @@ __device__ Range inside_window(int64_t o, int64_t kernel, int64_t stride, int64_
 
 /// The windows that cover pixel `i`.
 __device__ Range covering_windows(int64_t i, int64_t kernel, int64_t stride, int64_t padding, int64_t count) {
-  const int64_t past_first = i + padding - kernel + 1, end = (i + padding) / stride + 1;
-  return {past_first <= 0 ? 0 : (past_first + stride - 1) / stride, end < count ? end : count};
+  const int64_t past_first = i + padding - kernel + 1, end = divide(i + padding, stride).quotient + 1;
+  return {past_first <= 0 ? 0 : divide(past_first + stride - 1, stride).quotient, end < count ? end : count};
 }
 
 __device__ Range window_rows(const Pool2dGeometry& g, int64_t oh) {
@@ -43,10 +43,10 @@ struct Pixel {
   int64_t image, row, col, channel;
 
   __device__ Pixel(int64_t i, int64_t h, int64_t w, int64_t c, int width) {
-    const int64_t packs = c / width;
-    channel = i % packs * width, i /= packs;
-    col = i % w, i /= w;
-    row = i % h, image = i / h;
+    const auto [pixel, pack] = divide(i, c / width);
+    const auto [line, column] = divide(pixel, w);
+    const auto [number, height] = divide(line, h);
+    image = number, row = height, col = column, channel = pack * width;
   }
 };
 

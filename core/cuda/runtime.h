@@ -63,7 +63,7 @@ Stream copy_stream();
 /// Waits for all work in a stream. An error of an earlier kernel is thrown here.
 void synchronize(Stream stream);
 
-/// On the compute stream; waits for it where one side is ordinary host memory.
+/// On the compute stream; waits for it where one side is host memory, pinned or not.
 void copy(void* to, Device to_device, const void* from, Device from_device, size_t bytes);
 /// Does not wait: the host side must be pinned and stay until the stream has done it.
 void copy_async(void* to, Device to_device, const void* from, Device from_device, size_t bytes, Stream stream);

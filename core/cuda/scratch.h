@@ -27,7 +27,4 @@ void compute_into(Tensor& y, DType dtype, Compute compute) {
   Cuda::cast(y, out);
 }
 
-/// In which a library sums values of this dtype.
-inline DType sum_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
-
 }  // namespace fulcrum::cuda

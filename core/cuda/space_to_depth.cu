@@ -20,16 +20,25 @@ struct Blocks {
 template <int P, class T>
 __global__ void space_to_depth_kernel(T* y, const T* x, Blocks s, int64_t pixels) {
   for (int64_t i = thread_index(); i < pixels; i += thread_count()) {
-    const int64_t column = i % s.wide_w, row = i / s.wide_w % s.wide_h, n = i / (s.wide_w * s.wide_h);
+    const auto [line, column] = divide(i, s.wide_w);
+    const auto [n, row] = divide(line, s.wide_h);
     const int64_t top = 2 * row - s.offset, left = 2 * column - s.offset;
-    const int c = static_cast<int>(s.c), run = 2 * c, depth = static_cast<int>(s.depth);
+    const int channels = static_cast<int>(s.c), depth = static_cast<int>(s.depth);
+    int a = 0, b = 0, c = 0;  // the pixel (top + a, left + b) and the channel that are next
+    const auto source = [&]() -> const T* {
+      const int64_t xi = top + a, xj = left + b;
+      const bool inside = a < 2 && xi >= 0 && xi < s.h && xj >= 0 && xj < s.w;
+      return inside ? x + ((n * s.h + xi) * s.w + xj) * channels : nullptr;
+    };
+    const T* from = source();
     for (int d = 0; d < depth; d += P) {
       Pack<T, P> out;
       for (int k = 0; k < P; k++) {
-        const int a = (d + k) / run, at = (d + k) % run;  // neighbours of a row of x are neighbours in y
-        const int64_t xi = top + a, xj = left + at / c;
-        const bool inside = a < 2 && xi >= 0 && xi < s.h && xj >= 0 && xj < s.w;
-        out.at[k] = inside ? x[((n * s.h + xi) * s.w + xj) * c + at % c] : T(0);
+        out.at[k] = from ? from[c] : T(0);
+        if (++c < channels) continue;
+        c = 0;
+        if (++b == 2) b = 0, a++;
+        from = source();
       }
       put_pack(y, i * depth + d, out);
     }
@@ -40,8 +49,10 @@ __global__ void space_to_depth_kernel(T* y, const T* x, Blocks s, int64_t pixels
 template <class T>
 __global__ void depth_to_space_kernel(T* x, const T* y, Blocks s, int64_t elements) {
   for (int64_t i = thread_index(); i < elements; i += thread_count()) {
-    const int64_t k = i % s.c, pixel = i / s.c, n = pixel / (s.w * s.h);
-    const int64_t xi = pixel / s.w % s.h + s.offset, xj = pixel % s.w + s.offset;
+    const auto [pixel, k] = divide(i, s.c);
+    const auto [line, column] = divide(pixel, s.w);
+    const auto [n, row] = divide(line, s.h);
+    const int64_t xi = row + s.offset, xj = column + s.offset;
     x[i] = y[((n * s.wide_h + xi / 2) * s.wide_w + xj / 2) * s.depth + (xi % 2 * 2 + xj % 2) * s.c + k];
   }
 }

@@ -17,14 +17,17 @@ namespace fulcrum::cuda {
 /// is one compute stream.
 __device__ inline bool last_of(unsigned* arrived, unsigned count) {
   __shared__ bool last;
-  __threadfence();  // what this thread wrote, before its block arrives
   __syncthreads();
+  if (count == 1) return true;
   if (threadIdx.x == 0) {
-    last = count == 1 || atomicAdd(arrived, 1u) == count - 1;
-    if (last && count > 1) *arrived = 0;  // for the next launch, or the next replay of this one
+    // One thread's fences serve its block, as in cooperative groups: behind the barrier above all that the block wrote comes
+    // before its arrival, and before the barrier below nothing that follows is read from an older cache line.
+    __threadfence();
+    last = atomicAdd(arrived, 1u) == count - 1;
+    if (last) *arrived = 0;  // for the next launch, or the next replay of this one
+    __threadfence();
   }
   __syncthreads();
-  __threadfence();  // and nothing that follows is read from an older cache line
   return last;
 }
 

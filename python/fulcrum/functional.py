@@ -13,7 +13,7 @@ from ._core import (
 __all__ = [
     "Phi", "abs", "add", "aldr_kl_loss", "amax", "argmax", "avg_pool2d", "balanced_softmax_loss",
     "binary_cross_entropy_with_logits", "class_balanced_weights", "class_temperatures", "concat", "conv2d",
-    "cross_entropy", "div", "equal", "exp", "focal_loss", "gce_loss", "gelu", "global_avg_pool2d", "js_loss",
+    "cross_entropy", "div", "eq", "exp", "focal_loss", "gce_loss", "gelu", "global_avg_pool2d", "js_loss",
     "ldam_loss",
     "ldam_margins", "ldr_kl_loss", "linear", "log", "log_prior", "log_softmax", "logit_adjusted_loss", "mae_loss",
     "matmul", "max_pool2d", "maximum", "mean", "minimum", "mse_loss", "mul", "neg", "pad", "relu", "sce_loss", "sigmoid",

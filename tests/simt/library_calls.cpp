@@ -34,7 +34,6 @@ void to_device(const void* memory, const Tensor& result) {
   std::memcpy(const_cast<void*>(memory), result.raw(), result.bytes());
 }
 
-DType sum_dtype(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
 
 void convolve(const ConvProblem& problem, const ConvPointers& p) {
   const Conv2dGeometry& g = problem.geometry;
@@ -43,7 +42,7 @@ void convolve(const ConvProblem& problem, const ConvPointers& p) {
   Tensor y = on_host(p.y, {g.n, g.out_h, g.out_w, g.out_c}, problem.dtype);
   switch (problem.pass) {
     case ConvPass::kForward: {
-      const Tensor bias = problem.bias ? on_host(p.bias, {g.out_c}, sum_dtype(problem.dtype)) : Tensor();
+      const Tensor bias = problem.bias ? on_host(p.bias, {g.out_c}, master_dtype(problem.dtype)) : Tensor();
       Cpu::conv2d(y, x, w, bias, g);
       return to_device(p.y, y);
     }
