@@ -55,7 +55,7 @@ void check_mix(const DataSettings& d) {
 bool mixes(const DataSettings& d) { return d.mixup > 0 || d.cutmix > 0; }
 
 void check_augmentation(const DataSettings& d) {
-  at_least("data.pad", static_cast<double>(d.pad), 0);
+  count("data.pad", d.pad, 0);
   in_range("data.rotation", d.rotation, 0, 180, "[0, 180]");
   check_parts(d);
   check_colours(d);

@@ -29,6 +29,7 @@
 #include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
+#include "apps/json_text.h"
 #include "apps/risks.h"
 #include "apps/seconds.h"
 #include "apps/world.h"
@@ -307,7 +308,7 @@ int bench(const BenchFlags& f) {
     std::string word;
     double seconds;
     while (std::cin >> word >> seconds && word == "run")
-      fmt::print("{}\n", report(seconds).dump()), std::fflush(stdout);
+      fmt::print("{}\n", json_text(report(seconds))), std::fflush(stdout);
     return kExitDone;
   }
   nlohmann::json row = report(f.seconds);
@@ -323,7 +324,7 @@ int bench(const BenchFlags& f) {
              row["step_ms"].get<double>(), row["tensor_peak_mb"].get<double>(),
              f.train.recompute ? ", recomputing" : "");
   if (profile) row["profile"] = print_profile(*profile);
-  fmt::print("{}\n", row.dump());
+  fmt::print("{}\n", json_text(row));
   return kExitDone;
 }
 

@@ -7,6 +7,7 @@
 
 #include <fulcrum/core/serialize.h>
 
+#include "apps/json_text.h"
 #include "apps/sealed_file.h"
 
 namespace fulcrum::apps {
@@ -155,7 +156,7 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
   file.metadata = {{"format", "fulcrum-run-1"},
                    {"config", config},
                    {"data", std::to_string(data_checksum)},
-                   {"progress", progress.dump()}};
+                   {"progress", json_text(progress)}};
   if (!inputs.empty()) file.metadata["inputs"] = inputs;
   for (size_t i = 0; i < state.plans.size(); i++) file.metadata[plans_key(i)] = state.plans[i];
   keep_previous(path);

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <numeric>
 #include <sstream>
+
+#include <fulcrum/core/serialize.h>
+#include <fulcrum/core/serialize_json.h>
 
 #include "apps/augmentation.h"
 #include "apps/data_sets.h"
@@ -86,7 +88,18 @@ void assign(const Key& key, const toml::node& node, const std::string& source) {
   std::visit(Assign{node, at + ": " + key.name}, key.field);
 }
 
+// The parser goes a level deeper for each dot of a key, so that a long line could exhaust the stack.
+void refuse_long_lines(std::string_view text, const std::string& source) {
+  constexpr size_t kMost = 16384;
+  size_t line = 1, begin = 0;
+  for (size_t i = 0; i < text.size(); i++) {
+    if (i - begin >= kMost) usage(source, " line ", line, ": expected at most ", kMost, " bytes");
+    if (text[i] == '\n') line++, begin = i + 1;
+  }
+}
+
 toml::table parse(std::string_view text, const std::string& source) {
+  refuse_long_lines(text, source);
   try {
     return toml::parse(text);
   } catch (const toml::parse_error& e) {
@@ -187,10 +200,10 @@ void check_optim(const OptimSettings& o) {
 void check_schedule(const ScheduleSettings& s) {
   one_of("schedule.kind", s.kind, {"constant", "multistep", "step", "cosine"});
   in_range("schedule.gamma", s.gamma, 0, kInfinity, "(0, inf)");
-  at_least("schedule.step_size", static_cast<double>(s.step_size), 1);
+  count("schedule.step_size", s.step_size, 1);
   in_range("schedule.min_factor", s.min_factor, 0, kInfinity, "[0, inf)");
-  at_least("schedule.warmup", static_cast<double>(s.warmup), 0);
-  for (const int64_t m : s.milestones) at_least("schedule.milestones", static_cast<double>(m), 0);
+  count("schedule.warmup", s.warmup, 0);
+  for (const int64_t m : s.milestones) count("schedule.milestones", m, 0);
   if (!std::ranges::is_sorted(s.milestones))
     usage("schedule.milestones: expected epochs in growing order, got ", Print()(&s.milestones));
   for (const double f : s.factors) in_range("schedule.factors", f, 0, kInfinity, "(0, inf)");
@@ -202,6 +215,9 @@ void check_schedule(const ScheduleSettings& s) {
 }  // namespace
 
 void finish(Config& c) {
+  for (const Key& key : keys_of(c))
+    if (const auto* text = std::get_if<std::string*>(&key.field); text && !header_json::is_utf8(**text))
+      usage(key.name, ": expected UTF-8, got other bytes");
   one_of("optim.name", c.optim.name, {"sgd", "absgd", "adam", "adamw", "abadam", "abadamw"});
   if (c.optim.name.starts_with("ab")) {
     if (c.risk.name != "mean" && c.risk.name != "kl" && c.risk.name != "tilted")
@@ -222,19 +238,19 @@ void finish(Config& c) {
     usage(c.model.reset_head ? "model.reset_head" : "model.freeze",
           ": expected a file in model.pretrained beside it, got none");
   one_of("train.amp", c.train.amp, {"off", "bf16"});
-  at_least("train.epochs", static_cast<double>(c.train.epochs), 1);
-  at_least("train.batch_size", static_cast<double>(c.train.batch_size), 1);
-  at_least("train.threads", static_cast<double>(c.train.threads), 0);
+  count("train.epochs", c.train.epochs, 1);
+  count("train.batch_size", c.train.batch_size, 1);
+  count("train.threads", c.train.threads, 0, 1024);
   at_least("train.seed", static_cast<double>(c.train.seed), 0);
-  at_least("train.eval_every", static_cast<double>(c.train.eval_every), 1);
-  at_least("train.log_interval", static_cast<double>(c.train.log_interval), 1);
-  at_least("train.recovery_interval", static_cast<double>(c.train.recovery_interval), 0);
+  count("train.eval_every", c.train.eval_every, 1);
+  count("train.log_interval", c.train.log_interval, 1);
+  count("train.recovery_interval", c.train.recovery_interval, 0);
   one_of("train.eval_metric", c.train.eval_metric, {"top1", "balanced", "macro_f1", "loss"});
   if (!(c.train.ema_decay >= 0 && c.train.ema_decay < 1))
     usage("train.ema_decay: expected a number in [0, 1), got ", c.train.ema_decay);
-  at_least("train.accumulate", static_cast<double>(c.train.accumulate), 1);
-  at_least("train.patience", static_cast<double>(c.train.patience), 0);
-  at_least("train.limit_batches", static_cast<double>(c.train.limit_batches), 0);
+  count("train.accumulate", c.train.accumulate, 1);
+  count("train.patience", c.train.patience, 0);
+  count("train.limit_batches", c.train.limit_batches, 0);
 }
 
 std::vector<std::string> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored) {

@@ -11,6 +11,7 @@
 #include "apps/data_command.h"
 #include "apps/exit_codes.h"
 #include "apps/experiment.h"
+#include "apps/json_text.h"
 #include "apps/seconds.h"
 
 namespace fulcrum::apps {
@@ -48,7 +49,7 @@ int bench_loader(const Config& config, const LoaderBenchFlags& flags) {
   const auto report = [&](double seconds) {
     nlohmann::json row = measure(loader, seconds, epoch);
     row.update({{"data", config.data.name}, {"workers", config.data.workers}, {"batch_size", config.train.batch_size}});
-    fmt::print("{}\n", row.dump());
+    fmt::print("{}\n", json_text(row));
     std::fflush(stdout);
   };
   if (!flags.interleave) {

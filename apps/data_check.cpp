@@ -14,6 +14,7 @@
 #include "apps/data_sets.h"
 #include "apps/exit_codes.h"
 #include "apps/image_sets.h"
+#include "apps/json_text.h"
 
 namespace fulcrum::apps {
 
@@ -134,7 +135,7 @@ int check_data_set(const Config& config) {
   }
   for (const std::string& problem : problems) fmt::print(stderr, "problem: {}\n", problem);
   result["problems"] = problems.size();
-  fmt::print("{}\n", result.dump());
+  fmt::print("{}\n", json_text(result));
   return problems.empty() ? kExitDone : kExitFailed;
 }
 

@@ -17,6 +17,7 @@
 #include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
+#include "apps/json_text.h"
 #include "apps/settings_flags.h"
 
 namespace fulcrum::apps {
@@ -56,20 +57,30 @@ int pack_data(const Config& config, const std::filesystem::path& out, int64_t sh
   const DataSets sets = open_data_sets(config.data);
   std::filesystem::create_directories(out);
   nlohmann::json result;
-  const auto save = [&](const char* part, const Dataset& data) {
-    const auto path = out / (std::string(part) + ".pack");
-    const auto files = save_pack(path, data, {.shard_bytes = shard_mb * 1'000'000});
+  struct Part {
+    std::string name;
+    const Dataset& data;
+    PendingPack pack;
+  };
+  // All of them, before the first replaces one of an earlier pack.
+  std::vector<Part> parts;
+  const auto write = [&](const std::string& name, const Dataset& data) {
+    parts.push_back({name, data, PendingPack(out / (name + ".pack"), data, {.shard_bytes = shard_mb * 1'000'000})});
+  };
+  write("train", *sets.train);
+  write("test", *sets.test);
+  for (const DataSplit& split : sets.splits) write(split.name, *split.data);
+  for (auto& [part, data, pack] : parts) {
+    const auto path = out / (part + ".pack");
+    const auto files = pack.take_place();
     uint64_t bytes = 0;
     for (const auto& file : files) bytes += std::filesystem::file_size(file);
     result[part] = {{"path", path.string()},     {"files", files.size()},
                     {"images", data.size()},     {"shape", data.image_shape().sizes()},
                     {"classes", data.classes()}, {"bytes", bytes}};
-  };
-  save("train", *sets.train);
-  save("test", *sets.test);
-  for (const DataSplit& split : sets.splits) save(split.name.c_str(), *split.data);
+  }
   result["skipped"] = sets.skipped.size();
-  fmt::print("{}\n", result.dump());
+  fmt::print("{}\n", json_text(result));
   return kExitDone;
 }
 
@@ -82,7 +93,7 @@ int data_stats(const Config& config) {
   result["mean"] = s.mean;
   result["std"] = s.stddev;
   fmt::print("[data]\nmean = [{:.6f}]\nstd = [{:.6f}]\n", fmt::join(s.mean, ", "), fmt::join(s.stddev, ", "));
-  fmt::print("{}\n", result.dump());
+  fmt::print("{}\n", json_text(result));
   return kExitDone;
 }
 

@@ -123,7 +123,7 @@ void check_data(const DataSettings& d) {
     usage("data.val_fraction: expected a number in [0, 1), got ", d.val_fraction);
   at_least("data.n_max", static_cast<double>(d.n_max), 0);
   check_augmentation(d);
-  at_least("data.workers", static_cast<double>(d.workers), 0);
+  count("data.workers", d.workers, 0, 1024);
   if ((d.noise_type == "matrix") == d.noise_matrix.empty())
     usage("data.noise_matrix: expected a file with data.noise_type = matrix, and only with it");
   if (d.noise_type == "matrix" && d.noise_rate != 0) usage("data.noise_rate: the rates are those of data.noise_matrix");
@@ -139,6 +139,13 @@ std::vector<std::string> data_warnings(const DataSettings& d) {
     warnings.push_back(concat_text("data.noise_rate = ", d.noise_rate, " has no effect with data.noise_type = none"));
   if (d.imb_type == "none" && d.imb_factor != 1)
     warnings.push_back(concat_text("data.imb_factor = ", d.imb_factor, " has no effect with data.imb_type = none"));
+  const std::filesystem::path dir = d.dir;
+  std::error_code ignored;
+  const bool has_both =
+      std::filesystem::is_directory(dir / "test", ignored) && std::filesystem::is_directory(dir / "val", ignored);
+  if (d.name == "folder" && has_both && d.eval_splits.empty())
+    warnings.push_back((dir / "val").string() +
+                       R"( is not used; data.eval_splits=["val"] chooses the best epoch by it)");
   return warnings;
 }
 

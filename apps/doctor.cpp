@@ -18,6 +18,7 @@
 #include "apps/commands.h"
 #include "apps/environment.h"
 #include "apps/exit_codes.h"
+#include "apps/json_text.h"
 #include "apps/machine.h"
 #include "apps/progress.h"
 
@@ -239,9 +240,7 @@ int doctor(bool as_json) {
     rows.push_back(
         {{"name", c.name}, {"state", text_of(c.state)}, {"found", c.found}, {"cure", c.cure}, {"needed", c.needed}});
   }
-  if (as_json)
-    fmt::print("{}\n", nlohmann::json{{"ok", !broken}, {"checks", rows}}.dump(
-                           2, ' ', false, nlohmann::json::error_handler_t::replace));
+  if (as_json) fmt::print("{}\n", json_text({{"ok", !broken}, {"checks", rows}}, 2));
   else show(all);
   return broken ? kExitFailed : kExitDone;
 }

@@ -93,7 +93,7 @@ int dry_run(const Config& config) {
   const std::unique_ptr<Module> model = make_model(config, *data.train);
   std::string pretrained;
   if (!config.model.pretrained.empty())
-    pretrained = load_pretrained(*model, config.model.pretrained, config.model.reset_head);
+    pretrained = load_pretrained(*model, config.model.pretrained, config.model.reset_head, data.train->class_names());
   const Shape& image = data.train->image_shape();
   int64_t multiply_adds = 0;
   for (const LayerRow& row : layer_table(*model, {1, image[0], image[1], image[2]})) multiply_adds += row.multiply_adds;

@@ -1,5 +1,7 @@
 #include "apps/evaluation.h"
 
+#include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include <nlohmann/json.hpp>
@@ -50,6 +52,21 @@ Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64
   e.predictions = argmax(e.logits);
   e.confidence = amax(softmax(e.logits), {1});
   return e;
+}
+
+int64_t non_finite_rows(const Evaluation& e) {
+  if (e.stopped) return 0;
+  const int64_t n = e.logits.size(0), classes = e.logits.size(1);
+  const float* z = e.logits.data<float>();
+  int64_t bad = 0;
+  for (int64_t i = 0; i < n; i++)
+    bad += !std::all_of(z + i * classes, z + (i + 1) * classes, [](float v) { return std::isfinite(v); });
+  return bad;
+}
+
+nlohmann::json without_classes(nlohmann::json splits) {
+  for (auto& metrics : splits) metrics.erase("per_class");
+  return splits;
 }
 
 std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,

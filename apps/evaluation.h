@@ -39,11 +39,16 @@ Tensor predict(Module& model, const Loader& loader, Communicator& processes);
 Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts,
                     Communicator& processes);
 
+/// Images whose logits are not all finite.
+int64_t non_finite_rows(const Evaluation& evaluation);
+
 /// A part of the data that is evaluated beside the test set: the name in the results, and its loader.
 struct EvaluatedSplit {
   std::string name;
   Loader loader;
 };
+/// Metrics of parts by their names, without the lists.
+nlohmann::json without_classes(nlohmann::json splits);
 /// The metrics of each part by its name, as JSON; nothing where a signal came.
 std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
                                               const std::vector<int64_t>& class_counts, Communicator& processes);

@@ -10,6 +10,7 @@
 #include "apps/commands.h"
 #include "apps/environment.h"
 #include "apps/exit_codes.h"
+#include "apps/json_text.h"
 #include "apps/settings_flags.h"
 #include "apps/stored_model.h"
 
@@ -37,6 +38,7 @@ int run_export(const ExportFlags& flags) {
     options.mean = inputs.statistics.mean;
     options.stddev = inputs.statistics.stddev;
   }
+  refuse_to_replace(stored, "--onnx", flags.onnx);
   const OnnxSummary made = export_onnx(*model, flags.onnx, options);
   const Shape& s = inputs.image;
   const nlohmann::json result = {{"onnx", flags.onnx},
@@ -46,7 +48,7 @@ int run_export(const ExportFlags& flags) {
                                  {"normalized_inside", flags.normalize},
                                  {"nodes", made.nodes},
                                  {"parameters", made.parameters}};
-  fmt::print("{}\n", result.dump());
+  fmt::print("{}\n", json_text(result));
   return kExitDone;
 }
 

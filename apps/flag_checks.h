@@ -18,4 +18,9 @@ inline CLI::Validator above_zero() {
   return {check, ""};
 }
 
+/// An unset variable of the shell leaves nothing behind a flag.
+inline CLI::Validator not_empty() {
+  return {[](std::string& text) { return std::string(text.empty() ? "expected a value, got nothing" : ""); }, ""};
+}
+
 }  // namespace fulcrum::apps

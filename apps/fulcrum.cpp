@@ -1,8 +1,11 @@
 // The program. Exit codes: 0 done, 1 failed, 2 usage, 3 non-finite numbers, 130/143 stopped.
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include <CLI/CLI.hpp>
 
@@ -23,6 +26,12 @@ void limit_spinning(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
   setenv("GOMP_SPINCOUNT", "100000", 1);
   execv("/proc/self/exe", argv);  // where that fails, the run is right and perhaps slower
+}
+
+// Where one is closed, the next file that is opened would get its number, and messages with it.
+void open_standard_streams() {
+  for (int stream = 0; stream <= 2; stream++)
+    if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", stream == 0 ? O_RDONLY : O_WRONLY);
 }
 
 int failed(const std::exception& e, int code) {
@@ -63,6 +72,7 @@ std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
 int main(int argc, char** argv) {
   using namespace fulcrum::apps;
   limit_spinning(argv);
+  open_standard_streams();
   remember_command(argc, argv);
   CLI::App app("Deep learning in which every sample of a batch carries its own weight", "fulcrum");
   app.formatter(std::make_shared<HelpFormatter>());
@@ -93,7 +103,11 @@ int main(int argc, char** argv) {
   try {
     const std::string name = app.get_subcommands().front()->get_name();
     if (name != "train" && name != "eval" && name != "bench") require_one_process("fulcrum " + name);
-    return leave_world(command(), /*failed=*/false);
+    const int code = command();
+    errno = 0;
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      return failed(std::runtime_error(std::string("cannot write to stdout: ") + std::strerror(errno)), kExitFailed);
+    return leave_world(code, /*failed=*/false);
   } catch (const fulcrum::PeerFailed& e) {
     return e.silent() ? leave_world(e.exit_code(), /*failed=*/true) : failed(e, e.exit_code());
   } catch (const UsageError& e) {

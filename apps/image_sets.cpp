@@ -84,7 +84,16 @@ ImageParts list_iwildcam(const DataSettings& s) {
   return parts;
 }
 
-ImageParts list_folders(const DataSettings& s) { return train_and_test(list_image_folders(data_dir(s))); }
+ImageParts list_folders(const DataSettings& s) {
+  const fs::path dir = data_dir(s);
+  ImageParts parts = train_and_test(list_image_folders(dir));
+  for (const std::string& split : eval_splits(s)) {
+    if (!fs::is_directory(dir / "test"))
+      usage("data.eval_splits: ", (dir / split).string(), " is the test set where there is no folder test");
+    parts.push_back({split, list_image_folder_part(dir, split, parts[0].listing)});
+  }
+  return parts;
+}
 
 ImageParts list_tiny(const DataSettings& s) { return train_and_test(list_tiny_imagenet(data_dir(s), s.follow_links)); }
 
@@ -95,7 +104,7 @@ struct ImageSet {
 };
 
 const std::vector<ImageSet>& image_sets() {
-  static const std::vector<ImageSet> sets = {{"folder", list_folders, {}},
+  static const std::vector<ImageSet> sets = {{"folder", list_folders, {"val"}},
                                              {"list", list_lists, {"val"}},
                                              {"imagenet-lt", list_lists, {"val"}},
                                              {"places-lt", list_lists, {"val"}},
@@ -192,7 +201,7 @@ void check_image_settings(const DataSettings& d) {
   one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
   one_of("data.crop_mode", d.crop_mode, {"center", "squash"});
   one_of("data.train_split", d.train_split, {"noisy_train", "clean_train"});
-  at_least("data.image_size", static_cast<double>(d.image_size), 0);
+  count("data.image_size", d.image_size, 0, 16384);
   if (d.channels != 1 && d.channels != 3) usage("data.channels: expected 1 or 3, got ", d.channels);
   only_for(d, all, "data.image_size", d.image_size != 0);
   only_for(d, all, "data.resize_size", d.resize_size != 0);

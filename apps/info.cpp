@@ -18,6 +18,7 @@
 #include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
+#include "apps/json_text.h"
 #include "apps/model_summary.h"
 
 namespace fulcrum::apps {
@@ -108,7 +109,7 @@ nlohmann::json model_json(const InfoFlags& f) {
 int info(const InfoFlags& f) {
   if (f.json) {
     const nlohmann::json all = f.model.empty() ? environment(omp_get_max_threads()) : model_json(f);
-    fmt::print("{}\n", all.dump(2));
+    fmt::print("{}\n", json_text(all, 2));
   } else if (f.model.empty()) {
     show_build();
   } else {

@@ -78,8 +78,8 @@ void check_loss(const LossSettings& s) {
   one_of("loss.class_weights", s.class_weights, {"none", "balanced"});
   in_range("loss.smoothing", s.smoothing, 0, 1, "[0, 1)");
   in_range("loss.cb_beta", s.cb_beta, 0, 1, "[0, 1)");
-  at_least("loss.cb_max_count", static_cast<double>(s.cb_max_count), 0);
-  at_least("loss.drw_epoch", static_cast<double>(s.drw_epoch), 0);
+  count("loss.cb_max_count", s.cb_max_count, 0);
+  count("loss.drw_epoch", s.drw_epoch, 0);
   in_range("loss.focal_gamma", s.focal_gamma, 0, kInfinity, "[0, inf)");
   in_range("loss.gce_q", s.gce_q, 0, 1, "(0, 1]");
   in_range("loss.tgce_k", s.tgce_k, 0, 1, "(0, 1)");
@@ -91,8 +91,8 @@ void check_loss(const LossSettings& s) {
   in_range("loss.tau", s.tau, 0, kInfinity, "[0, inf)");
   in_range("loss.class_tau", s.class_tau, 0, kInfinity, "[0, inf)");
   in_range("loss.logit_norm", s.logit_norm, 0, kInfinity, "[0, inf)");
-  at_least("loss.tgce_prune_epoch", static_cast<double>(s.tgce_prune_epoch), 0);
-  at_least("loss.tgce_prune_every", static_cast<double>(s.tgce_prune_every), 1);
+  count("loss.tgce_prune_epoch", s.tgce_prune_epoch, 0);
+  count("loss.tgce_prune_every", s.tgce_prune_every, 1);
   if (s.tgce_prune_epoch > 0 && s.name != "tgce")
     usage("loss.tgce_prune_epoch: goes with loss.name = tgce, not with ", s.name);
   in_range("loss.ldr_margin", s.ldr_margin, 0, kInfinity, "[0, inf)");

@@ -1,4 +1,5 @@
 // fulcrum lr-find
+#include <cmath>
 #include <memory>
 
 #include <fmt/format.h>
@@ -10,6 +11,7 @@
 #include "apps/commands.h"
 #include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
+#include "apps/json_text.h"
 #include "apps/lr_find.h"
 #include "apps/pretrained.h"
 #include "apps/ranges.h"
@@ -92,6 +94,8 @@ std::string page_of(const Config& config, const LrCurve& curve, const std::vecto
 }
 
 int lr_find(const LrFindFlags& flags) {
+  if (!std::isfinite(flags.test.end / flags.test.start))
+    usage("--end-lr: expected a finite multiple of --start-lr = ", flags.test.start, ", got ", flags.test.end);
   if (!(flags.test.start > 0 && flags.test.start < flags.test.end))
     usage("--start-lr: expected a number in (0, --end-lr = ", flags.test.end, "), got ", flags.test.start);
   const bool csv = flags.curve.ends_with(".csv");
@@ -104,7 +108,8 @@ int lr_find(const LrFindFlags& flags) {
   const ExperimentData data = load_data(config.data);
   const std::unique_ptr<Module> model = make_model(config, *data.train);
   if (!config.model.pretrained.empty())
-    fmt::print(stderr, "{}\n", load_pretrained(*model, config.model.pretrained, config.model.reset_head));
+    fmt::print(stderr, "{}\n",
+               load_pretrained(*model, config.model.pretrained, config.model.reset_head, data.train->class_names()));
   model->to(Device(config.train.device), activation_dtype(config));
   const LrCurve curve = lr_range_test(config, data, *model, flags.test);
   if (stop_signal != 0) return 128 + static_cast<int>(stop_signal);
@@ -123,10 +128,10 @@ int lr_find(const LrFindFlags& flags) {
   } else if (!flags.curve.empty()) {
     nlohmann::json all = result;
     all.update({{"lr", curve.lr}, {"loss", curve.loss}, {"smoothed", curve.smoothed}});
-    const std::string text = all.dump() + "\n";
+    const std::string text = json_text(all) + "\n";
     write_file_atomically(flags.curve, {text});
   }
-  fmt::print("{}\n", result.dump());
+  fmt::print("{}\n", json_text(result));
   return kExitDone;
 }
 

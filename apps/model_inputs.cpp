@@ -1,4 +1,5 @@
 #include "apps/model_inputs.h"
+#include "apps/json_text.h"
 
 #include <algorithm>
 
@@ -10,14 +11,23 @@ ModelInputs inputs_of(const ExperimentData& data) {
   return {data.train->image_shape(), data.statistics, data.train->class_names()};
 }
 
+std::string class_difference(const std::vector<std::string>& there, const std::vector<std::string>& here) {
+  const std::vector<std::string> numbers = numbered_class_names(std::ssize(here));
+  if (there.size() != here.size() || there == numbers || here == numbers) return {};
+  for (size_t c = 0; c < here.size(); c++)
+    // As in the file, where bytes that are no UTF-8 have been replaced.
+    if (json_text(there[c]) != json_text(here[c]))
+      return concat_text("class ", c, " is ", there[c], " there and ", here[c], " here");
+  return {};
+}
+
 std::string to_text(const ModelInputs& inputs) {
   const Shape& s = inputs.image;
   const nlohmann::json json = {{"shape", {s[0], s[1], s[2]}},
                                {"mean", inputs.statistics.mean},
                                {"std", inputs.statistics.stddev},
                                {"classes", inputs.classes}};
-  // Names of folders may be any bytes.
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return json_text(json);
 }
 
 std::optional<ModelInputs> read_inputs(const TensorFile& tensors, const std::string& file) {

@@ -24,6 +24,10 @@ struct ModelInputs {
 
 ModelInputs inputs_of(const ExperimentData& data);
 
+/// Where two networks number the same count of classes otherwise, the first that differs, in words: "class 0 is cat there and
+/// dog here". Empty where they do not, where the counts differ, or where one has numbers for names.
+std::string class_difference(const std::vector<std::string>& there, const std::vector<std::string>& here);
+
 /// {"shape": [H, W, C], "mean": [C], "std": [C], "classes": ["…"]}.
 std::string to_text(const ModelInputs& inputs);
 /// Nothing where the file does not say; an Error that names `file` where it says nonsense.

@@ -13,9 +13,11 @@
 #include <fulcrum/data/image_dataset.h>
 
 #include "apps/commands.h"
+#include "apps/csv.h"
 #include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
 #include "apps/image_sets.h"
+#include "apps/json_text.h"
 #include "apps/ranges.h"
 #include "apps/settings_flags.h"
 #include "apps/stored_model.h"
@@ -60,6 +62,7 @@ std::vector<std::string> read_list(const std::string& list) {
   std::vector<std::string> lines;
   for (std::string line; std::getline(in, line);) {
     if (line.ends_with('\r')) line.pop_back();
+    if (lines.empty() && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
     if (!line.empty()) lines.push_back(line);
   }
   check(!in.bad(), "[predict] ", list, ": cannot read the list of images");
@@ -137,13 +140,6 @@ std::vector<Guess> guesses_of(const float* logits, size_t classes, size_t top) {
   return all;
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
-
 class Printer {
  public:
   Printer(std::string format, const std::vector<std::string>& classes, const std::vector<std::string>& paths)
@@ -167,7 +163,7 @@ class Printer {
     for (const Guess& g : guesses)
       top.push_back({{"label", classes_[g.index]}, {"index", g.index}, {"probability", g.probability}});
     const nlohmann::json row = {{"image", path}, {"predictions", top}};
-    fmt::print("{}\n", row.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    fmt::print("{}\n", json_text(row));
   }
   void print_csv(const std::string& path, const std::vector<Guess>& guesses) const {
     for (size_t rank = 0; rank < guesses.size(); rank++)
@@ -200,9 +196,13 @@ int run_predict(const PredictFlags& flags) {
   size_t at = 0;
   for (const Batch& batch : loader.epoch(0)) {
     const Tensor logits = (*model)(batch.images).to(DType::kF32).to(Device());
-    for (int64_t i = 0; i < batch.size; i++)
-      printer.print(images.paths()[at++], guesses_of(logits.data<float>() + i * classes, static_cast<size_t>(classes),
-                                                     static_cast<size_t>(flags.top)));
+    for (int64_t i = 0; i < batch.size; i++) {
+      const std::string& path = images.paths()[at++];
+      const float* row = logits.data<float>() + i * classes;
+      check(std::all_of(row, row + classes, [](float v) { return std::isfinite(v); }), "[predict] ", path,
+            ": the network's answer is not finite");
+      printer.print(path, guesses_of(row, static_cast<size_t>(classes), static_cast<size_t>(flags.top)));
+    }
     std::fflush(stdout);
   }
   return kExitDone;

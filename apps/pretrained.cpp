@@ -5,6 +5,7 @@
 #include <fulcrum/layers/models.h>
 
 #include "apps/checkpoint.h"
+#include "apps/model_inputs.h"
 #include "apps/sealed_file.h"
 
 namespace fulcrum::apps {
@@ -35,14 +36,21 @@ std::string difference(const TensorMap& theirs, const TensorMap& ours, const std
 
 }  // namespace
 
-std::string load_pretrained(Module& model, const std::filesystem::path& file, bool reset_head) {
-  TensorMap tensors = evaluated_tensors(load_sealed(file));
+std::string load_pretrained(Module& model, const std::filesystem::path& path, bool reset_head,
+                            const std::vector<std::string>& classes) {
+  const std::filesystem::path file = std::filesystem::is_directory(path) ? path / "best.safetensors" : path;
+  const TensorFile stored = load_sealed(file);
+  const auto inputs = read_inputs(stored, file.string());
+  const std::string renamed = inputs ? class_difference(inputs->classes, classes) : "";
+  TensorMap tensors = evaluated_tensors(stored);
   const std::string prefix = head_prefix(model), head = prefix.substr(0, prefix.size() - 1);
   const TensorMap theirs = head_of(tensors, prefix), ours = head_of(model.state_dict(), prefix);
   const size_t in_file = tensors.size();
   std::string note;
-  if (reset_head || !same_shapes(theirs, ours)) {
-    note = "; " + head + " starts anew: " + (reset_head ? "model.reset_head" : difference(theirs, ours, prefix));
+  const bool fits = same_shapes(theirs, ours);
+  if (reset_head || !fits || !renamed.empty()) {
+    const std::string why = reset_head ? "model.reset_head" : !fits ? difference(theirs, ours, prefix) : renamed;
+    note = "; " + head + " starts anew: " + why;
     for (const auto& [name, tensor] : theirs) tensors.erase(name);
     for (const auto& [name, tensor] : ours) tensors.emplace(name, tensor);
   }

@@ -7,6 +7,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <fulcrum/layers/module.h>
 
@@ -16,7 +17,9 @@ namespace fulcrum::apps {
 /// keeps its initial numbers where the file has another one, or none. All else must be there, and
 /// nothing else: an Error lists every missing, unexpected and mis-shaped tensor and leaves the model
 /// as it was.
-/// With `reset_head` the head keeps its numbers in any case.
-std::string load_pretrained(Module& model, const std::filesystem::path& file, bool reset_head = false);
+/// So it does for other `classes`, where the file names its own. With `reset_head` the head keeps its numbers in any case.
+/// `path` is a file, or a run directory: its best.safetensors.
+std::string load_pretrained(Module& model, const std::filesystem::path& path, bool reset_head = false,
+                            const std::vector<std::string>& classes = {});
 
 }  // namespace fulcrum::apps

@@ -59,10 +59,12 @@ void ProgressLine::show(const StepInfo& s) {
     print(fmt::format("time: about {} to go at {:.3g} ms a step, without evaluations", duration_text(left),
                       1e3 * per_step));
   }
-  const std::string text =
-      fmt::format("epoch {}/{} step {}/{} loss {:.4f} weighted {:.4f} lr {:.3g} {:.0f} img/s wait {:.0f}% left {}",
-                  s.epoch + 1, s.epochs, s.step, s.steps, s.loss, s.objective, s.lr, rate,
-                  100 * data_wait_ / std::max(seconds, 1e-9), duration_text(left));
+  // What matters first: a narrow terminal cuts the end off.
+  std::string text = fmt::format("epoch {}/{} step {}/{} left {} loss {:.4f} lr {:.3g} {:.0f} img/s", s.epoch + 1,
+                                 s.epochs, s.step, s.steps, duration_text(left), s.loss, s.lr, rate);
+  if (std::abs(s.objective - s.loss) >= 5e-5) text += fmt::format(" weighted {:.4f}", s.objective);
+  if (const double share = data_wait_ / std::max(seconds, 1e-9); share >= 0.01)
+    text += fmt::format(" wait {:.0f}%", 100 * share);
   if (terminal_) {
     fmt::print(stderr, "\r\x1b[K{}", text.substr(0, terminal_width()));
     std::fflush(stderr);

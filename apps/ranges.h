@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <limits>
 #include <string>
 #include <vector>
@@ -30,6 +31,13 @@ inline void one_of(const std::string& key, const std::string& value, const std::
 
 inline void at_least(const std::string& key, double value, double low) {
   if (!(value >= low)) usage(key, ": expected at least ", low, ", got ", value);
+}
+
+/// A whole number that the engine keeps in 32 bits.
+inline void count(const std::string& key, int64_t value, int64_t low,
+                  int64_t high = std::numeric_limits<int32_t>::max()) {
+  at_least(key, static_cast<double>(value), static_cast<double>(low));
+  if (value > high) usage(key, ": expected at most ", high, ", got ", value);
 }
 
 /// `interval` is how the range is written: a bracket includes its end, a parenthesis does not.

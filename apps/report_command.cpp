@@ -1,4 +1,6 @@
 // fulcrum report
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include <fmt/format.h>
@@ -6,6 +8,7 @@
 
 #include "apps/commands.h"
 #include "apps/exit_codes.h"
+#include "apps/ranges.h"
 #include "apps/report/report.h"
 
 namespace fulcrum::apps {
@@ -17,10 +20,38 @@ struct ReportFlags {
   std::string output;
 };
 
+namespace fs = std::filesystem;
+
+// A directory of runs, as --seeds and grids leave it, stands for those in it, in the order of their paths.
+std::vector<fs::path> runs_in(const std::vector<std::string>& given) {
+  std::vector<fs::path> all;
+  for (const fs::path path : given) {
+    std::vector<fs::path> inside;
+    std::error_code ignored;
+    if (!fs::exists(path / "config.toml"))
+      for (const auto& entry : fs::recursive_directory_iterator(path, ignored))
+        if (entry.path().filename() == "config.toml") inside.push_back(entry.path().parent_path());
+    std::ranges::sort(inside);
+    if (inside.empty()) all.push_back(path);  // whose error says what is missing
+    all.insert(all.end(), inside.begin(), inside.end());
+  }
+  return all;
+}
+
+// What a run is made of is not to be replaced by a page.
+void refuse_files_of_runs(const fs::path& output, const std::vector<fs::path>& runs) {
+  std::error_code ignored;
+  for (const fs::path& run : runs)
+    for (const auto& entry : fs::directory_iterator(run, ignored))
+      if (entry.path().filename() != "report.html" && fs::equivalent(entry.path(), output, ignored))
+        usage("--output: ", output.string(), " is a file of the run; expected another");
+}
+
 int report(const ReportFlags& flags) {
-  const std::vector<std::filesystem::path> runs(flags.runs.begin(), flags.runs.end());
+  const std::vector<fs::path> runs = runs_in(flags.runs);
   std::filesystem::path output = flags.output;
   if (output.empty()) output = runs.size() == 1 ? runs[0] / "report.html" : "report.html";
+  refuse_files_of_runs(output, runs);
   write_report(runs, output);
   fmt::print("{}\n", output.string());
   return kExitDone;
@@ -31,7 +62,7 @@ int report(const ReportFlags& flags) {
 void add_report_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("report", "Write an HTML report of a run, or of several side by side");
   auto flags = std::make_shared<ReportFlags>();
-  sub->add_option("runs", flags->runs, "run directories")->required();
+  sub->add_option("runs", flags->runs, "run directories, or directories of runs")->required();
   sub->add_option("-o,--output", flags->output,
                   "the file; by default RUN/report.html, or report.html for several runs");
   sub->callback([flags, &command] { command = [flags] { return report(*flags); }; });

@@ -1,6 +1,7 @@
 #include "apps/risks.h"
 
 #include <cmath>
+#include <map>
 #include <numbers>
 #include <set>
 
@@ -49,9 +50,9 @@ void check_ranges(const RiskSettings& r) {
   in_range("risk.eta", r.eta, 0, kInfinity, "[0, inf)");
   in_range("risk.group_adjustment", r.group_adjustment, 0, kInfinity, "[0, inf)");
   in_range("risk.target_fraction", r.target_fraction, 0, 1, "[0, 1)");
-  at_least("risk.window", static_cast<double>(r.window), 1);
-  at_least("risk.solve_every", static_cast<double>(r.solve_every), 1);
-  at_least("risk.from_epoch", static_cast<double>(r.from_epoch), 0);
+  count("risk.window", r.window, 1);
+  count("risk.solve_every", r.solve_every, 1);
+  count("risk.from_epoch", r.from_epoch, 0);
 }
 
 KlRiskOptions kl_options(const RiskSettings& r) {
@@ -110,9 +111,31 @@ void check_gamma_of_tilted(double gamma) {
   if (gamma != 1) usage("risk.gamma: tilted is kl with gamma = 1, got ", gamma);
 }
 
-std::string no_effect_with_mean(const std::string& key) {
-  if (!key.starts_with("risk.") || key == "risk.name" || key == "risk.normalize") return "";
-  return key + " has no effect with risk.name = mean; give --risk or --opt absgd";
+std::string no_effect(const std::string& key, const std::string& risk) {
+  static const std::map<std::string, std::set<std::string>> readers = {{"risk.normalize", {"mean"}},
+                                                                       {"risk.lambda", {"kl"}},
+                                                                       {"risk.gamma", {"kl"}},
+                                                                       {"risk.alpha", {"kl"}},
+                                                                       {"risk.additive", {"kl"}},
+                                                                       {"risk.u_init", {"kl"}},
+                                                                       {"risk.keep_u", {"kl"}},
+                                                                       {"risk.u_update", {"kl"}},
+                                                                       {"risk.log_step", {"kl"}},
+                                                                       {"risk.anneal_gamma", {"kl"}},
+                                                                       {"risk.cvar_level", {"cvar"}},
+                                                                       {"risk.rho", {"chi2", "kl_ball"}},
+                                                                       {"risk.tau", {"rgd"}},
+                                                                       {"risk.eta", {"group"}},
+                                                                       {"risk.group_adjustment", {"group"}},
+                                                                       {"risk.target_fraction", {"kl_ball"}},
+                                                                       {"risk.sign", {"kl_ball"}},
+                                                                       {"risk.window", {"kl_ball"}},
+                                                                       {"risk.solve_every", {"kl_ball"}}};
+  const auto found = readers.find(key);
+  const bool reads = found != readers.end() ? found->second.contains(risk)
+                                            : risk != "mean" || !key.starts_with("risk.") || key == "risk.name";
+  if (reads) return "";
+  return key + " has no effect with risk.name = " + risk + (risk == "mean" ? "; give --risk or --opt absgd" : "");
 }
 
 std::vector<std::string> risk_warnings(const Config& c) {

@@ -28,8 +28,9 @@ void finish_risk(Config& config);
 /// Refuses a γ beside tilted, which has its own. finish_risk takes the default for one that was not asked for.
 void check_gamma_of_tilted(double gamma);
 
-/// That the key has no effect with the mean, which is plain SGD, and what would give it one; empty for a key that has.
-std::string no_effect_with_mean(const std::string& key);
+/// That the key has no effect with this risk, and for the mean, which is plain SGD, what would give it one; empty for a key
+/// that has.
+std::string no_effect(const std::string& key, const std::string& risk);
 
 /// What is allowed and most likely a mistake, in words: a λ whose sign contradicts the data.
 std::vector<std::string> risk_warnings(const Config& config);

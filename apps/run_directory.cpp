@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <span>
 #include <sstream>
 #include <system_error>
 
@@ -12,6 +13,7 @@
 #include <fulcrum/data/imbalance.h>
 
 #include "apps/environment.h"
+#include "apps/json_text.h"
 
 namespace fulcrum::apps {
 
@@ -43,7 +45,10 @@ void keep_epochs_before(const fs::path& path, int64_t epoch) {
   std::string kept, line;
   while (std::getline(in, line)) {
     const auto row = nlohmann::json::parse(line, nullptr, false);
-    if (row.is_object() && row.value("epoch", epoch) < epoch) kept += line + "\n";
+    const auto number = row.is_object() ? row.find("epoch") : row.end();
+    if (row.is_object() && number != row.end() && number->is_number() &&
+        number->get<double>() < static_cast<double>(epoch))
+      kept += line + "\n";
   }
   write_file_atomically(path, {kept});
 }
@@ -70,7 +75,23 @@ void write_lists(const fs::path& run, const ExperimentData& d, const std::string
                  "labels that training sees, in the order of train_indices.txt");
 }
 
+// What is written at the beginning of every run.
+constexpr const char* kSettings[] = {"config.toml", "env.json", "data.json", "metrics.jsonl", "train_indices.txt"};
+// What follows, or may be left out, so that an earlier run's has to go. The older checkpoint first: alone it would be
+// taken for what is left of the last one.
+constexpr const char* kResults[] = {
+    "previous.safetensors", "last.safetensors", "best.safetensors", "predictions.safetensors",
+    "samples.safetensors",  "val_indices.txt",  "noisy_labels.txt", "skipped_images.txt",
+    "suspects.csv",         "result.json",      "report.html",      "log.txt"};
+
 }  // namespace
+
+std::optional<std::string> file_of_run(const fs::path& directory) {
+  for (const auto& names : {std::span<const char* const>(kSettings), std::span<const char* const>(kResults)})
+    for (const char* name : names)
+      if (fs::exists(directory / name)) return name;
+  return std::nullopt;
+}
 
 const std::vector<std::string>& free_settings() {
   static const std::vector<std::string> keys = {
@@ -93,7 +114,7 @@ RunDirectory::RunDirectory(fs::path path, bool writes) : path_(std::move(path)),
 
 void RunDirectory::write_settings(const Config& config) {
   write_file_atomically(path_ / "config.toml", {to_toml(config)});
-  const std::string text = environment(omp_get_max_threads()).dump(2) + "\n";
+  const std::string text = json_text(environment(omp_get_max_threads()), 2) + "\n";
   write_file_atomically(path_ / "env.json", {text});
 }
 
@@ -104,16 +125,12 @@ void RunDirectory::lock() {
 void RunDirectory::begin(const Config& config, const ExperimentData& data) {
   if (!writes_) return;
   lock();
-  // The older checkpoint first: alone it would be taken for what is left of the last one.
-  for (const char* stale : {"previous.safetensors", "last.safetensors", "best.safetensors", "predictions.safetensors",
-                            "samples.safetensors", "val_indices.txt", "noisy_labels.txt", "skipped_images.txt",
-                            "suspects.csv", "result.json", "report.html", "log.txt"})
-    fs::remove(path_ / stale);
+  for (const char* stale : kResults) fs::remove(path_ / stale);
   for (const auto& entry : fs::directory_iterator(path_))
     if (entry.path().filename().string().starts_with("events.out.tfevents.")) fs::remove(entry);
   write_settings(config);
   write_file_atomically(path_ / "metrics.jsonl", {});
-  const std::string text = describe(data, config.data.name).dump(2) + "\n";
+  const std::string text = json_text(describe(data, config.data.name), 2) + "\n";
   write_file_atomically(path_ / "data.json", {text});
   write_lists(path_, data, config.data.name);
   events_ = std::make_unique<EventWriter>(path_, 0);
@@ -128,7 +145,7 @@ void RunDirectory::resume(const Config& config, int64_t epoch) {
 
 void RunDirectory::add_epoch(const nlohmann::json& row) {
   if (!writes_) return;
-  append_line(path_ / "metrics.jsonl", row.dump());
+  append_line(path_ / "metrics.jsonl", json_text(row));
   std::vector<std::pair<std::string, double>> scalars;
   nlohmann::json numbers = row;
   numbers.erase("epoch");
@@ -138,7 +155,7 @@ void RunDirectory::add_epoch(const nlohmann::json& row) {
 
 void RunDirectory::finish(const nlohmann::json& result) {
   if (!writes_) return;
-  const std::string text = result.dump(2) + "\n";
+  const std::string text = json_text(result, 2) + "\n";
   write_file_atomically(path_ / "result.json", {text});
 }
 

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,9 @@ namespace fulcrum::apps {
 
 /// Settings that may differ between a run and its continuation without changing its numbers.
 const std::vector<std::string>& free_settings();
+
+/// The name of a file in the directory that a run would replace or remove, config.toml first; nothing where there is none.
+std::optional<std::string> file_of_run(const std::filesystem::path& directory);
 
 /// The settings that the run's last checkpoint was made with.
 Config stored_config(const std::filesystem::path& run);

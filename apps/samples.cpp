@@ -1,11 +1,15 @@
 #include "apps/samples.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include <fmt/format.h>
 
 #include <fulcrum/core/serialize.h>
+#include <fulcrum/data/image_dataset.h>
+
+#include "apps/csv.h"
 
 namespace fulcrum::apps {
 
@@ -101,7 +105,7 @@ void SampleTable::save(const std::filesystem::path& path, const Dataset& data,
   std::vector<int64_t> seen;  // positions in `indices`
   for (int64_t i = 0; i < n; i++) {
     const int64_t index = indices[static_cast<size_t>(i)];
-    mean.data<float>()[i] = mean_weight(index);
+    mean.data<float>()[i] = visited(index) ? mean_weight(index) : std::numeric_limits<float>::quiet_NaN();
     last.data<float>()[i] = row(index)[kSampleWeight];
     loss.data<float>()[i] = row(index)[kSampleLoss];
     if (visited(index)) seen.push_back(i);
@@ -137,12 +141,17 @@ void save_suspects(const std::filesystem::path& path, const Dataset& data, const
   for (size_t i = 0; i < indices.size(); i++)
     if (seen.visited(indices[i])) order.push_back(i);
   std::ranges::stable_sort(order, {}, [&](size_t i) { return seen.mean_weight(indices[i]); });
+  const auto* files = dynamic_cast<const ImageDataset*>(&data);
   std::string text = "index,given_label,predicted,mean_weight";
-  text += data.has_noise() ? ",clean_label\n" : "\n";
+  text += data.has_noise() ? ",clean_label" : "";
+  text += files ? ",given_name,predicted_name,path\n" : ",given_name,predicted_name\n";
   for (const size_t i : order) {
     const auto at = static_cast<size_t>(indices[i]);
     text += fmt::format("{},{},{},{}", indices[i], data.labels()[at], predictions[i], seen.mean_weight(indices[i]));
-    text += data.has_noise() ? fmt::format(",{}\n", data.clean_labels()[at]) : "\n";
+    if (data.has_noise()) text += fmt::format(",{}", data.clean_labels()[at]);
+    for (const int64_t label : {data.labels()[at], predictions[i]})
+      text += "," + csv_field(data.class_names()[static_cast<size_t>(label)]);
+    text += files ? "," + csv_field(files->paths()[at]) + "\n" : "\n";
   }
   write_file_atomically(path, {text});
 }

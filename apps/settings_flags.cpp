@@ -1,3 +1,5 @@
+#include "apps/settings_flags.h"
+
 #include <omp.h>
 
 #include <algorithm>
@@ -11,8 +13,9 @@
 #include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/cuda_options.h>
 
+#include "apps/commands.h"
+#include "apps/flag_checks.h"
 #include "apps/risks.h"
-#include "apps/settings_flags.h"
 #include "apps/world.h"
 
 namespace fulcrum::apps {
@@ -99,7 +102,7 @@ bool is_of_class_weights_alone(const std::string& key) {
 }  // namespace
 
 void SettingsFlags::add_to(CLI::App& app) {
-  app.add_option("--recipe", recipe_, "a built-in recipe, or a TOML file");
+  app.add_option("--recipe", recipe_, "a built-in recipe, or a TOML file")->check(not_empty());
   add_flags(app, [](const std::string&) { return true; });
 }
 
@@ -118,6 +121,7 @@ void SettingsFlags::add_flags(CLI::App& app, const std::function<bool(const std:
            },
            help_of(key))
         ->take_last()
+        ->check(not_empty())
         ->type_name("VALUE")
         ->group("Settings [" + key.substr(0, key.find('.')) + "]");
   }
@@ -149,8 +153,7 @@ std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) c
   std::vector<std::string> found;
   for (const Assignment& a : assignments_) {
     const std::string key = a.text.substr(0, a.text.find('='));
-    if (const std::string text = no_effect_with_mean(key); resolved.risk.name == "mean" && !text.empty())
-      found.push_back(text);
+    if (const std::string text = no_effect(key, resolved.risk.name); !text.empty()) found.push_back(text);
     if (resolved.loss.class_weights == "none" && is_of_class_weights_alone(key))
       found.push_back(key + " has no effect with loss.class_weights = none");
   }

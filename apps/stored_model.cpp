@@ -3,6 +3,7 @@
 #include <fulcrum/layers/models.h>
 
 #include "apps/checkpoint.h"
+#include "apps/ranges.h"
 #include "apps/sealed_file.h"
 
 namespace fulcrum::apps {
@@ -29,6 +30,12 @@ StoredModel open_stored_model(const std::filesystem::path& path, const SettingsF
     load_toml(base, text->second, stored.file.string());
   stored.config = settings.resolve(base);
   return stored;
+}
+
+void refuse_to_replace(const StoredModel& stored, const std::string& flag, const std::filesystem::path& output) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(stored.file, output, ignored))
+    usage(flag, ": ", output.string(), " is the model that is read; expected another file");
 }
 
 ModelInputs inputs_of(const StoredModel& stored) {

@@ -26,6 +26,9 @@ struct StoredModel {
 /// have no settings: the command line gives them.
 StoredModel open_stored_model(const std::filesystem::path& path, const SettingsFlags& settings);
 
+/// A UsageError where `output`, which the flag gives, is the model's file itself.
+void refuse_to_replace(const StoredModel& stored, const std::string& flag, const std::filesystem::path& output);
+
 /// As stored; else what data.image_size, data.channels, data.mean and data.std say, with numbered
 /// classes; else those of the data set.
 ModelInputs inputs_of(const StoredModel& stored);

@@ -10,6 +10,8 @@
 #include "apps/commands.h"
 #include "apps/dry_run.h"
 #include "apps/flag_checks.h"
+#include "apps/json_text.h"
+#include "apps/ranges.h"
 #include "apps/run_directory.h"
 #include "apps/settings_flags.h"
 #include "apps/smoke.h"
@@ -39,6 +41,17 @@ std::vector<std::string> free_on_resume() {
   return keys;
 }
 
+void refuse_to_overwrite(const std::filesystem::path& output) {
+  const auto found = file_of_run(output);
+  if (!found) return;
+  if (*found == "config.toml")
+    throw UsageError(output.string() +
+                     " holds a run already: --resume auto continues it, --exist-ok "
+                     "overwrites it, --output names another directory");
+  throw UsageError(output.string() + " holds " + *found +
+                   ", which a run would replace: --exist-ok overwrites it, --output names another directory");
+}
+
 struct Plan {
   Config config;
   Trainer::Start start = Trainer::Start::kFresh;
@@ -51,6 +64,10 @@ Config resolve(const TrainFlags& flags) {
   if (resumes_named_run(flags)) {
     if (world().first()) recover_checkpoint(flags.resume);
     world().barrier();  // it may have moved a file
+    const std::filesystem::path run = flags.resume;
+    if (std::filesystem::exists(run / "config.toml") && !std::filesystem::exists(run / "last.safetensors"))
+      fail("[resume] ", flags.resume, ": there is no checkpoint yet; --resume auto --output ", flags.resume,
+           " begins again, and train.recovery_interval writes checkpoints within an epoch");
     Config config = flags.settings.resolve(stored_config(flags.resume));
     config.train.output = flags.resume;
     return config;
@@ -76,11 +93,8 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
     const std::filesystem::path output = plan.config.train.output;
     if (flags.resume == "auto" && recover_checkpoint(output)) plan.start = Trainer::Start::kResume;
     // A run that was killed before its first checkpoint starts again.
-    const bool may_overwrite = flags.exist_ok || flags.smoke;
-    if (flags.resume != "auto" && !may_overwrite && std::filesystem::exists(output / "config.toml"))
-      throw UsageError(output.string() +
-                       " holds a run already: --resume auto continues it, --exist-ok "
-                       "overwrites it, --output names another directory");
+    const bool may_overwrite = flags.exist_ok || (flags.smoke && output.filename().string().ends_with("-smoke"));
+    if (flags.resume != "auto" && !may_overwrite) refuse_to_overwrite(output);
   }
   if (plan.start == Trainer::Start::kFresh) return plan;
   const auto changed = differences(stored_config(plan.config.train.output), plan.config, free_on_resume());
@@ -89,7 +103,6 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
   for (const auto& line : changed) list += "\n  " + line;
   if (!flags.allow_changes)
     throw UsageError("--resume: these settings differ from the run's (--allow-changes goes on with them):" + list);
-  fmt::print(stderr, "resuming with changed settings:{}\n", list);
   plan.start = Trainer::Start::kResumeChanged;
   return plan;
 }
@@ -159,13 +172,17 @@ int train_seeds(const TrainFlags& flags, const Config& config) {
   };
   if (!world().first()) return kExitDone;
   fmt::print(stderr, "{} seeds, mean ± sd: {}, {}\n", flags.seeds, show("top1"), show("balanced"));
-  fmt::print("{}\n", nlohmann::json{{"seeds", flags.seeds}, {"summary", summary}, {"runs", results}}.dump());
+  fmt::print("{}\n", json_text({{"seeds", flags.seeds}, {"summary", summary}, {"runs", results}}));
   return kExitDone;
 }
 
 int train(const TrainFlags& flags) {
   if (flags.seeds > 1 && resumes_named_run(flags))
     throw UsageError("--seeds: goes with --resume auto, which continues every seed, not with --resume RUN");
+  if (resumes_named_run(flags))
+    for (const auto& [given, flag] :
+         {std::pair(flags.smoke, "--smoke"), {flags.settings.has("train.output"), "--output"}})
+      if (given) usage("--resume ", flags.resume, ": goes on in that directory, as it began; expected no ", flag);
   if (flags.dry_run) require_one_process("train --dry-run");
   Communicator& processes = world();
   const Config config = resolve(flags);
@@ -181,7 +198,7 @@ int train(const TrainFlags& flags) {
   install_stop_handlers();
   if (flags.seeds > 1) return train_seeds(flags, config);
   const TrainOutcome outcome = train_once(flags, config);
-  if (outcome.exit_code == kExitDone && processes.first()) fmt::print("{}\n", outcome.result.dump());
+  if (outcome.exit_code == kExitDone && processes.first()) fmt::print("{}\n", json_text(outcome.result));
   return outcome.exit_code;
 }
 
@@ -194,7 +211,8 @@ void add_train_command(CLI::App& app, Command& command) {
       "All settings and files of a run: docs/recipes.md");
   auto flags = std::make_shared<TrainFlags>();
   flags->settings.add_to(*sub);
-  sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint");
+  sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint")
+      ->check(not_empty());
   sub->add_flag("--allow-changes", flags->allow_changes, "resume with other settings than the checkpoint's");
   sub->add_option("--seeds", flags->seeds, "train so many seeds, from --seed on; mean and deviation of the results")
       ->check(above_zero());

@@ -6,11 +6,11 @@
 
 #include <fulcrum/core/cuda_options.h>
 
+#include "apps/json_text.h"
 #include "apps/model_inputs.h"
 #include "apps/pretrained.h"
 #include "apps/report/report.h"
 #include "apps/risks.h"
-#include "apps/sealed_file.h"
 #include "apps/stop.h"
 #include "apps/warnings.h"
 #include "apps/world.h"
@@ -24,12 +24,6 @@ namespace {
 bool step_changes(const Config& c, int64_t epoch) {
   const bool weights = c.loss.class_weights == "balanced" && epoch == c.loss.drw_epoch;
   return weights || epoch == c.risk.from_epoch || c.risk.anneal_gamma;
-}
-
-// The metrics of parts by their names, without the lists.
-nlohmann::json without_classes(nlohmann::json splits) {
-  for (auto& metrics : splits) metrics.erase("per_class");
-  return splits;
 }
 
 std::vector<int64_t> first_of(std::vector<int64_t> indices, const Dataset& data, int64_t batches) {
@@ -72,7 +66,8 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   for (auto& tensor : loss_.state()) state_.tensors.push_back(std::move(tensor));
   std::string pretrained;  // what was loaded; before the averages begin with it
   if (start == Start::kFresh && !config_.model.pretrained.empty())
-    pretrained = load_pretrained(*model_, config_.model.pretrained, config_.model.reset_head);
+    pretrained =
+        load_pretrained(*model_, config_.model.pretrained, config_.model.reset_head, data_.train->class_names());
   if (config_.train.ema_decay > 0) {
     ema_ = std::make_unique<Ema>(*model_, config_.train.ema_decay);
     state_.ema = ema_.get();
@@ -92,6 +87,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   }
   run_.lock();
   const RunProgress stored = stored_progress(run_ / "last.safetensors");
+  const std::vector<std::string> changed = differences(stored_config(run_.path()), config_, free_settings());
   const bool risk_began = stored.epoch + (stored.batch > 0 ? 1 : 0) > config_.risk.from_epoch;
   load_checkpoint(run_ / "last.safetensors", state_, data_.checksum,
                   /*other_risk=*/start == Start::kResumeChanged || !risk_began);
@@ -102,6 +98,8 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   run_.resume(config_, state_.progress.epoch);
   if (start == Start::kResumeChanged) print_warnings();
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
+  for (const std::string& line : changed) progress_.print("changed: " + line);
+  if (!changed.empty()) save();  // a run that is killed now goes on with them, too
 }
 
 Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& indices) const {
@@ -180,9 +178,9 @@ bool Trainer::begin_epoch(int64_t epoch) {
 }
 
 bool Trainer::prune(int64_t epoch) {
-  const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
-  const Tensor logits =
-      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics), processes_);
+  const Loader loader = eval_loader(*data_.train, data_.train_indices);
+  const std::vector<int64_t> indices = loader.order(0);
+  const Tensor logits = predict(*model_, loader, processes_);
   if (!logits) return false;
   const double share = loss_.prune(indices, logits, gather(data_.train->labels(), indices));
   progress_.print(fmt::format("epoch {}: {:.2f} % of the training images are left out", epoch + 1, 100 * share));
@@ -287,8 +285,9 @@ bool Trainer::finish_epoch() {
   const SampleTable seen = samples_.read();
   nlohmann::json row = training_metrics(seen);
   // Of an epoch that was resumed, what was trained since; nothing where all of it was.
-  const int64_t images = std::min(steps() * config_.train.batch_size, train_loader_.size()) -
-                         progress_.first_step() * config_.train.batch_size;
+  const int64_t all = std::min(steps() * config_.train.batch_size, train_loader_.size());
+  const int64_t images = all - progress_.first_step() * config_.train.batch_size;
+  row["images"] = all;
   row["images_per_s"] = images > 0 ? nlohmann::json(progress_.images_per_second(images)) : nlohmann::json();
   std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1, config_.train.epochs,
                                  row["train"]["loss"].get<double>(), 100 * row["train"]["top1"].get<double>());
@@ -296,6 +295,8 @@ bool Trainer::finish_epoch() {
     if (!evaluate_epoch(row, seen)) return false;
     const auto percent = [&](const char* data, const char* key) { return 100 * row[data][key].get<double>(); };
     if (val_loader_) line += fmt::format("  val top-1 {:.2f}", percent("val", "top1"));
+    if (const std::string& metric = config_.train.eval_metric; val_loader_ && metric != "top1")
+      line += fmt::format("  val {} {:.4g}", metric, (metric == "loss" ? 1 : 100) * number_in(row["val"], metric));
     line += fmt::format("  test top-1 {:.2f}  balanced {:.2f}", percent("test", "top1"), percent("test", "balanced"));
   }
   if (images > 0) line += fmt::format("  {:.0f} img/s", row["images_per_s"].get<double>());
@@ -316,68 +317,6 @@ bool Trainer::finish_epoch() {
     progress_.print(
         fmt::format("no better {} for {} epochs: stopping early", config_.train.eval_metric, config_.train.patience));
   return true;
-}
-
-bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
-  const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
-  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts, processes_);
-  if (test.stopped) return false;
-  row["test"] = to_json(test.metrics);
-  if (val_loader_) {
-    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts, processes_);
-    if (val.stopped) return false;
-    row["val"] = to_json(val.metrics);
-  }
-  if (!splits_.empty()) {
-    auto metrics = evaluate_splits(*model_, splits_, data_.class_counts, processes_);
-    if (!metrics) return false;
-    row["splits"] = std::move(*metrics);
-  }
-  if (run_.writes()) {
-    test.save(run_ / "predictions.safetensors", state_.progress.epoch);
-    seen.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
-  }
-  keep_if_best(row);
-  return true;
-}
-
-bool Trainer::save_suspects() {
-  const SampleTable seen = samples_.read();
-  const bool asked = data_.train->has_noise() || hears_small_losses(config_.risk);
-  if (!asked || !seen.weights_differ(data_.train_indices)) return true;
-  const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
-  const auto indices = first_of(data_.train_indices, *data_.train, config_.train.limit_batches);
-  const Tensor logits =
-      predict(*model_, make_eval_loader(config_, *data_.train, indices, data_.statistics), processes_);
-  if (!logits) return false;
-  if (!run_.writes()) return true;
-  const Tensor predicted = argmax(logits);
-  apps::save_suspects(run_ / "suspects.csv", *data_.train, seen, indices, {predicted.data<int64_t>(), indices.size()});
-  return true;
-}
-
-// Recipes that hold nothing out have only the test set to choose by: labelled as what it is.
-void Trainer::keep_if_best(const nlohmann::json& row) {
-  RunProgress& p = state_.progress;
-  const nlohmann::json& chosen = row[val_loader_ ? "val" : "test"];
-  const std::string& metric = config_.train.eval_metric;
-  const auto better = [&](const nlohmann::json& a, const nlohmann::json& b) {
-    const double x = a.value(metric, std::nan("")), y = b.value(metric, std::nan(""));
-    return metric == "loss" ? x < y : x > y;
-  };
-  if (!p.best.is_null() && !better(chosen, p.best)) return;
-  p.best = chosen;
-  p.best.erase("per_class");
-  p.best["epoch"] = p.epoch;
-  p.best["selected_on"] = val_loader_ ? "val" : "test";
-  if (val_loader_) {
-    p.best["test_top1"] = row["test"]["top1"];
-    p.best["test_macro_f1"] = row["test"]["macro_f1"];
-  }
-  if (!splits_.empty()) p.best["splits"] = without_classes(row["splits"]);
-  if (run_.writes())
-    save_sealed(run_ / "best.safetensors",
-                {model_->state_dict(), {{"config", to_toml(config_)}, {"inputs", to_text(inputs_of(data_))}}});
 }
 
 void Trainer::save() {

@@ -20,4 +20,8 @@ std::vector<std::string> warnings_of(const Config& config, const std::vector<int
 /// had not: finite numbers stop no run, and nothing comes of it. Empty where it is not so.
 std::string divergence_warning(const Config& config, double loss, double before, int64_t classes);
 
+/// What an evaluation on the test set says of a network that is no use: logits that are not finite, or a loss of many times
+/// that of guessing; empty for others.
+std::string evaluation_warning(int64_t non_finite, double loss, int64_t classes);
+
 }  // namespace fulcrum::apps

@@ -300,6 +300,10 @@ void save_tensors(const fs::path& path, const TensorFile& file) {
 }
 
 void write_file_atomically(const fs::path& path, const std::vector<std::string_view>& pieces) {
+  std::error_code ignored;
+  const fs::file_status there = fs::status(path, ignored);
+  check(!fs::exists(there) || fs::is_regular_file(there) || fs::is_directory(there), "[write] ", path.string(),
+        ": expected a file that can be replaced, got a device, pipe or socket");
   fs::path beside = path;
   beside += ".tmp";
   Descriptor file(::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));

@@ -56,8 +56,8 @@ void save_tensors(const std::filesystem::path& path, const TensorFile& file);
 
 /// Replaces `path` by the concatenated pieces, entirely or not at all: written to "<path>.tmp",
 /// synced, renamed, and the folder synced. On any failure (a full disk, say) the old file is as it
-/// was, the temporary one is gone, and the Error carries the system's reason. One writer per path
-/// at a time.
+/// was, the temporary one is gone, and the Error carries the system's reason. What is there and is no
+/// file (/dev/null, a pipe) is an Error, too. One writer per path at a time.
 void write_file_atomically(const std::filesystem::path& path, const std::vector<std::string_view>& pieces);
 
 /// Makes a rename to `file` durable, which a power cut could undo otherwise.

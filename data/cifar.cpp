@@ -31,8 +31,13 @@ fs::path find_directory(const Family& family, const fs::path& dir, const std::st
     if (fs::exists(candidate / name, error)) return candidate;
     looked += "\n  " + (candidate / name).string();
   }
-  fail("[", family.op, "] found no ", name, "; looked for", looked, "\nGet the binary version from ",
-       "www.cs.toronto.edu/~kriz/cifar.html and name its directory with --data-dir.");
+  std::error_code ignored;
+  const bool python = fs::exists(dir / "cifar-10-batches-py", ignored) ||
+                      fs::exists(dir / "cifar-100-python", ignored) || fs::exists(dir / "data_batch_1", ignored) ||
+                      fs::exists(dir / "train", ignored);
+  fail("[", family.op, "] found no ", name, "; looked for", looked,
+       python ? "\nWhat is there looks like the Python version, as torchvision downloads it." : "",
+       "\nGet the binary version from ", "www.cs.toronto.edu/~kriz/cifar.html and name its directory with --data-dir.");
 }
 
 int64_t count_records(const Family& family, const fs::path& path) {

@@ -139,6 +139,9 @@ void for_each_line(const fs::path& path, const std::string& op,
     if (!in.eof()) length--;  // the line end counts
     std::string_view text(buffer.data(), length);
     if (text.ends_with('\r')) text.remove_suffix(1);
+    if (number == 0 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // the mark of UTF-8 that editors write
+    check(text.find('\0') == std::string_view::npos, "[", op, "] ", path.string(), ": line ", number + 1,
+          ": expected text, got a byte 0");
     line(text, ++number);
   }
   check(!in.bad(), "[", op, "] ", path.string(), ": ", std::strerror(errno), " after line ", number);

@@ -87,21 +87,25 @@ std::string only_in(const std::vector<std::string>& a, const std::vector<std::st
 
 ImageListing list_image_folder(const fs::path& dir) { return list(dir, dir); }
 
+ImageListing list_image_folder_part(const fs::path& dir, const std::string& part, const ImageListing& train) {
+  ImageListing listing = list(dir, dir / part);
+  const std::string missing = only_in(train.class_names, listing.class_names);
+  const std::string unknown = only_in(listing.class_names, train.class_names);
+  if (!missing.empty() || !unknown.empty())
+    listing.problems.insert(
+        listing.problems.begin(),
+        concat_text("[folder] ", (dir / part).string(), ": expected the classes of ", (dir / "train").string(),
+                    missing.empty() ? "" : "; missing:", missing, unknown.empty() ? "" : "; not in train:", unknown));
+  return listing;
+}
+
 std::pair<ImageListing, ImageListing> list_image_folders(const fs::path& dir) {
   std::error_code ignored;
   ImageListing train = list(dir, dir / "train");
   const bool has_test = fs::exists(dir / "test", ignored);
   check(has_test || fs::exists(dir / "val", ignored), "[folder] ", dir.string(),
         ": expected a folder test or val beside train, there is none");
-  const fs::path test_dir = dir / (has_test ? "test" : "val");
-  ImageListing test = list(dir, test_dir);
-  const std::string missing = only_in(train.class_names, test.class_names);
-  const std::string unknown = only_in(test.class_names, train.class_names);
-  if (!missing.empty() || !unknown.empty())
-    test.problems.insert(
-        test.problems.begin(),
-        concat_text("[folder] ", test_dir.string(), ": expected the classes of ", (dir / "train").string(),
-                    missing.empty() ? "" : "; missing:", missing, unknown.empty() ? "" : "; not in train:", unknown));
+  ImageListing test = list_image_folder_part(dir, has_test ? "test" : "val", train);
   return {std::move(train), std::move(test)};
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 #include <utility>
 
 #include <fulcrum/data/image_dataset.h>
@@ -24,5 +25,9 @@ ImageListing list_image_folder(const std::filesystem::path& dir);
 /// dir/train, and dir/test or, where there is none, dir/val. Paths are relative to `dir`. A problem
 /// of the second: its classes are not those of the first.
 std::pair<ImageListing, ImageListing> list_image_folders(const std::filesystem::path& dir);
+
+/// Another part of it, dir/val say, with the classes of `train`.
+ImageListing list_image_folder_part(const std::filesystem::path& dir, const std::string& part,
+                                    const ImageListing& train);
 
 }  // namespace fulcrum

@@ -33,6 +33,24 @@ struct PackOptions {
 std::vector<std::filesystem::path> save_pack(const std::filesystem::path& path, const Dataset& dataset,
                                              const PackOptions& options = {});
 
+/// A pack that is complete beside its place, so that packs which belong together can appear together:
+///
+///   PendingPack train("packed/train.pack", a), test("packed/test.pack", b);
+///   train.take_place();
+///   test.take_place();
+class PendingPack {
+ public:
+  PendingPack(const std::filesystem::path& path, const Dataset& dataset, const PackOptions& options = {});
+  ~PendingPack();  ///< what has not taken its place goes away
+  PendingPack(PendingPack&&) noexcept;
+  /// Returns the paths.
+  std::vector<std::filesystem::path> take_place();
+
+ private:
+  struct Files;
+  std::unique_ptr<Files> files_;
+};
+
 class PackDataset : public Dataset {
  public:
   /// `path` is the file, or names the shards. An Error for a file that is not a pack, or of another version; for a

@@ -28,6 +28,8 @@ using header_json::quote;
 
 std::string class_array(const std::vector<std::string>& names) {
   std::string text = "[";
+  for (const std::string& name : names)
+    check(header_json::is_utf8(name), "[pack] expected names of classes in UTF-8, got ", header_json::shown(name));
   for (const std::string& name : names) text += (text.size() > 1 ? ", " : "") + quote(name);
   return text + "]";
 }
@@ -158,16 +160,22 @@ void remove_others(const fs::path& path, const std::vector<fs::path>& kept) {
 
 }  // namespace
 
-std::vector<fs::path> save_pack(const fs::path& path, const Dataset& dataset, const PackOptions& options) {
+struct PendingPack::Files {
+  fs::path path;
+  std::vector<std::unique_ptr<NewFile>> files;
+  std::vector<fs::path> paths;
+};
+
+PendingPack::PendingPack(const fs::path& path, const Dataset& dataset, const PackOptions& options)
+    : files_(std::make_unique<Files>()) {
   check(options.shard_bytes >= 0, "[pack] expected a shard size of 0 or more bytes, got ", options.shard_bytes);
   const std::vector<Shard> parts = shards_of(dataset, options.shard_bytes);
-  std::vector<std::unique_ptr<NewFile>> files;
-  std::vector<std::string> heads;
-  std::vector<fs::path> paths;
+  files_->path = path;
+  auto& files = files_->files;
   Hash set;
   for (const Shard& part : parts) {
-    paths.push_back(part.shards == 1 ? path : pack_shard_path(path, part.shard, part.shards));
-    files.push_back(std::make_unique<NewFile>(paths.back()));
+    files_->paths.push_back(part.shards == 1 ? path : pack_shard_path(path, part.shard, part.shards));
+    files.push_back(std::make_unique<NewFile>(files_->paths.back()));
     const std::string head = head_of(dataset, part, hexadecimal(0));
     set.add_text(head);
     const uint64_t pixels = write_images(*files.back(), head.size(), dataset, part, options.threads);
@@ -180,9 +188,19 @@ std::vector<fs::path> save_pack(const fs::path& path, const Dataset& dataset, co
     files[k]->write_at(0, head.data(), head.size());
     files[k]->close();
   }
-  for (const auto& file : files) file->take_place();
-  remove_others(path, paths);
-  return paths;
+}
+
+PendingPack::~PendingPack() = default;
+PendingPack::PendingPack(PendingPack&&) noexcept = default;
+
+std::vector<fs::path> PendingPack::take_place() {
+  for (const auto& file : files_->files) file->take_place();
+  remove_others(files_->path, files_->paths);
+  return files_->paths;
+}
+
+std::vector<fs::path> save_pack(const fs::path& path, const Dataset& dataset, const PackOptions& options) {
+  return PendingPack(path, dataset, options).take_place();
 }
 
 }  // namespace fulcrum

@@ -106,6 +106,11 @@ DecodedImage decode_png(std::span<const uint8_t> file, const std::string& name) 
   const size_t pixel_bytes = image.layout == PixelLayout::kRgb ? 3 : deep ? 2 : 1;
   if (row_bytes != static_cast<size_t>(image.size.width) * pixel_bytes)
     refuse_image(name, "corrupt PNG: " + png.message());
+  // Deflate makes a byte of at most 1032, and a pixel of a bit may become three bytes: a small file cannot ask for more.
+  constexpr size_t kMostFromAByte = 1032 * 24;
+  if (static_cast<size_t>(image.size.height) * row_bytes / kMostFromAByte > file.size())
+    refuse_image(name, "corrupt PNG: the file is too short for its size of " + std::to_string(image.size.width) + "x" +
+                           std::to_string(image.size.height));
   image.pixels.resize(static_cast<size_t>(image.size.height) * row_bytes);
   std::vector<png_bytep> rows(static_cast<size_t>(image.size.height));
   for (size_t i = 0; i < rows.size(); i++) rows[i] = image.pixels.data() + i * row_bytes;

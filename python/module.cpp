@@ -81,6 +81,9 @@ void bind_machine(nb::module_& m) {
 }  // namespace
 
 NB_MODULE(_core, m) {
+  // What the globals of a script still hold when the interpreter ends is no leak, and a risk of Python's in an optimiser is
+  // a cycle that it does not break then.
+  nb::set_leak_warnings(false);
   m.doc() = "The compiled part of Fulcrum; `import fulcrum` shows all of it.";
   m.attr("__version__") = FULCRUM_VERSION;
   const nb::exception<Error> error(m, "Error", PyExc_RuntimeError);

@@ -40,7 +40,7 @@ TEST_F(ProgramErrors, MissingData) {
   fs::copy(dir() / "data", part / "data");
   fs::remove(part / "data/t10k-labels-idx1-ubyte");
   expect_refused(run_program(train_flags(part, "run")), 1, {"found no t10k-labels-idx1-ubyte"});
-  expect_refused(train({"--dataset", "cifar10", "--data-dir", ""}), 2,
+  expect_refused(train({"--dataset", "cifar10", "--set", "data.dir=\"\""}), 2,
                  {"data.dir: say where cifar10 lies", "--data-dir"});
   EXPECT_FALSE(fs::exists(dir() / "refused"));
 }
@@ -67,6 +67,21 @@ TEST_F(ProgramErrors, LambdaThatIsNoNumberOrTooNearZero) {
     expect_refused(train({"--opt", "absgd", "--lambda", lambda}), 2,
                    {"risk.lambda: expected a number outside (-1e-30, 1e-30), inf for plain SGD; got " + lambda});
   EXPECT_FALSE(fs::exists(dir() / "refused"));
+}
+
+TEST_F(ProgramErrors, NumbersThatAreTooLargeToBeMeant) {
+  expect_refused(train({"--threads", "100000"}), 2, {"train.threads: expected at most 1024, got 100000"});
+  expect_refused(train({"--set", "schedule.milestones=[2147483648]"}), 2,
+                 {"schedule.milestones: expected at most 2147483647, got 2147483648"});
+  expect_refused(train({"--set", "data.pad=4294967296"}), 2, {"data.pad: expected at most 2147483647"});
+}
+
+TEST_F(ProgramErrors, EmptyValuesAndOtherBytesThanUtf8) {
+  for (const char* flag : {"--recipe", "--resume", "--pretrained", "--data-dir"})
+    expect_refused(train({flag, ""}), 2, {flag, "expected a value, got nothing"});
+  expect_refused(train({"--data-dir", "tc\351"}), 2, {"data.dir: expected UTF-8"});
+  write_text(dir() / "deep.toml", "[" + std::string(200'000, 'a') + "]\n");
+  expect_refused(train({"--recipe", (dir() / "deep.toml").string()}), 2, {"line 1: expected at most 16384 bytes"});
 }
 
 TEST_F(ProgramErrors, GammaThatIsNotTiltedsOwn) {
@@ -212,8 +227,10 @@ TEST_F(ProgramErrors, NonFiniteLossKeepsTheLastGoodWeights) {
   EXPECT_GT(progress_of(dir() / "exploded")["batch"], 0);
   // Batch norm carries what one sample has to all of them.
   EXPECT_NE(read_text(dir() / "exploded/log.txt").find(" and 24 more of 32; the last good"), std::string::npos);
-  // It can be evaluated, and resumed: to fail at the same batch again.
-  EXPECT_EQ(run_program({"eval", (dir() / "exploded").string()}).code, 0);
+  // It can be evaluated, which says what the weights are worth, and resumed: to fail at the same batch again.
+  const Outcome eval = run_program({"eval", (dir() / "exploded").string()});
+  EXPECT_EQ(eval.code, 3);
+  EXPECT_NE(eval.err.find("last.safetensors: non-finite logits for 60 images"), std::string::npos) << eval.err;
   auto again = flags;
   again.insert(again.end(), {"--resume", "auto"});
   expect_refused(run_program(again), 3, {"non-finite"});

@@ -304,10 +304,21 @@ TEST_F(ProgramLosses, ProtocolsWithoutTheirKindAreAWarning) {
   EXPECT_EQ(both.err.find("no effect"), std::string::npos) << both.err;
 }
 
+TEST_F(ProgramLosses, WhatWouldBeginAfterTheLastEpochIsAWarning) {
+  const Outcome got =
+      train("late", {"--recipe", "fashion-mnist-lt", "--opt", "absgd", "--lambda", "5", "--drw-epoch", "8", "--set",
+                     "risk.from_epoch=9", "--set", "loss.class_weights=balanced", "--dry-run"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  for (const char* text : {"risk.from_epoch = 9: the risk never begins in the 1 epochs of this run",
+                           "loss.drw_epoch = 8: class weights never begin"})
+    EXPECT_NE(got.err.find(text), std::string::npos) << got.err;
+}
+
 TEST_F(ProgramLosses, SettingsThatAreNotUsedAreAWarning) {
   const std::string mean = " has no effect with risk.name = mean; give --risk or --opt absgd";
   const std::pair<Flags, std::vector<std::string>> cases[] = {
       {{"--lambda", "5", "--set", "risk.from_epoch=1"}, {"risk.lambda" + mean, "risk.from_epoch" + mean}},
+      {{"--risk", "kl_ball", "--lambda", "3"}, {"risk.lambda has no effect with risk.name = kl_ball"}},
       {{"--drw-epoch", "1"}, {"loss.drw_epoch has no effect with loss.class_weights = none"}},
       {{"--opt", "absgd"}, {"risk.lambda = inf weighs all samples alike, as SGD does; give --lambda"}}};
   for (const auto& [flags, texts] : cases) {
@@ -315,9 +326,9 @@ TEST_F(ProgramLosses, SettingsThatAreNotUsedAreAWarning) {
     EXPECT_EQ(got.code, 0) << got.err;
     for (const std::string& text : texts) EXPECT_NE(got.err.find("warning: " + text), std::string::npos) << got.err;
   }
-  for (const Flags& flags :
-       {Flags{"--opt", "absgd", "--lambda", "inf"}, Flags{"--drw-epoch", "1", "--set", "loss.class_weights=balanced"},
-        Flags{"--risk", "mean", "--set", "risk.normalize=batch"}})
+  for (const Flags& flags : {Flags{"--opt", "absgd", "--lambda", "inf"},
+                             Flags{"--drw-epoch", "1", "--set", "loss.class_weights=balanced", "--epochs", "2"},
+                             Flags{"--risk", "mean", "--set", "risk.normalize=batch"}})
     EXPECT_EQ(train("used", merged(flags, {"--dry-run"})).err.find("warning"), std::string::npos);
   const Outcome wrong_sign =
       train("sign", {"--dry-run", "--imb-type", "exp", "--imb-factor", "0.1", "--risk", "kl", "--lambda", "-2"});

@@ -162,8 +162,7 @@ TEST_F(ProgramResume, AllowChangesGoesOnWithAnotherRisk) {
   ASSERT_EQ(run_program(flags("changed", {"--epochs", "1", "-b", "128"})).code, 0);
   const Outcome got = run_program(flags("changed", changed));
   ASSERT_EQ(got.code, 0) << got.err;
-  for (const char* part :
-       {"resuming with changed settings", "risk.name: 'kl' -> 'mean'", "train.batch_size: 128 -> 64"})
+  for (const char* part : {"changed: risk.name: 'kl' -> 'mean'", "train.batch_size: 128 -> 64"})
     EXPECT_NE(got.err.find(part), std::string::npos) << part << " in " << got.err;
   EXPECT_NE(read_text(dir() / "changed" / "config.toml").find("batch_size = 64\n"), std::string::npos);
   EXPECT_EQ(metrics_of(dir() / "changed").size(), 2u);

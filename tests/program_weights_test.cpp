@@ -28,7 +28,9 @@ class ProgramWeights : public ProgramSuite {
     for (std::string line; std::getline(in, line);) {
       rows.emplace_back();
       std::stringstream fields(line);
-      for (std::string field; std::getline(fields, field, ',');) rows.back().push_back(std::stod(field));
+      // Up to the names.
+      for (std::string field; std::getline(fields, field, ',') && !std::isalpha(static_cast<unsigned char>(field[0]));)
+        rows.back().push_back(std::stod(field));
     }
     return rows;
   }
@@ -38,7 +40,7 @@ class ProgramWeights : public ProgramSuite {
 TEST_F(ProgramWeights, SuspectsAreTheLightestSamplesFirst) {
   std::string head;
   const auto rows = rows_of("noisy", head);
-  EXPECT_EQ(head, "index,given_label,predicted,mean_weight,clean_label");
+  EXPECT_EQ(head, "index,given_label,predicted,mean_weight,clean_label,given_name,predicted_name");
   ASSERT_EQ(rows.size(), static_cast<size_t>(kTrainImages));
   const TensorMap t = load_tensors(dir() / "noisy/samples.safetensors").tensors;
   const auto index = t.at("index").to_vector(), label = t.at("label").to_vector(),
@@ -101,7 +103,7 @@ TEST_F(ProgramWeights, AreWrittenWhereLabelsMayBeWrongAndWeightsSayWhich) {
   ASSERT_EQ(train("unknown", {"--opt", "absgd", "--lambda", "-0.5"}).code, 0);
   std::string head;
   EXPECT_EQ(rows_of("unknown", head).size(), static_cast<size_t>(kTrainImages));
-  EXPECT_EQ(head, "index,given_label,predicted,mean_weight");
+  EXPECT_EQ(head, "index,given_label,predicted,mean_weight,given_name,predicted_name");
   ASSERT_EQ(train("imbalance", {"--opt", "absgd", "--lambda", "5"}).code, 0);
   EXPECT_FALSE(fs::exists(dir() / "imbalance/suspects.csv"));
 }

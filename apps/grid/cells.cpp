@@ -153,6 +153,11 @@ void check_cells(const std::vector<Cell>& cells) {
   });
 }
 
+void refuse_directory_of_run(const fs::path& output) {
+  if (fs::exists(output / "config.toml"))
+    throw UsageError("--output: " + output.string() + " holds a run; expected another directory");
+}
+
 int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, const std::function<void()>& after_each) {
   int code = kExitDone;
   drop_kept_epochs(grid);  // what a command that was killed has left

@@ -23,6 +23,9 @@
 
 namespace fulcrum::apps {
 
+/// Of a grid or sweep: more are a slip.
+inline constexpr int64_t kMostCells = 10'000;
+
 struct Cell {
   std::string variant, method;  // of a sweep: "" and the values of its keys
   int64_t seed = 0;
@@ -45,6 +48,9 @@ std::optional<nlohmann::json> cell_result(const Cell& cell);
 /// UsageErrors for cells whose directory holds other settings, and for data, models and losses that
 /// cannot be built. Loads each of the data sets once.
 void check_cells(const std::vector<Cell>& cells);
+
+/// A UsageError where the directory is a run's, whose page a grid would replace.
+void refuse_directory_of_run(const std::filesystem::path& output);
 
 /// Trains what is not done; `after_each` runs when a cell has ended. `grid` are the cells of which these are all or a part:
 /// epochs that were kept for one of them stay until it takes them. A cell with non-finite numbers

@@ -206,7 +206,7 @@ Grid selected(const Grid& grid, const GridOptions& options) {
 
 void scale_epochs(Config& c, int64_t epochs) {
   const int64_t from = c.train.epochs;
-  at_least("--epochs", static_cast<double>(epochs), 1);
+  count("--epochs", epochs, 1);
   if (epochs == from) return;
   // Rounded down: what happens in the last epochs of a run still happens in a short one.
   for (int64_t& m : c.schedule.milestones) m = moved(m, from, epochs);
@@ -221,6 +221,9 @@ void scale_epochs(Config& c, int64_t epochs) {
 
 std::vector<Cell> cells_of(const Grid& grid, const GridOptions& options, const SettingsFlags& flags) {
   std::vector<Cell> cells;
+  const double all = static_cast<double>(grid.variants.size()) * static_cast<double>(grid.methods.size()) *
+                     static_cast<double>(grid.seeds);
+  if (all > kMostCells) usage("--seeds: expected at most ", kMostCells, " runs, got ", all);
   for (const GridVariant& variant : grid.variants)
     for (const GridMethod& method : grid.methods)
       for (int64_t seed = 0; seed < grid.seeds; seed++) {

@@ -9,6 +9,7 @@
 #include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
 #include "apps/grid/table.h"
+#include "apps/json_text.h"
 #include "apps/ranges.h"
 #include "apps/stop.h"
 
@@ -62,6 +63,7 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
   const Grid whole = load_grid(flags.grid), grid = selected(whole, options);
   const std::vector<Cell> cells = cells_of(grid, options, flags.settings);
   const std::vector<Cell> every_cell = all_cells(whole, options, flags.settings, cells);
+  refuse_directory_of_run(options.output);
   use_device(common.train);
   const int threads = use_threads(common);
   check_cells(cells);
@@ -79,7 +81,7 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
   const GridResults results = collect(grid, cells);
   fmt::print(stderr, "\n{}\n{}\n", to_markdown(grid, results), (options.output / "report.html").string());
   if (code >= 128) fmt::print(stderr, "stopped; the same command goes on\n");
-  if (code == kExitDone) fmt::print("{}\n", to_json(grid, results).dump());
+  if (code == kExitDone) fmt::print("{}\n", json_text(to_json(grid, results)));
   return code;
 }
 

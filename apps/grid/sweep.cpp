@@ -11,9 +11,11 @@
 #include <fulcrum/core/serialize.h>
 
 #include "apps/grid/table.h"
+#include "apps/json_text.h"
 #include "apps/ranges.h"
 #include "apps/report/text.h"
 #include "apps/risks.h"
+#include "apps/smoke.h"
 
 namespace fulcrum::apps {
 
@@ -108,9 +110,11 @@ std::vector<std::vector<std::string>> combinations(const std::vector<SweptKey>& 
 
 // A parameter of a risk that no cell has would give the same run in every cell.
 void refuse_without_effect(const Sweep& sweep) {
-  if (std::ranges::any_of(sweep.cells, [](const Cell& c) { return c.config.risk.name != "mean"; })) return;
-  for (const SweptKey& key : sweep.keys)
-    if (const std::string text = no_effect_with_mean(key.key); !text.empty()) usage("--grid: ", text);
+  for (const SweptKey& key : sweep.keys) {
+    const auto has_none = [&](const Cell& c) { return !no_effect(key.key, c.config.risk.name).empty(); };
+    if (std::ranges::all_of(sweep.cells, has_none))
+      usage("--grid: ", no_effect(key.key, sweep.cells.front().config.risk.name));
+  }
 }
 
 bool better(const Sweep& sweep, double a, double b) { return sweep.metric == "loss" ? a < b : a > b; }
@@ -136,7 +140,7 @@ nlohmann::json spread_json(const Spread& s) {
 }  // namespace
 
 Sweep make_sweep(const std::vector<std::string>& grid, const Config& base, const std::filesystem::path& output,
-                 int64_t seeds) {
+                 int64_t seeds, bool smoke) {
   Sweep sweep{.title = base.data.name,
               .metric = base.train.eval_metric,
               .val_fraction = base.data.val_fraction,
@@ -148,11 +152,15 @@ Sweep make_sweep(const std::vector<std::string>& grid, const Config& base, const
     const std::string& key = sweep.keys.back().key;
     if (std::ranges::count(sweep.keys, key, &SweptKey::key) > 1) usage("--grid: ", key, " stands twice");
   }
+  double cells = static_cast<double>(seeds);
+  for (const SweptKey& key : sweep.keys) cells *= static_cast<double>(key.values.size());
+  if (cells > kMostCells) usage("--grid: expected at most ", kMostCells, " runs, got ", cells);
   for (const auto& values : combinations(sweep.keys))
     for (int64_t i = 0; i < seeds; i++) {
       Config config = base;
       for (size_t k = 0; k < values.size(); k++) set_key(config, sweep.keys[k].key + "=" + values[k], "--grid");
       finish(config);
+      if (smoke) shorten_for_smoke(config);
       config.train.seed += i;
       config.train.output =
           (output / folder_name(sweep.keys, values) / fmt::format("seed{}", config.train.seed)).string();
@@ -253,7 +261,7 @@ std::string to_markdown(const Sweep& sweep, const SweepResults& results, const s
 
 void write_sweep(const Sweep& sweep, const SweepResults& results, const std::string& command) {
   std::filesystem::create_directories(sweep.output);
-  const std::string json = to_json(sweep, results, command).dump(2) + "\n";
+  const std::string json = json_text(to_json(sweep, results, command), 2) + "\n";
   const std::string markdown = to_markdown(sweep, results, command);
   const std::string page = sweep_page(sweep, results, command);
   write_file_atomically(sweep.output / "sweep.json", {json});

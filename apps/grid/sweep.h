@@ -35,8 +35,9 @@ struct Sweep {
 
 /// `grid` holds "section.key=value,value,…"; commas in brackets and quotes are part of a value.
 /// UsageErrors for keys that do not exist, stand twice, or would change what is selected on.
+/// `smoke` shortens every cell.
 Sweep make_sweep(const std::vector<std::string>& grid, const Config& base, const std::filesystem::path& output,
-                 int64_t seeds);
+                 int64_t seeds, bool smoke = false);
 
 struct SweepPoint {
   std::vector<std::string> values;  // of the keys

@@ -14,7 +14,7 @@
 #include "apps/grid/grid.h"
 #include "apps/grid/sweep.h"
 #include "apps/image_sets.h"
-#include "apps/smoke.h"
+#include "apps/json_text.h"
 #include "apps/stop.h"
 
 namespace fulcrum::apps {
@@ -49,7 +49,6 @@ std::string best_command(const SweepFlags& flags, const Sweep& sweep, const Swee
 
 Config base_config(const SweepFlags& flags) {
   Config config = flags.settings.resolve();
-  if (flags.smoke) shorten_for_smoke(config);
   const std::vector<std::string> splits = eval_splits(config.data);
   const bool has_val = std::ranges::find(splits, "val") != splits.end();
   if (config.data.val_fraction == 0 && !has_val) {
@@ -69,8 +68,9 @@ int sweep(const SweepFlags& flags) {
   const std::string name = recipe.empty() ? base.data.name : std::filesystem::path(recipe).stem().string();
   const std::string output =
       base.train.output.empty() ? fmt::format("runs/{}-sweep{}", name, flags.smoke ? "-smoke" : "") : base.train.output;
-  Sweep sweep = make_sweep(flags.grid, base, output, flags.seeds);
+  Sweep sweep = make_sweep(flags.grid, base, output, flags.seeds, flags.smoke);
   sweep.title = name;
+  refuse_directory_of_run(output);
   use_device(base.train);
   const int threads = use_threads(base);
   check_cells(sweep.cells);
@@ -91,7 +91,7 @@ int sweep(const SweepFlags& flags) {
   const std::string command = best_command(flags, sweep, results);
   fmt::print(stderr, "\n{}\n{}\n", to_markdown(sweep, results, command), (sweep.output / "report.html").string());
   if (code >= 128) fmt::print(stderr, "stopped; the same command goes on\n");
-  if (code == kExitDone) fmt::print("{}\n", to_json(sweep, results, command).dump());
+  if (code == kExitDone) fmt::print("{}\n", json_text(to_json(sweep, results, command)));
   return code;
 }
 

@@ -8,6 +8,7 @@
 
 #include <fulcrum/core/serialize.h>
 
+#include "apps/json_text.h"
 #include "apps/report/text.h"
 
 namespace fulcrum::apps {
@@ -225,7 +226,7 @@ std::string to_markdown(const Grid& grid, const GridResults& results) {
 
 void write_results(const Grid& grid, const GridResults& results, const std::filesystem::path& output) {
   std::filesystem::create_directories(output);
-  const std::string json = to_json(grid, results).dump(2) + "\n", markdown = to_markdown(grid, results);
+  const std::string json = json_text(to_json(grid, results), 2) + "\n", markdown = to_markdown(grid, results);
   write_file_atomically(output / "grid.json", {json});
   write_file_atomically(output / "grid.md", {markdown});
   const std::string page = grid_page(grid, results, output);

@@ -56,6 +56,7 @@ EpochRow read_row(const JsonObject& json) {
   EpochRow row;
   row.epoch = json.integer("epoch");
   row.lr = json.number("lr");
+  row.images = json.number("images");
   row.images_per_s = json.number("images_per_s");
   if (const auto train = json.child("train")) {
     row.train_loss = train->number("loss");

@@ -59,7 +59,7 @@ inline constexpr Metric kMetrics[] = {
 
 struct EpochRow {
   int64_t epoch = 0;  // from 0
-  double lr = kAbsent, images_per_s = kAbsent;
+  double lr = kAbsent, images = kAbsent, images_per_s = kAbsent;
   double train_loss = kAbsent, train_top1 = kAbsent, objective = kAbsent;
   double weight_sum = kAbsent, effective_fraction = kAbsent;
   double inv_lambda = kAbsent, log_u = kAbsent, kl_objective = kAbsent;

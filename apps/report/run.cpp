@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "apps/json_text.h"
 #include "apps/report/page.h"
 #include "apps/report/sections.h"
 #include "apps/report/text.h"
@@ -33,7 +34,8 @@ double training_seconds(const RunData& run) {
   const auto n = static_cast<double>(training_samples(run));
   double seconds = 0, timed = 0;
   for (const EpochRow& row : run.epochs)
-    if (std::isfinite(row.images_per_s)) seconds += n / row.images_per_s, timed++;
+    if (std::isfinite(row.images_per_s))
+      seconds += (std::isfinite(row.images) ? row.images : n) / row.images_per_s, timed++;
   return n > 0 && timed > 0 ? seconds * static_cast<double>(run.epochs.size()) / timed : kAbsent;
 }
 
@@ -75,9 +77,10 @@ std::string tiles(const RunData& run) {
 
 std::string optimizer_text(const Config& c) {
   const bool adam = c.optim.name.starts_with("adam");
+  const bool is_constant = c.schedule.kind == "multistep" && c.schedule.milestones.empty();
   return fmt::format("{}, lr {}, {}weight decay {}, {} schedule", c.optim.name, significant(c.optim.lr),
                      adam ? "" : fmt::format("momentum {}, ", significant(c.optim.momentum)),
-                     significant(c.optim.weight_decay), c.schedule.kind);
+                     significant(c.optim.weight_decay), is_constant ? "constant" : c.schedule.kind);
 }
 
 std::string results_row_name(const Metric& m, const RunData& run, const EpochMetrics& e) {
@@ -192,7 +195,7 @@ std::string settings_section(const RunData& run) {
   const nlohmann::json flat = run.environment.flatten();
   for (const auto& [key, value] : flat.items())
     environment.rows.push_back(
-        {key.empty() ? key : key.substr(1), value.is_string() ? value.get<std::string>() : value.dump()});
+        {key.empty() ? key : key.substr(1), value.is_string() ? value.get<std::string>() : json_text(value)});
   return section("Settings", "settings", html + details("Environment (env.json)", table(environment)));
 }
 

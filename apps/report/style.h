@@ -112,7 +112,8 @@ svg text { font-size: 12px; fill: var(--ink); font-family: inherit; }
 
 table { border-collapse: collapse; font-size: .92rem; }
 th, td { text-align: left; padding: 6px 22px 6px 0; border-bottom: 1px solid var(--grid); vertical-align: baseline; font-weight: 400; }
-th:last-child, td:last-child { padding-right: 2px; }
+table:has(thead th:nth-child(11)) :is(th, td) { padding-right: 12px; min-width: 0; }
+table th:last-child, table td:last-child { padding-right: 2px; }
 thead th { color: var(--muted); border-bottom-color: var(--rule); white-space: nowrap; }
 .n { text-align: right; white-space: nowrap; }
 tr.strong > * { font-weight: 600; }

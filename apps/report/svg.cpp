@@ -28,9 +28,11 @@ std::string tick_text(double value, double step) {
 }
 
 std::vector<Tick> linear_ticks(double low, double high, double step) {
+  constexpr int kMost = 50;  // whatever the rounding of a strange range says
+  const double first = std::ceil(low / step - 1e-6);
   std::vector<Tick> ticks;
-  for (double k = std::ceil(low / step - 1e-6); k * step <= high + step * 1e-6; k++)
-    ticks.push_back({k * step, tick_text(k * step, step)});
+  for (int i = 0; i < kMost && (first + i) * step <= high + step * 1e-6; i++)
+    ticks.push_back({(first + i) * step, tick_text((first + i) * step, step)});
   return ticks;
 }
 
@@ -51,9 +53,14 @@ std::vector<Tick> log_ticks(double low, double high) {
   return ticks;
 }
 
-// A range with some width, for one value alone.
+// A range of numbers that can be divided and squared, and with some width, for one value alone or several that
+// differ by rounding.
 Range widened(Range range, const AxisOptions& options) {
-  if (range.low < range.high) return range;
+  constexpr double kLargest = 1e100, kRounding = 1e-12;
+  range.low = std::clamp(range.low, options.log ? 1 / kLargest : -kLargest, kLargest);
+  range.high = std::clamp(range.high, range.low, kLargest);
+  const double least = std::max(1 / kLargest, kRounding * std::max(std::abs(range.low), std::abs(range.high)));
+  if (range.high - range.low > least) return range;
   if (options.log) return {range.low / 1.5, range.high * 1.5};
   const double by = options.whole ? 1 : range.low == 0 ? 1 : 0.1 * std::abs(range.low);
   Range wide{std::max(options.least, range.low - by), std::min(options.most, range.high + by)};

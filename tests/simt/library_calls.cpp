@@ -34,7 +34,6 @@ void to_device(const void* memory, const Tensor& result) {
   std::memcpy(const_cast<void*>(memory), result.raw(), result.bytes());
 }
 
-
 void convolve(const ConvProblem& problem, const ConvPointers& p) {
   const Conv2dGeometry& g = problem.geometry;
   Tensor x = on_host(p.x, {g.n, g.h, g.w, g.c}, problem.dtype);

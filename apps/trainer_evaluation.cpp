@@ -1,0 +1,85 @@
+// What a run learns of itself: the metrics after an epoch, the best epoch so far, the samples that weighed least.
+#include <cmath>
+#include <memory>
+
+#include <fulcrum/core/ops.h>
+
+#include "apps/json_text.h"
+#include "apps/model_inputs.h"
+#include "apps/risks.h"
+#include "apps/sealed_file.h"
+#include "apps/trainer.h"
+#include "apps/warnings.h"
+
+namespace fulcrum::apps {
+
+bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
+  const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
+  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts, processes_);
+  if (test.stopped) return false;
+  row["test"] = to_json(test.metrics);
+  // Early in training it may be large: running statistics are still those of the beginning.
+  const bool is_last = state_.progress.epoch + 1 == config_.train.epochs;
+  if (const auto text =
+          evaluation_warning(non_finite_rows(test), is_last ? test.metrics.loss : 0, data_.train->classes());
+      !text.empty())
+    progress_.print("warning: " + text);
+  if (val_loader_) {
+    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts, processes_);
+    if (val.stopped) return false;
+    row["val"] = to_json(val.metrics);
+  }
+  if (!splits_.empty()) {
+    auto metrics = evaluate_splits(*model_, splits_, data_.class_counts, processes_);
+    if (!metrics) return false;
+    row["splits"] = std::move(*metrics);
+  }
+  if (run_.writes()) {
+    test.save(run_ / "predictions.safetensors", state_.progress.epoch);
+    seen.save(run_ / "samples.safetensors", *data_.train, data_.train_indices);
+  }
+  keep_if_best(row);
+  return true;
+}
+
+bool Trainer::save_suspects() {
+  const SampleTable seen = samples_.read();
+  const bool asked = data_.train->has_noise() || hears_small_losses(config_.risk);
+  if (!asked || !seen.weights_differ(data_.train_indices)) return true;
+  const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
+  const Loader loader = eval_loader(*data_.train, data_.train_indices);
+  const std::vector<int64_t> indices = loader.order(0);
+  const Tensor logits = predict(*model_, loader, processes_);
+  if (!logits) return false;
+  if (!run_.writes()) return true;
+  const Tensor predicted = argmax(logits);
+  apps::save_suspects(run_ / "suspects.csv", *data_.train, seen, indices, {predicted.data<int64_t>(), indices.size()});
+  return true;
+}
+
+// Recipes that hold nothing out have only the test set to choose by: labelled as what it is.
+void Trainer::keep_if_best(const nlohmann::json& row) {
+  RunProgress& p = state_.progress;
+  const nlohmann::json& chosen = row[val_loader_ ? "val" : "test"];
+  const std::string& metric = config_.train.eval_metric;
+  const auto better = [&](const nlohmann::json& a, const nlohmann::json& b) {
+    const double x = number_in(a, metric), y = number_in(b, metric);
+    if (std::isnan(y)) return !std::isnan(x);
+    return metric == "loss" ? x < y : x > y;
+  };
+  if (!p.best.is_null() && !better(chosen, p.best)) return;
+  p.best = chosen;
+  p.best.erase("per_class");
+  p.best["epoch"] = p.epoch;
+  p.best["selected_on"] = val_loader_ ? "val" : "test";
+  if (val_loader_) {
+    p.best["test_top1"] = row["test"]["top1"];
+    p.best["test_macro_f1"] = row["test"]["macro_f1"];
+  }
+  if (!splits_.empty()) p.best["splits"] = without_classes(row["splits"]);
+  if (run_.writes())
+    save_sealed(run_ / "best.safetensors",
+                {model_->state_dict(), {{"config", to_toml(config_)}, {"inputs", to_text(inputs_of(data_))}}});
+}
+
+}  // namespace fulcrum::apps
