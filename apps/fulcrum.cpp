@@ -1,4 +1,4 @@
-// The program. Exit codes: 0 done, 1 failed, 2 usage, 3 non-finite numbers, 130/143 stopped.
+// The program. Exit codes: 0 done, 1 failed, 2 usage, 3 non-finite numbers, 129/130/143 stopped.
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -90,10 +90,10 @@ Failed: a file, memory, the disk.
 The command line, a recipe or a setting is wrong.
 .TP
 .B 3
-A loss or gradient was not finite; the last good weights are saved.
+A loss or gradient was not finite; the last good weights are saved. Of eval: answers were not.
 .TP
-.B 130, 143
-Stopped by Ctrl\-C or SIGTERM after a checkpoint.
+.B 129, 130, 143
+Stopped by SIGHUP, Ctrl\-C or SIGTERM after a checkpoint.
 .SH SEE ALSO
 The documents installed in share/doc/fulcrum/docs: getting\-started.md, recipes.md (every setting), errors.md.
 )";

@@ -1,9 +1,10 @@
 #include "apps/model_inputs.h"
-#include "apps/json_text.h"
 
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
+
+#include "apps/json_text.h"
 
 namespace fulcrum::apps {
 

@@ -29,8 +29,12 @@ std::vector<fs::path> runs_in(const std::vector<std::string>& given) {
     std::vector<fs::path> inside;
     std::error_code ignored;
     if (!fs::exists(path / "config.toml"))
-      for (const auto& entry : fs::recursive_directory_iterator(path, ignored))
-        if (entry.path().filename() == "config.toml") inside.push_back(entry.path().parent_path());
+      for (auto entry = fs::recursive_directory_iterator(path, ignored); entry != fs::recursive_directory_iterator();
+           ++entry)
+        if (fs::exists(entry->path() / "config.toml")) {
+          if (entry->path().extension() != ".part") inside.push_back(entry->path());
+          entry.disable_recursion_pending();  // copies of its epochs for other cells of a grid
+        }
     std::ranges::sort(inside);
     if (inside.empty()) all.push_back(path);  // whose error says what is missing
     all.insert(all.end(), inside.begin(), inside.end());

@@ -65,7 +65,8 @@ class SampleRecords {
 
 /// suspects.csv: the samples that training has visited and that have a prediction, the smallest
 /// mean weight first: index, given_label, predicted, mean_weight, clean_label where the data
-/// have one, the names of the two classes, and the path of an image file. predictions[i] is the class that the model gives sample indices[i].
+/// have one, the names of the two classes, and the path of an image file. predictions[i] is the class that
+/// the model gives sample indices[i].
 void save_suspects(const std::filesystem::path& path, const Dataset& data, const SampleTable& seen,
                    std::span<const int64_t> indices, std::span<const int64_t> predictions);
 

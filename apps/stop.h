@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM: the first one asks the program to finish its step, save and return; the
+// Ctrl-C, SIGTERM and SIGHUP: the first one asks the program to finish its step, save and return; the
 // second quits at once.
 #pragma once
 

@@ -52,6 +52,13 @@ void refuse_to_overwrite(const std::filesystem::path& output) {
                    ", which a run would replace: --exist-ok overwrites it, --output names another directory");
 }
 
+// Whether the name is one of those that --smoke gives; that of the directory above, for one of several seeds.
+bool is_of_smoke(std::filesystem::path output, bool of_seeds) {
+  output = (output / "").lexically_normal().parent_path();
+  if (of_seeds) output = output.parent_path();
+  return output.filename().string().ends_with("-smoke");
+}
+
 struct Plan {
   Config config;
   Trainer::Start start = Trainer::Start::kFresh;
@@ -92,9 +99,11 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
   } else {
     const std::filesystem::path output = plan.config.train.output;
     if (flags.resume == "auto" && recover_checkpoint(output)) plan.start = Trainer::Start::kResume;
-    // A run that was killed before its first checkpoint starts again.
-    const bool may_overwrite = flags.exist_ok || (flags.smoke && output.filename().string().ends_with("-smoke"));
-    if (flags.resume != "auto" && !may_overwrite) refuse_to_overwrite(output);
+    // A run that was killed before its first checkpoint starts again; env.json tells it from other people's files.
+    const bool is_begun = plan.start == Trainer::Start::kResume || std::filesystem::exists(output / "env.json");
+    const bool goes_on = flags.resume == "auto" && is_begun;
+    if (!goes_on && !flags.exist_ok && !(flags.smoke && is_of_smoke(output, flags.seeds > 1)))
+      refuse_to_overwrite(output);
   }
   if (plan.start == Trainer::Start::kFresh) return plan;
   const auto changed = differences(stored_config(plan.config.train.output), plan.config, free_on_resume());

@@ -164,6 +164,8 @@ Listening::~Listening() { active_listener = previous_; }
 
 OpObserver::OpObserver(Callback callback) : callback_(std::move(callback)), previous_(std::exchange(observer, this)) {}
 OpObserver::~OpObserver() { observer = previous_; }
+bool OpObserver::active() { return observer != nullptr; }
+
 void OpObserver::show(const Op& op) {
   for (const OpObserver* o = observer; o; o = o->previous_) o->callback_(op);
 }

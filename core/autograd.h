@@ -110,6 +110,8 @@ class OpObserver {
   OpObserver& operator=(const OpObserver&) = delete;
   /// For record().
   static void show(const Op& op);
+  /// Whether one lives on this thread.
+  static bool active();
 
  private:
   Callback callback_;

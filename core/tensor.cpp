@@ -77,7 +77,8 @@ Tensor Tensor::detach() const {
 Tensor Tensor::clone() const {
   Tensor copy = empty_like(*this);
   copy.copy_from(*this);
-  return requires_grad() ? record("clone", copy, {*this}, [](const Tensor& dy, Needs) -> Grads { return {dy}; }) : copy;
+  if (!requires_grad() && !OpObserver::active()) return copy;  // the engine's own copies are no ops
+  return record("clone", copy, {*this}, [](const Tensor& dy, Needs) -> Grads { return {dy}; });
 }
 
 Tensor Tensor::to(Device target) const {

@@ -32,9 +32,10 @@ fs::path find_directory(const Family& family, const fs::path& dir, const std::st
     looked += "\n  " + (candidate / name).string();
   }
   std::error_code ignored;
+  const auto has = [&](const char* file) { return fs::is_regular_file(dir / file, ignored); };
   const bool python = fs::exists(dir / "cifar-10-batches-py", ignored) ||
-                      fs::exists(dir / "cifar-100-python", ignored) || fs::exists(dir / "data_batch_1", ignored) ||
-                      fs::exists(dir / "train", ignored);
+                      fs::exists(dir / "cifar-100-python", ignored) || has("data_batch_1") ||
+                      (has("train") && has("meta"));
   fail("[", family.op, "] found no ", name, "; looked for", looked,
        python ? "\nWhat is there looks like the Python version, as torchvision downloads it." : "",
        "\nGet the binary version from ", "www.cs.toronto.edu/~kriz/cifar.html and name its directory with --data-dir.");

@@ -38,6 +38,23 @@ TEST_F(ProgramOverwrite, AFinishedRunBySmoke) {
   EXPECT_TRUE(read_text(dir() / "whole/last.safetensors") == before);
   ASSERT_EQ(train("a-smoke", {"--smoke"}).code, 0);
   EXPECT_EQ(train("a-smoke", {"--smoke"}).code, 0);  // which is there to be run again
+  for (int time = 0; time < 2; time++) EXPECT_EQ(train("b-smoke/", {"--smoke", "--seeds", "2"}).code, 0);
+}
+
+TEST_F(ProgramOverwrite, ADirectoryOfOthersByResumeAuto) {
+  fs::create_directory(dir() / "theirs");
+  write_text(dir() / "theirs/config.toml", "[mine]\n");
+  expect_refused(train("theirs", {"--resume", "auto"}), 2, {"theirs holds a run already"});
+  EXPECT_EQ(read_text(dir() / "theirs/config.toml"), "[mine]\n");
+  EXPECT_EQ(train("new", {"--resume", "auto"}).code, 0);
+}
+
+TEST_F(ProgramOverwrite, ATerminalThatIsClosedStopsARun) {
+  Program program(train_flags(dir(), "hung", {"--epochs", "500"}));
+  ASSERT_TRUE(program.wait_for("step 2/")) << program.err();
+  program.signal(SIGHUP);
+  EXPECT_EQ(program.wait(), 129) << program.err();
+  EXPECT_TRUE(fs::exists(dir() / "hung/last.safetensors"));
 }
 
 TEST_F(ProgramOverwrite, ARunByASweepOrAGrid) {
@@ -102,10 +119,13 @@ TEST_F(ProgramOverwrite, ChangesOnResumeAreKeptAtOnce) {
 
 TEST_F(ProgramOverwrite, ReportsTakeADirectoryOfRuns) {
   ASSERT_EQ(train("seeds", {"--seeds", "2"}).code, 0);
+  fs::create_directory(dir() / "seeds/seed3/epochs-1");  // as a grid keeps for another cell
+  fs::copy(dir() / "seeds/seed3/config.toml", dir() / "seeds/seed3/epochs-1/config.toml");
   const Outcome got = run_program({"report", dir() / "seeds", "-o", dir() / "seeds.html"});
   ASSERT_EQ(got.code, 0) << got.err;
   const std::string page = read_text(dir() / "seeds.html");
   for (const char* seed : {"seed3", "seed4"}) EXPECT_NE(page.find(seed), std::string::npos) << seed;
+  EXPECT_EQ(page.find("epochs-1"), std::string::npos);
 }
 
 }  // namespace

@@ -229,6 +229,14 @@ struct EndsIn : public Module {
   std::function<Tensor(const Tensor&)> f_;
 };
 
+// Without a graph there is nothing to record, and a copy comes from the images all the same.
+TEST(Onnx, ACopyIsNoConstant) {
+  const TempDir dir;
+  EndsIn copies([](const Tensor& x) { return global_avg_pool2d(x.clone()); });
+  EXPECT_EQ(export_onnx(copies, dir / "file", {.image = {4, 8, 3}}).parameters, 0);
+  EXPECT_NE(read_text(dir / "file").find("Identity"), std::string::npos);
+}
+
 TEST(Onnx, RefusesWhatWouldMixUpChannelsAndPixels) {
   const TempDir dir;
   EndsIn images([](const Tensor& x) { return reshape(x, {x.size(0), 2, 8, 6}); });

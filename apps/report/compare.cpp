@@ -96,7 +96,7 @@ std::vector<Metric> metrics_in(const std::vector<RunData>& runs) {
   for (const Metric& m : kMetrics)
     if (std::ranges::any_of(runs, [&](const RunData& r) {
           const EpochRow* last = r.last_evaluated();
-          return last && !std::isnan((*last->test).*m.value);
+          return last && says_something(m, r.classes()) && !std::isnan((*last->test).*m.value);
         }))
       present.push_back(m);
   return present;

@@ -142,6 +142,7 @@ std::optional<BestEpoch> find_best(const fs::path& path, const RunData& run) {
   check(metric != std::end(kMetrics), "[report] config.toml: expected a metric in train.eval_metric, got '",
         run.config.train.eval_metric, "'");
   const auto is_better = [&](const EpochMetrics& a, const EpochMetrics& b) {
+    if (std::isnan(b.*metric->value)) return !std::isnan(a.*metric->value);
     return metric->is_share ? a.*metric->value > b.*metric->value : a.*metric->value < b.*metric->value;
   };
   std::optional<BestEpoch> best;

@@ -166,7 +166,7 @@ std::string results_section(const RunData& run) {
   if (best_on_test) t.head.push_back(fmt::format("best, epoch {}", run.best->epoch + 1));
   for (const Metric& m : kMetrics) {
     const auto text = [&](const EpochMetrics& e) { return m.is_share ? percent(e.*m.value) : significant(e.*m.value); };
-    if (std::isnan((*last->test).*m.value)) continue;
+    if (std::isnan((*last->test).*m.value) || !says_something(m, run.classes())) continue;
     std::vector<std::string> row = {results_row_name(m, run, *last->test), text(*last->test)};
     if (last->val) row.push_back(text(*last->val));
     for (const auto& [name, metrics] : last->splits) row.push_back(text(metrics));

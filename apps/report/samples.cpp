@@ -107,11 +107,13 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   std::vector<double> scores;
   std::vector<bool> wrong;
   for (size_t i = 0; i < s.index.size(); i++) {
+    if (!std::isfinite(s.mean_weight[i])) continue;  // not visited
     scores.push_back(-s.mean_weight[i]);
     wrong.push_back(s.label[i] != s.clean_label[i]);
   }
   const Ranking r = rank_quality(scores, wrong);
-  if (r.curve.empty()) return note("Every label is wrong: weights cannot tell them apart.");
+  if (r.curve.empty())
+    return note("The labels that training has seen are all wrong, or all right: weights cannot tell them apart.");
   LineChart chart{.description = "Precision against recall of low weights as a sign of a wrong label",
                   .x_name = "recall, %",
                   .y_name = "precision, %",
@@ -124,8 +126,8 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
       curve.points.push_back({100 * r.curve[k].recall, 100 * r.curve[k].precision,
                               fmt::format("the {} lightest samples: precision {} %, recall {} %", r.curve[k].flagged,
                                           percent(r.curve[k].precision, 1), percent(r.curve[k].recall, 1))});
-  const auto total = static_cast<size_t>(s.wrong_labels());
-  const double share = static_cast<double>(total) / static_cast<double>(s.index.size());
+  const auto total = static_cast<size_t>(std::ranges::count(wrong, true));
+  const double share = static_cast<double>(total) / static_cast<double>(wrong.size());
   chart.series = {curve};
   chart.reference = 100 * share;
   chart.labels = false;

@@ -53,7 +53,7 @@ def by_class(run):
     counts = json.loads((Path(run) / "data.json").read_text())["train_counts"]
     means = []
     for k in range(len(counts)):
-        weights = [w for w, label in zip(data["mean_weight"], data["label"]) if label == k]
+        weights = [w for w, label in zip(data["mean_weight"], data["label"]) if label == k and w == w]  # NaN: not visited
         means.append(sum(weights) / len(weights))
     order = sorted(range(len(counts)), key=lambda k: -counts[k])
     top = max(2, *means) * 1.08
@@ -75,7 +75,7 @@ def by_label(run):
     top_weight = 2.4
     shares = {}
     for wrong in (False, True):
-        chosen = [w for w, a, b in zip(data["mean_weight"], data["label"], data["clean_label"]) if (a != b) == wrong]
+        chosen = [w for w, a, b in zip(data["mean_weight"], data["label"], data["clean_label"]) if (a != b) == wrong and w == w]
         counts = [0] * bins
         for w in chosen:
             counts[min(bins - 1, int(w / top_weight * bins))] += 1
