@@ -6,7 +6,7 @@ i64 [B]. class_weight, f32 [C], multiplies the loss of its class. Formulas and s
 
 from ._core import (
     Phi, abs, add, aldr_kl_loss, amax, argmax, avg_pool2d, binary_cross_entropy_with_logits, class_balanced_weights,
-    class_temperatures, concat, conv2d, cross_entropy, div, equal, exp, gelu, global_avg_pool2d, ldam_margins, ldr_kl_loss,
+    class_temperatures, concat, conv2d, cross_entropy, div, eq, exp, gelu, global_avg_pool2d, ldam_margins, ldr_kl_loss,
     linear, log, log_prior, log_softmax, matmul, max_pool2d, maximum, mean, minimum, mse_loss, mul, neg, pad, relu,
     sigmoid, slice, softmax, softplus, sqrt, square, sub, sum, tanh, transpose)
 
