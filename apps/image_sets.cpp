@@ -171,6 +171,11 @@ std::vector<std::string> eval_splits(const DataSettings& s) {
   return s.eval_splits;
 }
 
+bool has_val_part(const DataSettings& s) {
+  const std::vector<std::string> splits = eval_splits(s);
+  return std::ranges::find(splits, "val") != splits.end();
+}
+
 namespace {
 
 void check_eval_splits(const DataSettings& d) {
@@ -185,8 +190,7 @@ void check_eval_splits(const DataSettings& d) {
   }
   if (d.name == "list" && !d.eval_splits.empty() && d.val_list.empty())
     usage("data.val_list: data.eval_splits = val needs it");
-  const std::vector<std::string> splits = eval_splits(d);
-  if (d.val_fraction > 0 && std::ranges::find(splits, "val") != splits.end())
+  if (d.val_fraction > 0 && has_val_part(d))
     usage("data.val_fraction: the part val chooses the best epoch; expected 0 beside it, got ", d.val_fraction);
 }
 

@@ -37,6 +37,8 @@ ImageOptions image_options(const DataSettings& settings);
 std::vector<std::string> eval_splits_of(const DataSettings& settings);
 /// data.eval_splits; a list's val where there is a data.val_list.
 std::vector<std::string> eval_splits(const DataSettings& settings);
+/// Whether the part val is among them: it chooses the best epoch.
+bool has_val_part(const DataSettings& settings);
 
 /// Refuses settings of image files that are out of range or do not go together.
 void check_image_settings(const DataSettings& settings);

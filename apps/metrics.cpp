@@ -138,6 +138,11 @@ double average_precision(std::span<const double> scores, std::span<const char> p
   return defined && positives > 0 ? area / positives : kNan;
 }
 
+bool is_better(const std::string& metric, double a, double b) {
+  if (std::isnan(b)) return !std::isnan(a);
+  return metric == "loss" ? a < b : a > b;
+}
+
 Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> labels,
                                std::span<const int64_t> train_counts) {
   const auto classes = static_cast<size_t>(logits.size(1));

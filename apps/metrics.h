@@ -43,6 +43,9 @@ double auroc(std::span<const double> scores, std::span<const char> positive);
 /// precision-recall curve without interpolation. NaN without positives or where a score is NaN.
 double average_precision(std::span<const double> scores, std::span<const char> positive);
 
+/// Whether `a` is better than `b` by this train.eval_metric: less of a loss, more of the others; any number than NaN.
+bool is_better(const std::string& metric, double a, double b);
+
 /// NaN becomes null; auroc and auprc are there for two classes only.
 nlohmann::json to_json(const Metrics& metrics);
 

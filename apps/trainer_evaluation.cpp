@@ -1,10 +1,10 @@
 // What a run learns of itself: the metrics after an epoch, the best epoch so far, the samples that weighed least.
-#include <cmath>
 #include <memory>
 
 #include <fulcrum/core/ops.h>
 
 #include "apps/json_text.h"
+#include "apps/metrics.h"
 #include "apps/model_inputs.h"
 #include "apps/risks.h"
 #include "apps/sealed_file.h"
@@ -62,12 +62,7 @@ void Trainer::keep_if_best(const nlohmann::json& row) {
   RunProgress& p = state_.progress;
   const nlohmann::json& chosen = row[val_loader_ ? "val" : "test"];
   const std::string& metric = config_.train.eval_metric;
-  const auto better = [&](const nlohmann::json& a, const nlohmann::json& b) {
-    const double x = number_in(a, metric), y = number_in(b, metric);
-    if (std::isnan(y)) return !std::isnan(x);
-    return metric == "loss" ? x < y : x > y;
-  };
-  if (!p.best.is_null() && !better(chosen, p.best)) return;
+  if (!p.best.is_null() && !is_better(metric, number_in(chosen, metric), number_in(p.best, metric))) return;
   p.best = chosen;
   p.best.erase("per_class");
   p.best["epoch"] = p.epoch;

@@ -170,6 +170,17 @@ TEST(Metrics, OfADetectorByHand) {
   EXPECT_ERROR(apps::auroc(scores, few), "expected a score for each of 3 samples, got 4");
 }
 
+TEST(Metrics, AnyNumberIsBetterThanNone) {
+  for (const char* metric : {"top1", "loss"}) {
+    EXPECT_TRUE(apps::is_better(metric, 1, kNan)) << metric;
+    EXPECT_FALSE(apps::is_better(metric, kNan, 1)) << metric;
+    EXPECT_FALSE(apps::is_better(metric, kNan, kNan)) << metric;
+    EXPECT_FALSE(apps::is_better(metric, 1, 1)) << metric;
+  }
+  EXPECT_TRUE(apps::is_better("balanced", 2, 1));
+  EXPECT_TRUE(apps::is_better("loss", 1, 2));
+}
+
 TEST(Metrics, CalibrationBinsAreClosedAbove) {
   // Equal logits of five classes: a confidence of 1/5 is the upper edge of the third of 15 bins,
   // and one of 0.21 belongs to the fourth. The right answer and the wrong one do not cancel out.

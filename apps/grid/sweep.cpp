@@ -12,6 +12,7 @@
 
 #include "apps/grid/table.h"
 #include "apps/json_text.h"
+#include "apps/metrics.h"
 #include "apps/ranges.h"
 #include "apps/report/text.h"
 #include "apps/risks.h"
@@ -117,8 +118,6 @@ void refuse_without_effect(const Sweep& sweep) {
   }
 }
 
-bool better(const Sweep& sweep, double a, double b) { return sweep.metric == "loss" ? a < b : a > b; }
-
 std::string missing_text(const SweepResults& results) {
   if (results.missing.empty()) return {};
   std::string text = fmt::format("\nPartial: {} cells are missing.\n\n", results.missing.size());
@@ -189,7 +188,7 @@ SweepResults collect(const Sweep& sweep) {
     point.val = spread_of(values);
     results.points.push_back(std::move(point));
     const double mean = results.points.back().val.mean;
-    if (!std::isnan(mean) && (!results.best || better(sweep, mean, results.points[*results.best].val.mean)))
+    if (!std::isnan(mean) && (!results.best || is_better(sweep.metric, mean, results.points[*results.best].val.mean)))
       results.best = p;
   }
   return results;

@@ -49,9 +49,7 @@ std::string best_command(const SweepFlags& flags, const Sweep& sweep, const Swee
 
 Config base_config(const SweepFlags& flags) {
   Config config = flags.settings.resolve();
-  const std::vector<std::string> splits = eval_splits(config.data);
-  const bool has_val = std::ranges::find(splits, "val") != splits.end();
-  if (config.data.val_fraction == 0 && !has_val) {
+  if (config.data.val_fraction == 0 && !has_val_part(config.data)) {
     config.data.val_fraction = 0.1;
     fmt::print(stderr, "data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
   }

@@ -5,6 +5,7 @@
 #include <fulcrum/core/serialize.h>
 
 #include "apps/histogram.h"
+#include "apps/metrics.h"
 #include "apps/report/json.h"
 
 namespace fulcrum::apps {
@@ -141,14 +142,10 @@ std::optional<BestEpoch> find_best(const fs::path& path, const RunData& run) {
   const Metric* metric = std::ranges::find(kMetrics, run.config.train.eval_metric, &Metric::key);
   check(metric != std::end(kMetrics), "[report] config.toml: expected a metric in train.eval_metric, got '",
         run.config.train.eval_metric, "'");
-  const auto is_better = [&](const EpochMetrics& a, const EpochMetrics& b) {
-    if (std::isnan(b.*metric->value)) return !std::isnan(a.*metric->value);
-    return metric->is_share ? a.*metric->value > b.*metric->value : a.*metric->value < b.*metric->value;
-  };
   std::optional<BestEpoch> best;
   for (const EpochRow& row : run.epochs) {
     const auto& chosen = row.val ? row.val : row.test;
-    if (chosen && (!best || is_better(*chosen, best->metrics)))
+    if (chosen && (!best || is_better(metric->key, (*chosen).*metric->value, best->metrics.*metric->value)))
       best = BestEpoch{row.epoch, row.val ? "val" : "test", *chosen};
   }
   return best;
