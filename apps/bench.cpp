@@ -30,6 +30,7 @@
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
 #include "apps/json_text.h"
+#include "apps/result.h"
 #include "apps/risks.h"
 #include "apps/seconds.h"
 #include "apps/world.h"
@@ -324,7 +325,8 @@ int bench(const BenchFlags& f) {
              row["step_ms"].get<double>(), row["tensor_peak_mb"].get<double>(),
              f.train.recompute ? ", recomputing" : "");
   if (profile) row["profile"] = print_profile(*profile);
-  fmt::print("{}\n", json_text(row));
+  if (stdout_is_terminal()) row.erase("profile");  // the table above
+  print_result(row);
   return kExitDone;
 }
 

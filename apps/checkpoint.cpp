@@ -3,11 +3,10 @@
 #include <map>
 #include <set>
 
-#include <fmt/format.h>
-
 #include <fulcrum/core/serialize.h>
 
 #include "apps/json_text.h"
+#include "apps/say.h"
 #include "apps/sealed_file.h"
 
 namespace fulcrum::apps {
@@ -128,7 +127,7 @@ bool recover_checkpoint(const fs::path& run) {
   const std::string other = damage_of(previous);
   check(other.empty(), damage, "\n", other);
   fs::rename(previous, last);  // at once: a second interruption finds a whole checkpoint, too
-  fmt::print(stderr, "warning: {}\nwarning: going on from the checkpoint before it\n", damage);
+  say("warning: {}\nwarning: going on from the checkpoint before it\n", damage);
   return true;
 }
 
@@ -147,7 +146,7 @@ TensorMap evaluated_tensors(const TensorFile& file) {
 }
 
 void save_checkpoint(const std::filesystem::path& path, RunState& state, const std::string& config,
-                     uint64_t data_checksum, const std::string& inputs) {
+                     const DataChecksums& data, const std::string& inputs) {
   TensorFile file{state.model.state_dict(), {}};
   for (const Entry& e : live_entries(state)) file.tensors[e.name] = e.convolution ? to_oihw(e.tensor) : e.tensor;
   const RunProgress& p = state.progress;
@@ -155,7 +154,8 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
   if (p.non_finite) progress["non_finite"] = true;
   file.metadata = {{"format", "fulcrum-run-1"},
                    {"config", config},
-                   {"data", std::to_string(data_checksum)},
+                   {"data", std::to_string(data.training)},
+                   {"test_data", std::to_string(data.test)},
                    {"progress", json_text(progress)}};
   if (!inputs.empty()) file.metadata["inputs"] = inputs;
   for (size_t i = 0; i < state.plans.size(); i++) file.metadata[plans_key(i)] = state.plans[i];
@@ -174,7 +174,7 @@ void adopt_checkpoint(const fs::path& path, const std::string& config, bool with
   save_sealed(path, std::move(file));
 }
 
-void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum, bool other_risk) {
+void load_checkpoint(const std::filesystem::path& path, RunState& state, const DataChecksums& data, bool other_risk) {
   const TensorFile file = load_sealed(path);
   const auto text = [&](const char* key) {
     const auto it = file.metadata.find(key);
@@ -182,9 +182,12 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_
           "'; this is not the full state of a run");
     return it->second;
   };
-  check(text("data") == std::to_string(data_checksum), "[resume] ", path.string(),
-        ": the training data are not those of the checkpoint (checksum ", data_checksum, ", expected ", text("data"),
-        ")");
+  const auto check_data = [&](const char* key, const char* part, uint64_t found) {
+    check(text(key) == std::to_string(found), "[resume] ", path.string(), ": the ", part,
+          " data are not those of the checkpoint (checksum ", found, ", expected ", text(key), ")");
+  };
+  check_data("data", "training", data.training);
+  if (file.metadata.contains("test_data")) check_data("test_data", "test", data.test);  // else of an earlier build
   RunProgress progress = progress_in(file.metadata, path);
   const std::vector<Entry> entries = live_entries(state);
   std::string problems;

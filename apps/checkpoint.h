@@ -1,11 +1,11 @@
 // The full state of a run in one safetensors file: last.safetensors, and the one before it.
 //
-//   if (recover_checkpoint("runs/first")) load_checkpoint("runs/first/last.safetensors", state, checksum);
-//   save_checkpoint("runs/first/last.safetensors", state, to_toml(config), checksum);
+//   if (recover_checkpoint("runs/first")) load_checkpoint("runs/first/last.safetensors", state, data.checksums);
+//   save_checkpoint("runs/first/last.safetensors", state, to_toml(config), data.checksums);
 //
 // Tensors: the model under torchvision's names; optim.<slot>.<parameter>; ema.<name>, the moving
 // average of the model where there is one; state.<name>. Metadata:
-// config (TOML), inputs (JSON, model_inputs.h), progress (JSON), data (checksum of the training data), checksum
+// config (TOML), inputs (JSON, model_inputs.h), progress (JSON), data and test_data (DataChecksums), checksum
 // (sealed_file.h), cudnn_plans (cuda_options.h; of a run on a GPU) and, of further processes, cudnn_plans.1 and so on.
 // PyTorch reads the model's part as it is.
 #pragma once
@@ -17,6 +17,8 @@
 
 #include <fulcrum/layers/ema.h>
 #include <fulcrum/optim/optimizer.h>
+
+#include "apps/data_checksums.h"
 
 namespace fulcrum::apps {
 
@@ -43,7 +45,7 @@ struct RunState {
 /// Replaces the file at once: whenever the process or the machine stops, there is a whole one. What it
 /// replaces stays beside it as previous.safetensors.
 void save_checkpoint(const std::filesystem::path& path, RunState& state, const std::string& config,
-                     uint64_t data_checksum, const std::string& inputs = {});
+                     const DataChecksums& data, const std::string& inputs = {});
 
 /// Whether the run has a last.safetensors to go on from. Where that is damaged or gone, and
 /// previous.safetensors is whole, the previous one takes its place, with a warning on stderr. An Error
@@ -60,7 +62,7 @@ void adopt_checkpoint(const std::filesystem::path& path, const std::string& conf
 /// Restores everything in place. An Error lists what is missing, unexpected or mis-shaped (a
 /// checkpoint of another model), or says that the data differ; nothing is changed then. With
 /// `other_risk` the state of a risk may be missing or of another shape, and starts anew, or be left over.
-void load_checkpoint(const std::filesystem::path& path, RunState& state, uint64_t data_checksum,
+void load_checkpoint(const std::filesystem::path& path, RunState& state, const DataChecksums& data,
                      bool other_risk = false);
 
 /// The model's part of any Fulcrum or PyTorch safetensors file: what is not optim.*, ema.* or state.*.

@@ -80,6 +80,7 @@ struct LossSettings {
   std::string name = "ce";
   double smoothing = 0;
   std::string class_weights = "none";
+  std::vector<double> given_class_weights = {};
   double cb_beta = 0.9999;
   int64_t cb_max_count = 0;
   int64_t drw_epoch = 0;

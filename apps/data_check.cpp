@@ -14,7 +14,8 @@
 #include "apps/data_sets.h"
 #include "apps/exit_codes.h"
 #include "apps/image_sets.h"
-#include "apps/json_text.h"
+#include "apps/result.h"
+#include "apps/say.h"
 
 namespace fulcrum::apps {
 
@@ -112,11 +113,11 @@ nlohmann::json check_others(const DataSettings& s, Problems& problems) {
 
 void print_summary(const std::string& part, const nlohmann::json& summary) {
   if (!summary.contains("images")) return;
-  fmt::print(stderr, "{}: {} images of {} classes ({} many, {} medium, {} few)\n", part,
-             summary["images"].get<int64_t>(), summary["classes"].get<int64_t>(), summary["many"].get<int64_t>(),
-             summary["medium"].get<int64_t>(), summary["few"].get<int64_t>());
+  say("{}: {} images of {} classes ({} many, {} medium, {} few)\n", part, summary["images"].get<int64_t>(),
+      summary["classes"].get<int64_t>(), summary["many"].get<int64_t>(), summary["medium"].get<int64_t>(),
+      summary["few"].get<int64_t>());
   if (summary.value("missing_files", int64_t{0}) > 0)
-    fmt::print(stderr, "{}: {} files are missing\n", part, summary["missing_files"].get<int64_t>());
+    say("{}: {} files are missing\n", part, summary["missing_files"].get<int64_t>());
 }
 
 }  // namespace
@@ -133,9 +134,9 @@ int check_data_set(const Config& config) {
   } catch (const Error& error) {  // a file without which there is nothing to look at
     problems.push_back(error.what());
   }
-  for (const std::string& problem : problems) fmt::print(stderr, "problem: {}\n", problem);
+  for (const std::string& problem : problems) say("problem: {}\n", problem);
   result["problems"] = problems.size();
-  fmt::print("{}\n", json_text(result));
+  print_result(result);
   return problems.empty() ? kExitDone : kExitFailed;
 }
 

@@ -17,7 +17,7 @@
 #include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
-#include "apps/json_text.h"
+#include "apps/result.h"
 #include "apps/settings_flags.h"
 
 namespace fulcrum::apps {
@@ -80,7 +80,7 @@ int pack_data(const Config& config, const std::filesystem::path& out, int64_t sh
                     {"classes", data.classes()}, {"bytes", bytes}};
   }
   result["skipped"] = sets.skipped.size();
-  fmt::print("{}\n", json_text(result));
+  print_result(result);
   return kExitDone;
 }
 
@@ -93,7 +93,7 @@ int data_stats(const Config& config) {
   result["mean"] = s.mean;
   result["std"] = s.stddev;
   fmt::print("[data]\nmean = [{:.6f}]\nstd = [{:.6f}]\n", fmt::join(s.mean, ", "), fmt::join(s.stddev, ", "));
-  fmt::print("{}\n", json_text(result));
+  print_result(result);
   return kExitDone;
 }
 

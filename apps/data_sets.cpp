@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include <fmt/format.h>
-
 #include <fulcrum/data/cifar.h>
 #include <fulcrum/data/idx.h>
 #include <fulcrum/data/pack.h>
@@ -11,6 +9,7 @@
 #include "apps/augmentation.h"
 #include "apps/image_sets.h"
 #include "apps/ranges.h"
+#include "apps/say.h"
 
 namespace fulcrum::apps {
 
@@ -37,13 +36,13 @@ void note_skipped(const ImageDataset& data, const std::string& part, std::vector
   constexpr size_t kShown = 10;
   const auto& skipped = data.skipped();
   if (skipped.empty()) return;
-  fmt::print(stderr, "{}: left out {} of {} images that cannot be read (data.on_bad_image = skip)\n", part,
-             skipped.size(), skipped.size() + static_cast<size_t>(data.size()));
+  say("{}: left out {} of {} images that cannot be read (data.on_bad_image = skip)\n", part, skipped.size(),
+      skipped.size() + static_cast<size_t>(data.size()));
   for (size_t i = 0; i < skipped.size(); i++) {
     all.push_back(skipped[i].path + ": " + skipped[i].reason);
-    if (i < kShown) fmt::print(stderr, "  {}\n", skipped[i].reason);
+    if (i < kShown) say("  {}\n", skipped[i].reason);
   }
-  if (skipped.size() > kShown) fmt::print(stderr, "  and {} more\n", skipped.size() - kShown);
+  if (skipped.size() > kShown) say("  and {} more\n", skipped.size() - kShown);
 }
 
 DataSets image_files(const DataSettings& s) {

@@ -2,13 +2,14 @@
 #include <cstdio>
 #include <memory>
 
-#include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
 #include "apps/commands.h"
 #include "apps/evaluation.h"
 #include "apps/exit_codes.h"
-#include "apps/json_text.h"
+#include "apps/result.h"
+#include "apps/say.h"
 #include "apps/settings_flags.h"
 #include "apps/stored_model.h"
 #include "apps/world.h"
@@ -62,10 +63,9 @@ int run_eval(const EvalFlags& flags) {
   if (data.val) add(result, "val", *data.val);
   for (const DataSplit& split : data.splits) add(result["splits"], split.name, *split.data);
   if (!processes.first()) return bad > 0 ? kExitNonFinite : kExitDone;
-  fmt::print("{}\n", json_text(result));
+  print_result(result);
   if (bad == 0) return kExitDone;
-  fmt::print(stderr, "error: {}: non-finite logits for {} images: the weights are, or the images\n",
-             stored.file.string(), bad);
+  say("error: {}: non-finite logits for {} images: the weights are, or the images\n", stored.file.string(), bad);
   return kExitNonFinite;
 }
 

@@ -102,7 +102,7 @@ ExperimentData load_data(const DataSettings& s) {
     d.val_indices = std::move(split.held_out);
   }
   d.class_counts = class_counts(gather(d.train->labels(), d.train_indices), classes);
-  d.checksum = checksum_of(*d.train, d.train_indices);
+  d.checksums = {checksum_of(*d.train, d.train_indices), checksum_of(*d.test, all_indices(d.test->size()))};
   return d;
 }
 

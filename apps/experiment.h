@@ -11,6 +11,7 @@
 #include <fulcrum/optim/schedule.h>
 
 #include "apps/config.h"
+#include "apps/data_checksums.h"
 #include "apps/data_sets.h"
 
 namespace fulcrum::apps {
@@ -23,9 +24,8 @@ struct ExperimentData {
   std::vector<int64_t> class_counts;                // of train_indices, noisy labels
   ChannelStatistics statistics;
   std::vector<std::string> skipped;  // data.on_bad_image = skip: "train/a.jpg: reason"
-  /// Hash of what training sees: indices, labels, and pixels of data in memory, else paths and sizes
-  /// of files. A resumed run must find the same.
-  uint64_t checksum = 0;
+  /// Of indices, labels, and pixels of data in memory, else paths and sizes of files.
+  DataChecksums checksums;
 };
 
 /// Reads and prepares the data: subset, noise, split.

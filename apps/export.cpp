@@ -10,7 +10,7 @@
 #include "apps/commands.h"
 #include "apps/environment.h"
 #include "apps/exit_codes.h"
-#include "apps/json_text.h"
+#include "apps/result.h"
 #include "apps/settings_flags.h"
 #include "apps/stored_model.h"
 
@@ -48,7 +48,7 @@ int run_export(const ExportFlags& flags) {
                                  {"normalized_inside", flags.normalize},
                                  {"nodes", made.nodes},
                                  {"parameters", made.parameters}};
-  fmt::print("{}\n", json_text(result));
+  print_result(result);
   return kExitDone;
 }
 

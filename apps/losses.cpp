@@ -30,6 +30,14 @@ void check_every_class(const char* key, const std::string& value, const std::vec
     usage(key, ": ", value, " expected at least 1 training image of every class, got 0 of class ", missing);
 }
 
+void check_given_weights(const LossSettings& s) {
+  const std::vector<double>& given = s.given_class_weights;
+  if (given.empty() != (s.class_weights != "given"))
+    usage("loss.given_class_weights: goes with loss.class_weights = given, and that with it; got ", given.size(),
+          " numbers and ", s.class_weights);
+  for (const double w : given) in_range("loss.given_class_weights", w, 0, kInfinity, "(0, inf)");
+}
+
 // values[indices] of a table u8 [N, 1, 1, 1], as f32 [B], 255 as 1.
 Tensor look_up(const Tensor& table, const Tensor& indices) {
   const int64_t batch = indices.numel();
@@ -75,7 +83,8 @@ void check_loss(const LossSettings& s) {
   one_of("loss.name", s.name,
          {"ce", "focal", "gce", "tgce", "sce", "mae", "js", "ldam", "balanced-softmax", "logit-adjustment", "ldr-kl",
           "aldr-kl"});
-  one_of("loss.class_weights", s.class_weights, {"none", "balanced"});
+  one_of("loss.class_weights", s.class_weights, {"none", "balanced", "given"});
+  check_given_weights(s);
   in_range("loss.smoothing", s.smoothing, 0, 1, "[0, 1)");
   in_range("loss.cb_beta", s.cb_beta, 0, 1, "[0, 1)");
   count("loss.cb_max_count", s.cb_max_count, 0);
@@ -110,15 +119,17 @@ void check_loss(const LossSettings& s) {
 
 std::vector<std::string> loss_warnings(const LossSettings& s, const std::vector<int64_t>& counts) {
   const std::string missing = empty_classes(counts);
-  if (s.class_weights == "none" || missing.empty()) return {};
-  return {"loss.class_weights = " + s.class_weights + ": no training image of class " + missing +
-          ", whose weight is 0"};
+  if (s.class_weights != "balanced" || missing.empty()) return {};
+  return {"loss.class_weights = balanced: no training image of class " + missing + ", whose weight is 0"};
 }
 
 LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& counts, int64_t samples, Device device)
     : settings_(s), class_counts_(counts), device_(device) {
   if (s.name == "ldam") check_every_class("loss.name", s.name, counts);
   if (s.class_tau > 0) check_every_class("loss.class_tau", concat_text(s.class_tau), counts);
+  if (s.class_weights == "given" && s.given_class_weights.size() != counts.size())
+    usage("loss.given_class_weights: expected ", counts.size(), " numbers, one for each class, got ",
+          s.given_class_weights.size());
   if (prunes(s)) kept_ = full({samples, 1, 1, 1}, 255, {DType::kU8, device});
   if (s.name == "aldr-kl") lambdas_ = full({samples}, s.ldr_lambda, {DType::kF32, device});
   args_.smoothing = s.smoothing;
@@ -133,9 +144,12 @@ LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& co
 }
 
 void LossFunction::begin_epoch(int64_t epoch) {
-  if (settings_.class_weights == "balanced" && epoch >= settings_.drw_epoch && !args_.class_weight)
-    args_.class_weight =
-        class_balanced_weights(clipped(class_counts_, settings_.cb_max_count), settings_.cb_beta).to(device_);
+  if (settings_.class_weights == "none" || epoch < settings_.drw_epoch || args_.class_weight) return;
+  const std::vector<double>& given = settings_.given_class_weights;
+  const Tensor weights = given.empty()
+                             ? class_balanced_weights(clipped(class_counts_, settings_.cb_max_count), settings_.cb_beta)
+                             : from_vector({std::ssize(given)}, given);
+  args_.class_weight = weights.to(device_);
 }
 
 Tensor LossFunction::operator()(const Tensor& logits, const Batch& batch) {

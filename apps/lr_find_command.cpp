@@ -18,6 +18,8 @@
 #include "apps/report/charts.h"
 #include "apps/report/page.h"
 #include "apps/report/text.h"
+#include "apps/result.h"
+#include "apps/say.h"
 #include "apps/settings_flags.h"
 #include "apps/stop.h"
 
@@ -108,8 +110,7 @@ int lr_find(const LrFindFlags& flags) {
   const ExperimentData data = load_data(config.data);
   const std::unique_ptr<Module> model = make_model(config, *data.train);
   if (!config.model.pretrained.empty())
-    fmt::print(stderr, "{}\n",
-               load_pretrained(*model, config.model.pretrained, config.model.reset_head, data.train->class_names()));
+    say("{}\n", load_pretrained(*model, config.model.pretrained, config.model.reset_head, data.train->class_names()));
   model->to(Device(config.train.device), activation_dtype(config));
   const LrCurve curve = lr_range_test(config, data, *model, flags.test);
   if (stop_signal != 0) return 128 + static_cast<int>(stop_signal);
@@ -120,7 +121,7 @@ int lr_find(const LrFindFlags& flags) {
   nlohmann::json result = {{"steps", curve.lr.size()}, {"diverged", curve.diverged}};
   for (const Suggestion& s : suggestions) {
     result[s.name] = s.lr ? nlohmann::json(*s.lr) : nlohmann::json();
-    fmt::print(stderr, "{:<8} {:>10}  {}\n", s.name, s.lr ? fmt::format("{:.3g}", *s.lr) : "none", s.rule);
+    say("{:<8} {:>10}  {}\n", s.name, s.lr ? fmt::format("{:.3g}", *s.lr) : "none", s.rule);
   }
   if (!flags.html.empty()) write_file_atomically(flags.html, {page_of(config, curve, suggestions)});
   if (csv) {
@@ -131,7 +132,7 @@ int lr_find(const LrFindFlags& flags) {
     const std::string text = json_text(all) + "\n";
     write_file_atomically(flags.curve, {text});
   }
-  fmt::print("{}\n", json_text(result));
+  print_result(result);
   return kExitDone;
 }
 

@@ -19,6 +19,7 @@
 #include "apps/image_sets.h"
 #include "apps/json_text.h"
 #include "apps/ranges.h"
+#include "apps/say.h"
 #include "apps/settings_flags.h"
 #include "apps/stored_model.h"
 
@@ -96,12 +97,11 @@ ImageOptions options_for(const DataSettings& data, const Shape& image) {
 void leave_out_bad(ImageListing& listing, const ImageOptions& options) {
   const std::vector<BadImage> bad = find_bad_images(listing, options);
   if (bad.empty()) return;
-  fmt::print(stderr, "left out {} of {} images that cannot be read:\n", bad.size(), listing.paths.size());
+  say("left out {} of {} images that cannot be read:\n", bad.size(), listing.paths.size());
   std::vector<std::string> good;
   size_t next = 0;
   for (size_t i = 0; i < listing.paths.size(); i++) {
-    if (next < bad.size() && bad[next].index == static_cast<int64_t>(i))
-      fmt::print(stderr, "  {}\n", bad[next++].reason);
+    if (next < bad.size() && bad[next].index == static_cast<int64_t>(i)) say("  {}\n", bad[next++].reason);
     else good.push_back(listing.paths[i]);
   }
   check(!good.empty(), "[predict] none of ", listing.paths.size(), " images can be read");

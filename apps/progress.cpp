@@ -9,7 +9,7 @@
 #include <ctime>
 #include <fstream>
 
-#include <fmt/format.h>
+#include "apps/say.h"
 
 namespace fulcrum::apps {
 
@@ -21,9 +21,6 @@ size_t terminal_width() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1u : 79u;
 }
-
-// A terminal that has hung up is no reason to stop before the checkpoint: what it does not take is lost.
-void say(const std::string& text) { std::fputs(text.c_str(), stderr); }
 
 }  // namespace
 
@@ -69,23 +66,23 @@ void ProgressLine::show(const StepInfo& s) {
   if (const double share = data_wait_ / std::max(seconds, 1e-9); share >= 0.01)
     text += fmt::format(" wait {:.0f}%", 100 * share);
   if (terminal_) {
-    say("\r\x1b[K" + text.substr(0, terminal_width()));
+    say("\r\x1b[K{}", text.substr(0, terminal_width()));
     std::fflush(stderr);
   } else {
-    say(text + "\n");
+    say("{}\n", text);
   }
 }
 
 void ProgressLine::print(const std::string& line) {
   if (!shown_) return;
   log(line);  // first: a pipe that nobody reads any more may be the end of the next line
-  say((terminal_ ? "\r\x1b[K" : "") + line + "\n");
+  say("{}{}\n", terminal_ ? "\r\x1b[K" : "", line);
 }
 
 void ProgressLine::print_error(const std::string& line) {
   if (!shown_) return;
   log("error: " + line);
-  say((terminal_ ? "\r\x1b[K" : "") + red("error: ", STDERR_FILENO) + line + "\n");
+  say("{}{}{}\n", terminal_ ? "\r\x1b[K" : "", red("error: ", STDERR_FILENO), line);
 }
 
 // The log is a convenience: where it cannot be written, the run goes on.

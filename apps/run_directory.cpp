@@ -84,13 +84,23 @@ constexpr const char* kResults[] = {
     "samples.safetensors",  "val_indices.txt",  "noisy_labels.txt", "skipped_images.txt",
     "suspects.csv",         "result.json",      "report.html",      "log.txt"};
 
+// TensorBoard's, which have the time in their names.
+std::vector<fs::path> event_files(const fs::path& directory) {
+  std::vector<fs::path> files;
+  std::error_code none;  // there may be no directory yet
+  for (const auto& entry : fs::directory_iterator(directory, none))
+    if (entry.path().filename().string().starts_with("events.out.tfevents.")) files.push_back(entry.path());
+  return files;
+}
+
 }  // namespace
 
 std::optional<std::string> file_of_run(const fs::path& directory) {
   for (const auto& names : {std::span<const char* const>(kSettings), std::span<const char* const>(kResults)})
     for (const char* name : names)
       if (fs::exists(directory / name)) return name;
-  return std::nullopt;
+  const std::vector<fs::path> events = event_files(directory);
+  return events.empty() ? std::nullopt : std::optional(events.front().filename().string());
 }
 
 const std::vector<std::string>& free_settings() {
@@ -126,8 +136,7 @@ void RunDirectory::begin(const Config& config, const ExperimentData& data) {
   if (!writes_) return;
   lock();
   for (const char* stale : kResults) fs::remove(path_ / stale);
-  for (const auto& entry : fs::directory_iterator(path_))
-    if (entry.path().filename().string().starts_with("events.out.tfevents.")) fs::remove(entry);
+  for (const fs::path& stale : event_files(path_)) fs::remove(stale);
   write_settings(config);
   write_file_atomically(path_ / "metrics.jsonl", {});
   const std::string text = json_text(describe(data, config.data.name), 2) + "\n";

@@ -95,8 +95,10 @@ std::string first_name(const std::string& names) {
   return last.substr(0, last.find(','));
 }
 
-bool is_of_class_weights_alone(const std::string& key) {
-  return key == "loss.drw_epoch" || key == "loss.cb_beta" || key == "loss.cb_max_count";
+// Settings of class weights, beside which others choose whether there are any.
+bool lacks_class_weights(const std::string& key, const std::string& class_weights) {
+  if (key == "loss.cb_beta" || key == "loss.cb_max_count") return class_weights != "balanced";
+  return key == "loss.drw_epoch" && class_weights == "none";
 }
 
 }  // namespace
@@ -154,8 +156,8 @@ std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) c
   for (const Assignment& a : assignments_) {
     const std::string key = a.text.substr(0, a.text.find('='));
     if (const std::string text = no_effect(key, resolved.risk.name); !text.empty()) found.push_back(text);
-    if (resolved.loss.class_weights == "none" && is_of_class_weights_alone(key))
-      found.push_back(key + " has no effect with loss.class_weights = none");
+    if (lacks_class_weights(key, resolved.loss.class_weights))
+      found.push_back(key + " has no effect with loss.class_weights = " + resolved.loss.class_weights);
   }
   const bool asks_for_kl = resolved.risk.name == "kl" && (has("optim.name") || has("risk.name"));
   if (asks_for_kl && std::isinf(resolved.risk.lambda) && !has("risk.lambda"))

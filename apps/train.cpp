@@ -10,9 +10,10 @@
 #include "apps/commands.h"
 #include "apps/dry_run.h"
 #include "apps/flag_checks.h"
-#include "apps/json_text.h"
 #include "apps/ranges.h"
+#include "apps/result.h"
 #include "apps/run_directory.h"
+#include "apps/say.h"
 #include "apps/settings_flags.h"
 #include "apps/smoke.h"
 #include "apps/spread.h"
@@ -130,9 +131,8 @@ TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
   const Plan plan = plan_together(flags, config);
   if (processes.first()) {
     const std::string backend = backend_text(Device(plan.config.train.device), omp_get_max_threads());
-    fmt::print(stderr, "fulcrum: {}{}, run {}\n",
-               processes.size() > 1 ? fmt::format("{} processes, each ", processes.size()) : "", backend,
-               plan.config.train.output);
+    say("fulcrum: {}{}, run {}\n", processes.size() > 1 ? fmt::format("{} processes, each ", processes.size()) : "",
+        backend, plan.config.train.output);
   }
   Trainer trainer(plan.config, plan.start, processes);
   try {
@@ -180,8 +180,10 @@ int train_seeds(const TrainFlags& flags, const Config& config) {
                        100 * summary[key]["sd"].get<double>());
   };
   if (!world().first()) return kExitDone;
-  fmt::print(stderr, "{} seeds, mean ± sd: {}, {}\n", flags.seeds, show("top1"), show("balanced"));
-  fmt::print("{}\n", json_text({{"seeds", flags.seeds}, {"summary", summary}, {"runs", results}}));
+  say("{} seeds, mean ± sd: {}, {}\n", flags.seeds, show("top1"), show("balanced"));
+  nlohmann::json result = {{"seeds", flags.seeds}, {"summary", summary}};
+  if (!stdout_is_terminal()) result["runs"] = results;  // each is in its directory, too
+  print_result(result);
   return kExitDone;
 }
 
@@ -202,12 +204,12 @@ int train(const TrainFlags& flags) {
   use_device(config.train);
   use_threads(config);
   if (processes.first())
-    for (const std::string& text : flags.settings.without_effect(config)) fmt::print(stderr, "warning: {}\n", text);
+    for (const std::string& text : flags.settings.without_effect(config)) say("warning: {}\n", text);
   if (flags.dry_run) return dry_run(config);
   install_stop_handlers();
   if (flags.seeds > 1) return train_seeds(flags, config);
   const TrainOutcome outcome = train_once(flags, config);
-  if (outcome.exit_code == kExitDone && processes.first()) fmt::print("{}\n", json_text(outcome.result));
+  if (outcome.exit_code == kExitDone && processes.first()) print_result(outcome.result);
   return outcome.exit_code;
 }
 

@@ -22,7 +22,7 @@ namespace {
 // Epochs at which numbers that a recorded step has frozen are others: class weights begin, a risk
 // begins, γ is annealed. λ, the learning rate and all counters are on the device.
 bool step_changes(const Config& c, int64_t epoch) {
-  const bool weights = c.loss.class_weights == "balanced" && epoch == c.loss.drw_epoch;
+  const bool weights = c.loss.class_weights != "none" && epoch == c.loss.drw_epoch;
   return weights || epoch == c.risk.from_epoch || c.risk.anneal_gamma;
 }
 
@@ -53,7 +53,8 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
       state_{*model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
       loss_(config_.loss, data_.class_counts, data_.train->size(), Device(config_.train.device)),
       progress_(config_.train.log_interval, run_ / "log.txt", processes.first()) {
-  check_alike(processes, "training data (checksum)", std::to_string(data_.checksum));
+  check_alike(processes, "training data (checksum)", std::to_string(data_.checksums.training));
+  check_alike(processes, "test data (checksum)", std::to_string(data_.checksums.test));
   if (several()) {
     distribute(*model_, part_, config_.train.sync_bn);
     optimizer_->distribute(on_device());
@@ -89,7 +90,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   const RunProgress stored = stored_progress(run_ / "last.safetensors");
   const std::vector<std::string> changed = differences(stored_config(run_.path()), config_, free_settings());
   const bool risk_began = stored.epoch + (stored.batch > 0 ? 1 : 0) > config_.risk.from_epoch;
-  load_checkpoint(run_ / "last.safetensors", state_, data_.checksum,
+  load_checkpoint(run_ / "last.safetensors", state_, data_.checksums,
                   /*other_risk=*/start == Start::kResumeChanged || !risk_began);
   if (const auto& plans = state_.plans; !plans.empty()) {
     const auto own = static_cast<size_t>(processes_.rank());
@@ -323,7 +324,7 @@ void Trainer::save() {
   share_statistics();
   if (!optimizer_->control().device().is_cpu()) state_.plans = processes_.all_gather(cudnn_plans());
   if (run_.writes())
-    save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksum, to_text(inputs_of(data_)));
+    save_checkpoint(run_ / "last.safetensors", state_, to_toml(config_), data_.checksums, to_text(inputs_of(data_)));
 }
 
 void Trainer::write_page() {

@@ -37,7 +37,9 @@ fs::path find_directory(const Family& family, const fs::path& dir, const std::st
                       fs::exists(dir / "cifar-100-python", ignored) || has("data_batch_1") ||
                       (has("train") && has("meta"));
   fail("[", family.op, "] found no ", name, "; looked for", looked,
-       python ? "\nWhat is there looks like the Python version, as torchvision downloads it." : "",
+       python ? "\nWhat is there looks like the Python version, as torchvision downloads it; "
+                "scripts/data/cifar_from_python.py of the sources makes the binary version of it."
+              : "",
        "\nGet the binary version from ", "www.cs.toronto.edu/~kriz/cifar.html and name its directory with --data-dir.");
 }
 

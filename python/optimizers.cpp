@@ -3,6 +3,7 @@
 
 #include <fulcrum/optim/absgd.h>
 #include <fulcrum/optim/risks.h>
+#include <fulcrum/optim/schedule.h>
 
 namespace fulcrum::python {
 
@@ -201,12 +202,29 @@ void bind_adam(nb::module_& m) {
   bind_lambda(abadam);
 }
 
+void bind_schedule(nb::module_& m) {
+  nb::class_<Schedule>(m, "Schedule",
+                       "Learning rates by epoch, as factors of the base: kind is constant, multistep (gamma, or one of "
+                       "factors, at each of milestones), step (gamma every step_size epochs) or cosine (to min_factor "
+                       "after epochs); warmup epochs grow linearly. opt.lr = 0.1 * schedule.factor(epoch).")
+      .def(
+          "__init__",
+          [](Schedule* self, const std::string& kind, int epochs, const std::vector<int>& milestones, int step_size,
+             double gamma, const std::vector<double>& factors, double min_factor, int warmup) {
+            new (self) Schedule({kind, epochs, milestones, step_size, gamma, factors, min_factor, warmup});
+          },
+          "kind"_a = "constant", "epochs"_a = 1, "milestones"_a = std::vector<int>{}, "step_size"_a = 30,
+          "gamma"_a = 0.1, "factors"_a = std::vector<double>{}, "min_factor"_a = 0.0, "warmup"_a = 0)
+      .def("factor", &Schedule::factor, "epoch"_a, "Of an epoch counted from 0.");
+}
+
 }  // namespace
 
 void bind_optimizers(nb::module_& m) {
   bind_optimizer(m);
   bind_sgd(m);
   bind_adam(m);
+  bind_schedule(m);
 }
 
 }  // namespace fulcrum::python

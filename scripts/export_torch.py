@@ -100,12 +100,13 @@ def exported(state: dict, renames: list[tuple[str, str]]) -> dict:
 
 
 def model_part(path: Path) -> dict:
-    """What is not the optimiser's or the run's."""
+    """What is not the optimiser's or the run's; moving averages (ema.NAME) in the place of what they average."""
     try:
         tensors = load_file(path)
     except SafetensorError as e:
         raise ExportError(f"{path}: {e}") from e
-    return {k: t for k, t in tensors.items() if not k.startswith(("optim.", "state."))}
+    averages = {k.removeprefix("ema."): t for k, t in tensors.items() if k.startswith("ema.")}
+    return {k: t for k, t in tensors.items() if not k.startswith(("optim.", "state.", "ema."))} | averages
 
 
 def renaming(text: str) -> tuple[str, str]:

@@ -11,12 +11,13 @@
 namespace fulcrum::testing {
 namespace {
 
+using apps::DataChecksums;
 using apps::load_checkpoint;
 using apps::recover_checkpoint;
 using apps::RunState;
 using apps::save_checkpoint;
 
-constexpr uint64_t kData = 0xfedcba9876543210;
+constexpr DataChecksums kData = {0xfedcba9876543210, 0x0123456789abcdef};
 
 enum class Kind { kSgd, kPlainSgd, kAdam };
 
@@ -75,7 +76,7 @@ class Checkpoint : public ::testing::Test {
     apps::save_sealed(path_, file);
   }
   /// Expects that loading fails with the text, and that nothing has changed.
-  void expect_refused(SmallRun& run, const std::string& text, uint64_t data = kData) {
+  void expect_refused(SmallRun& run, const std::string& text, const DataChecksums& data = kData) {
     const auto snapshot = [&] {
       save_checkpoint(dir_ / "snapshot", run.state, "", kData);
       std::ifstream in(dir_ / "snapshot", std::ios::binary);
@@ -132,7 +133,8 @@ TEST_F(Checkpoint, HoldsTheModelAsPyTorchReadsIt) {
 TEST_F(Checkpoint, OtherDataAreRefused) {
   SmallRun run(1);
   save(run);
-  expect_refused(run, "the training data are not those of the checkpoint", kData + 1);
+  expect_refused(run, "the training data are not those of the checkpoint", {kData.training + 1, kData.test});
+  expect_refused(run, "the test data are not those of the checkpoint", {kData.training, kData.test + 1});
 }
 
 TEST_F(Checkpoint, OfAnotherModelListsWhatDiffers) {
@@ -231,13 +233,13 @@ TEST_F(Checkpoint, EveryFlippedBitIsSeen) {
   apps::load_sealed(path_);
 }
 
-TEST_F(Checkpoint, WithoutAChecksumIsTaken) {
+TEST_F(Checkpoint, OfAnEarlierBuildIsTaken) {
   SmallRun run(1), other(2);
   save(run);
   TensorFile file = load_tensors(path_);
-  file.metadata.erase("checksum");
+  for (const char* key : {"checksum", "test_data"}) file.metadata.erase(key);
   save_tensors(path_, file);
-  load_checkpoint(path_, other.state, kData);
+  load_checkpoint(path_, other.state, {kData.training, 0});
   EXPECT_TRUE(same_bits(run.model.state_dict().at("fc.weight"), other.model.state_dict().at("fc.weight")));
 }
 

@@ -296,8 +296,8 @@ class Tutorial(unittest.TestCase):
             self.assertEqual(run.returncode, 0, f"docs/tutorial.md:{line}: {command}\n{run.stdout[-500:]}{run.stderr[-2000:]}")
             ran += 1
         self.assertGreater(ran, 8)
-        for name in ("comparison.html", "runs/absgd/report.html", "runs/noise/suspects.csv", "photos.onnx",
-                     "runs/photos/best.safetensors"):
+        for name in ("comparison.html", "runs/tutorial-absgd/report.html", "runs/tutorial-noise/suspects.csv", "photos.onnx",
+                     "runs/tutorial-photos/best.safetensors"):
             self.assertTrue((folder / name).exists(), f"docs/tutorial.md speaks of {name}")
 
 

@@ -314,12 +314,34 @@ TEST_F(ProgramLosses, WhatWouldBeginAfterTheLastEpochIsAWarning) {
     EXPECT_NE(got.err.find(text), std::string::npos) << got.err;
 }
 
+TEST(GivenWeights, AreThoseOfTheClasses) {
+  const apps::LossSettings settings = {.class_weights = "given", .given_class_weights = {0.5, 3}, .drw_epoch = 1};
+  LossFunction loss(settings, {60, 5}, 8, {});
+  loss.begin_epoch(0);
+  EXPECT_FALSE(loss.class_weight());
+  loss.begin_epoch(1);
+  EXPECT_EQ(loss.class_weight().to_vector(), (std::vector<double>{0.5, 3}));
+}
+
+TEST_F(ProgramLosses, GivenWeightsAreOneForEachClass) {
+  const auto dry_run = [](const char* weights) {
+    return train("given", {"--set", "loss.class_weights=given", "--set",
+                           std::string("loss.given_class_weights=") + weights, "--dry-run"});
+  };
+  EXPECT_EQ(dry_run("[1,2,0.5,1,1,1,1,1,1,1]").code, 0);
+  expect_refused(dry_run("[1,2,0.5]"), 2, {"loss.given_class_weights: expected 10 numbers, one for each class, got 3"});
+  expect_refused(dry_run("[1,2,0,1]"), 2, {"loss.given_class_weights: expected a number in (0, inf), got 0"});
+}
+
 TEST_F(ProgramLosses, SettingsThatAreNotUsedAreAWarning) {
   const std::string mean = " has no effect with risk.name = mean; give --risk or --opt absgd";
   const std::pair<Flags, std::vector<std::string>> cases[] = {
       {{"--lambda", "5", "--set", "risk.from_epoch=1"}, {"risk.lambda" + mean, "risk.from_epoch" + mean}},
       {{"--risk", "kl_ball", "--lambda", "3"}, {"risk.lambda has no effect with risk.name = kl_ball"}},
       {{"--drw-epoch", "1"}, {"loss.drw_epoch has no effect with loss.class_weights = none"}},
+      {{"--set", "loss.class_weights=given", "--set", "loss.given_class_weights=[1,1,1,1,1,1,1,1,1,1]", "--set",
+        "loss.cb_beta=0.9"},
+       {"loss.cb_beta has no effect with loss.class_weights = given"}},
       {{"--opt", "absgd"}, {"risk.lambda = inf weighs all samples alike, as SGD does; give --lambda"}}};
   for (const auto& [flags, texts] : cases) {
     const Outcome got = train("unused", merged(flags, {"--dry-run"}));  // a dry run warns of what the run would do

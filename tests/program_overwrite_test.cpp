@@ -29,6 +29,9 @@ TEST_F(ProgramOverwrite, ADirectoryWithOtherPeoplesFiles) {
   expect_refused(train("mine"), 2, {"mine holds log.txt, which a run would replace", "--exist-ok"});
   EXPECT_EQ(read_text(dir() / "mine/log.txt"), "mine");
   EXPECT_EQ(train("mine", {"--exist-ok"}).code, 0);
+  fs::create_directory(dir() / "events");
+  write_text(dir() / "events/events.out.tfevents.1.theirs", "theirs");
+  expect_refused(train("events"), 2, {"events holds events.out.tfevents.1.theirs, which a run would replace"});
 }
 
 TEST_F(ProgramOverwrite, AFinishedRunBySmoke) {

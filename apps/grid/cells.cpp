@@ -14,6 +14,7 @@
 #include "apps/losses.h"
 #include "apps/progress.h"
 #include "apps/run_directory.h"
+#include "apps/say.h"
 #include "apps/trainer.h"
 #include "apps/world.h"
 
@@ -93,7 +94,7 @@ void keep_if_possible(const Cell& cell, int64_t epochs) {
   try {
     keep_epochs(cell, epochs);
   } catch (const std::exception& e) {
-    fmt::print(stderr, "warning: other cells will train the first {} epochs again: {}\n", epochs, e.what());
+    say("warning: other cells will train the first {} epochs again: {}\n", epochs, e.what());
   }
 }
 
@@ -164,7 +165,7 @@ int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, con
   for (size_t i = 0; i < cells.size(); i++) {
     const Cell& cell = cells[i];
     if (cell_state(cell).kind == CellState::kDone) continue;
-    fmt::print(stderr, "cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(), cell.directory().string());
+    say("cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(), cell.directory().string());
     const Trainer::Start start = prepare(cell, grid);
     const std::set<int64_t> marks = epochs_to_keep(cell, cells);
     Trainer trainer(cell.config, start, world());

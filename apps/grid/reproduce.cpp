@@ -1,7 +1,6 @@
 // fulcrum reproduce NAME
 #include <memory>
 
-#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include "apps/commands.h"
@@ -9,8 +8,9 @@
 #include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
 #include "apps/grid/table.h"
-#include "apps/json_text.h"
 #include "apps/ranges.h"
+#include "apps/result.h"
+#include "apps/say.h"
 #include "apps/stop.h"
 
 namespace fulcrum::apps {
@@ -71,17 +71,17 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
     show_work(cells, every_cell);
     return kExitDone;
   }
-  fmt::print(stderr, "fulcrum: {}, grid {} in {}\n", backend_text(Device(common.train.device), threads), grid.name,
-             options.output.string());
+  say("fulcrum: {}, grid {} in {}\n", backend_text(Device(common.train.device), threads), grid.name,
+      options.output.string());
   const DirectoryLock lock(options.output);
   install_stop_handlers();
   const auto write = [&] { write_results(grid, collect(grid, cells), options.output); };
   const int code = run_cells(cells, every_cell, write);
   write();
   const GridResults results = collect(grid, cells);
-  fmt::print(stderr, "\n{}\n{}\n", to_markdown(grid, results), (options.output / "report.html").string());
-  if (code >= 128) fmt::print(stderr, "stopped; the same command goes on\n");
-  if (code == kExitDone) fmt::print("{}\n", json_text(to_json(grid, results)));
+  say("\n{}\n{}\n", to_markdown(grid, results), (options.output / "report.html").string());
+  if (code >= 128) say("stopped; the same command goes on\n");
+  if (code == kExitDone) print_result_to_programs(to_json(grid, results));
   return code;
 }
 

@@ -28,6 +28,7 @@ Config settings_in(const Config& c, int64_t epoch) {
   if (weights_are_late(c, epoch)) now.loss.class_weights = "none";
   if (now.loss.class_weights == "none") {
     const LossSettings none;
+    now.loss.given_class_weights = none.given_class_weights;
     now.loss.cb_beta = none.cb_beta;
     now.loss.cb_max_count = none.cb_max_count;
     now.loss.drw_epoch = none.drw_epoch;

@@ -23,26 +23,34 @@ namespace fulcrum::apps {
 namespace {
 
 // Keys whose values would give each cell another held-out part, another measure, or the same run.
+constexpr const char* kOtherPart = "changes the held-out part, so that the cells could not be compared";
+constexpr const char* kSameResult = "does not change a result";
 const std::pair<const char*, const char*> kRefused[] = {
-    {"data.name", "changes the held-out part, so that the cells could not be compared"},
-    {"data.dir", "changes the held-out part, so that the cells could not be compared"},
-    {"data.train_list", "changes the held-out part, so that the cells could not be compared"},
-    {"data.imb_type", "changes the held-out part, so that the cells could not be compared"},
-    {"data.imb_factor", "changes the held-out part, so that the cells could not be compared"},
-    {"data.n_max", "changes the held-out part, so that the cells could not be compared"},
-    {"data.noise_type", "changes the held-out part, so that the cells could not be compared"},
-    {"data.noise_rate", "changes the held-out part, so that the cells could not be compared"},
-    {"data.noise_matrix", "changes the held-out part, so that the cells could not be compared"},
-    {"data.val_fraction", "changes the held-out part, so that the cells could not be compared"},
-    {"data.subset_seed", "changes the held-out part, so that the cells could not be compared"},
+    {"data.name", kOtherPart},
+    {"data.dir", kOtherPart},
+    {"data.train_list", kOtherPart},
+    {"data.imb_type", kOtherPart},
+    {"data.imb_factor", kOtherPart},
+    {"data.n_max", kOtherPart},
+    {"data.noise_type", kOtherPart},
+    {"data.noise_rate", kOtherPart},
+    {"data.noise_matrix", kOtherPart},
+    {"data.val_fraction", kOtherPart},
+    {"data.subset_seed", kOtherPart},
+    {"data.train_split", kOtherPart},
+    {"data.val_list", kOtherPart},
+    {"data.eval_splits", kOtherPart},
+    {"data.on_bad_image", kOtherPart},
     {"train.eval_metric", "is the measure by which the sweep selects"},
     {"train.seed", "is no setting to choose; --seeds N trains every cell with N seeds"},
     {"train.output", "is the sweep's: --output"},
-    {"train.device", "does not change a result"},
-    {"train.threads", "does not change a result"},
-    {"train.log_interval", "does not change a result"},
-    {"train.recovery_interval", "does not change a result"},
-    {"data.workers", "does not change a result"}};
+    {"train.device", kSameResult},
+    {"train.threads", kSameResult},
+    {"train.log_interval", kSameResult},
+    {"train.recovery_interval", kSameResult},
+    {"train.recompute", kSameResult},
+    {"data.cache_mb", kSameResult},
+    {"data.workers", kSameResult}};
 
 // At commas outside of brackets and quotes.
 std::vector<std::string> split_values(const std::string& text) {

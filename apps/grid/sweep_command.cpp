@@ -14,7 +14,8 @@
 #include "apps/grid/grid.h"
 #include "apps/grid/sweep.h"
 #include "apps/image_sets.h"
-#include "apps/json_text.h"
+#include "apps/result.h"
+#include "apps/say.h"
 #include "apps/stop.h"
 
 namespace fulcrum::apps {
@@ -51,12 +52,11 @@ Config base_config(const SweepFlags& flags) {
   Config config = flags.settings.resolve();
   if (config.data.val_fraction == 0 && !has_val_part(config.data)) {
     config.data.val_fraction = 0.1;
-    fmt::print(stderr, "data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
+    say("data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
   }
   if (config.data.imb_type != "none" && config.train.eval_metric == "top1")
-    fmt::print(stderr,
-               "warning: the held-out part is as imbalanced as the training set, and its top1 is that of the "
-               "large classes; --eval-metric balanced hears all classes alike\n");
+    say("warning: the held-out part is as imbalanced as the training set, and its top1 is that of the "
+        "large classes; --eval-metric balanced hears all classes alike\n");
   return config;
 }
 
@@ -76,7 +76,7 @@ int sweep(const SweepFlags& flags) {
     show_work(sweep.cells, sweep.cells);
     return kExitDone;
   }
-  fmt::print(stderr, "fulcrum: {}, sweep in {}\n", backend_text(Device(base.train.device), threads), output);
+  say("fulcrum: {}, sweep in {}\n", backend_text(Device(base.train.device), threads), output);
   const DirectoryLock lock(output);
   install_stop_handlers();
   const auto write = [&] {
@@ -87,9 +87,9 @@ int sweep(const SweepFlags& flags) {
   write();
   const SweepResults results = collect(sweep);
   const std::string command = best_command(flags, sweep, results);
-  fmt::print(stderr, "\n{}\n{}\n", to_markdown(sweep, results, command), (sweep.output / "report.html").string());
-  if (code >= 128) fmt::print(stderr, "stopped; the same command goes on\n");
-  if (code == kExitDone) fmt::print("{}\n", json_text(to_json(sweep, results, command)));
+  say("\n{}\n{}\n", to_markdown(sweep, results, command), (sweep.output / "report.html").string());
+  if (code >= 128) say("stopped; the same command goes on\n");
+  if (code == kExitDone) print_result_to_programs(to_json(sweep, results, command));
   return code;
 }
 

@@ -17,16 +17,16 @@ Names and meaning are PyTorch's; images are [N, H, W, C]. Whatever Fulcrum refus
 from . import _core
 from ._core import (
     AbAdam, Absgd, Adam, Chi2Risk, CvarRisk, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
-    OutOfMemory, RgdRisk, Risk, RiskSummary, Sgd, Tensor, TiltedRisk, UInit, UUpdate, __version__, backends, empty,
-    empty_cache, freeze_backbone, from_dlpack, full, grad_enabled, head_prefix, inference_mode, load_file, load_metadata,
-    make_model, memory_stats, model_names, no_grad, ones, save_file, zeros)
+    OutOfMemory, RgdRisk, Risk, RiskSummary, Schedule, Sgd, Tensor, TiltedRisk, UInit, UUpdate, __version__, backends,
+    empty, empty_cache, freeze_backbone, from_dlpack, full, grad_enabled, head_prefix, inference_mode, load_file,
+    load_metadata, make_model, memory_stats, model_names, no_grad, ones, save_file, zeros)
 
 __all__ = [
     "AbAdam", "Absgd", "Adam", "Chi2Risk", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk", "MeanRisk",
-    "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "Sgd", "Tensor", "TiltedRisk", "UInit",
-    "UUpdate", "__version__", "backends", "data", "empty", "empty_cache", "freeze_backbone", "from_dlpack", "from_numpy",
-    "full", "functional", "grad_enabled", "head_prefix", "inference_mode", "load_file", "load_metadata", "make_model",
-    "memory_stats", "model_names", "nn", "no_grad", "ones", "recompute", "save_file", "tensor", "zeros"]
+    "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "Schedule", "Sgd", "Tensor", "TiltedRisk",
+    "UInit", "UUpdate", "__version__", "backends", "data", "empty", "empty_cache", "freeze_backbone", "from_dlpack",
+    "from_numpy", "full", "functional", "grad_enabled", "head_prefix", "inference_mode", "load_file", "load_metadata",
+    "make_model", "memory_stats", "model_names", "nn", "no_grad", "ones", "recompute", "save_file", "tensor", "zeros"]
 
 _numpy_names = {"f32": "float32", "f64": "float64", "u8": "uint8", "i32": "int32", "i64": "int64"}
 

@@ -79,6 +79,14 @@ class Exchange(unittest.TestCase):
         model.load_state_dict(torch.load(self.dir / "last.pt", weights_only=True), strict=True)
         self.check_same(last, model)
 
+    def test_averaged_weights_take_the_place_of_what_they_average(self):
+        run = self.dir / "averaged"
+        fulcrum("train", "--epochs", "1", "--batch-size", "32", "--lr", "0.05", "--threads", "2",
+                "--model-ema-decay", "0.9", "--output", str(run), *self.flags)
+        model = cifar_resnet("resnet8", in_channels=1)
+        model.load_state_dict(export_torch.model_part(run / "last.safetensors"), strict=True)
+        self.check_same(run / "last.safetensors", model)
+
     def test_pytorchs_model_in_fulcrum(self):
         torch.manual_seed(3)
         model = cifar_resnet("resnet8", in_channels=1)

@@ -13,6 +13,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   fuzz::refuses_or_reads([&] { apps::evaluated_tensors(apps::load_sealed(path)); });
   return fuzz::refuses_or_reads([&] {
     apps::RunState state{model, optimizer, {}, {}};
-    apps::load_checkpoint(path, state, 1);
+    apps::load_checkpoint(path, state, {1, 2});
   });
 }

@@ -258,5 +258,15 @@ class Runs(unittest.TestCase):
         self.assertEqual([t == 1 for t in table.tolist()], [True, False, True, True, False])
 
 
+class Schedules(unittest.TestCase):
+    def test_factors(self):
+        cosine = fulcrum.Schedule("cosine", epochs=10, warmup=2)
+        self.assertEqual(cosine.factor(0), 0.5)
+        drops = fulcrum.Schedule("multistep", epochs=10, milestones=[4, 8], factors=[0.1, 0.5])
+        np.testing.assert_allclose([drops.factor(e) for e in (3, 4, 8)], [1, 0.1, 0.05])
+        with self.assertRaisesRegex(fulcrum.Error, "expected constant"):
+            fulcrum.Schedule("linear")
+
+
 if __name__ == "__main__":
     unittest.main()
