@@ -72,6 +72,10 @@ std::shared_ptr<void> keep(nb::ndarray<> array) {
 
 Tensor borrow(const nb::object& source) {
   nb::ndarray<> array;
+  const nb::object kind = nb::getattr(source, "dtype", nb::none());
+  if (nb::hasattr(kind, "isnative") && !nb::cast<bool>(kind.attr("isnative")))
+    fail("[from_dlpack] expected numbers in this machine's byte order, got ", nb::str(kind).c_str(),
+         "; array.astype(array.dtype.newbyteorder('=')) turns them");
   check(nb::try_cast(source, array),
         "[from_dlpack] expected a writable array of NumPy, PyTorch or another library with DLPack, got ",
         nb::type_name(source.type()).c_str(), "; a read-only one has to be copied: fulcrum.tensor(…)");

@@ -49,7 +49,9 @@ void bind_batch(nb::module_& m) {
           "share", [](const Batch& b) { return or_none(b.share); },
           "f32 [B], how much of an image is its own, or None.")
       .def("__len__", [](const Batch& b) { return b.size; })
-      .def("__iter__", [](const Batch& b) { return nb::make_tuple(b.images, b.labels).attr("__iter__")(); });
+      .def(
+          "__iter__", [](const Batch& b) { return nb::make_tuple(b.images, b.labels).attr("__iter__")(); },
+          nb::sig("def __iter__(self) -> collections.abc.Iterator[Tensor]"));
   nb::class_<Batches>(m, "BatchIterator")
       .def("__iter__", [](nb::handle self) { return self; })
       .def("__next__", [](Batches& batches) {

@@ -35,9 +35,9 @@ void bind_module(nb::module_& m) {
           },
           nb::rv_policy::none)
       .def_prop_ro("training", &Module::training)
-      .def(
-          "freeze", &Module::freeze,
-          "Takes it out of the training for good: no gradients, always in evaluation mode. Before to() and the optimiser.")
+      .def("freeze", &Module::freeze,
+           "Takes it out of the training: no gradients, always in evaluation mode. Before to() and the optimiser.")
+      .def("unfreeze", &Module::unfreeze, "Undoes freeze, from the next train() on; then comes a new optimiser.")
       .def("set_recompute", &Module::set_recompute, "on"_a = true,
            "A call keeps nothing but its input for the backward pass, in which it runs again; or not.")
       .def("parameters", &Module::parameters, "What an optimiser takes: the parameters that require a gradient.")

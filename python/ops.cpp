@@ -27,13 +27,23 @@ void bind_elementwise(nb::module_& m) {
       "x·Φ(x), Φ the distribution function of a standard normal; approximate='tanh': ½x(1 + tanh(√(2/π)(x + 0.044715x³))).");
   const std::vector<std::tuple<const char*, Binary, const char*>> binary{
       {"add", static_cast<Binary>(&add), "a + b; shapes broadcast as in NumPy."},
-      {"sub", &sub, "a − b; shapes broadcast."},
+      {"sub", static_cast<Binary>(&sub), "a − b; shapes broadcast."},
       {"mul", static_cast<Binary>(&mul), "a · b; shapes broadcast."},
-      {"div", &div, "a / b; shapes broadcast."},
-      {"maximum", &maximum, "The larger of two elements; equal ones share the gradient."},
-      {"minimum", &minimum, "The smaller of two elements; equal ones share the gradient."},
-      {"eq", &eq, "1 or 0 in the dtype of a; no gradient."}};
+      {"div", static_cast<Binary>(&div), "a / b; shapes broadcast."},
+      {"maximum", static_cast<Binary>(&maximum), "The larger of two elements; equal ones share the gradient."},
+      {"minimum", static_cast<Binary>(&minimum), "The smaller of two elements; equal ones share the gradient."},
+      {"eq", &eq, "1 or 0 in the dtype of a, or f32 of integers; no gradient."}};
   for (const auto& [name, op, doc] : binary) m.def(name, op, "a"_a, "b"_a, Unlocked(), doc);
+  using Number = Tensor (*)(const Tensor&, double);
+  for (const auto& [name, op] : {std::pair("maximum", static_cast<Number>(&maximum)), {"minimum", &minimum}})
+    m.def(name, op, "a"_a, "b"_a, Unlocked());
+  m.def(
+      "clamp",
+      [](const Tensor& x, std::optional<double> low, std::optional<double> high) {
+        constexpr double kInfinity = std::numeric_limits<double>::infinity();
+        return clamp(x, low.value_or(-kInfinity), high.value_or(kInfinity));
+      },
+      "x"_a, "min"_a = nb::none(), "max"_a = nb::none(), Unlocked(), "Elements below min become min, above max max.");
 }
 
 void bind_shape(nb::module_& m) {
@@ -56,8 +66,8 @@ void bind_reductions(nb::module_& m) {
       "x"_a, "dims"_a = nb::none(), "keepdim"_a = false, Unlocked(), "The mean over some dimensions, or over all.");
   m.def("amax", &amax, "x"_a, "dims"_a, "keepdim"_a = false, Unlocked(), "The largest element over some dimensions.");
   m.def("argmax", &argmax, "x"_a, Unlocked(), "Where the last dimension is largest: i64 [...]; no gradient.");
-  m.def("softmax", &softmax, "x"_a, Unlocked(), "Over the last dimension.");
-  m.def("log_softmax", &log_softmax, "x"_a, Unlocked(), "Over the last dimension.");
+  m.def("softmax", &softmax, "x"_a, "dim"_a = -1, Unlocked(), "Over one dimension.");
+  m.def("log_softmax", &log_softmax, "x"_a, "dim"_a = -1, Unlocked(), "Over one dimension.");
 }
 
 void bind_networks(nb::module_& m) {

@@ -66,37 +66,6 @@ void choose_risk(Optimizer& opt, const OptionalRisk& risk) {
   set_risk(opt, risk ? *risk : std::make_shared<MeanRisk>(MeanOptions{}, opt.control().device()));
 }
 
-// Of momentum and the like, beside the live state: what a checkpoint holds.
-std::map<std::string, Tensor> state_of(Optimizer& opt) {
-  std::map<std::string, Tensor> all = opt.state();
-  for (const auto& [name, tensors] : opt.slots())
-    for (size_t i = 0; i < tensors.size(); i++) all.emplace(name + "." + std::to_string(i), tensors[i]);
-  return all;
-}
-
-std::map<std::string, Tensor> state_dict(Optimizer& opt) {
-  std::map<std::string, Tensor> copies;
-  for (const auto& [name, tensor] : state_of(opt)) {
-    Tensor copy = empty(tensor.shape(), {tensor.dtype(), Device()});
-    copy.copy_from(tensor);
-    copies.emplace(name, copy);
-  }
-  return copies;
-}
-
-void load_state_dict(Optimizer& opt, const std::map<std::string, Tensor>& state) {
-  auto live = state_of(opt);
-  for (const auto& [name, tensor] : live) {
-    const auto found = state.find(name);
-    check(found != state.end(), "[optim] the state lacks '", name, "'");
-    check(found->second.shape() == tensor.shape(), "[optim] expected '", name, "' of shape ", tensor.shape(), ", got ",
-          found->second.shape());
-  }
-  for (const auto& [name, tensor] : state)
-    check(live.contains(name), "[optim] there is no '", name, "' in this optimiser");
-  for (auto& [name, tensor] : live) tensor.copy_from(state.at(name));
-}
-
 void bind_optimizer(nb::module_& m) {
   nb::class_<Optimizer>(m, "Optimizer", "A rule over parameters, with a risk that weighs the samples.")
       .def(
@@ -121,8 +90,9 @@ void bind_optimizer(nb::module_& m) {
       .def_prop_ro("steps", &Optimizer::steps)
       .def_prop_ro("finite", &Optimizer::finite, "False from the first loss or gradient on that was not finite.")
       .def("clear_non_finite", &Optimizer::clear_non_finite, "Lets step() update again.")
-      .def("state_dict", &state_dict, Unlocked(), "A copy on the CPU: steps, the risk's state, momentum and the like.")
-      .def("load_state_dict", &load_state_dict, "state"_a, Unlocked());
+      .def("state_dict", &Optimizer::state_dict, Unlocked(),
+           "A copy on the CPU: steps, the risk's state, momentum and the like.")
+      .def("load_state_dict", &Optimizer::load_state_dict, "state"_a, Unlocked());
 }
 
 template <class Rule>

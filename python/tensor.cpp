@@ -5,18 +5,38 @@
 
 #include <nanobind/operators.h>
 
-#include <fulcrum/core/arena.h>
+#include <fulcrum/core/autograd.h>
 
 namespace fulcrum::python {
 
 namespace {
 
-// A twin in bf16 (Module.to) follows.
 void write(Tensor& tensor, const Tensor& numbers) {
   check(tensor.shape() == numbers.shape(), "[copy_] expected a tensor of shape ", tensor.shape(), ", got ",
         numbers.shape());
+  const bool has_history = tensor.requires_grad() && !tensor.node()->is_leaf();
+  check(!grad_enabled() || !(has_history || numbers.requires_grad()),
+        "[copy_] what is written in place has no gradient; write within no_grad(), or make a new tensor");
   tensor.copy_from(numbers);
-  refresh_twin(tensor);
+}
+
+// x += y and the like, in the memory of x.
+template <class Op, class Other>
+Tensor& in_place(Tensor& x, const Other& y, Op op) {
+  bool wanted = x.requires_grad();
+  if constexpr (std::is_same_v<Other, Tensor>) wanted = wanted || y.requires_grad();
+  check(!grad_enabled() || !wanted,
+        "[in place] += and the like have no gradient; write x = x + y, or within no_grad()");
+  const NoGrad no_grad;
+  const Tensor result = op(x, y);
+  check(result.shape() == x.shape(), "[in place] expected a result of shape ", x.shape(), ", got ", result.shape());
+  x.copy_from(result);
+  return x;
+}
+
+bool truth(const Tensor& t) {
+  check(t.numel() == 1, "[bool] the truth of a tensor of shape ", t.shape(), " is not defined; expected one element");
+  return t.item() != 0;
 }
 
 int64_t row(const Tensor& t, int64_t i) {
@@ -41,25 +61,29 @@ Tensor get_rows(const Tensor& t, const nb::slice& slice) {
 }
 
 // Nested lists, as numpy.ndarray.tolist gives them.
-nb::object nested(const std::vector<double>& values, const Tensor& t, int dim, size_t& next) {
-  if (dim == t.dim()) {
-    const double value = values[next++];
-    return is_floating(t.dtype()) ? nb::object(nb::float_(value)) : nb::object(nb::int_(static_cast<int64_t>(value)));
+nb::object nested(const Tensor& host, int dim, int64_t& next) {
+  if (dim == host.dim()) {
+    nb::object number;
+    visit_any(host.dtype(), [&]<class T>() {
+      const T value = host.data<T>()[next++];
+      if constexpr (std::is_integral_v<T>) number = nb::int_(value);
+      else number = nb::float_(static_cast<double>(value));
+    });
+    return number;
   }
   nb::list list;
-  for (int64_t i = 0; i < t.size(dim); i++) list.append(nested(values, t, dim + 1, next));
+  for (int64_t i = 0; i < host.size(dim); i++) list.append(nested(host, dim + 1, next));
   return list;
 }
 
 nb::object to_list(const Tensor& t) {
-  size_t next = 0;
-  return nested(t.to_vector(), t, 0, next);
+  int64_t next = 0;
+  return nested(t.detach().to(Device()), 0, next);
 }
 
 nb::object to_number(const Tensor& t) {
-  const double value = t.item();
-  if (is_floating(t.dtype())) return nb::float_(value);
-  return nb::int_(static_cast<int64_t>(value));
+  check(t.numel() == 1, "[item] expected one element, got ", t.shape());
+  return to_list(t.detach().reshape({}));
 }
 
 // "f32" or "cpu": what `to` is given is one of either kind.
@@ -99,11 +123,14 @@ void bind_properties(nb::class_<Tensor>& tensor) {
 }
 
 void bind_views(nb::class_<Tensor>& tensor) {
-  tensor.def("item", &to_number, "The number of a tensor with one element. Waits for the device.")
-      .def("tolist", &to_list, "All numbers as nested lists. Waits for the device.")
+  tensor
+      .def("item", &to_number, nb::sig("def item(self) -> float"),
+           "The number of a tensor with one element. Waits for the device.")
+      .def("tolist", &to_list, nb::sig("def tolist(self) -> list"),
+           "All numbers as nested lists. Waits for the device.")
       .def("__float__", [](const Tensor& t) { return t.item(); })
       .def("__getitem__", &get_row, "row"_a, "Row i of the leading dimension, a view. Differentiable.")
-      .def("__getitem__", &get_rows, "rows"_a)
+      .def("__getitem__", &get_rows, "rows"_a, nb::sig("def __getitem__(self, rows: builtins.slice, /) -> Tensor"))
       .def(
           "reshape", [](const Tensor& t, const Sizes& shape) { return t.reshape(Shape(shape)); }, "shape"_a,
           "A view of another shape, of which one size may be -1. Differentiable.")
@@ -137,8 +164,43 @@ void bind_autograd(nb::class_<Tensor>& tensor) {
           "gradient of every leaf, and frees the graph.");
 }
 
+template <class Op>
+void bind_in_place(nb::class_<Tensor>& tensor, const char* name, Op op) {
+  tensor
+      .def(
+          name, [op](Tensor& x, const Tensor& y) -> Tensor& { return in_place(x, y, op); }, nb::is_operator(),
+          nb::rv_policy::none, Unlocked())
+      .def(
+          name, [op](Tensor& x, double y) -> Tensor& { return in_place(x, y, op); }, nb::is_operator(),
+          nb::rv_policy::none, Unlocked());
+}
+
+// Equality is of elements, as in NumPy and PyTorch; sets and dictionaries go by the handle.
+void bind_comparison(nb::class_<Tensor>& tensor) {
+  tensor.attr("__array_priority__") = 1000;  // of an array and a tensor, the tensor's operator is taken
+  tensor
+      .def(
+          "__eq__", [](const Tensor& a, const Tensor& b) { return eq(a, b); }, nb::is_operator(), Unlocked())
+      .def(
+          "__eq__", [](const Tensor& a, double b) { return eq(a, full({}, b, options_of(a))); }, nb::is_operator(),
+          Unlocked())
+      .def(
+          "__ne__", [](const Tensor& a, const Tensor& b) { return 1 - eq(a, b); }, nb::is_operator(), Unlocked())
+      .def(
+          "__ne__", [](const Tensor& a, double b) { return 1 - eq(a, full({}, b, options_of(a))); }, nb::is_operator(),
+          Unlocked())
+      .def("__hash__",
+           [](const Tensor& t) {
+             return std::hash<const void*>()(t.node() ? static_cast<const void*>(t.node().get()) : t.storage().get());
+           })
+      .def("__bool__", &truth, Unlocked());
+  bind_in_place(tensor, "__iadd__", [](const Tensor& x, const auto& y) { return x + y; });
+  bind_in_place(tensor, "__isub__", [](const Tensor& x, const auto& y) { return x - y; });
+  bind_in_place(tensor, "__imul__", [](const Tensor& x, const auto& y) { return x * y; });
+  bind_in_place(tensor, "__itruediv__", [](const Tensor& x, const auto& y) { return x / y; });
+}
+
 void bind_operators(nb::class_<Tensor>& tensor) {
-  const auto divide = [](double a, const Tensor& b) { return div(full({1}, a, options_of(b)), b).reshape(b.shape()); };
   tensor
       .def(
           "__add__", [](const Tensor& a, const Tensor& b) { return a + b; }, nb::is_operator(), Unlocked())
@@ -151,7 +213,7 @@ void bind_operators(nb::class_<Tensor>& tensor) {
       .def(
           "__sub__", [](const Tensor& a, double b) { return a - b; }, nb::is_operator(), Unlocked())
       .def(
-          "__rsub__", [](const Tensor& a, double b) { return add(neg(a), b); }, nb::is_operator(), Unlocked())
+          "__rsub__", [](const Tensor& a, double b) { return b - a; }, nb::is_operator(), Unlocked())
       .def(
           "__mul__", [](const Tensor& a, const Tensor& b) { return a * b; }, nb::is_operator(), Unlocked())
       .def(
@@ -163,7 +225,7 @@ void bind_operators(nb::class_<Tensor>& tensor) {
       .def(
           "__truediv__", [](const Tensor& a, double b) { return a / b; }, nb::is_operator(), Unlocked())
       .def(
-          "__rtruediv__", [divide](const Tensor& a, double b) { return divide(b, a); }, nb::is_operator(), Unlocked())
+          "__rtruediv__", [](const Tensor& a, double b) { return b / a; }, nb::is_operator(), Unlocked())
       .def(
           "__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); }, nb::is_operator(), Unlocked())
       .def(
@@ -208,6 +270,7 @@ void bind_tensor(nb::module_& m) {
   bind_views(tensor);
   bind_autograd(tensor);
   bind_operators(tensor);
+  bind_comparison(tensor);
   bind_exchange(tensor, m);
   bind_creation(m);
 }

@@ -6,13 +6,13 @@ i64 [B]. class_weight, f32 [C], multiplies the loss of its class. Formulas and s
 
 from ._core import (
     Phi, abs, add, aldr_kl_loss, amax, argmax, avg_pool2d, binary_cross_entropy_with_logits, class_balanced_weights,
-    class_temperatures, concat, conv2d, cross_entropy, div, eq, exp, gelu, global_avg_pool2d, ldam_margins, ldr_kl_loss,
+    class_temperatures, clamp, concat, conv2d, cross_entropy, div, eq, exp, gelu, global_avg_pool2d, ldam_margins, ldr_kl_loss,
     linear, log, log_prior, log_softmax, matmul, max_pool2d, maximum, mean, minimum, mse_loss, mul, neg, pad, relu,
     sigmoid, slice, softmax, softplus, sqrt, square, sub, sum, tanh, transpose)
 
 __all__ = [
     "Phi", "abs", "add", "aldr_kl_loss", "amax", "argmax", "avg_pool2d", "balanced_softmax_loss",
-    "binary_cross_entropy_with_logits", "class_balanced_weights", "class_temperatures", "concat", "conv2d",
+    "binary_cross_entropy_with_logits", "class_balanced_weights", "class_temperatures", "clamp", "concat", "conv2d",
     "cross_entropy", "div", "eq", "exp", "focal_loss", "gce_loss", "gelu", "global_avg_pool2d", "js_loss",
     "ldam_loss",
     "ldam_margins", "ldr_kl_loss", "linear", "log", "log_prior", "log_softmax", "logit_adjusted_loss", "mae_loss",

@@ -44,9 +44,19 @@ class Module:
         return self.forward(*inputs)
 
     def __setattr__(self, name, value):
+        if isinstance(value, _core.Module):
+            raise _core.Error(f"[nn] '{name}' is a network of make_model, which is whole: it cannot be a child. Keep it beside "
+                              "this module, and give the optimiser the parameters of both")
+        if name in self.__dict__.get("_children", {}) and value is not self._children[name]:
+            raise _core.Error(f"[nn] '{name}' is a child already, which nothing can replace")
         if isinstance(value, Module):
             self._add(name, value)
         object.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        if name in self.__dict__.get("_children", {}):
+            raise _core.Error(f"[nn] '{name}' is a child, which cannot be taken away")
+        object.__delattr__(self, name)
 
     def _add(self, name, child):
         if "_children" not in self.__dict__:
@@ -55,8 +65,11 @@ class Module:
             raise _core.Error(f"[nn] {type(self).__name__} is in use already: '{name}' comes too late")
         if child._parent is not None or child._core_module is not None:
             raise _core.Error(f"[nn] '{name}' is a child elsewhere, or in use, already")
-        if child is self:
-            raise _core.Error(f"[nn] '{name}' cannot be its own child")
+        ancestor = self
+        while ancestor is not None:
+            if child is ancestor:
+                raise _core.Error(f"[nn] '{name}' cannot be a child of its own")
+            ancestor = ancestor._parent
         object.__setattr__(child, "_parent", self)
         self._children[name] = child
 
@@ -95,8 +108,13 @@ class Module:
         return self.train(False)
 
     def freeze(self):
-        """Takes it out of the training for good. Before to() and the optimiser."""
+        """Takes it out of the training. Before to() and the optimiser."""
         self._build().freeze()
+        return self
+
+    def unfreeze(self):
+        """Undoes freeze, from the next train() on; then comes a new optimiser."""
+        self._build().unfreeze()
         return self
 
     def set_recompute(self, on=True):

@@ -258,6 +258,28 @@ class Runs(unittest.TestCase):
         self.assertEqual([t == 1 for t in table.tolist()], [True, False, True, True, False])
 
 
+class Children(unittest.TestCase):
+    def test_what_cannot_be_a_child_is_refused(self):
+        net = nn.Sequential(nn.Linear(2, 2))
+        with self.assertRaisesRegex(fulcrum.Error, "a network of make_model, which is whole"):
+            net.backbone = fulcrum.make_model("resnet8", classes=2, channels=1)
+        a, b = nn.Sequential(), nn.Sequential()
+        a.b = b
+        with self.assertRaisesRegex(fulcrum.Error, "'a' cannot be a child of its own"):
+            b.a = a
+        with self.assertRaisesRegex(fulcrum.Error, "'b' is a child already"):
+            a.b = None
+        with self.assertRaisesRegex(fulcrum.Error, "'b' is a child, which cannot be taken away"):
+            del a.b
+
+    def test_unfreeze(self):
+        net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        net.freeze()
+        self.assertEqual(len(net.parameters()), 0)
+        net.unfreeze()
+        self.assertEqual(len(net.parameters()), 4)
+
+
 class Schedules(unittest.TestCase):
     def test_factors(self):
         cosine = fulcrum.Schedule("cosine", epochs=10, warmup=2)

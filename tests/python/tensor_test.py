@@ -153,5 +153,62 @@ class Numbers(unittest.TestCase):
         self.assertEqual(failures, [])
 
 
+class LikePyTorch(unittest.TestCase):
+    """What reads like PyTorch means the same, or is refused."""
+
+    def test_equality_is_of_elements_and_truth_of_one(self):
+        guess = F.argmax(fulcrum.tensor([[0.0, 1], [1, 0]]))
+        self.assertEqual((guess == fulcrum.tensor([1, 0])).tolist(), [1, 1])
+        self.assertEqual(np.mean(guess == fulcrum.tensor([1, 1])), 0.5)
+        x = fulcrum.tensor([1.0, 2])
+        self.assertEqual(((x == 1).tolist(), (x != 1).tolist()), ([1, 0], [0, 1]))
+        self.assertFalse(x == None)  # noqa: E711
+        self.assertFalse(bool(fulcrum.tensor([0.0])))
+        self.assertTrue(bool(fulcrum.tensor(2)))
+        with self.assertRaisesRegex(fulcrum.Error, "the truth of a tensor of shape"):
+            bool(x)
+        self.assertEqual(len({x: 1, x: 2}), 1)
+
+    def test_in_place_operators_write(self):
+        x = fulcrum.tensor([1.0, 2])
+        y = x
+        x += 1
+        x *= fulcrum.tensor([2.0, 3])
+        x -= 1
+        x /= 2
+        self.assertEqual(y.tolist(), [1.5, 4])
+        w = fulcrum.tensor([1.0]).requires_grad_()
+        with self.assertRaisesRegex(fulcrum.Error, "within no_grad"):
+            w -= 0.5
+        for _ in range(2):
+            F.sum(F.square(w)).backward()
+            with fulcrum.no_grad():
+                for p in [w]:
+                    p -= 0.25 * p.grad
+            w.grad = None
+        self.assertEqual(w.tolist(), [0.25])
+        with self.assertRaisesRegex(fulcrum.Error, "what is written in place has no gradient"):
+            fulcrum.zeros([1]).copy_(w * 2)
+
+    def test_arrays_on_the_left_leave_the_history(self):
+        x = fulcrum.tensor([1.0, 2]).requires_grad_()
+        for y in (np.float32(2) * x, np.float64(2) * x, x * np.float32(2)):
+            self.assertTrue(y.requires_grad)
+            self.assertEqual(y.tolist(), [2, 4])
+
+    def test_large_integers_and_byte_orders(self):
+        big = 2 ** 53 + 1
+        self.assertEqual(fulcrum.tensor([big]).item(), big)
+        self.assertEqual(fulcrum.tensor([big]).tolist(), [big])
+        with self.assertRaisesRegex(fulcrum.Error, "byte order, got >f4"):
+            fulcrum.from_numpy(np.ones(3, ">f4"))
+
+    def test_clamp_and_softmax(self):
+        self.assertEqual(F.clamp(fulcrum.tensor([-3.0, 0, 3]), -1, 2).tolist(), [-1, 0, 2])
+        self.assertEqual(F.clamp(fulcrum.tensor([-3.0, 3]), max=2).tolist(), [-3, 2])
+        self.assertEqual(F.maximum(fulcrum.tensor([-3.0, 3]), 0).tolist(), [0, 3])
+        np.testing.assert_allclose(F.sum(F.softmax(fulcrum.tensor(np.eye(3)), 0), [0]).numpy(), 1)
+
+
 if __name__ == "__main__":
     unittest.main()
