@@ -1,6 +1,7 @@
 #include <fulcrum/core/arena.h>
 
 #include <algorithm>
+#include <limits>
 
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
@@ -15,21 +16,22 @@ Tensor view(const Tensor& arena, int64_t offset, const Shape& shape) {
   return Tensor(arena.storage(), static_cast<size_t>(offset) * size_of(arena.dtype()), shape, arena.dtype());
 }
 
-// The whole one-dimensional arena behind a view of it.
-Tensor whole(const Tensor& part, int64_t total) { return Tensor(part.storage(), 0, {total}, part.dtype()); }
+int64_t padded(int64_t elements) {
+  // A multiple of the boundary in elements of the narrowest tensor laid out alike (bf16 twins).
+  constexpr int64_t kStep = kBoundaryBytes / 2;
+  return (elements + kStep - 1) / kStep * kStep;
+}
 }  // namespace
 
 Arena Arena::lay_out(const std::vector<Tensor>& parameters, TensorOptions options, std::optional<DType> twin) {
   check(!parameters.empty(), "[arena] expected at least one parameter");
   check(options.dtype == DType::kF32 || options.dtype == DType::kF64, "[arena] expected masters in f32 or f64, got ",
         options.dtype);
-  // A multiple of the boundary in elements of the narrowest tensor laid out alike (bf16 twins).
-  const int64_t step = kBoundaryBytes / 2;
   Arena arena;
   int64_t total = 0;
   for (const Tensor& p : parameters) {
     arena.offsets.push_back(total);
-    total += (p.numel() + step - 1) / step * step;
+    total += padded(p.numel());
   }
   arena.values = zeros({total}, options);
   arena.grads = zeros({total}, options);
@@ -49,7 +51,7 @@ Arena Arena::lay_out(const std::vector<Tensor>& parameters, TensorOptions option
 std::optional<Arena> Arena::holding(const std::vector<Tensor>& parameters) {
   check(!parameters.empty(), "[arena] expected at least one parameter");
   Arena arena;
-  int64_t total = 0;
+  int64_t begin = std::numeric_limits<int64_t>::max(), end = 0;
   const Tensor& first = parameters[0];
   for (const Tensor& p : parameters) {
     const Tensor grad = p.grad();
@@ -57,12 +59,27 @@ std::optional<Arena> Arena::holding(const std::vector<Tensor>& parameters) {
         p.offset() != grad.offset())
       return {};
     arena.offsets.push_back(static_cast<int64_t>(p.offset() / size_of(p.dtype())));
-    total = std::max(total, arena.offsets.back() + p.numel());
+    begin = std::min(begin, arena.offsets.back());
+    end = std::max(end, arena.offsets.back() + p.numel());
   }
-  arena.values = whole(first, total);
-  arena.grads = whole(first.grad(), total);
-  if (const Tensor& twin = first.node()->twin; twin.defined()) arena.twin = whole(twin, total);
+  for (int64_t& offset : arena.offsets) offset -= begin;
+  const auto part = [&](const Tensor& t) { return view(t, begin, {end - begin}); };
+  arena.values = part(first);
+  arena.grads = part(first.grad());
+  if (const Tensor& twin = first.node()->twin; twin.defined()) arena.twin = part(twin);
   return arena;
+}
+
+std::vector<Slice> Arena::runs(const std::vector<Tensor>& parameters) const {
+  std::vector<Slice> all;
+  for (size_t i = 0; i < parameters.size(); i++) all.push_back({offsets[i], offsets[i] + parameters[i].numel()});
+  std::ranges::sort(all, {}, &Slice::begin);
+  std::vector<Slice> runs;
+  for (const Slice& s : all) {
+    if (!runs.empty() && s.begin <= runs.back().begin + padded(runs.back().size())) runs.back().end = s.end;
+    else runs.push_back(s);
+  }
+  return runs;
 }
 
 void Arena::refresh_twin() {

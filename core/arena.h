@@ -15,16 +15,18 @@
 namespace fulcrum {
 
 struct Arena {
-  Tensor values;                 // [total], f32 or f64
+  Tensor values;                 // [total], f32 or f64; from the first parameter to the last
   Tensor grads;                  // same layout; every parameter's grad() is a view of it
   Tensor twin;                   // bf16 copy of values, or undefined
-  std::vector<int64_t> offsets;  // of each parameter, in elements
+  std::vector<int64_t> offsets;  // of each parameter in `values`, in elements
 
   /// Moves the parameters (converted to options.dtype) into one arena. Those that require a
   /// gradient get a zeroed view of `grads`.
   static Arena lay_out(const std::vector<Tensor>& parameters, TensorOptions options, std::optional<DType> twin = {});
-  /// The arena that already holds all of these parameters, or nothing.
+  /// The part of an arena that already holds all of these parameters, or nothing. Others may lie between them.
   static std::optional<Arena> holding(const std::vector<Tensor>& parameters);
+  /// What of the arena is these parameters' alone, with the padding between them, in elements.
+  std::vector<Slice> runs(const std::vector<Tensor>& parameters) const;
   /// Rewrites the twins from the masters, after values were set from outside.
   void refresh_twin();
 };

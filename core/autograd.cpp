@@ -97,6 +97,12 @@ class Order {
     return Nodes(nodes_).subspan(before);
   }
 
+  /// Where the pass ends early: the next one must not find what this one has left.
+  void forget_gradients() {
+    for (const auto& node : nodes_)
+      if (!node->is_leaf()) node->grad = node->also = {};
+  }
+
   bool empty() const { return nodes_.empty(); }
   std::shared_ptr<Node> take() {
     std::shared_ptr<Node> node = std::move(nodes_.back());
@@ -181,6 +187,7 @@ Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gra
   bool wanted = false;
   for (const Tensor& x : inputs) wanted = wanted || (x.defined() && x.requires_grad());
   if (!wanted) return y;
+  check(!y.node() || !y.node()->is_leaf(), "[record] expected a new tensor as the result of ", name, ", got a leaf");
   auto node = std::make_shared<Node>();
   node->name = name;
   node->shape = y.shape();
@@ -207,9 +214,14 @@ void Tensor::backward(const Tensor& seed) const {
   check(!root->released, "[backward] the graph of this tensor was freed by an earlier backward pass");
   check(seed.defined() || numel() == 1, "[backward] expected one element, got ", shape(),
         "; give a seed of that shape");
+  check(!seed || seed.shape() == shape(), "[backward] expected a seed of shape ", shape(), ", got ", seed);
   check_one_device("backward", {{"tensor", *this}, {"seed", seed}});
   const NoGrad no_grad;
   Order order;
+  struct Guard {
+    Order& order;
+    ~Guard() { order.forget_gradients(); }
+  } guard{order};
   PendingSums pending;
   LeafUses uses(active_listener);
   uses.add(order.add(root));
@@ -255,7 +267,8 @@ void Tensor::backward(const Tensor& seed) const {
 // A long chain would be destroyed recursively, one stack frame a node; this unties it in a loop.
 Node::~Node() {
   std::vector<std::shared_ptr<Node>> pending = std::move(inputs);
-  again = nullptr;  // its tensors hold nodes, too
+  gradient = nullptr;  // a tensor that it captured with its history holds nodes, too
+  again = nullptr;
   while (!pending.empty()) {
     const std::shared_ptr<Node> node = std::move(pending.back());
     pending.pop_back();

@@ -19,11 +19,6 @@
 
 namespace fulcrum {
 
-/// Rows [begin, end) of something.
-struct Slice {
-  int64_t begin = 0, end = 0;
-  int64_t size() const { return end - begin; }
-};
 /// Part number `part` of `parts` contiguous ones, in order, of sizes that differ by at most one; it may be empty.
 Slice slice_of(int64_t total, int part, int parts);
 /// Their sizes.

@@ -58,19 +58,25 @@ struct CrossEntropyRow {
     return rule.scale * shifted + (rule.adjust ? rule.adjust[c] : A(0));
   }
   FULCRUM_HD A log_probability(int64_t c) const { return (at(c) - top) - log_total; }
+  /// −log p of the label. Rounding must not take it below 0, where φ is not defined: a compiler may fuse the sum in at() in
+  /// one place and not in another. A NaN stays one.
+  FULCRUM_HD A surprise() const {
+    const A l = -log_probability(label);
+    return l < 0 ? A(0) : l;
+  }
 
   /// Class c's part of what label smoothing spreads over all classes.
   FULCRUM_HD A spread(int64_t c) const { return -rule.class_weight(c) * log_probability(c); }
   /// The loss, with the sum of spread(c) where there is smoothing.
   FULCRUM_HD A loss(A spread_sum) const {
-    const A w = rule.class_weight(label), l = -log_probability(label);
+    const A w = rule.class_weight(label), l = surprise();
     const A hard = (1 - rule.smoothing) * (rule.on_weighted ? rule.phi.value(w * l) : w * rule.phi.value(l));
     return rule.smoothing > 0 ? hard + rule.smoothing / static_cast<A>(rule.classes) * spread_sum : hard;
   }
 
   /// The factor of p − e_y in the gradient by z'.
   FULCRUM_HD A label_factor() const {
-    const A w = rule.class_weight(label), l = -log_probability(label);
+    const A w = rule.class_weight(label), l = surprise();
     return (1 - rule.smoothing) * w * rule.phi.gradient(rule.on_weighted ? w * l : l);
   }
   /// The derivative of the loss by z_c. weight_sum, of all classes, counts where there is smoothing.

@@ -40,18 +40,30 @@ Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 Tensor maximum(const Tensor& a, const Tensor& b);  ///< equal elements share the gradient
 Tensor minimum(const Tensor& a, const Tensor& b);
-Tensor eq(const Tensor& a, const Tensor& b);  ///< 1 or 0 in the dtype of a; no gradient
+/// 1 or 0 in the dtype of a, or f32 of integers (below 2^53 in size); no gradient.
+Tensor eq(const Tensor& a, const Tensor& b);
+/// With a number, which is not rounded to bf16 beforehand.
 Tensor add(const Tensor& a, double b);
+Tensor sub(const Tensor& a, double b);
+Tensor sub(double a, const Tensor& b);
 Tensor mul(const Tensor& a, double b);
+Tensor div(const Tensor& a, double b);
+Tensor div(double a, const Tensor& b);
+Tensor maximum(const Tensor& a, double b);
+Tensor minimum(const Tensor& a, double b);
+Tensor clamp(const Tensor& x, double low, double high);
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
 inline Tensor operator/(const Tensor& a, const Tensor& b) { return div(a, b); }
 inline Tensor operator+(const Tensor& a, double b) { return add(a, b); }
-inline Tensor operator-(const Tensor& a, double b) { return add(a, -b); }
+inline Tensor operator+(double a, const Tensor& b) { return add(b, a); }
+inline Tensor operator-(const Tensor& a, double b) { return sub(a, b); }
+inline Tensor operator-(double a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, double b) { return mul(a, b); }
 inline Tensor operator*(double a, const Tensor& b) { return mul(b, a); }
-inline Tensor operator/(const Tensor& a, double b) { return mul(a, 1 / b); }
+inline Tensor operator/(const Tensor& a, double b) { return div(a, b); }
+inline Tensor operator/(double a, const Tensor& b) { return div(a, b); }
 inline Tensor operator-(const Tensor& a) { return neg(a); }
 /// Converted copy, or x itself where the dtype is the same.
 Tensor cast(const Tensor& x, DType dtype);
@@ -77,9 +89,9 @@ Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
 Tensor mean(const Tensor& x);
 Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
 Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
-Tensor argmax(const Tensor& x);       ///< over the last dimension; i64, no gradient
-Tensor softmax(const Tensor& x);      ///< over the last dimension
-Tensor log_softmax(const Tensor& x);  ///< over the last dimension
+Tensor argmax(const Tensor& x);  ///< over the last dimension; i64, no gradient
+Tensor softmax(const Tensor& x, int dim = -1);
+Tensor log_softmax(const Tensor& x, int dim = -1);
 
 // ---- linear ----
 /// [..., m, k] × [k, n] → [..., m, n].

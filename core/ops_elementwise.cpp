@@ -121,10 +121,44 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
   return record("minimum", binary<Minimum>(a, b), {a, b}, winner_gradient(a, b, false));
 }
 
-Tensor eq(const Tensor& a, const Tensor& b) { return binary<Equal>(a.detach(), b.detach()); }
+Tensor eq(const Tensor& a, const Tensor& b) {
+  if (is_floating(a.dtype())) return binary<Equal>(a.detach(), b.detach());
+  check(a.dtype() == b.dtype(), "[eq] expected one dtype, got ", a.dtype(), " and ", b.dtype());
+  return cast(binary<Equal>(cast(a, DType::kF64), cast(b, DType::kF64)), DType::kF32);
+}
 
-Tensor add(const Tensor& a, double b) { return add(a, full({}, b, options_of(a))); }
-Tensor mul(const Tensor& a, double b) { return mul(a, full({}, b, options_of(a))); }
+namespace {
+// op(a, b) of a number that bf16 would round: it is rounded once, with the result.
+template <class Op>
+Tensor with_number(const Tensor& a, double b, Op op) {
+  if (a.dtype() != DType::kBf16) return op(a, full({}, b, options_of(a)));
+  const Tensor wide = cast(a, DType::kF32);
+  return cast(op(wide, full({}, b, options_of(wide))), DType::kBf16);
+}
+using Binary = Tensor (*)(const Tensor&, const Tensor&);
+}  // namespace
+
+Tensor add(const Tensor& a, double b) { return with_number(a, b, Binary(add)); }
+Tensor sub(const Tensor& a, double b) { return with_number(a, b, Binary(sub)); }
+Tensor sub(double a, const Tensor& b) {
+  return with_number(b, a, [](const Tensor& y, const Tensor& number) { return sub(number, y); });
+}
+Tensor mul(const Tensor& a, double b) { return with_number(a, b, Binary(mul)); }
+Tensor div(const Tensor& a, double b) { return with_number(a, b, Binary(div)); }
+Tensor div(double a, const Tensor& b) {
+  return with_number(b, a, [](const Tensor& y, const Tensor& number) { return div(number, y); });
+}
+Tensor maximum(const Tensor& a, double b) { return with_number(a, b, Binary(maximum)); }
+Tensor minimum(const Tensor& a, double b) { return with_number(a, b, Binary(minimum)); }
+
+Tensor clamp(const Tensor& x, double low, double high) {
+  check(low <= high, "[clamp] expected low <= high, got ", low, " and ", high);
+  const Tensor y = minimum(maximum(x.detach(), low), high);
+  // As PyTorch, nothing where x is at a bound.
+  Tensor inside = eq(x, y);
+  for (const double bound : {low, high}) inside = inside * (1 - eq(x, full({}, bound, options_of(x))));
+  return record("clamp", y, {x}, [inside](const Tensor& dy, Needs) -> Grads { return {mul(dy, inside)}; });
+}
 
 Tensor cast(const Tensor& x, DType dtype) {
   if (x.dtype() == dtype) return x;

@@ -40,6 +40,7 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   check(a.dim() >= 2 && b.dim() == 2 && a.size(-1) == b.size(0) && a.dtype() == b.dtype(),
         "[matmul] expected [..., m, k] and [k, n] of one dtype, got ", a.shape(), " ", a.dtype(), " and ", b.shape(),
         " ", b.dtype());
+  check(is_floating(a.dtype()), "[matmul] expected a floating dtype, got ", a.dtype());
   check_one_device("matmul", {{"a", a}, {"b", b}});
   const int64_t k = b.size(0), n = b.size(1), m = a.numel() / k;
   const Tensor rows = a.detach().reshape({m, k});
@@ -59,6 +60,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
   check(x.dim() >= 1 && weight.dim() == 2 && x.size(-1) == weight.size(1) && x.dtype() == weight.dtype(),
         "[linear] expected x [..., in] and weight [out, in] of one dtype, got ", x.shape(), " ", x.dtype(), " and ",
         weight.shape(), " ", weight.dtype());
+  check(is_floating(x.dtype()), "[linear] expected a floating dtype, got ", x.dtype());
   const int64_t in = weight.size(1), out = weight.size(0), m = x.numel() / in;
   check(!bias || bias.shape() == Shape{out}, "[linear] expected bias [", out, "], got ", bias ? bias.shape() : Shape());
   check_one_device("linear", {{"x", x}, {"weight", weight}, {"bias", bias}});

@@ -81,6 +81,10 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
   check_phi(args.phi);
   check(args.smoothing == 0 || args.phi.kind == Phi::kIdentity, "[cross_entropy] expected smoothing 0 with a phi, got ",
         args.smoothing);
+  for (const Tensor* t : {&args.adjust, &args.margin, &args.class_weight, &args.temperature})
+    check(!*t || !t->requires_grad(),
+          "[cross_entropy] expected adjust, margin, class_weight and temperature without a "
+          "gradient, which they do not get; detach() them");
   const CrossEntropyTensors t{args.adjust, args.margin, args.class_weight, args.temperature};
   check_per_class(t.adjust, logits, "adjust");
   check_per_class(t.margin, logits, "margin");

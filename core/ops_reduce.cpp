@@ -52,7 +52,8 @@ Tensor sum(const Tensor& x) { return sum(x, all_dims(x)); }
 
 Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const double count = static_cast<double>(reduced("mean", x, dims).count);
-  return mul(sum(x, dims, keepdim), 1 / count);
+  if (x.dtype() != DType::kBf16) return div(sum(x, dims, keepdim), count);
+  return cast(mean(cast(x, DType::kF32), dims, keepdim), DType::kBf16);  // rounded once
 }
 Tensor mean(const Tensor& x) { return mean(x, all_dims(x)); }
 
@@ -88,9 +89,14 @@ Tensor softmax_op(const Tensor& x, bool log) {
     return {dx};
   });
 }
+
+Tensor along(const Tensor& x, int dim, bool log) {
+  const int last = x.dim() - 1, at = last < 0 ? last : x.shape().index(dim);
+  return at == last ? softmax_op(x, log) : transpose(softmax_op(transpose(x, at, last), log), at, last);
+}
 }  // namespace
 
-Tensor softmax(const Tensor& x) { return softmax_op(x, false); }
-Tensor log_softmax(const Tensor& x) { return softmax_op(x, true); }
+Tensor softmax(const Tensor& x, int dim) { return along(x, dim, false); }
+Tensor log_softmax(const Tensor& x, int dim) { return along(x, dim, true); }
 
 }  // namespace fulcrum

@@ -46,7 +46,8 @@ Shape resolve(const Tensor& x, Shape shape) {
       unknown = i;
     } else {
       check(shape[i] > 0, "[reshape] expected sizes of at least 1, or one -1, got ", shape);
-      known *= shape[i];
+      check(!__builtin_mul_overflow(known, shape[i], &known), "[reshape] expected ", x.numel(), " elements as in ",
+            x.shape(), ", got ", shape);
     }
   }
   if (unknown >= 0) shape.set(unknown, x.numel() / known);

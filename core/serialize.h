@@ -25,7 +25,7 @@ using TensorMap = std::map<std::string, Tensor>;
 
 struct TensorFile {
   TensorMap tensors;
-  std::map<std::string, std::string> metadata;
+  std::map<std::string, std::string> metadata = {};
 };
 
 /// Where a tensor lies in a file: bytes [begin, end) from the start of the file.
@@ -37,7 +37,7 @@ struct TensorEntry {
 
 struct TensorIndex {
   std::map<std::string, TensorEntry> entries;
-  std::map<std::string, std::string> metadata;
+  std::map<std::string, std::string> metadata = {};
 };
 
 /// Reads and checks the header alone, for those who map the numbers or only list them. Errors as

@@ -4,6 +4,7 @@
 #include <ostream>
 #include <utility>
 
+#include <fulcrum/core/arena.h>
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
@@ -109,8 +110,9 @@ void Tensor::copy_from(const Tensor& other) {
   } else if (device() == other.device()) {
     dispatch(*this, [&]<class K>() { K::cast(*this, other); });
   } else {
-    copy_from(other.to(dtype()));  // converted where it is
+    return copy_from(other.to(dtype()));  // converted where it is
   }
+  refresh_twin(*this);
 }
 
 bool Tensor::requires_grad() const { return deref(impl_).node && impl_->node->requires_grad; }
@@ -131,6 +133,8 @@ Tensor& Tensor::set_requires_grad(bool value) {
 Tensor Tensor::grad() const { return node() ? node()->grad : Tensor(); }
 void Tensor::set_grad(Tensor grad) {
   check(node() && node()->is_leaf(), "[set_grad] expected a leaf that requires its gradient");
+  check(!grad || (grad.shape() == shape() && grad.dtype() == dtype() && grad.device() == device()),
+        "[set_grad] expected ", dtype(), " ", shape(), " on ", device(), ", got ", grad);
   node()->grad = std::move(grad);
 }
 void Tensor::set_node(std::shared_ptr<Node> node) {
@@ -172,9 +176,13 @@ Tensor from_values(const Shape& shape, const std::vector<T>& values) {
 }  // namespace
 
 Tensor from_vector(const Shape& shape, const std::vector<double>& values, TensorOptions options) {
-  Tensor t = empty(shape, {options.dtype, {}});
-  t.copy_from(from_values(shape, values));
-  return t.to(options.device);
+  return from_values(shape, values).to(options.dtype).to(options.device);
+}
+Tensor from_vector(const Shape& shape, const std::vector<float>& values, TensorOptions options) {
+  return from_values(shape, values).to(options.dtype).to(options.device);
+}
+Tensor from_vector(const Shape& shape, std::initializer_list<double> values, TensorOptions options) {
+  return from_vector(shape, std::vector<double>(values), options);
 }
 Tensor from_vector(const Shape& shape, const std::vector<int64_t>& values, Device device) {
   return from_values(shape, values).to(device);
@@ -183,9 +191,17 @@ Tensor from_vector(const Shape& shape, const std::vector<int64_t>& values, Devic
 std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {
   if (!tensor.defined()) return out << "Tensor()";
   out << "Tensor(" << tensor.shape() << ", " << tensor.dtype() << ", " << tensor.device() << ", [";
-  const auto values = tensor.to_vector();
-  for (size_t i = 0; i < std::min<size_t>(values.size(), 8); i++) out << (i ? ", " : "") << values[i];
-  return out << (values.size() > 8 ? ", …])" : "])");
+  const Tensor host = tensor.to(Device());
+  const int64_t shown = std::min<int64_t>(tensor.numel(), 8);
+  visit_any(tensor.dtype(), [&]<class T>() {
+    for (int64_t i = 0; i < shown; i++) {
+      const T value = host.data<T>()[i];
+      out << (i ? ", " : "");
+      if constexpr (std::is_integral_v<T>) out << +value;
+      else out << static_cast<double>(value);
+    }
+  });
+  return out << (tensor.numel() > shown ? ", …])" : "])");
 }
 
 }  // namespace fulcrum

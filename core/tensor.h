@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <vector>
 
@@ -76,6 +77,7 @@ class Tensor {
   Tensor& set_requires_grad(bool value = true);
   /// Accumulated gradient of a leaf; undefined before the first backward pass.
   Tensor grad() const;
+  /// Of the leaf's shape, dtype and device, or undefined for none.
   void set_grad(Tensor grad);
   /// Adds d(this)/d(leaf), contracted with `seed` (default: 1, for one-element tensors), to every
   /// leaf's gradient, and frees the graph.
@@ -91,7 +93,8 @@ class Tensor {
   void set_node(std::shared_ptr<Node> node);
   /// Points this tensor, and with it every copy of the handle, at other storage.
   void rebind(const Tensor& other);
-  /// Copies the numbers of `other` (same shape; dtype and device may differ) into this storage.
+  /// Copies the numbers of `other` (same shape; dtype and device may differ) into this storage, and into the twin of a
+  /// parameter. No op: nothing is recorded, and what a graph has saved of this storage changes with it.
   void copy_from(const Tensor& other);
 
  private:
@@ -102,7 +105,7 @@ class Tensor {
 /// What a tensor is made like: dtype and device.
 struct TensorOptions {
   DType dtype = DType::kF32;
-  Device device;
+  Device device = {};
 };
 
 Tensor empty(const Shape& shape, TensorOptions options = {});
@@ -111,6 +114,9 @@ Tensor ones(const Shape& shape, TensorOptions options = {});
 Tensor full(const Shape& shape, double value, TensorOptions options = {});
 /// Row-major values, converted to the dtype.
 Tensor from_vector(const Shape& shape, const std::vector<double>& values, TensorOptions options = {});
+Tensor from_vector(const Shape& shape, const std::vector<float>& values, TensorOptions options = {});
+Tensor from_vector(const Shape& shape, std::initializer_list<double> values, TensorOptions options = {});
+/// As i64.
 Tensor from_vector(const Shape& shape, const std::vector<int64_t>& values, Device device = {});
 inline TensorOptions options_of(const Tensor& like) { return {like.dtype(), like.device()}; }
 inline Tensor empty_like(const Tensor& like) { return empty(like.shape(), options_of(like)); }

@@ -142,4 +142,10 @@ class Shape {
 };
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
 
+/// Rows or elements [begin, end) of something.
+struct Slice {
+  int64_t begin = 0, end = 0;
+  int64_t size() const { return end - begin; }
+};
+
 }  // namespace fulcrum

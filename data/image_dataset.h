@@ -31,7 +31,7 @@ struct ImageListing {
   bool confined = false;
   /// Everything that is wrong with it, in the order of its lines or folders. ImageDataset refuses a
   /// listing with problems.
-  std::vector<std::string> problems;
+  std::vector<std::string> problems = {};
 };
 
 inline constexpr int64_t kMaxCacheMb = int64_t{1} << 20;

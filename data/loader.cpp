@@ -278,7 +278,7 @@ BatchRange::~BatchRange() = default;
 
 BatchRange::Iterator BatchRange::begin() {
   advance();
-  return Iterator(this);
+  return Iterator(std::shared_ptr<BatchRange>(std::shared_ptr<void>(), this));  // which it does not own
 }
 
 void BatchRange::advance() {
@@ -302,9 +302,9 @@ StagedRange Loader::staged(int64_t epoch, int64_t first_batch) const { return {s
 Batch Loader::make(const StagedBatch& staged) const { return source_->finish(staged); }
 
 BatchRange::Iterator Loader::begin() {
-  range_.reset();
-  range_ = std::make_unique<BatchRange>(source_, next_epoch_++, 0);
-  return range_->begin();
+  auto range = std::make_shared<BatchRange>(source_, next_epoch_++, 0);
+  range->advance();
+  return BatchRange::Iterator(std::move(range));
 }
 
 }  // namespace fulcrum

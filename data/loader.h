@@ -93,7 +93,7 @@ class BatchRange {
     using value_type = Batch;
     using difference_type = std::ptrdiff_t;
     Iterator() = default;
-    explicit Iterator(BatchRange* range) : range_(range) {}
+    explicit Iterator(std::shared_ptr<BatchRange> range) : range_(std::move(range)) {}
     const Batch& operator*() const { return range_->current_; }
     const Batch* operator->() const { return &range_->current_; }
     Iterator& operator++() {
@@ -105,7 +105,7 @@ class BatchRange {
 
    private:
     bool at_end() const { return range_->current_.size == 0; }
-    BatchRange* range_ = nullptr;
+    std::shared_ptr<BatchRange> range_;
   };
 
   BatchRange(std::shared_ptr<const BatchSource> source, int64_t epoch, int64_t first_batch);
@@ -119,6 +119,7 @@ class BatchRange {
 
  private:
   friend class Iterator;
+  friend class Loader;
   void advance();
   struct Work;
   std::unique_ptr<Work> work_;
@@ -163,7 +164,7 @@ class Loader {
   /// A staged batch on the loader's device.
   Batch make(const StagedBatch& staged) const;
 
-  /// Epoch 0 the first time, then 1, 2, …; ends the range that the previous begin() started.
+  /// Epoch 0 the first time, then 1, 2, …, each with workers of its own while its iterator lives.
   BatchRange::Iterator begin();
   std::default_sentinel_t end() const { return {}; }
 
@@ -171,7 +172,6 @@ class Loader {
   friend class BatchSlot;
   std::shared_ptr<const BatchSource> source_;
   int64_t next_epoch_ = 0;
-  std::unique_ptr<BatchRange> range_;
 };
 
 }  // namespace fulcrum

@@ -222,6 +222,18 @@ void Module::train(bool on) {
   walk(*this, "", visit);
 }
 
+EvalMode::EvalMode(Module& module) {
+  auto visit = [&](Module& m, const std::string&) {
+    if (m.training_) training_.push_back(&m);
+  };
+  Module::walk(module, "", visit);
+  module.eval();
+}
+
+EvalMode::~EvalMode() {
+  for (Module* m : training_) m->training_ = !m->frozen_;
+}
+
 void Module::freeze() {
   auto visit = [](Module& m, const std::string&) {
     m.frozen_ = true;
@@ -229,6 +241,14 @@ void Module::freeze() {
   };
   walk(*this, "", visit);
   train(false);
+}
+
+void Module::unfreeze() {
+  auto visit = [](Module& m, const std::string&) {
+    m.frozen_ = false;
+    for (NamedTensor& p : m.parameters_) p.tensor.set_requires_grad(true);
+  };
+  walk(*this, "", visit);
 }
 
 // ---- device and dtype ----

@@ -103,9 +103,11 @@ class Module {
   void train(bool on = true);
   void eval() { train(false); }
   bool training() const { return training_; }
-  /// Takes this module and what is below it out of the training for good: no gradients, and always in
-  /// evaluation mode, so that running statistics stay. Call it before to() and the optimiser.
+  /// Takes this module and what is below it out of the training: no gradients, and in evaluation mode whatever train()
+  /// says, so that running statistics stay. Call it before to() and the optimiser.
   void freeze();
+  /// Undoes that, from the next train() on; then comes a new optimiser, which may need another to().
+  void unfreeze();
   /// From now on a call keeps nothing but x for the backward pass, in which forward(x) runs again (core/recompute.h).
   void set_recompute(bool on = true) { recompute_ = on; }
 
@@ -161,6 +163,7 @@ class Module {
   uint64_t seed() const;
 
  private:
+  friend class EvalMode;
   // While a child is constructed, tells its Module who the parent is.
   class Adoption {
    public:
@@ -188,20 +191,19 @@ class Module {
   Tensor arena_grads_;                                  // all gradients, where to() was called on this module
 };
 
-/// Evaluation mode while it lives, whatever happens; then the mode that the module was in.
+/// Evaluation mode while it lives, whatever happens; then the modes that the module and those in it were in.
 ///
 ///   const EvalMode eval_mode(net);
 ///   const Tensor logits = net(images);
 class EvalMode {
  public:
-  explicit EvalMode(Module& module) : module_(module), was_training_(module.training()) { module_.eval(); }
-  ~EvalMode() { module_.train(was_training_); }
+  explicit EvalMode(Module& module);
+  ~EvalMode();
   EvalMode(const EvalMode&) = delete;
   EvalMode& operator=(const EvalMode&) = delete;
 
  private:
-  Module& module_;
-  bool was_training_;
+  std::vector<Module*> training_;  // those that were
 };
 
 /// While one of these lives on this thread, it sees the result of every module by full name, in the

@@ -7,14 +7,14 @@
 //   opt.step();
 //
 // λ > 0 raises the weight of hard samples (imbalanced classes), λ < 0 lowers it (wrong labels), and
-// λ = ∞ is plain SGD bit for bit. Qi et al., TMLR 2023, arXiv 2012.06951.
+// λ = ∞ is plain SGD bit for bit, with the momentum of 0.9 that is the default here. Qi et al., TMLR 2023, arXiv 2012.06951.
 #pragma once
 
 #include <fulcrum/optim/optimizer.h>
 
 namespace fulcrum {
 
-/// Those of Sgd, then those of KlRisk.
+/// Those of Sgd, but for momentum's default, then those of KlRisk.
 struct AbsgdOptions {
   double lr;
   double momentum = 0.9;

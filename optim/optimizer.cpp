@@ -55,20 +55,29 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
   check_positive("weight_decay", weight_decay, true);
   check_positive("max_norm", max_norm, true);
   std::set<const Node*> seen;
+  std::optional<DType> twin;
   for (const ParamGroup& g : groups_) {
     check_positive("lr_scale of a group", g.lr_scale, true);
     if (g.weight_decay) check_positive("weight_decay of a group", *g.weight_decay, true);
     for (const Tensor& p : g.parameters) {
-      check(p.requires_grad() && p.node()->is_leaf(), "[optimizer] expected leaves that require a gradient");
+      check(p.defined(), "[optimizer] expected parameters, got an undefined tensor as number ", parameters_.size());
+      check(p.requires_grad() && p.node()->is_leaf(), "[optimizer] expected leaves that require a gradient, got ",
+            p.shape(), " as number ", parameters_.size(), p.node() ? " without one" : " of an op");
       check(seen.insert(p.node().get()).second, "[optimizer] expected every parameter once, got one ", p.shape(),
             " twice");
       parameters_.push_back(p);
+      const Tensor& first = parameters_.front();
+      check(p.dtype() == first.dtype() && p.device() == first.device(),
+            "[optimizer] expected parameters of one dtype on one device, got ", first.dtype(), " on ", first.device(),
+            " and ", p.dtype(), " on ", p.device());
+      if (p.node()->twin.defined()) twin = p.node()->twin.dtype();
     }
   }
   check(!parameters_.empty(), "[optimizer] expected at least one parameter");
   const Tensor& first = parameters_[0];
   const std::optional<Arena> held = Arena::holding(parameters_);
-  arena_ = held ? *held : Arena::lay_out(parameters_, options_of(first));
+  arena_ = held ? *held : Arena::lay_out(parameters_, options_of(first), twin);
+  runs_ = arena_.runs(parameters_);
   segments_ = make_segments(groups_, arena_, first.device());
   control_ = zeros({kControlSize}, {DType::kF64, first.device()});
   risk_ = std::make_unique<MeanRisk>(MeanOptions{}, first.device());
@@ -82,6 +91,10 @@ Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
         " like the parameters, got ", losses.device());
   batch_ = communicator_ ? gathered(losses.detach(), context) : WeighedBatch{losses.detach(), {}, context};
   batch_.weights = risk_->weights(batch_.losses, batch_.context);
+  check(batch_.weights.defined() && batch_.weights.shape() == batch_.losses.shape() &&
+            batch_.weights.dtype() == batch_.losses.dtype(),
+        "[weigh] expected weights ", batch_.losses.dtype(), " ", batch_.losses.shape(), " from the risk '",
+        risk_->name(), "', got ", batch_.weights);
   weights_ = communicator_ ? own_part(batch_.weights, losses.numel()) : batch_.weights;
   dispatch(losses, [&]<class K>() { K::check_finite(control_, batch_.losses); });
   profile_work({.bytes = static_cast<double>(batch_.losses.bytes() + batch_.weights.bytes())});
@@ -123,13 +136,41 @@ void Optimizer::backward(const Tensor& objective) {
   objective.backward();
 }
 
+void Optimizer::set_risk(std::unique_ptr<Risk> risk) {
+  check(risk != nullptr, "[optimizer] expected a risk, got none");
+  risk_ = std::move(risk);
+}
+
+void Optimizer::attach() {
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    const Tensor& p = parameters_[i];
+    const size_t offset = static_cast<size_t>(arena_.offsets[i]) * size_of(arena_.values.dtype());
+    check(
+        p.storage() == arena_.values.storage() && p.offset() == arena_.values.offset() + offset,
+        "[optimizer] parameter ", i, ", ", p.shape(),
+        ", was moved since this optimizer was made, by to() or by another optimizer of parameters that are not in one "
+        "arena; make the optimizer after that");
+    Tensor own(arena_.grads.storage(), arena_.grads.offset() + offset, p.shape(), arena_.grads.dtype());
+    const Tensor given = p.grad();
+    if (given && given.raw() == own.raw()) continue;
+    if (given) own.copy_from(given);  // by set_grad
+    else dispatch(own, [&]<class K>() { K::fill(own, 0); });
+    Tensor(p).set_grad(own);
+  }
+}
+
 void Optimizer::zero_grad() {
-  dispatch(arena_.grads, [&]<class K>() { K::fill(arena_.grads, 0); });
+  attach();
+  for (const Slice& run : runs_) {
+    Tensor grads = arena_.grads.slice(run.begin, run.end);
+    dispatch(grads, [&]<class K>() { K::fill(grads, 0); });
+  }
   profile_work({.bytes = static_cast<double>(arena_.grads.bytes())});
   profile_mark("zero_grad");
 }
 
 void Optimizer::step() {
+  attach();
   if (buckets_) buckets_->finish();
   dispatch(arena_.values, [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
   update();
@@ -159,6 +200,39 @@ std::map<std::string, Tensor> Optimizer::state() {
   std::map<std::string, Tensor> state{{"control", control_}};
   for (auto& [key, tensor] : risk_->state()) state["risk." + key] = tensor;
   return state;
+}
+
+namespace {
+// Of momentum and the like, beside the live state.
+std::map<std::string, Tensor> everything(Optimizer& opt) {
+  std::map<std::string, Tensor> all = opt.state();
+  for (const auto& [name, tensors] : opt.slots())
+    for (size_t i = 0; i < tensors.size(); i++) all.emplace(concat_text(name, ".", i), tensors[i]);
+  return all;
+}
+}  // namespace
+
+std::map<std::string, Tensor> Optimizer::state_dict() {
+  std::map<std::string, Tensor> copies;
+  for (const auto& [name, tensor] : everything(*this)) {
+    Tensor copy = empty(tensor.shape(), {tensor.dtype(), Device()});
+    copy.copy_from(tensor);
+    copies.emplace(name, copy);
+  }
+  return copies;
+}
+
+void Optimizer::load_state_dict(const std::map<std::string, Tensor>& state) {
+  auto live = everything(*this);
+  for (const auto& [name, tensor] : live) {
+    const auto found = state.find(name);
+    check(found != state.end(), "[optim] the state lacks '", name, "'");
+    check(found->second.shape() == tensor.shape(), "[optim] expected '", name, "' of shape ", tensor.shape(), ", got ",
+          found->second.shape());
+  }
+  for (const auto& [name, tensor] : state)
+    check(live.contains(name), "[optim] there is no '", name, "' in this optimizer");
+  for (auto& [name, tensor] : live) tensor.copy_from(state.at(name));
 }
 
 std::map<std::string, std::vector<Tensor>> Optimizer::slots() const {

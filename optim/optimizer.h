@@ -11,6 +11,9 @@
 //   opt.backward(opt.weigh(cross_entropy(net(part), part_labels)));   // gradients are summed on the way
 //   opt.step();
 //
+// The parameters move into one arena (core/arena.h), or are in one already, as after Module::to: that comes first. One that has
+// no gradient has the gradient 0: momentum and weight decay go on, as in PyTorch with zero_grad(set_to_none=False).
+//
 // ABSGD is in absgd.h. After the first non-finite loss or gradient step() changes nothing any more,
 // so that the last good weights survive until somebody looks: finite().
 #pragma once
@@ -37,9 +40,9 @@ struct WeighedBatch {
 
 /// Parameters that share hyper-parameters.
 struct ParamGroup {
-  std::vector<Tensor> parameters;
-  double lr_scale = 1;                 // times the optimiser's learning rate
-  std::optional<double> weight_decay;  // instead of the optimiser's
+  std::vector<Tensor> parameters = {};
+  double lr_scale = 1;                      // times the optimiser's learning rate
+  std::optional<double> weight_decay = {};  // instead of the optimiser's
 };
 
 class Optimizer {
@@ -62,7 +65,7 @@ class Optimizer {
   /// objective.backward(), the last pass before step(): where there are several processes, gradients are summed over
   /// them while others are still computed.
   void backward(const Tensor& objective);
-  /// Sets every gradient to zero.
+  /// Sets the gradient of every parameter of its own to zero. An Error, as of step(), where a parameter was moved since.
   void zero_grad();
   /// Clips, where asked to, and updates every parameter (and its bf16 twin).
   void step();
@@ -70,7 +73,7 @@ class Optimizer {
   double lr() const { return lr_; }
   void set_lr(double lr);
   Risk& risk() { return *risk_; }
-  void set_risk(std::unique_ptr<Risk> risk) { risk_ = std::move(risk); }
+  void set_risk(std::unique_ptr<Risk> risk);
 
   /// Norm of all gradients before clipping in the last step. Waits for the device.
   double gradient_norm() const { return control_.to_vector()[kNorm]; }
@@ -83,8 +86,15 @@ class Optimizer {
   /// Lets step() update again.
   void clear_non_finite();
 
-  /// What a checkpoint must hold beside the parameters: handles on live tensors, to be saved from
-  /// or copied into. Keys "control", "risk.…".
+  /// What a checkpoint must hold beside the model's state_dict() and Module::named_generators(), copied to the CPU: steps,
+  /// momentum and the like, the risk's u. Learning rate and hyper-parameters are not in it.
+  ///
+  ///   save_tensors("optimizer.safetensors", {opt.state_dict()});
+  ///   opt.load_state_dict(load_tensors("optimizer.safetensors").tensors);   // goes on bit for bit
+  std::map<std::string, Tensor> state_dict();
+  /// An Error names what is missing, unexpected or of another shape; nothing is changed then.
+  void load_state_dict(const std::map<std::string, Tensor>& state);
+  /// The same but for slots(), as handles on live tensors. Keys "control", "risk.…".
   std::map<std::string, Tensor> state();
   /// The optimiser's memory of each parameter, in the order of parameters(): {"momentum": […]}.
   std::map<std::string, std::vector<Tensor>> slots() const;
@@ -105,8 +115,11 @@ class Optimizer {
   WeighedBatch gathered(const Tensor& losses, const BatchContext& context) const;
   /// What of `weights` belongs to the `samples` of this process.
   Tensor own_part(const Tensor& weights, int64_t samples) const;
+  /// Refuses parameters that have left the arena; gradients that were set come back into it.
+  void attach();
   std::vector<ParamGroup> groups_;
   std::vector<Tensor> parameters_;
+  std::vector<Slice> runs_;  // of the arena
   std::map<std::string, Tensor> slots_;
   std::unique_ptr<Risk> risk_;
   Tensor weights_;

@@ -44,6 +44,7 @@ void Risk::reset_summary() {
 
 Tensor Risk::like_losses(const Tensor& losses, const BatchContext& context) const {
   const Device device = statistics_.device();
+  check(losses.dim() == 1, "[risk] expected losses [B], one per sample, got ", losses.shape());
   check(losses.device() == device, "[risk] expected losses on ", device, " like the risk's state, got ",
         losses.device());
   check(!context.groups || context.groups.device() == device, "[risk] expected groups on ", device,

@@ -27,6 +27,7 @@ Schedule::Schedule(ScheduleOptions options) : options_(std::move(options)) {
 }
 
 double Schedule::factor(int epoch) const {
+  check(epoch >= 0, "[schedule] expected an epoch >= 0, got ", epoch);
   const ScheduleOptions& o = options_;
   if (epoch < o.warmup) return static_cast<double>(epoch + 1) / o.warmup;
   if (o.kind == "multistep") {

@@ -14,7 +14,7 @@ Tensor leaf(const Numbers& values) {
 
 TEST(Autograd, TheExampleOfTheHeader) {
   const Tensor x = ones({2, 3});
-  const Tensor w = from_vector({3, 1}, Numbers{1, 2, 3}).set_requires_grad();
+  const Tensor w = from_vector({3, 1}, {1, 2, 3}).set_requires_grad();
   sum(matmul(x, w)).backward();
   EXPECT_EQ(w.grad().to_vector(), (Numbers{2, 2, 2}));
 }
@@ -186,7 +186,7 @@ TEST(AutogradErrors, NameTheProblem) {
   const Tensor x = leaf({1, 2});
   const Tensor y = exp(x), z = sum(y);
   EXPECT_ERROR(y.backward(), "[backward] expected one element, got [2]");
-  EXPECT_ERROR(y.backward(zeros({3}, {DType::kF64, {}})), "to have shape [2], got [3]");
+  EXPECT_ERROR(y.backward(zeros({3}, {DType::kF64, {}})), "[backward] expected a seed of shape [2], got Tensor([3]");
   EXPECT_ERROR(zeros({1}).backward(), "[backward] expected a tensor that depends on a leaf");
   EXPECT_ERROR(Tensor(y).set_requires_grad(), "[requires_grad] expected a leaf, got the result of exp");
   EXPECT_ERROR(Tensor(y).set_grad(y), "[set_grad] expected a leaf");
@@ -209,6 +209,31 @@ TEST(AutogradErrors, AGradientOfTheWrongShapeOrNumber) {
   EXPECT_ERROR(wrong({zeros({3}, {DType::kF64, {}})}),
                "expected the gradient from odd to leaf to have shape [2], got [3]");
   EXPECT_ERROR(wrong({}), "[autograd] expected 1 gradients from odd, got 0");
+}
+
+TEST(AutogradErrors, AFailedPassLeavesNothingToTheNext) {
+  Tensor w = leaf({1});
+  const Tensor h = w * 2.0;
+  const Tensor bad = record("bad", h.detach().clone(), {h}, [](const Tensor&, Needs) -> Grads { fail("[bad]"); });
+  const Tensor y = sum(bad + h * 5.0);
+  EXPECT_ERROR(y.backward(), "[bad]");
+  w.set_grad({});
+  sum(h).backward();
+  EXPECT_EQ(w.grad().to_vector(), Numbers{2});
+}
+
+TEST(AutogradErrors, AnOpThatReturnsItsInput) {
+  const Tensor x = leaf({1});
+  EXPECT_ERROR(record("same", x, {x}, [](const Tensor& dy, Needs) -> Grads { return {dy}; }),
+               "[record] expected a new tensor as the result of same, got a leaf");
+}
+
+TEST(Autograd, AChainThatKeepsItsInputsIsDroppedInALoop) {
+  const Tensor x = leaf({1});
+  Tensor y = x;
+  for (int i = 0; i < 200'000; i++)
+    y = record("keeps", y.detach().clone(), {y}, [y](const Tensor& dy, Needs) -> Grads { return {dy}; });
+  y = {};  // without a backward pass
 }
 
 // ---- arenas and twins ----

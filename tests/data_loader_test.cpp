@@ -91,6 +91,25 @@ TEST(Loader, BatchesAreTheSamplesNormalised) {
   EXPECT_EQ(next, 10);
 }
 
+TEST(Loader, LoopsWithinLoopsHaveAnEpochEach) {
+  const InMemoryDataset data = small_dataset(10);
+  Loader loader(data, {.batch_size = 4, .shuffle = true, .seed = 3, .workers = 1});
+  std::vector<Ints> outer, inner;
+  for (const Batch& a : loader) {
+    outer.push_back(ints(a.indices));
+    if (outer.size() == 1)
+      for (const Batch& b : loader) inner.push_back(ints(b.indices));
+    EXPECT_EQ(ints(a.indices), outer.back());
+  }
+  const auto epoch = [&](int64_t number) {
+    std::vector<Ints> all;
+    for (const Batch& batch : loader.epoch(number)) all.push_back(ints(batch.indices));
+    return all;
+  };
+  EXPECT_EQ(outer, epoch(0));
+  EXPECT_EQ(inner, epoch(1));
+}
+
 TEST(Loader, Bf16AndDropLast) {
   const InMemoryDataset data = small_dataset(10);
   const Loader loader(data, {.batch_size = 4, .drop_last = true, .dtype = DType::kBf16});

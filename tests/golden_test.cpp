@@ -112,15 +112,16 @@ struct GoldenOp {
   }
 
   static const std::map<std::string, Tensor (*)(const Tensor&)>& unary_ops() {
-    static const std::map<std::string, Tensor (*)(const Tensor&)> ops{{"exp", exp},
-                                                                      {"log", log},
-                                                                      {"sqrt", sqrt},
-                                                                      {"tanh", tanh},
-                                                                      {"sigmoid", sigmoid},
-                                                                      {"relu", relu},
-                                                                      {"softmax", softmax},
-                                                                      {"log_softmax", log_softmax},
-                                                                      {"global_avg_pool", global_avg_pool2d}};
+    static const std::map<std::string, Tensor (*)(const Tensor&)> ops{
+        {"exp", exp},
+        {"log", log},
+        {"sqrt", sqrt},
+        {"tanh", tanh},
+        {"sigmoid", sigmoid},
+        {"relu", relu},
+        {"softmax", [](const Tensor& x) { return softmax(x); }},
+        {"log_softmax", [](const Tensor& x) { return log_softmax(x); }},
+        {"global_avg_pool", global_avg_pool2d}};
     return ops;
   }
   static const std::map<std::string, Tensor (*)(const Tensor&, const Tensor&)>& binary_ops() {

@@ -335,6 +335,27 @@ TEST(EvalMode, EndsWithTheScopeWhateverHappens) {
   EXPECT_FALSE(net.training());
 }
 
+TEST(EvalMode, GivesEachModuleItsOwnModeBack) {
+  struct Net : Module {
+    BatchNorm& bn = add<BatchNorm>("bn", BatchNormLayerOptions{.channels = 3});
+    Linear& fc = add<Linear>("fc", LinearOptions{.in = 3, .out = 2});
+    Tensor forward(const Tensor& x) override { return fc(bn(x)); }
+  } net;
+  net.bn.eval();
+  { const EvalMode eval_mode(net); }
+  EXPECT_FALSE(net.bn.training());
+  EXPECT_TRUE(net.fc.training());
+  EXPECT_TRUE(net.training());
+  net.fc.freeze();
+  net.train();
+  EXPECT_FALSE(net.fc.training());
+  EXPECT_EQ(net.parameters().size(), 2u);
+  net.fc.unfreeze();
+  net.train();
+  EXPECT_TRUE(net.fc.training());
+  EXPECT_EQ(net.parameters().size(), 4u);
+}
+
 TEST(Models, AHeadIsTheLastChildOfANetworkThatHasOne) {
   Throwing net;
   EXPECT_ERROR(head_prefix(net), "[model] expected a network whose last child is its head, got no children");

@@ -207,6 +207,68 @@ TEST(Memory, WhatIsFreeGoesBackBeforeASystemWithoutMemoryIsAnError) {
   EXPECT_EQ(memory_stats(Device()).reserved, memory_stats(Device()).allocated);
 }
 
+// ---- numbers beside tensors ----
+
+TEST(Numbers, StandOnEitherSide) {
+  const Tensor x = from_vector({2}, {2, 4}, {DType::kF64, {}}).set_requires_grad();
+  EXPECT_EQ((1 - x).to_vector(), (std::vector<double>{-1, -3}));
+  EXPECT_EQ((1 + x).to_vector(), (std::vector<double>{3, 5}));
+  EXPECT_EQ((1 / x).to_vector(), (std::vector<double>{0.5, 0.25}));
+  EXPECT_EQ((x / 3).to_vector(), (std::vector<double>{2 / 3.0, 4 / 3.0}));
+  EXPECT_EQ(maximum(x, 3).to_vector(), (std::vector<double>{3, 4}));
+  EXPECT_EQ(minimum(x, 3).to_vector(), (std::vector<double>{2, 3}));
+  sum(8 / x + (5 - x) * 2.0).backward();
+  EXPECT_EQ(x.grad().to_vector(), (std::vector<double>{-4, -2.5}));
+}
+
+TEST(Numbers, AreNotRoundedToBf16) {
+  for (const int64_t n : {3, 61, 75, 99, 121, 150, 2000}) EXPECT_EQ(mean(ones({n}, {DType::kBf16, {}})).item(), 1) << n;
+  const Tensor x = full({1}, 3, {DType::kBf16, {}});
+  EXPECT_EQ((x * 0.1).item(), static_cast<double>(static_cast<float>(bf16(0.3F))));
+  EXPECT_EQ((x + 1.01).dtype(), DType::kBf16);
+}
+
+TEST(Numbers, ClampPassesTheGradientOfWhatIsInside) {
+  const Tensor x = from_vector({4}, {-2, 0, 1, 3}).set_requires_grad();
+  const Tensor y = clamp(x, 0, 2);
+  EXPECT_EQ(y.to_vector(), (std::vector<double>{0, 0, 1, 2}));
+  sum(y).backward();
+  EXPECT_EQ(x.grad().to_vector(), (std::vector<double>{0, 0, 1, 0}));
+  EXPECT_ERROR(clamp(x, 1, 0), "[clamp] expected low <= high, got 1 and 0");
+}
+
+TEST(Numbers, IntegersAreComparedButNotMultiplied) {
+  const Tensor a = labels_of({1, 2, 3}), b = labels_of({1, 5, 3});
+  EXPECT_EQ(mean(eq(a, b)).item(), static_cast<double>(2.0F / 3));
+  EXPECT_ERROR(eq(a, ones({3})), "[eq] expected one dtype, got i64 and f32");
+  const Tensor square = labels_of({1, 2, 3, 4}).reshape({2, 2});
+  EXPECT_ERROR(matmul(square, square), "[matmul] expected a floating dtype, got i64");
+  EXPECT_ERROR(linear(square, square), "[linear] expected a floating dtype, got i64");
+}
+
+TEST(Numbers, OfIntegersArePrintedWhole) {
+  std::ostringstream text;
+  text << labels_of({1234567, (int64_t{1} << 53) + 1});
+  EXPECT_EQ(text.str(), "Tensor([2], i64, cpu, [1234567, 9007199254740993])");
+}
+
+TEST(Numbers, ArgmaxTakesANan) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(argmax(from_vector({2, 3}, {1, nan, 3, 4, 4, 2})).to_vector(), (std::vector<double>{1, 0}));
+}
+
+TEST(Numbers, AShapeBeyondAllMemoryIsAnError) {
+  EXPECT_ERROR(ones({4}).reshape({int64_t{1} << 33, int64_t{1} << 33, -1}), "[reshape] expected 4 elements");
+}
+
+TEST(Numbers, SoftmaxOverADimension) {
+  const Tensor x = random_tensor({3, 4, 5}, 9, -2, 2, DType::kF64);
+  for (int dim : {0, 1, -2})
+    EXPECT_TRUE(all_close(softmax(x, dim), transpose(softmax(transpose(x, dim, -1)), dim, -1), {0, 1e-12}));
+  EXPECT_TRUE(all_close(sum(exp(log_softmax(x, 0)), {0}), ones({4, 5}, {DType::kF64, {}}), {0, 1e-12}));
+  EXPECT_EQ(from_vector({2}, std::vector<float>{1, 2}).dtype(), DType::kF32);
+}
+
 TEST(Memory, BorrowedMemoryIsSharedAndKeptByItsOwner) {
   auto numbers = std::make_shared<std::vector<float>>(std::vector<float>{1, 2, 3});
   const std::weak_ptr<std::vector<float>> watch = numbers;

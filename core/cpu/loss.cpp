@@ -4,6 +4,7 @@
 #include <limits>
 
 #include <fulcrum/core/aldr_kl_rules.h>
+#include <fulcrum/core/argmax.h>
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/cross_entropy_row.h>
 #include <fulcrum/core/kernels.h>
@@ -107,7 +108,7 @@ void Cpu::add_metrics(Tensor& totals, const Tensor& logits, const Tensor& labels
     for (int64_t i = 0; i < batch; i++, z += classes) {
       int64_t best = 0;
       for (int64_t c = 1; c < classes; c++)
-        if (A(z[c]) > A(z[best])) best = c;
+        if (wins(A(z[c]), A(z[best]))) best = c;
       correct += best == y[i];
       loss += static_cast<double>(l[i]);
       objective += static_cast<double>(p[i]) * static_cast<double>(l[i]);

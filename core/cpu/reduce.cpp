@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include <fulcrum/core/argmax.h>
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
@@ -102,7 +103,7 @@ void Cpu::argmax(Tensor& y, const Tensor& x) {
         const T* row = in + i * columns;
         int64_t best = 0;
         for (int64_t c = 1; c < columns; c++)
-          if (Accumulate<T>(row[c]) > Accumulate<T>(row[best])) best = c;
+          if (wins(Accumulate<T>(row[c]), Accumulate<T>(row[best]))) best = c;
         out[i] = best;
       }
     });

@@ -1,5 +1,6 @@
 // Softmax cross entropy with one loss per sample, and the training metrics of a batch.
 #include <fulcrum/core/aldr_kl_rules.h>
+#include <fulcrum/core/argmax.h>
 #include <fulcrum/core/cross_entropy_row.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/cuda/ticket.cuh>
@@ -130,11 +131,11 @@ __device__ int64_t warp_argmax(const T* z, int64_t classes) {
   A best = MaxOf::start<A>();
   int64_t at = classes;
   for (int64_t c = threadIdx.x % kWarp; c < classes; c += kWarp)
-    if (at == classes || A(z[c]) > best) best = A(z[c]), at = c;
+    if (at == classes || wins(A(z[c]), best)) best = A(z[c]), at = c;
   for (int mask = 16; mask > 0; mask /= 2) {
     const A other = __shfl_xor_sync(kAllLanes, best, mask);
     const int64_t other_at = __shfl_xor_sync(kAllLanes, at, mask);
-    if (other > best || (other == best && other_at < at)) best = other, at = other_at;
+    if (wins(other, best) || (!wins(best, other) && other_at < at)) best = other, at = other_at;
   }
   return at;
 }
