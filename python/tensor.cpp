@@ -130,7 +130,7 @@ void bind_views(nb::class_<Tensor>& tensor) {
            "All numbers as nested lists. Waits for the device.")
       .def("__float__", [](const Tensor& t) { return t.item(); })
       .def("__getitem__", &get_row, "row"_a, "Row i of the leading dimension, a view. Differentiable.")
-      .def("__getitem__", &get_rows, "rows"_a, nb::sig("def __getitem__(self, rows: builtins.slice, /) -> Tensor"))
+      .def("__getitem__", &get_rows, "rows"_a)
       .def(
           "reshape", [](const Tensor& t, const Sizes& shape) { return t.reshape(Shape(shape)); }, "shape"_a,
           "A view of another shape, of which one size may be -1. Differentiable.")

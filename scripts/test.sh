@@ -22,7 +22,7 @@ done
 
 venv=$PWD/build/test-venv
 python_packages() {
-  "$venv/bin/python" -c 'import material, mkdocs, nanobind, numpy, onnx, onnxruntime, safetensors, tensorboard' 2>/dev/null && return
+  "$venv/bin/python" -c 'import material, mkdocs, mypy, nanobind, numpy, onnx, onnxruntime, safetensors, tensorboard' 2>/dev/null && return
   [ $deps = 1 ] && python3 -m venv "$venv" &&
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 }

@@ -17,6 +17,8 @@ its parameters), because what a parameter begins with depends on the seed of the
 child can be added. Initial numbers are those of the same tree in C++.
 """
 
+from typing import Any
+
 from . import _core
 
 __all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Ema", "Flatten", "GELU", "GlobalAvgPool2d", "Linear",
@@ -153,7 +155,7 @@ class Module:
 
 
 class _Layer(Module):
-    _function = None  # of _core
+    _function: Any = None  # of _core
 
     def __init__(self, **options):
         super().__init__()
