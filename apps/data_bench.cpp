@@ -12,6 +12,7 @@
 #include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/json_text.h"
+#include "apps/result.h"
 #include "apps/seconds.h"
 
 namespace fulcrum::apps {
@@ -49,16 +50,16 @@ int bench_loader(const Config& config, const LoaderBenchFlags& flags) {
   const auto report = [&](double seconds) {
     nlohmann::json row = measure(loader, seconds, epoch);
     row.update({{"data", config.data.name}, {"workers", config.data.workers}, {"batch_size", config.train.batch_size}});
-    fmt::print("{}\n", json_text(row));
-    std::fflush(stdout);
+    return row;
   };
   if (!flags.interleave) {
-    report(flags.seconds);
+    print_result(report(flags.seconds));
     return kExitDone;
   }
   std::string word;
   double seconds = 0;
-  while (std::cin >> word >> seconds && word == "run") report(seconds);
+  while (std::cin >> word >> seconds && word == "run")
+    fmt::print("{}\n", json_text(report(seconds))), std::fflush(stdout);
   return kExitDone;
 }
 

@@ -7,6 +7,7 @@ namespace fulcrum::apps {
 
 struct DataChecksums {
   uint64_t training = 0, test = 0;
+  uint64_t others = 0;  // of a part val and further test sets: what processes compare, and no checkpoint keeps
 };
 
 }  // namespace fulcrum::apps

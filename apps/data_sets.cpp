@@ -10,6 +10,7 @@
 #include "apps/image_sets.h"
 #include "apps/ranges.h"
 #include "apps/say.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -36,13 +37,15 @@ void note_skipped(const ImageDataset& data, const std::string& part, std::vector
   constexpr size_t kShown = 10;
   const auto& skipped = data.skipped();
   if (skipped.empty()) return;
-  say("{}: left out {} of {} images that cannot be read (data.on_bad_image = skip)\n", part, skipped.size(),
-      skipped.size() + static_cast<size_t>(data.size()));
+  const bool shown = first_process();
+  if (shown)
+    say("{}: left out {} of {} images that cannot be read (data.on_bad_image = skip)\n", part, skipped.size(),
+        skipped.size() + static_cast<size_t>(data.size()));
   for (size_t i = 0; i < skipped.size(); i++) {
     all.push_back(skipped[i].path + ": " + skipped[i].reason);
-    if (i < kShown) say("  {}\n", skipped[i].reason);
+    if (shown && i < kShown) say("  {}\n", skipped[i].reason);
   }
-  if (skipped.size() > kShown) say("  and {} more\n", skipped.size() - kShown);
+  if (shown && skipped.size() > kShown) say("  and {} more\n", skipped.size() - kShown);
 }
 
 DataSets image_files(const DataSettings& s) {

@@ -45,6 +45,7 @@ int run_eval(const EvalFlags& flags) {
   use_threads(config);
 
   const ExperimentData data = load_data(config.data);
+  check_alike(processes, data.checksums);
   const ChannelStatistics statistics = statistics_for(stored, data);
   const std::unique_ptr<Module> model = build(stored, data.test->image_shape(), data.test->classes());
   model->to(Device(config.train.device), activation_dtype(config));

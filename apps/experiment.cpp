@@ -102,7 +102,11 @@ ExperimentData load_data(const DataSettings& s) {
     d.val_indices = std::move(split.held_out);
   }
   d.class_counts = class_counts(gather(d.train->labels(), d.train_indices), classes);
-  d.checksums = {checksum_of(*d.train, d.train_indices), checksum_of(*d.test, all_indices(d.test->size()))};
+  const auto whole = [](const Dataset& data) { return checksum_of(data, all_indices(data.size())); };
+  Hash others;
+  if (d.val) others.add_text(std::to_string(whole(*d.val)));
+  for (const DataSplit& split : d.splits) others.add_text(std::to_string(whole(*split.data)));
+  d.checksums = {checksum_of(*d.train, d.train_indices), whole(*d.test), others.value()};
   return d;
 }
 

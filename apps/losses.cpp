@@ -32,9 +32,8 @@ void check_every_class(const char* key, const std::string& value, const std::vec
 
 void check_given_weights(const LossSettings& s) {
   const std::vector<double>& given = s.given_class_weights;
-  if (given.empty() != (s.class_weights != "given"))
-    usage("loss.given_class_weights: goes with loss.class_weights = given, and that with it; got ", given.size(),
-          " numbers and ", s.class_weights);
+  if (given.empty() && s.class_weights == "given")
+    usage("loss.given_class_weights: expected a number for each class with loss.class_weights = given, got none");
   for (const double w : given) in_range("loss.given_class_weights", w, 0, kInfinity, "(0, inf)");
 }
 
@@ -146,7 +145,7 @@ LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& co
 void LossFunction::begin_epoch(int64_t epoch) {
   if (settings_.class_weights == "none" || epoch < settings_.drw_epoch || args_.class_weight) return;
   const std::vector<double>& given = settings_.given_class_weights;
-  const Tensor weights = given.empty()
+  const Tensor weights = settings_.class_weights == "balanced"
                              ? class_balanced_weights(clipped(class_counts_, settings_.cb_max_count), settings_.cb_beta)
                              : from_vector({std::ssize(given)}, given);
   args_.class_weight = weights.to(device_);

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/json_text.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -27,7 +28,7 @@ std::string scalar_text(const json& value) {
   if (!value.is_number_float()) return value.dump();
   const double x = value.get<double>();
   if (std::isnan(x)) return "-";  // null in JSON
-  return std::abs(x) >= 1e4 && std::abs(x) < 1e15 ? fmt::format("{:.0f}", x) : fmt::format("{:.4g}", x);
+  return std::abs(x) >= 9999.5 && std::abs(x) < 1e15 ? fmt::format("{:.0f}", x) : fmt::format("{:.4g}", x);
 }
 
 std::string list_text(const json& list) {
@@ -59,7 +60,8 @@ void append(std::string& text, const json& object, size_t indent) {
 
 }  // namespace
 
-bool stdout_is_terminal() { return isatty(STDOUT_FILENO) != 0; }
+// mpirun gives its processes terminals of its own, and passes on what they print there, to a file or a pipe, too.
+bool stdout_is_terminal() { return isatty(STDOUT_FILENO) != 0 && !launched_with_others(); }
 
 std::string readable_text(const json& object) {
   std::string text;
@@ -73,7 +75,7 @@ void print_result(const json& result) {
 }
 
 void print_result_to_programs(const json& result) {
-  if (!stdout_is_terminal()) fmt::print("{}\n", json_text(result));
+  if (!stdout_is_terminal() || isatty(STDERR_FILENO) == 0) fmt::print("{}\n", json_text(result));
 }
 
 }  // namespace fulcrum::apps

@@ -12,12 +12,12 @@
 
 namespace fulcrum::apps {
 
-/// Whether a person reads stdout.
+/// Whether a person reads stdout of this one process.
 bool stdout_is_terminal();
 
 void print_result(const nlohmann::json& result);
 
-/// For results that are on the terminal already, as a table of the command's own.
+/// For results that are on stderr already, as a table of the command's own: nothing where both are a terminal.
 void print_result_to_programs(const nlohmann::json& result);
 
 /// The text of an object: a line for each key, objects in it indented, "-" for null. Of a list the first ten.

@@ -147,6 +147,8 @@ void RunDirectory::begin(const Config& config, const ExperimentData& data) {
 
 void RunDirectory::resume(const Config& config, int64_t epoch) {
   if (!writes_) return;
+  for (const char* ended : {"result.json", "suspects.csv"})
+    fs::remove(path_ / ended);  // of a run that goes on from its end
   write_settings(config);
   keep_epochs_before(path_ / "metrics.jsonl", epoch);
   events_ = std::make_unique<EventWriter>(path_, epoch + 1);

@@ -98,6 +98,7 @@ std::string first_name(const std::string& names) {
 // Settings of class weights, beside which others choose whether there are any.
 bool lacks_class_weights(const std::string& key, const std::string& class_weights) {
   if (key == "loss.cb_beta" || key == "loss.cb_max_count") return class_weights != "balanced";
+  if (key == "loss.given_class_weights") return class_weights != "given";
   return key == "loss.drw_epoch" && class_weights == "none";
 }
 

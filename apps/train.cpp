@@ -138,7 +138,8 @@ TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
   try {
     return trainer.run();
   } catch (const PeerFailed& e) {
-    if (e.silent()) throw;
+    if (e.silent() || !std::filesystem::exists(std::filesystem::path(plan.config.train.output) / "last.safetensors"))
+      throw;
     throw PeerFailed(
         concat_text(e.what(), "\nthe last checkpoint is whole; continue with --resume ", plan.config.train.output),
         e.exit_code(), false);
@@ -196,6 +197,13 @@ int train(const TrainFlags& flags) {
       if (given) usage("--resume ", flags.resume, ": goes on in that directory, as it began; expected no ", flag);
   if (flags.dry_run) require_one_process("train --dry-run");
   Communicator& processes = world();
+  check_alike(processes, "flags of the command",
+              fmt::format("{}{}{}{}{}",
+                          flags.resume == "auto" ? "--resume auto "
+                          : flags.resume.empty() ? ""
+                                                 : "--resume RUN ",
+                          flags.smoke ? "--smoke " : "", flags.dry_run ? "--dry-run " : "",
+                          flags.exist_ok ? "--exist-ok " : "", flags.allow_changes ? "--allow-changes" : ""));
   const Config config = resolve(flags);
   check_alike(processes, config);
   check_alike(processes, "--seeds", std::to_string(flags.seeds));

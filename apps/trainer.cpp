@@ -53,8 +53,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
       state_{*model_, *optimizer_, {{"totals", totals_}, {"samples", samples_.table()}}, {}},
       loss_(config_.loss, data_.class_counts, data_.train->size(), Device(config_.train.device)),
       progress_(config_.train.log_interval, run_ / "log.txt", processes.first()) {
-  check_alike(processes, "training data (checksum)", std::to_string(data_.checksums.training));
-  check_alike(processes, "test data (checksum)", std::to_string(data_.checksums.test));
+  check_alike(processes, data_.checksums);
   if (several()) {
     distribute(*model_, part_, config_.train.sync_bn);
     optimizer_->distribute(on_device());
@@ -80,6 +79,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
     for (const std::string& warning : warnings_of(config_, data_.class_counts)) progress_.print("warning: " + warning);
   };
   if (start == Start::kFresh) {
+    check_state_alike();  // and nobody reads model.pretrained any more, which may lie where the run begins
     run_.begin(config_, data_);
     print_warnings();
     if (const std::string part = eager_part(); !part.empty()) progress_.print(part);
@@ -96,6 +96,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
     const auto own = static_cast<size_t>(processes_.rank());
     load_cudnn_plans(plans[own < plans.size() ? own : 0]);
   }
+  check_state_alike();
   run_.resume(config_, state_.progress.epoch);
   if (start == Start::kResumeChanged) print_warnings();
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
@@ -135,12 +136,14 @@ bool Trainer::finished() const {
   const RunProgress& p = state_.progress;
   if (p.epoch >= config_.train.epochs) return true;
   if (config_.train.patience == 0 || p.best.is_null() || p.batch > 0) return false;
+  if (!p.latest.contains("test")) return false;  // the last epoch is always evaluated
   return p.epoch - 1 - p.best["epoch"].get<int64_t>() >= config_.train.patience;
 }
 
 TrainOutcome Trainer::stopped() {
   if (!non_finite_.empty()) {
     progress_.print_error(non_finite_);
+    write_page();
     return {kExitNonFinite, {}};
   }
   save();

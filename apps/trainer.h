@@ -81,6 +81,8 @@ class Trainer {
   void add_metrics(const Batch& batch, const Tensor& logits, const Tensor& losses);
   /// Running statistics that each process has of its parts become the same in all.
   void share_statistics();
+  /// Refuses processes that begin with other weights, or go on from other checkpoints.
+  void check_state_alike();
   /// Batches that make the update to which batch number `batch` of the epoch belongs.
   int64_t group_size(int64_t batch) const;
   bool group_ends(int64_t batch) const;

@@ -1,8 +1,11 @@
-// What a run in several processes adds up over them: metrics, and running statistics.
+// A run in several processes: what it adds up over them, metrics and running statistics, and what all must begin with.
 #include <set>
 #include <string>
 
+#include <fulcrum/core/hash.h>
+
 #include "apps/trainer.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -26,6 +29,24 @@ void Trainer::share_statistics() {
   for (const NamedTensor& t : ema_->tensors())
     if (buffers.contains(t.name)) averages.push_back(t);
   average_over_processes(averages, on_device());
+}
+
+void Trainer::check_state_alike() {
+  if (processes_.size() == 1) return;
+  Hash hash;
+  const auto add = [&](const TensorMap& tensors) {
+    for (const auto& [name, tensor] : tensors) {
+      hash.add_text(name);
+      hash.add(tensor.raw(), tensor.bytes());
+    }
+  };
+  add(model_->state_dict());
+  add(optimizer_->state_dict());
+  if (ema_)
+    for (const NamedTensor& t : ema_->tensors()) add({{t.name, t.tensor.to(Device())}});
+  const RunProgress& p = state_.progress;
+  check_alike(processes_, "weights and state of the run (epoch, batch, checksum)",
+              concat_text(p.epoch, " ", p.batch, " ", hash.value()));
 }
 
 }  // namespace fulcrum::apps

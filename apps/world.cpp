@@ -106,6 +106,12 @@ void check_alike(Communicator& all, const std::string& what, const std::string& 
                                                              what, values.front(), value, all.rank()));
 }
 
+void check_alike(Communicator& all, const DataChecksums& data) {
+  check_alike(all, "training data (checksum)", std::to_string(data.training));
+  check_alike(all, "test data (checksum)", std::to_string(data.test));
+  check_alike(all, "data of the part val or further test sets (checksum)", std::to_string(data.others));
+}
+
 void check_divisible(const Communicator& all, const Config& c) {
   if (all.size() == 1) return;
   if (c.train.batch_size % all.size() != 0)

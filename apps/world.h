@@ -12,6 +12,7 @@
 #include <fulcrum/core/communicator.h>
 
 #include "apps/config.h"
+#include "apps/data_checksums.h"
 
 namespace fulcrum::apps {
 
@@ -32,6 +33,7 @@ void require_one_process(const std::string& command);
 void check_alike(Communicator& processes, const Config& config);
 /// The same for a text or number that is named in the message.
 void check_alike(Communicator& processes, const std::string& what, const std::string& value);
+void check_alike(Communicator& processes, const DataChecksums& data);
 /// Refuses settings that do not go with so many processes.
 void check_divisible(const Communicator& processes, const Config& config);
 /// On GPUs leaves each process of a machine that of its local rank, as its only one. Before the first use of CUDA.

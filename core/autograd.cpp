@@ -187,7 +187,7 @@ Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gra
   bool wanted = false;
   for (const Tensor& x : inputs) wanted = wanted || (x.defined() && x.requires_grad());
   if (!wanted) return y;
-  check(!y.node() || !y.node()->is_leaf(), "[record] expected a new tensor as the result of ", name, ", got a leaf");
+  check(!y.node(), "[record] expected a new tensor as the result of ", name, ", got one with a history or a gradient");
   auto node = std::make_shared<Node>();
   node->name = name;
   node->shape = y.shape();
@@ -214,8 +214,8 @@ void Tensor::backward(const Tensor& seed) const {
   check(!root->released, "[backward] the graph of this tensor was freed by an earlier backward pass");
   check(seed.defined() || numel() == 1, "[backward] expected one element, got ", shape(),
         "; give a seed of that shape");
-  check(!seed || seed.shape() == shape(), "[backward] expected a seed of shape ", shape(), ", got ", seed);
   check_one_device("backward", {{"tensor", *this}, {"seed", seed}});
+  check(!seed || seed.shape() == shape(), "[backward] expected a seed of shape ", shape(), ", got ", seed);
   const NoGrad no_grad;
   Order order;
   struct Guard {

@@ -1,4 +1,6 @@
 // Element-wise operations: unary functors, broadcasting binaries, casts, dropout.
+#include <cmath>
+
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
@@ -89,27 +91,30 @@ Tensor sub(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
+  // Of each what the other's gradient takes.
+  const Tensor for_b = b.requires_grad() ? a.detach() : Tensor(), for_a = a.requires_grad() ? b.detach() : Tensor();
   return record(
-      "mul", binary<Mul>(a, b), {a, b}, [a = a.detach(), b = b.detach()](const Tensor& dy, Needs need) -> Grads {
-        return {need[0] ? sum_to(mul(dy, b), a.shape()) : Tensor(), need[1] ? sum_to(mul(dy, a), b.shape()) : Tensor()};
+      "mul", binary<Mul>(a, b), {a, b},
+      [for_a, for_b, sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
+        return {need[0] ? sum_to(mul(dy, for_a), sa) : Tensor(), need[1] ? sum_to(mul(dy, for_b), sb) : Tensor()};
       });
 }
 
 Tensor div(const Tensor& a, const Tensor& b) {
   Tensor y = binary<Div>(a, b);
-  return record("div", y, {a, b},
-                [sa = a.shape(), y = y.detach(), b = b.detach()](const Tensor& dy, Needs need) -> Grads {
-                  const Tensor da = div(dy, b);
-                  return {need[0] ? sum_to(da, sa) : Tensor(), need[1] ? sum_to(neg(mul(da, y)), b.shape()) : Tensor()};
-                });
+  const Tensor for_b = b.requires_grad() ? y.detach() : Tensor();
+  return record("div", y, {a, b}, [sa = a.shape(), y = for_b, b = b.detach()](const Tensor& dy, Needs need) -> Grads {
+    const Tensor da = div(dy, b);
+    return {need[0] ? sum_to(da, sa) : Tensor(), need[1] ? sum_to(neg(mul(da, y)), b.shape()) : Tensor()};
+  });
 }
 
 namespace {
 // dy to the winner; ties share it. share = Share(a, b) for maximum, Share(b, a) for minimum.
 Gradient winner_gradient(const Tensor& a, const Tensor& b, bool larger_wins) {
-  return [a = a.detach(), b = b.detach(), larger_wins](const Tensor& dy, Needs) -> Grads {
+  return [a = a.detach(), b = b.detach(), larger_wins](const Tensor& dy, Needs need) -> Grads {
     const Tensor da = mul(dy, larger_wins ? binary<Share>(a, b) : binary<Share>(b, a));
-    return {sum_to(da, a.shape()), sum_to(sub(dy, da), b.shape())};
+    return {need[0] ? sum_to(da, a.shape()) : Tensor(), need[1] ? sum_to(sub(dy, da), b.shape()) : Tensor()};
   };
 }
 }  // namespace
@@ -154,9 +159,11 @@ Tensor minimum(const Tensor& a, double b) { return with_number(a, b, Binary(mini
 Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "[clamp] expected low <= high, got ", low, " and ", high);
   const Tensor y = minimum(maximum(x.detach(), low), high);
+  if (!x.requires_grad() || !grad_enabled()) return record("clamp", y, {x}, {});
   // As PyTorch, nothing where x is at a bound.
   Tensor inside = eq(x, y);
-  for (const double bound : {low, high}) inside = inside * (1 - eq(x, full({}, bound, options_of(x))));
+  for (const double bound : {low, high})
+    if (std::isfinite(bound)) inside = inside * (1 - eq(x, full({}, bound, options_of(x))));
   return record("clamp", y, {x}, [inside](const Tensor& dy, Needs) -> Grads { return {mul(dy, inside)}; });
 }
 

@@ -93,8 +93,8 @@ class Tensor {
   void set_node(std::shared_ptr<Node> node);
   /// Points this tensor, and with it every copy of the handle, at other storage.
   void rebind(const Tensor& other);
-  /// Copies the numbers of `other` (same shape; dtype and device may differ) into this storage, and into the twin of a
-  /// parameter. No op: nothing is recorded, and what a graph has saved of this storage changes with it.
+  /// Copies the numbers of `other` (same shape; dtype and device may differ) into this storage and, where this is a parameter,
+  /// not a view of one, into its twin. No op: nothing is recorded, and what a graph has saved of this storage changes, too.
   void copy_from(const Tensor& other);
 
  private:

@@ -28,6 +28,10 @@ Ema::Ema(Module& model, double decay) : decay_(decay) {
 
 void Ema::update(const Tensor& control) {
   if (pairs_.empty()) return;
+  for (const auto& [average, value] : pairs_)
+    check(average.dtype() == value.dtype() && average.device() == value.device(), "[ema] expected ", average.dtype(),
+          " on ", average.device(), " as when the average was made, got ", value.dtype(), " on ", value.device(),
+          "; make it after to()");
   dispatch(pairs_.front().y, [&]<class K>() { K::lerp_all(pairs_, 1 - decay_, control); });
 }
 

@@ -223,15 +223,13 @@ void Module::train(bool on) {
 }
 
 EvalMode::EvalMode(Module& module) {
-  auto visit = [&](Module& m, const std::string&) {
-    if (m.training_) training_.push_back(&m);
-  };
+  auto visit = [&](Module& m, const std::string&) { modes_.emplace_back(&m, m.training_); };
   Module::walk(module, "", visit);
   module.eval();
 }
 
 EvalMode::~EvalMode() {
-  for (Module* m : training_) m->training_ = !m->frozen_;
+  for (const auto& [m, training] : modes_) m->training_ = training && !m->frozen_;
 }
 
 void Module::freeze() {

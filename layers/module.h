@@ -106,7 +106,7 @@ class Module {
   /// Takes this module and what is below it out of the training: no gradients, and in evaluation mode whatever train()
   /// says, so that running statistics stay. Call it before to() and the optimiser.
   void freeze();
-  /// Undoes that, from the next train() on; then comes a new optimiser, which may need another to().
+  /// Undoes that, from the next train() on; then comes a new optimiser, and an earlier one is refused.
   void unfreeze();
   /// From now on a call keeps nothing but x for the backward pass, in which forward(x) runs again (core/recompute.h).
   void set_recompute(bool on = true) { recompute_ = on; }
@@ -203,7 +203,7 @@ class EvalMode {
   EvalMode& operator=(const EvalMode&) = delete;
 
  private:
-  std::vector<Module*> training_;  // those that were
+  std::vector<std::pair<Module*, bool>> modes_;  // whether each was training
 };
 
 /// While one of these lives on this thread, it sees the result of every module by full name, in the

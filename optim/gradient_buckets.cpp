@@ -21,24 +21,33 @@ GradientBuckets::GradientBuckets(const std::vector<Tensor>& parameters, const Ar
   const auto all = static_cast<int64_t>(arena.grads.bytes());
   const int64_t size =
       std::clamp(all / 4, kLeastBytes, kMostBytes) / static_cast<int64_t>(size_of(arena.grads.dtype()));
-  int64_t end = arena.grads.numel();
+  std::vector<Slice> runs = arena.runs(parameters);  // what lies between them is not ours to sum
+  int64_t end = runs.back().end;
   Bucket bucket;
-  for (size_t k = 0; k < last_first.size(); k++) {
-    const int64_t begin = arena.offsets[last_first[k]];
-    bucket_of_[parameters[last_first[k]].node().get()] = buckets_.size();
+  for (const size_t i : last_first) {
+    const int64_t begin = arena.offsets[i];
+    bucket_of_[parameters[i].node().get()] = buckets_.size();
     bucket.parameters++;
-    if (end - begin < size && k + 1 < last_first.size()) continue;
+    const bool ends_run = begin == runs.back().begin;
+    if (end - begin < size && !ends_run) continue;
     bucket.grads = arena.grads.slice(begin, end);
     bucket.missing = bucket.parameters;
     buckets_.push_back(std::exchange(bucket, {}));
     end = begin;
+    if (!ends_run) continue;
+    runs.pop_back();
+    if (!runs.empty()) end = runs.back().end;
   }
 }
 
 bool GradientBuckets::leaf_done(const Node& leaf) {
   const auto found = bucket_of_.find(&leaf);
   if (found == bucket_of_.end()) return false;
-  return --buckets_[found->second].missing == 0;
+  Bucket& bucket = buckets_[found->second];
+  check(bucket.missing > 0,
+        "[optimizer] expected one backward() before step(), which sums gradients over the processes; earlier "
+        "passes are the objective's own backward()");
+  return --bucket.missing == 0;
 }
 
 void GradientBuckets::summed() {

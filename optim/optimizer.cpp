@@ -62,7 +62,8 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
     for (const Tensor& p : g.parameters) {
       check(p.defined(), "[optimizer] expected parameters, got an undefined tensor as number ", parameters_.size());
       check(p.requires_grad() && p.node()->is_leaf(), "[optimizer] expected leaves that require a gradient, got ",
-            p.shape(), " as number ", parameters_.size(), p.node() ? " without one" : " of an op");
+            p.shape(), " as number ", parameters_.size(),
+            p.node() && !p.node()->is_leaf() ? ", the result of an op" : " without one");
       check(seen.insert(p.node().get()).second, "[optimizer] expected every parameter once, got one ", p.shape(),
             " twice");
       parameters_.push_back(p);
@@ -75,8 +76,15 @@ Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_de
   }
   check(!parameters_.empty(), "[optimizer] expected at least one parameter");
   const Tensor& first = parameters_[0];
-  const std::optional<Arena> held = Arena::holding(parameters_);
-  arena_ = held ? *held : Arena::lay_out(parameters_, options_of(first), twin);
+  if (const std::optional<Arena> held = Arena::holding(parameters_)) {
+    arena_ = *held;
+  } else {
+    std::vector<Tensor> before;
+    for (const Tensor& p : parameters_) before.push_back(p.grad());
+    arena_ = Arena::lay_out(parameters_, options_of(first), twin);
+    for (size_t i = 0; i < before.size(); i++)
+      if (before[i]) parameters_[i].grad().copy_from(before[i]);
+  }
   runs_ = arena_.runs(parameters_);
   segments_ = make_segments(groups_, arena_, first.device());
   control_ = zeros({kControlSize}, {DType::kF64, first.device()});
@@ -131,6 +139,7 @@ void Optimizer::distribute(Communicator& communicator) {
 }
 
 void Optimizer::backward(const Tensor& objective) {
+  attach();
   if (!buckets_) return objective.backward();
   const Listening on(*buckets_);
   objective.backward();
@@ -141,7 +150,8 @@ void Optimizer::set_risk(std::unique_ptr<Risk> risk) {
   risk_ = std::move(risk);
 }
 
-void Optimizer::attach() {
+void Optimizer::attach(bool summed) {
+  char* const grads = static_cast<char*>(arena_.grads.raw());
   for (size_t i = 0; i < parameters_.size(); i++) {
     const Tensor& p = parameters_[i];
     const size_t offset = static_cast<size_t>(arena_.offsets[i]) * size_of(arena_.values.dtype());
@@ -150,9 +160,11 @@ void Optimizer::attach() {
         "[optimizer] parameter ", i, ", ", p.shape(),
         ", was moved since this optimizer was made, by to() or by another optimizer of parameters that are not in one "
         "arena; make the optimizer after that");
-    Tensor own(arena_.grads.storage(), arena_.grads.offset() + offset, p.shape(), arena_.grads.dtype());
     const Tensor given = p.grad();
-    if (given && given.raw() == own.raw()) continue;
+    if (given && given.raw() == grads + offset) continue;
+    check(!given || !summed, "[optimizer] the gradient of parameter ", i, ", ", p.shape(),
+          ", was set after backward() had summed it over the processes");
+    Tensor own(arena_.grads.storage(), arena_.grads.offset() + offset, p.shape(), arena_.grads.dtype());
     if (given) own.copy_from(given);  // by set_grad
     else dispatch(own, [&]<class K>() { K::fill(own, 0); });
     Tensor(p).set_grad(own);
@@ -164,14 +176,14 @@ void Optimizer::zero_grad() {
   for (const Slice& run : runs_) {
     Tensor grads = arena_.grads.slice(run.begin, run.end);
     dispatch(grads, [&]<class K>() { K::fill(grads, 0); });
+    profile_work({.bytes = static_cast<double>(grads.bytes())});
   }
-  profile_work({.bytes = static_cast<double>(arena_.grads.bytes())});
   profile_mark("zero_grad");
 }
 
 void Optimizer::step() {
-  attach();
   if (buckets_) buckets_->finish();
+  attach(buckets_ != nullptr);
   dispatch(arena_.values, [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
   update();
   // Gradients are read, values and slots read and written, the twin written.

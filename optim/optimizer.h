@@ -8,7 +8,7 @@
 // One of several processes (core/communicator.h) gives its part of each batch, and the weights are those of the whole:
 //
 //   opt.distribute(*communicator);
-//   opt.backward(opt.weigh(cross_entropy(net(part), part_labels)));   // gradients are summed on the way
+//   opt.backward(opt.weigh(cross_entropy(net(part), part_labels), {.total = 128}));   // gradients are summed on the way
 //   opt.step();
 //
 // The parameters move into one arena (core/arena.h), or are in one already, as after Module::to: that comes first. One that has
@@ -115,8 +115,8 @@ class Optimizer {
   WeighedBatch gathered(const Tensor& losses, const BatchContext& context) const;
   /// What of `weights` belongs to the `samples` of this process.
   Tensor own_part(const Tensor& weights, int64_t samples) const;
-  /// Refuses parameters that have left the arena; gradients that were set come back into it.
-  void attach();
+  /// Refuses parameters that have left the arena; gradients that were set come back into it, unless they are sums already.
+  void attach(bool summed = false);
   std::vector<ParamGroup> groups_;
   std::vector<Tensor> parameters_;
   std::vector<Slice> runs_;  // of the arena

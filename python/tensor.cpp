@@ -5,6 +5,7 @@
 
 #include <nanobind/operators.h>
 
+#include <fulcrum/core/arena.h>
 #include <fulcrum/core/autograd.h>
 
 namespace fulcrum::python {
@@ -58,6 +59,33 @@ Tensor get_rows(const Tensor& t, const nb::slice& slice) {
   check(step == 1 && length > 0, "[getitem] expected rows without gaps and at least one, got ", length,
         " with a step of ", step);
   return t.slice(start, start + static_cast<int64_t>(length));
+}
+
+// The other side of an operator: a tensor, an array of NumPy or others as one, a number, or neither.
+struct Operand {
+  OptionalTensor tensor = {};
+  std::optional<double> number = {};
+  explicit operator bool() const { return tensor || number; }
+};
+
+Operand operand_of(const nb::object& other) {
+  if (nb::isinstance<Tensor>(other)) return {nb::cast<Tensor>(other)};
+  const bool array = nb::hasattr(other, "__array__") && nb::cast<int>(nb::getattr(other, "ndim", nb::int_(0))) > 0;
+  if (array) return {nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("tensor")(other))};
+  double number = 0;
+  if (nb::try_cast(other, number)) return {{}, number};
+  return {};
+}
+
+// x[rows] = numbers: a tensor like them, an array, or a number for all.
+void set_rows(Tensor& t, const nb::object& rows, const nb::object& numbers) {
+  Tensor target =
+      nb::isinstance<nb::slice>(rows) ? get_rows(t, nb::cast<nb::slice>(rows)) : get_row(t, nb::cast<int64_t>(rows));
+  if (t.requires_grad() && t.node()->is_leaf()) target = target.detach();  // written as a leaf is
+  const Operand source = operand_of(numbers);
+  check(bool(source), "[setitem] expected a tensor, an array or a number, got ", nb::inst_name(numbers).c_str());
+  write(target, source.tensor ? *source.tensor : full(target.shape(), *source.number, options_of(target)));
+  refresh_twin(t);
 }
 
 // Nested lists, as numpy.ndarray.tolist gives them.
@@ -166,34 +194,44 @@ void bind_autograd(nb::class_<Tensor>& tensor) {
 
 template <class Op>
 void bind_in_place(nb::class_<Tensor>& tensor, const char* name, Op op) {
-  tensor
-      .def(
-          name, [op](Tensor& x, const Tensor& y) -> Tensor& { return in_place(x, y, op); }, nb::is_operator(),
-          nb::rv_policy::none, Unlocked())
-      .def(
-          name, [op](Tensor& x, double y) -> Tensor& { return in_place(x, y, op); }, nb::is_operator(),
-          nb::rv_policy::none, Unlocked());
+  tensor.def(
+      name,
+      [op](Tensor& x, const nb::object& other) -> Tensor& {
+        const Operand y = operand_of(other);
+        check(bool(y), "[in place] expected a tensor, an array or a number, got ", nb::inst_name(other).c_str());
+        const nb::gil_scoped_release release;
+        return y.tensor ? in_place(x, *y.tensor, op) : in_place(x, *y.number, op);
+      },
+      nb::rv_policy::none);
 }
 
-// Equality is of elements, as in NumPy and PyTorch; sets and dictionaries go by the handle.
+// As 1 or 0. Integers are compared with numbers as they are, not with what is left of these in integers.
+Tensor equal(const Tensor& a, double b) {
+  if (is_floating(a.dtype())) return eq(a, full({}, b, options_of(a)));
+  const Tensor wide = a.to(DType::kF64);
+  return eq(wide, full({}, b, options_of(wide))).to(DType::kF32);
+}
+
+template <class Op>
+void bind_equality(nb::class_<Tensor>& tensor, const char* name, Op op) {
+  tensor.def(
+      name,
+      [op](const Tensor& a, const nb::object& other) {
+        const Operand b = operand_of(other);
+        if (!b) return nb::borrow(Py_NotImplemented);
+        return nb::cast(op(b.tensor ? eq(a, *b.tensor) : equal(a, *b.number)));
+      },
+      "other"_a.none());
+}
+
+// Equality is of elements, as in NumPy and PyTorch; sets and dictionaries go by the Python object.
 void bind_comparison(nb::class_<Tensor>& tensor) {
   tensor.attr("__array_priority__") = 1000;  // of an array and a tensor, the tensor's operator is taken
-  tensor
-      .def(
-          "__eq__", [](const Tensor& a, const Tensor& b) { return eq(a, b); }, nb::is_operator(), Unlocked())
-      .def(
-          "__eq__", [](const Tensor& a, double b) { return eq(a, full({}, b, options_of(a))); }, nb::is_operator(),
-          Unlocked())
-      .def(
-          "__ne__", [](const Tensor& a, const Tensor& b) { return 1 - eq(a, b); }, nb::is_operator(), Unlocked())
-      .def(
-          "__ne__", [](const Tensor& a, double b) { return 1 - eq(a, full({}, b, options_of(a))); }, nb::is_operator(),
-          Unlocked())
-      .def("__hash__",
-           [](const Tensor& t) {
-             return std::hash<const void*>()(t.node() ? static_cast<const void*>(t.node().get()) : t.storage().get());
-           })
-      .def("__bool__", &truth, Unlocked());
+  bind_equality(tensor, "__eq__", [](const Tensor& same) { return same; });
+  bind_equality(tensor, "__ne__", [](const Tensor& same) { return 1 - same; });
+  tensor.attr("__hash__") = nb::module_::import_("builtins").attr("object").attr("__hash__");
+  tensor.def("__bool__", &truth, Unlocked());
+  tensor.def("__setitem__", &set_rows, "rows"_a, "numbers"_a);
   bind_in_place(tensor, "__iadd__", [](const Tensor& x, const auto& y) { return x + y; });
   bind_in_place(tensor, "__isub__", [](const Tensor& x, const auto& y) { return x - y; });
   bind_in_place(tensor, "__imul__", [](const Tensor& x, const auto& y) { return x * y; });

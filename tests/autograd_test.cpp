@@ -66,7 +66,7 @@ TEST(Autograd, TheSeedIsNotChanged) {
 TEST(Autograd, ADiamondIsVisitedOnce) {
   int calls = 0;
   const Tensor x = leaf({3});
-  const Tensor y = record("counted", x.clone(), {x}, [&calls](const Tensor& dy, Needs) -> Grads {
+  const Tensor y = record("counted", x.detach().clone(), {x}, [&calls](const Tensor& dy, Needs) -> Grads {
     calls++;
     return {dy};
   });
@@ -79,7 +79,7 @@ TEST(Autograd, ADiamondIsVisitedOnce) {
 TEST(Autograd, ALeafsGradientHasItsDtype) {
   const Tensor x = leaf({1, 2});
   const Tensor y =
-      record("coarse", x.clone(), {x}, [](const Tensor& dy, Needs) -> Grads { return {dy.to(DType::kBf16)}; });
+      record("coarse", x.detach().clone(), {x}, [](const Tensor& dy, Needs) -> Grads { return {dy.to(DType::kBf16)}; });
   sum(y * 3.0).backward();
   EXPECT_EQ(x.grad().dtype(), DType::kF64);
   EXPECT_EQ(x.grad().to_vector(), (Numbers{3, 3}));
@@ -203,7 +203,7 @@ TEST(AutogradErrors, AFreedGraph) {
 TEST(AutogradErrors, AGradientOfTheWrongShapeOrNumber) {
   const Tensor x = leaf({1, 2});
   const auto wrong = [&](Grads grads) {
-    const Tensor y = record("odd", x.clone(), {x}, [grads](const Tensor&, Needs) { return grads; });
+    const Tensor y = record("odd", x.detach().clone(), {x}, [grads](const Tensor&, Needs) { return grads; });
     sum(y).backward();
   };
   EXPECT_ERROR(wrong({zeros({3}, {DType::kF64, {}})}),
@@ -225,7 +225,7 @@ TEST(AutogradErrors, AFailedPassLeavesNothingToTheNext) {
 TEST(AutogradErrors, AnOpThatReturnsItsInput) {
   const Tensor x = leaf({1});
   EXPECT_ERROR(record("same", x, {x}, [](const Tensor& dy, Needs) -> Grads { return {dy}; }),
-               "[record] expected a new tensor as the result of same, got a leaf");
+               "[record] expected a new tensor as the result of same, got one with a history");
 }
 
 TEST(Autograd, AChainThatKeepsItsInputsIsDroppedInALoop) {

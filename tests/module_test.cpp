@@ -342,7 +342,10 @@ TEST(EvalMode, GivesEachModuleItsOwnModeBack) {
     Tensor forward(const Tensor& x) override { return fc(bn(x)); }
   } net;
   net.bn.eval();
-  { const EvalMode eval_mode(net); }
+  {
+    const EvalMode eval_mode(net);
+    net.train();
+  }
   EXPECT_FALSE(net.bn.training());
   EXPECT_TRUE(net.fc.training());
   EXPECT_TRUE(net.training());

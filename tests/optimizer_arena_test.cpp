@@ -42,6 +42,22 @@ TEST(OptimizerArena, TwoModulesInBf16TrainTogether) {
     EXPECT_TRUE(same_bits(p.as(DType::kBf16).detach(), p.detach().to(DType::kBf16)));
 }
 
+TEST(OptimizerArena, WhatIsNoParameterIsNamed) {
+  const Tensor w = ones({3}).set_requires_grad();
+  EXPECT_ERROR(Sgd(Tensors{ones({3})}, {.lr = 1}),
+               "expected leaves that require a gradient, got [3] as number 0 without");
+  EXPECT_ERROR(Sgd(Tensors{w, w * 2}, {.lr = 1}), "got [3] as number 1, the result of an op");
+}
+
+TEST(OptimizerArena, GradientsFromBeforeItAreKept) {
+  const Tensor w = ones({2}).set_requires_grad(), v = ones({3}).set_requires_grad();
+  (sum(w * 3) + sum(v * 5)).backward();
+  Sgd opt(Tensors{w, v}, {.lr = 1});
+  opt.step();
+  EXPECT_EQ(w.to_vector()[0], -2);
+  EXPECT_EQ(v.to_vector()[0], -4);
+}
+
 TEST(OptimizerArena, MixedMastersAreRefused) {
   const Tensor a = ones({2}).set_requires_grad(), b = ones({2}, {DType::kF64, {}}).set_requires_grad();
   EXPECT_ERROR(Sgd(Tensors{a, b}, {.lr = 1}), "expected parameters of one dtype on one device, got f32 on cpu and f64");
@@ -113,6 +129,13 @@ TEST(OptimizerArena, AnAverageFollowsParametersThatTheOptimizerMoved) {
   opt.step();
   ema.update();
   EXPECT_TRUE(all_close(ema.tensors()[0].tensor, first - 0.5, {0, 1e-6}));
+}
+
+TEST(OptimizerArena, AnAverageRefusesAModelThatBecameAnother) {
+  BodyAndHead net;
+  Ema ema(net.head, 0.5);
+  net.head.to(Device(), DType::kF64);
+  EXPECT_ERROR(ema.update(), "[ema] expected f32 on cpu as when the average was made, got f64 on cpu");
 }
 
 TEST(OptimizerArena, WritingIntoAParameterReachesItsTwin) {

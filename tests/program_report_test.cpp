@@ -53,7 +53,7 @@ TEST(Report, OneRun) {
   EXPECT_HAS(page, "ABSGD, λ = 5, γ = 0.9");
   EXPECT_HAS(page, "80.00");  // final top-1
   EXPECT_HAS(page, "epoch 3, chosen on the test set");
-  EXPECT_HAS(page, "Worst class: eel");
+  EXPECT_HAS(page, " (eel)");
   EXPECT_HAS(page, ">43.21<");  // macro F1
   EXPECT_HAS(page, "animals, 1833 training images, 3 classes");
   EXPECT_HAS(page, "1 min 13 s");  // 4 epochs of 1833 images at 100 a second
@@ -186,6 +186,31 @@ TEST(Report, ClassesOfAboutOneSizeHaveBars) {
   expect_sound(page);
   EXPECT_LACKS(page, "Accuracy by class size");
   EXPECT_EQ(count(page, "class=\"bar\""), 3u);
+}
+
+TEST(Report, ARunThatStoppedEarlyIsFinished) {
+  const TempDir dir;
+  write_run(dir / "run", {.written = 2});
+  const json result = json::parse(read_text(dir / "run/result.json"));
+  const auto page_with = [&](int epochs) {
+    json changed = result;
+    changed["epochs"] = epochs;
+    write_text(dir / "run/result.json", changed.dump());
+    return report_of({dir / "run"});
+  };
+  EXPECT_HAS(page_with(2), "2 of 4 epochs, stopped early");
+  EXPECT_LACKS(page_with(2), "not finished");
+  EXPECT_HAS(page_with(1), "The run is not finished: 2 of 4");  // the result of a shorter run, which went on
+}
+
+TEST(Report, ASeedCountsOnceAndDataOfItsOwn) {
+  const TempDir dir;
+  write_run(dir / "a", {});
+  write_run(dir / "b", {});
+  write_run(dir / "c", {.classes = {"cat", "dog", "fox"}, .seed = 1});
+  const std::string page = report_of({dir / "a", dir / "b", dir / "c"});
+  EXPECT_LACKS(page, "mean ± sd</th>");
+  EXPECT_LACKS(page, "seeds)");
 }
 
 TEST(Report, WrongLabels) {

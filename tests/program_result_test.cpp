@@ -11,6 +11,7 @@ TEST(Result, IsAlignedText) {
   const json result = {{"top1", 0.62140000000000001},
                        {"images", 123456},
                        {"images_per_s", 83123.7},
+                       {"ms", 9999.6},
                        {"few", nullptr},
                        {"auroc", std::nan("")},
                        {"onnx", "a \"model\".onnx"},
@@ -28,6 +29,7 @@ best
 few           -
 images        123456
 images_per_s  83124
+ms            10000
 none          
 onnx          a "model".onnx
 per_class     1  0.25  -
@@ -40,6 +42,7 @@ top1          0.6214
 
 // script(1) is where every terminal is: bsdutils is essential.
 TEST(Result, IsJsonWhereStdoutIsNoTerminal) {
+  if (std::system("command -v script >/dev/null") != 0) GTEST_SKIP() << "no script(1)";
   const TempDir dir;
   write_data(dir / "data");
   const std::string command = concat_text(FULCRUM_PROGRAM, " data stats --data-dir ", dir / "data");

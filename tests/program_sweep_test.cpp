@@ -126,7 +126,11 @@ TEST_F(ProgramSweep, RefusesNonsense) {
   refused({"risk.lambda=1", "risk.lambda=2"}, {"risk.lambda stands twice"});
   refused({"risk.lamda=1"}, {"unknown key 'risk.lamda'; did you mean 'risk.lambda'?"});
   refused({"risk.lambda=1,0"}, {"risk.lambda: expected a number outside (-1e-30, 1e-30)"});
-  refused({"data.imb_factor=0.1,0.01"}, {"data.imb_factor changes the held-out part"});
+  for (const char* key :
+       {"data.imb_factor", "data.train_split", "data.val_list", "data.eval_splits", "data.on_bad_image"})
+    refused({std::string(key) + "=0.1,0.01"}, {std::string(key) + " changes the held-out part"});
+  for (const char* key : {"train.recompute", "data.cache_mb"})
+    refused({std::string(key) + "=true,false"}, {std::string(key) + " does not change a result"});
   refused({"risk.lambda=1"}, {"train.eval_metric"}, {"--opt", "absgd", "--eval-metric", "top2"});
   refused({"train.seed=1,2"}, {"--seeds N"});
   refused({"risk.lambda=1,2"}, {"risk.lambda has no effect with risk.name = mean"}, {});

@@ -114,6 +114,16 @@ TEST_F(ProgramTraining, StopsEarlyWhenNothingGetsBetter) {
   EXPECT_EQ(metrics_of(dir() / "patient").size(), rows.size());
 }
 
+TEST_F(ProgramTraining, StopsEarlyAfterAnEvaluation) {
+  const Outcome got =
+      train("patient-2", {"--epochs", "9", "--lr", "1e-12", "--patience", "1", "--set", "train.eval_every=2"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  const auto rows = metrics_of(dir() / "patient-2");
+  EXPECT_LT(rows.size(), 9u);
+  EXPECT_TRUE(rows.back().contains("test"));
+  EXPECT_EQ(json::parse(got.out)["top1"], rows.back()["test"]["top1"]);
+}
+
 TEST_F(ProgramTraining, TheBestEpochIsThatOfTheChosenMetric) {
   const Outcome got = train("by-loss", {"--epochs", "4", "--eval-metric", "loss", "--lr", "0.5"});
   ASSERT_EQ(got.code, 0) << got.err;

@@ -118,7 +118,7 @@ inline void write_run(const std::filesystem::path& run, const RunOptions& o = {}
   save_tensors(run / "samples.safetensors", {samples_of(o), {}});
   json best = evaluation_of(o, 2);
   best["epoch"] = 2, best["selected_on"] = "test";
-  write_text(run / "result.json", json{{"top1", 0.8}, {"best", best}}.dump());
+  write_text(run / "result.json", json{{"top1", 0.8}, {"best", best}, {"epochs", o.epochs}}.dump());
   write_text(run / "env.json", json{{"git_commit", "abc123"}, {"threads", 2}}.dump());
 }
 

@@ -13,6 +13,7 @@
 #include "apps/grid/shared_epochs.h"
 #include "apps/losses.h"
 #include "apps/progress.h"
+#include "apps/report/report.h"
 #include "apps/run_directory.h"
 #include "apps/say.h"
 #include "apps/trainer.h"
@@ -98,6 +99,12 @@ void keep_if_possible(const Cell& cell, int64_t epochs) {
   }
 }
 
+// Of a run that was killed between its result and its page.
+void write_missing_page(const Cell& cell) {
+  const fs::path page = cell.directory() / "report.html";
+  if (!fs::exists(page)) write_report({cell.directory()}, page);
+}
+
 void build(const Cell& cell, const ExperimentData& data) {
   try {
     const auto model = make_model(cell.config, *data.train);
@@ -164,7 +171,17 @@ int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, con
   drop_kept_epochs(grid);  // what a command that was killed has left
   for (size_t i = 0; i < cells.size(); i++) {
     const Cell& cell = cells[i];
-    if (cell_state(cell).kind == CellState::kDone) continue;
+    const CellState state = cell_state(cell);
+    if (state.kind == CellState::kDone) {
+      write_missing_page(cell);
+      continue;
+    }
+    if (state.kind == CellState::kNonFinite) {
+      // Its layers' statistics have seen the batch that failed: what went on from here would be another run.
+      say("{}: {}; to try it again, remove {}\n", cell.name(), state.text(cell), cell.directory().string());
+      code = kExitNonFinite;
+      continue;
+    }
     say("cell {} of {}: {}, in {}\n", i + 1, cells.size(), cell.name(), cell.directory().string());
     const Trainer::Start start = prepare(cell, grid);
     const std::set<int64_t> marks = epochs_to_keep(cell, cells);

@@ -195,8 +195,12 @@ SweepResults collect(const Sweep& sweep) {
     }
     point.val = spread_of(values);
     results.points.push_back(std::move(point));
-    const double mean = results.points.back().val.mean;
-    if (!std::isnan(mean) && (!results.best || is_better(sweep.metric, mean, results.points[*results.best].val.mean)))
+    const SweepPoint& last = results.points.back();
+    const double mean = last.val.mean;
+    // Those of which a seed is missing, or diverged, are not compared with the others.
+    const bool whole = std::ssize(last.cells) == sweep.seeds;
+    if (whole && !std::isnan(mean) &&
+        (!results.best || is_better(sweep.metric, mean, results.points[*results.best].val.mean)))
       results.best = p;
   }
   return results;

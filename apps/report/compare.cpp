@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "apps/report/page.h"
 #include "apps/report/sections.h"
@@ -22,7 +23,7 @@ bool is_incidental(const std::string& key) {
   return key == "train.seed" || std::ranges::find(free_settings(), key) != free_settings().end();
 }
 
-// Runs that differ in the seed alone, in the order of the first of each.
+// Runs that differ in the seed alone, on the same data, in the order of the first of each; no seed twice.
 struct Group {
   std::vector<size_t> runs;
   std::string stem, name, colour;  // the name counts the seeds
@@ -35,6 +36,16 @@ bool differs(const SettingsTable& settings, size_t key) {
   return std::ranges::any_of(settings, [&](const auto& of_run) { return of_run[key].value != settings[0][key].value; });
 }
 
+// Whether no character of several bytes is cut at the end.
+bool ends_whole(std::string_view text) {
+  size_t lead = text.size();
+  while (lead > 0 && (static_cast<unsigned char>(text[lead - 1]) & 0xC0) == 0x80) lead--;
+  if (lead == 0) return text.empty();
+  const auto first = static_cast<unsigned char>(text[lead - 1]);
+  const size_t following = first < 0xC0 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
+  return text.size() - lead == following;
+}
+
 // What the names of the runs begin with, without "-seed" or the like at its end.
 std::string common_name(const std::vector<RunData>& runs, const std::vector<size_t>& members) {
   std::string name = runs[members[0]].name;
@@ -42,7 +53,11 @@ std::string common_name(const std::vector<RunData>& runs, const std::vector<size
     const auto end = std::ranges::mismatch(name, runs[i].name).in1;
     name.erase(end, name.end());
   }
-  for (const std::string_view tail : {"-", "_", ".", "seed", "s", "-", "_", "."})
+  while (!ends_whole(name)) name.pop_back();
+  if (const size_t last = name.find_last_not_of("0123456789");
+      members.size() > 1 && last != std::string::npos && name.substr(0, last + 1).ends_with("seed"))
+    name.resize(last + 1);
+  for (const std::string_view tail : {"-", "_", ".", "seed", "s", "-", "_", ".", "/"})
     if (members.size() > 1 && name.ends_with(tail) && name.size() > tail.size()) name.resize(name.size() - tail.size());
   return name;
 }
@@ -67,13 +82,25 @@ void name_groups(std::vector<Group>& groups, const std::vector<RunData>& runs, c
   }
 }
 
+// What tells data apart that settings, with data.dir left out, do not.
+std::string data_key(const RunData& run) {
+  if (!run.data) return {};
+  return fmt::format("{} {} {}", fmt::join(run.data->classes, "\n"), fmt::join(run.data->train_counts, " "),
+                     fmt::join(run.data->test_counts, " "));
+}
+
 std::vector<Group> groups_of(const std::vector<RunData>& runs, const SettingsTable& settings) {
   std::vector<Group> groups;
   std::map<std::vector<std::string>, size_t> found;
+  std::map<std::vector<std::string>, int> seen;
   for (size_t i = 0; i < runs.size(); i++) {
     std::vector<std::string> values;
     for (const Setting& s : settings[i])
       if (!is_incidental(s.key)) values.push_back(s.value);
+    values.push_back(data_key(runs[i]));
+    std::vector<std::string> with_seed = values;
+    with_seed.push_back(std::to_string(runs[i].config.train.seed));
+    values.push_back(std::to_string(seen[with_seed]++));
     const auto [at, is_new] = found.try_emplace(values, groups.size());
     if (is_new) groups.push_back({});
     groups[at->second].runs.push_back(i);
@@ -172,10 +199,11 @@ bool same_classes(const std::vector<RunData>& runs) {
 
 // The mean recall of a class over the runs of a group.
 double mean_recall(const std::vector<RunData>& runs, const Group& group, size_t c) {
-  double recall = 0;
+  const bool any = std::ranges::any_of(group.runs, [&](size_t i) { return runs[i].finished(); });
+  std::vector<double> recalls;  // of the finished ones, as in the table, where there are any
   for (const size_t i : group.runs)
-    recall += runs[i].last_evaluated()->test->per_class[c] / static_cast<double>(group.runs.size());
-  return recall;
+    if (!any || runs[i].finished()) recalls.push_back(runs[i].last_evaluated()->test->per_class[c]);
+  return spread_of(recalls).mean;
 }
 
 // From the largest to the smallest in the first run; in their order where all have one size.
@@ -246,7 +274,7 @@ std::string curves(const std::vector<RunData>& runs, const std::vector<Group>& g
        plot("Few-shot classes", "mean recall, %", true, test_value(&EpochMetrics::few)),
        plot("Held-out top-1", "top-1, %", true, [](const EpochRow& r) { return r.val ? r.val->top1 : kAbsent; }),
        by_class(runs, groups), plot("Training top-1", "top-1, %", true, [](const EpochRow& r) { return r.train_top1; }),
-       plot("Training loss", "cross entropy", false, [](const EpochRow& r) { return r.train_loss; }),
+       plot("Training loss", "what each run trains", false, [](const EpochRow& r) { return r.train_loss; }),
        plot("Test loss", "cross entropy", false, test_value(&EpochMetrics::loss)),
        plot("Effective sample fraction", "(Σp)² ÷ (B Σp²)", false,
             [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}),

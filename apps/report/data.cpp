@@ -5,6 +5,7 @@
 #include <fulcrum/core/serialize.h>
 
 #include "apps/histogram.h"
+#include "apps/json_text.h"
 #include "apps/metrics.h"
 #include "apps/report/json.h"
 
@@ -134,10 +135,13 @@ std::optional<DatasetInfo> read_data(const fs::path& path) {
 
 // What result.json says of a finished run; for others the rule of the trainer: the best by train.eval_metric, the first
 // of equals.
-std::optional<BestEpoch> find_best(const fs::path& path, const RunData& run) {
+std::optional<BestEpoch> find_best(const fs::path& path, RunData& run) {
   if (const auto json = read_json(path)) {
-    const auto best = JsonObject(*json, "[report] " + path.string()).child("best");
-    if (best) return BestEpoch{best->integer("epoch"), best->text("selected_on"), read_evaluation(*best)};
+    const JsonObject result(*json, "[report] " + path.string());
+    const auto best = result.child("best");
+    const double epochs = number_in(*json, "epochs");
+    run.ended = std::isnan(epochs) ? run.finished() : epochs == static_cast<double>(run.done());  // or of a shorter run
+    if (best && run.ended) return BestEpoch{best->integer("epoch"), best->text("selected_on"), read_evaluation(*best)};
   }
   const Metric* metric = std::ranges::find(kMetrics, run.config.train.eval_metric, &Metric::key);
   check(metric != std::end(kMetrics), "[report] config.toml: expected a metric in train.eval_metric, got '",
@@ -153,7 +157,10 @@ std::optional<BestEpoch> find_best(const fs::path& path, const RunData& run) {
 
 std::string name_of_run(const fs::path& directory) {
   const fs::path path = fs::absolute(directory).lexically_normal();
-  return (path.has_filename() ? path : path.parent_path()).filename().string();
+  const fs::path run = path.has_filename() ? path : path.parent_path();
+  const std::string name = run.filename().string();
+  // "seed0", as --seeds and grids call it, is one of many.
+  return name.starts_with("seed") ? (run.parent_path().filename() / name).string() : name;
 }
 
 }  // namespace

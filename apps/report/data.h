@@ -115,6 +115,7 @@ struct RunData {
   std::optional<Predictions> predictions;
   std::optional<Samples> samples;
   std::optional<BestEpoch> best;
+  bool ended = false;          // result.json says so, as of a run that stopped early
   nlohmann::json environment;  // null where there is none
 
   /// 0 where no file tells.
@@ -126,7 +127,7 @@ struct RunData {
   const EpochRow* last_evaluated() const;
   /// Epochs done, of config.train.epochs.
   int64_t done() const;
-  bool finished() const { return done() >= config.train.epochs; }
+  bool finished() const { return ended || done() >= config.train.epochs; }
 };
 
 RunData read_run(const std::filesystem::path& directory);

@@ -10,6 +10,7 @@ namespace fulcrum::apps {
 
 namespace {
 
+constexpr const char* kTaken = "taken for →";
 constexpr size_t kNumbered = 15;  // classes up to which the cells carry their numbers
 
 struct Layout {
@@ -23,9 +24,9 @@ Layout layout_of(const HeatMap& map) {
   l.columns = 16;
   double names = 0;
   for (const std::string& name : map.names) names = std::max(names, text_width(clipped(name, l.columns), kFontSize));
-  l.left = names + 22;
+  l.left = std::max(names, text_width(kTaken, kFontSize)) + 22;
   l.cell = std::clamp((720 - l.left) / n, 15.0, 52.0);
-  l.top = names * 0.72 + 16;  // the names of the columns lean by 45 degrees
+  l.top = std::max(names * 0.72, 24.0) + 16;  // the names of the columns lean by 45 degrees
   l.width = l.left + l.cell * n + names * 0.72 + 4;
   l.height = l.top + l.cell * n + 6;
   return l;
@@ -56,7 +57,7 @@ std::string cell_svg(const HeatMap& map, const Layout& l, size_t row, size_t col
 std::string heat_map(const HeatMap& map) {
   const Layout l = layout_of(map);
   std::string out = open_svg(l.width, l.height, map.description) + "<g class=\"names\">";
-  out += text_svg(l.left - 8, l.top - 24, "end", "taken for →");
+  out += text_svg(l.left - 8, l.top - 24, "end", kTaken);
   out += text_svg(l.left - 8, l.top - 7, "end", "true ↓");
   for (size_t i = 0; i < map.names.size(); i++) {
     const double at = l.cell * (static_cast<double>(i) + 0.5);

@@ -51,7 +51,9 @@ std::string data_text(const RunData& run) {
   if (const int64_t n = training_samples(run)) text += fmt::format(", {} training images", grouped(n));
   if (run.classes()) text += fmt::format(", {} classes", grouped(static_cast<int64_t>(run.classes())));
   if (d.imb_type != "none") text += fmt::format("; {} imbalance, factor {}", d.imb_type, significant(d.imb_factor));
-  if (d.noise_type != "none") text += fmt::format("; {} label noise, {} %", d.noise_type, percent(d.noise_rate, 0));
+  if (d.noise_type != "none")
+    text += fmt::format("; {} label noise{}", d.noise_type,
+                        d.noise_type == "matrix" ? "" : fmt::format(", {} %", percent(d.noise_rate, 0)));
   return text;
 }
 
@@ -66,9 +68,13 @@ std::string tiles(const RunData& run) {
     out += tile("Worst class", percent(test.worst_class), " %", worst_class_name(run, test));
   if (run.best) {
     const bool on_val = run.best->selected_on == "val";
-    out += tile(on_val ? "Best top-1, held-out part" : "Best test top-1", percent(run.best->metrics.top1), " %",
-                fmt::format("epoch {}, chosen on {}", run.best->epoch + 1,
-                            on_val ? "the held-out part" : "the test set: optimistic"));
+    const std::string& metric = run.config.train.eval_metric;
+    const char* best = metric == "top1" ? "Best" : "At the best epoch:";
+    out +=
+        tile(fmt::format("{} {}", best, on_val ? "top-1, held-out part" : "test top-1"),
+             percent(run.best->metrics.top1), " %",
+             fmt::format("epoch {}, chosen {}on {}", run.best->epoch + 1, metric == "top1" ? "" : "by " + metric + " ",
+                         on_val ? "the held-out part" : "the test set: optimistic"));
   }
   if (const double seconds = training_seconds(run); std::isfinite(seconds))
     out += tile("Training time", duration(seconds), "", "without evaluation");
@@ -83,24 +89,20 @@ std::string optimizer_text(const Config& c) {
                      significant(c.optim.weight_decay), is_constant ? "constant" : c.schedule.kind);
 }
 
-std::string results_row_name(const Metric& m, const RunData& run, const EpochMetrics& e) {
-  std::string name = m.name;
-  if (m.value == &EpochMetrics::worst_class) {
-    const std::string worst = worst_class_name(run, e);
-    return worst.empty() ? name : name + ": " + worst;
-  }
+std::string results_row_name(const Metric& m) {
   if (m.value == &EpochMetrics::many) return "Many-shot classes (> 100 images)";
   if (m.value == &EpochMetrics::medium) return "Medium-shot classes (20–100)";
   if (m.value == &EpochMetrics::few) return "Few-shot classes (< 20)";
   if (m.value == &EpochMetrics::ece) return "Expected calibration error";
   if (m.value == &EpochMetrics::loss) return "Loss (plain cross entropy)";
-  return name;
+  return m.name;
 }
 
 }  // namespace
 
 std::string epochs_text(const RunData& run) {
   const int64_t all = run.config.train.epochs;
+  if (run.ended && run.done() < all) return fmt::format("{} of {} epochs, stopped early", run.done(), all);
   return run.finished() ? fmt::format("{} {}", all, all == 1 ? "epoch" : "epochs")
                         : fmt::format("{} of {} epochs", run.done(), all);
 }
@@ -164,13 +166,21 @@ std::string results_section(const RunData& run) {
   if (last->val) t.head.push_back("held-out part");
   for (const auto& [name, metrics] : last->splits) t.head.push_back(name);
   if (best_on_test) t.head.push_back(fmt::format("best, epoch {}", run.best->epoch + 1));
+  // What the held-out part has chosen, on the test set.
+  const auto chosen = std::ranges::find_if(
+      run.epochs, [&](const EpochRow& e) { return run.best && !best_on_test && e.epoch == run.best->epoch && e.test; });
+  if (chosen != run.epochs.end()) t.head.push_back(fmt::format("epoch {}, chosen", run.best->epoch + 1));
   for (const Metric& m : kMetrics) {
-    const auto text = [&](const EpochMetrics& e) { return m.is_share ? percent(e.*m.value) : significant(e.*m.value); };
+    const auto text = [&](const EpochMetrics& e) {
+      const std::string name = m.value == &EpochMetrics::worst_class ? worst_class_name(run, e) : "";
+      return (m.is_share ? percent(e.*m.value) : significant(e.*m.value)) + (name.empty() ? "" : " (" + name + ")");
+    };
     if (std::isnan((*last->test).*m.value) || !says_something(m, run.classes())) continue;
-    std::vector<std::string> row = {results_row_name(m, run, *last->test), text(*last->test)};
+    std::vector<std::string> row = {results_row_name(m), text(*last->test)};
     if (last->val) row.push_back(text(*last->val));
     for (const auto& [name, metrics] : last->splits) row.push_back(text(metrics));
     if (best_on_test) row.push_back(text(run.best->metrics));
+    if (chosen != run.epochs.end()) row.push_back(text(*chosen->test));
     t.rows.push_back(std::move(row));
   }
   const std::string words =

@@ -58,12 +58,19 @@ Figure scatter_figure(const RunData& run) {
   return {"Weights against losses", scatter_chart(chart), caption, legend};
 }
 
+// Beyond rounding, of the samples that were visited.
+bool differ(const Samples& s) {
+  std::vector<double> weights;
+  std::ranges::copy_if(s.mean_weight, std::back_inserter(weights), [](double w) { return std::isfinite(w); });
+  return weights_differ(weights);
+}
+
 // How the mean weights are spread, of right and of wrong labels.
 Figure histogram_figure(const RunData& run) {
   const Samples& s = *run.samples;
   Range range;
   for (const double w : s.mean_weight) range.add(w);
-  if (range.empty() || range.low == range.high) return {"", "", ""};
+  if (range.empty() || !differ(s)) return {"", "", ""};
   const bool log = range.low > 0 && range.high > 8 * range.low;
   const auto scale = [&](double w) { return log ? std::log(w) : w; };
   const double low = scale(range.low), width = (scale(range.high) - low) / kBins;
@@ -175,14 +182,11 @@ std::string samples_section(const RunData& run) {
   const Samples& s = *run.samples;
   std::vector<std::string> charts = {figure(scatter_figure(run)), figure(histogram_figure(run))};
   std::string html;
-  if (s.wrong_labels()) {
+  if (s.wrong_labels() && differ(s)) {
     const std::string found = noise_html(run, charts);
     charts.push_back("<div>" + found + "</div>\n");
   }
-  Range weights;
-  for (const double w : s.mean_weight) weights.add(w);
-  if (weights.low == weights.high)
-    html += note("All mean weights are equal: the run weighed its samples as the plain mean does.");
+  if (!differ(s)) html += note("All mean weights are equal: the run weighed its samples as the plain mean does.");
   html += gallery(run, s.largest, "Largest mean weights") + gallery(run, s.smallest, "Smallest mean weights");
   if (s.largest.sample.empty() && s.smallest.sample.empty()) html += note("samples.safetensors has no images.");
   if (std::filesystem::exists(run.directory / "suspects.csv"))

@@ -104,6 +104,8 @@ double text_width(std::string_view text, double font_size) {
     // Scripts from U+2E80 on are as wide as high.
     ems += lead >= 0xE3                                                                             ? 1.0
            : lead < 0x80 && std::string_view("il.,:;|'! ").find(text[at]) != std::string_view::npos ? 0.3
+           : lead < 0x80 && std::string_view("MWmw").find(text[at]) != std::string_view::npos       ? 0.88
+           : lead >= 'A' && lead <= 'Z'                                                             ? 0.72
                                                                                                     : 0.58;
     at += character(text.substr(at));
   }

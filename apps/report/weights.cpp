@@ -187,34 +187,35 @@ std::string weights_section(const RunData& run) {
   if (run.epochs.empty()) return {};
   const bool tempered =
       std::any_of(run.epochs.begin(), run.epochs.end(), [](const EpochRow& r) { return std::abs(r.inv_lambda) > 0; });
-  const std::string html =
-      figures({curve_of(
-                   run, "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
-                   "1 where all samples of a batch weigh the same, 1/B where one has all the weight.",
-                   [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}, 1),
-               curve_of(
-                   run, "Weight sum", "Σ p",
-                   "The mean over the batches: 1 in the plain mean. Under ABSGD it says how hard the "
-                   "batches "
-                   "are against the moving average u.",
-                   [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1}, 1),
-               tempered ? curve_of(
-                              run, "Inverse temperature", "1 / λ",
-                              "0 is the plain mean, above it large losses weigh more, below it small ones.",
-                              [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt)
-                        : std::string(),
-               curve_of(
-                   run, "Moving average", "log u",
-                   "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
-                   "> 0.",
-                   [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt),
-               strip_of(run, "Weights", "weight B·p",
-                        "How the last weights of the samples are spread after each epoch, the darker the more samples; "
-                        "the dotted line is the plain mean.",
-                        &EpochRow::weight_histogram, kWeightBins, "var(--s1)", 1),
-               strip_of(run, "Losses", "loss", "The same of the losses at the last visit, class weights included.",
-                        &EpochRow::loss_histogram, kLossBins, "var(--s5)", std::nullopt),
-               wrong_labels_figure(run)});
+  const std::string html = figures(
+      {curve_of(
+           run, "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
+           "1 where all samples of a batch weigh the same, 1/B where one has all the weight.",
+           [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}, 1),
+       curve_of(
+           run, "Weight sum", "Σ p",
+           "The mean over the batches: 1 in the plain mean. Under ABSGD it says how hard the "
+           "batches "
+           "are against the moving average u.",
+           [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1}, 1),
+       tempered ? curve_of(
+                      run, "Inverse temperature", "1 / λ",
+                      "0 is the plain mean, above it large losses weigh more, below it small ones.",
+                      [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt)
+                : std::string(),
+       curve_of(
+           run, "Moving average", "log u",
+           "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
+           "> 0.",
+           [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt),
+       strip_of(
+           run, "Weights", "weight B·p",
+           "How the last weights of the samples are spread after each epoch, the stronger the colour the more samples; "
+           "the dotted line is the plain mean.",
+           &EpochRow::weight_histogram, kWeightBins, "var(--s1)", 1),
+       strip_of(run, "Losses", "loss", "The same of the losses at the last visit, class weights included.",
+                &EpochRow::loss_histogram, kLossBins, "var(--s5)", std::nullopt),
+       wrong_labels_figure(run)});
   // Of p alone: what the loss's own class weights do to the gradient is not in it.
   const bool class_weights = run.config.loss.class_weights != "none";
   return section("Weights", "weights",

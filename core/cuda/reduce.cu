@@ -1,4 +1,5 @@
 // Sums, maxima and argmax.
+#include <fulcrum/core/argmax.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/loops.h>
 #include <fulcrum/core/cuda/columns.cuh>
@@ -94,8 +95,7 @@ void reduce(const char* op, Tensor& y, const Tensor& x) {
   });
 }
 
-/// One warp for each row. A value that is not larger than the first never wins, NaN among them, and
-/// nothing is larger than a NaN in the first place.
+/// One warp for each row; every lane begins with its first number.
 template <class T>
 __global__ void argmax_kernel(int64_t* y, const T* x, int64_t rows, int64_t columns) {
   using A = Accumulate<T>;
@@ -104,11 +104,11 @@ __global__ void argmax_kernel(int64_t* y, const T* x, int64_t rows, int64_t colu
     A best = A(row[0]);
     int64_t at = 0;
     for (int64_t c = threadIdx.x % kWarp; c < columns; c += kWarp)
-      if (A(row[c]) > best) best = A(row[c]), at = c;
+      if (wins(A(row[c]), best)) best = A(row[c]), at = c;
     for (int mask = kWarp / 2; mask > 0; mask /= 2) {
       const A other = __shfl_xor_sync(kAllLanes, best, mask);
       const int64_t other_at = __shfl_xor_sync(kAllLanes, at, mask);
-      if (other > best || (other == best && other_at < at)) best = other, at = other_at;
+      if (wins(other, best) || (!wins(best, other) && other_at < at)) best = other, at = other_at;
     }
     if (threadIdx.x % kWarp == 0) y[r] = at;
   }

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <climits>
 #include <cstdio>
+#include <filesystem>
 #include <numeric>
 #include <optional>
 
@@ -61,7 +62,7 @@ enum Notice : int { kFails = 0, kPrints = 1, kHasPrinted = 2 };
 class MpiCommunicator : public Communicator {
  public:
   MpiCommunicator() : Communicator(find_place()) {
-    for (MPI_Comm* comm : {&data_, &notices_}) {
+    for (MPI_Comm* comm : {&data_, &gradients_, &notices_}) {
       FULCRUM_MPI_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, comm));
       FULCRUM_MPI_CHECK(MPI_Comm_set_errhandler(*comm, MPI_ERRORS_RETURN));
     }
@@ -69,12 +70,12 @@ class MpiCommunicator : public Communicator {
   }
 
   void all_reduce(Tensor& values) override {
-    MPI_Request request = begin_sum(values);
+    MPI_Request request = begin_sum(values, data_);
     wait(request);
     profile_mark("all_reduce");
   }
 
-  void start_all_reduce(const Tensor& values) override { started_.push_back(begin_sum(values)); }
+  void start_all_reduce(const Tensor& values) override { started_.push_back(begin_sum(values, gradients_)); }
 
   void advance() override {
     if (started_.empty()) return;
@@ -181,11 +182,11 @@ class MpiCommunicator : public Communicator {
     return p;
   }
 
-  MPI_Request begin_sum(const Tensor& values) {
+  MPI_Request begin_sum(const Tensor& values, MPI_Comm comm) {
     check_host(values, "all_reduce");
     MPI_Request request;
     FULCRUM_MPI_CHECK(MPI_Iallreduce(MPI_IN_PLACE, const_cast<void*>(values.raw()), count_of(values.numel()),
-                                     type_of(values), MPI_SUM, data_, &request));
+                                     type_of(values), MPI_SUM, comm, &request));
     return request;
   }
 
@@ -237,7 +238,12 @@ class MpiCommunicator : public Communicator {
   void meet_neighbours() {
     std::array<char, 256> host{};
     gethostname(host.data(), host.size() - 1);
-    const std::string here = host.data();
+    // Containers may have one host name; a number of a process means something within one of them.
+    const auto name_of = [](const char* link) {
+      std::error_code none;
+      return std::filesystem::read_symlink(link, none).string();
+    };
+    const std::string here = host.data() + name_of("/proc/self/ns/pid");
     const auto all = Communicator::all_gather(concat_text(::getpid(), " ", here));
     for (int r = 0; r < size(); r++) {
       const std::string& text = all[static_cast<size_t>(r)];
@@ -246,7 +252,9 @@ class MpiCommunicator : public Communicator {
   }
 
   static constexpr int kSpins = 256;
-  MPI_Comm data_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
+  // Sums of gradients are begun when a bucket is complete, which need not be at the same place between other sums in every
+  // process, and MPI tells collectives apart by their order.
+  MPI_Comm data_ = MPI_COMM_NULL, gradients_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
   std::vector<MPI_Request> started_;
   std::vector<Neighbour> neighbours_;
   Clock::time_point last_look_{};

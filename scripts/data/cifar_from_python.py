@@ -31,16 +31,19 @@ def unpickled(path):
     try:
         with open(path, "rb") as file:
             return ArraysOnly(file, encoding="bytes").load()
-    except (OSError, EOFError, pickle.UnpicklingError) as error:
-        sys.exit(f"{path}: {error}")
+    except Exception as error:  # what a damaged pickle raises is anything
+        sys.exit(f"{path}: {type(error).__name__}: {error}")
 
 
 def records(path, keys, classes):
     """Label bytes, one for each key, and planar RGB of every picture."""
     batch = unpickled(path)
+    for key in [b"data", *keys]:
+        if not isinstance(batch, dict) or key not in batch:
+            sys.exit(f"{path}: expected a batch of CIFAR with '{key.decode()}'")
     pixels = numpy.asarray(batch[b"data"], numpy.uint8)
     labels = [numpy.asarray(batch[key]) for key in keys]
-    if pixels.shape != (len(labels[0]), 3072):
+    if len(labels[0]) == 0 or pixels.shape != (len(labels[0]), 3072):
         sys.exit(f"{path}: expected {len(labels[0])} rows of 3072 bytes, got {pixels.shape}")
     for values, count in zip(labels, classes):
         if values.min() < 0 or values.max() >= count:

@@ -168,6 +168,13 @@ class LikePyTorch(unittest.TestCase):
         with self.assertRaisesRegex(fulcrum.Error, "the truth of a tensor of shape"):
             bool(x)
         self.assertEqual(len({x: 1, x: 2}), 1)
+        rows = fulcrum.tensor([[5.0, 5], [5, 5]])
+        self.assertEqual(len({rows[0], rows[1]}), 2)
+        self.assertEqual((x == 1.5).tolist(), [0, 0])
+        self.assertEqual((fulcrum.tensor([1, 2]) == 1.5).tolist(), [0, 0])
+        self.assertEqual((x == np.array([1, 3], np.float32)).tolist(), [1, 0])
+        self.assertEqual((np.array([1, 3], np.float32) != x).tolist(), [0, 1])
+        self.assertFalse(x == "text")
 
     def test_in_place_operators_write(self):
         x = fulcrum.tensor([1.0, 2])
@@ -177,6 +184,15 @@ class LikePyTorch(unittest.TestCase):
         x -= 1
         x /= 2
         self.assertEqual(y.tolist(), [1.5, 4])
+        x += np.ones(2, np.float32)
+        self.assertEqual(y.tolist(), [2.5, 5])
+        z = fulcrum.zeros([3, 2])
+        z[0] = 1
+        z[1] += 2
+        z[1:3] = np.full((2, 2), 7, np.float32)
+        self.assertEqual(z.tolist(), [[1, 1], [7, 7], [7, 7]])
+        with self.assertRaises(IndexError):
+            z[3] = 1
         w = fulcrum.tensor([1.0]).requires_grad_()
         with self.assertRaisesRegex(fulcrum.Error, "within no_grad"):
             w -= 0.5
