@@ -25,10 +25,12 @@ Figure losses_figure(const RunData& run) {
     for (const Point& p : s.points) all.add(p.y);
   chart.y.log = all.low > 0 && all.high > 30 * all.low;
   const LossSettings& loss = run.config.loss;
-  std::string caption = "The mean over the samples: in training of the loss that is trained, " +
-                        (loss.name == "ce" ? "cross entropy" : loss.name) +
-                        (loss.class_weights == "none" ? "" : " with class weights") +
-                        ", on the test set of the cross entropy; weighted: Σ p·l, what a step minimises";
+  const bool plain = loss.name == "ce" && loss.class_weights == "none" && loss.smoothing == 0;
+  std::string caption = plain ? "Cross entropy, the mean over the samples"
+                              : "Means over the samples: train of " + loss.name +
+                                    (loss.class_weights == "none" ? "" : " with class weights") +
+                                    ", test of the plain cross entropy";
+  caption += "; weighted: Σ p·l, what a step minimises";
   if (!chart.series.back().points.empty()) caption += "; risk: λ log mean exp(l/λ), what ABSGD minimises in the end";
   return {"Loss", line_chart(chart), caption + "."};
 }

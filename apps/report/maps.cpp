@@ -13,6 +13,7 @@ namespace fulcrum::apps {
 namespace {
 
 constexpr double kRowHeight = 34;
+constexpr size_t kMostOfRow = 28;  // characters
 
 // From faint to full; all alike where the values are.
 double shade(double v, const Range& range) {
@@ -49,17 +50,20 @@ std::string value_map(const ValueMap& map) {
     for (const double v : row) range.add(v);
   if (range.empty()) return {};
   double names = text_width(map.y_name, kFontSize);
-  for (const std::string& row : map.rows) names = std::max(names, text_width(row, kFontSize));
+  // What is clipped stands whole in the tooltips of the cells.
+  const auto row_name = [&](size_t r) { return clipped(map.rows[r], kMostOfRow); };
+  for (size_t r = 0; r < map.rows.size(); r++) names = std::max(names, text_width(row_name(r), kFontSize));
   const auto columns = static_cast<double>(map.columns.size()), rows = static_cast<double>(map.rows.size());
   const MapLayout l{names + 14, 26, std::clamp((760 - names - 24) / columns, 44.0, 90.0)};
   const double width = l.left + l.cell * columns + 4, height = l.top + kRowHeight * rows + 42;
   std::string out = open_svg(std::max(width, 760.0), height, map.description) + "<g class=\"names\">";
   out += text_svg(l.left - 8, l.top - 9, "end", map.y_name);
   for (size_t r = 0; r < map.rows.size(); r++)
-    out += text_svg(l.left - 8, l.top + kRowHeight * (static_cast<double>(r) + 0.5) + 4, "end", map.rows[r]);
+    out += text_svg(l.left - 8, l.top + kRowHeight * (static_cast<double>(r) + 0.5) + 4, "end", row_name(r));
+  const auto fits = static_cast<size_t>(l.cell / (0.6 * kFontSize));
   for (size_t c = 0; c < map.columns.size(); c++)
     out += text_svg(l.left + l.cell * (static_cast<double>(c) + 0.5), l.top + kRowHeight * rows + 16, "middle",
-                    map.columns[c]);
+                    clipped(map.columns[c], fits));
   out += text_svg(l.left + l.cell * columns / 2, l.top + kRowHeight * rows + 34, "middle", map.x_name);
   out += "</g><g class=\"map\">";
   for (size_t r = 0; r < map.rows.size(); r++)

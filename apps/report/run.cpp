@@ -173,7 +173,8 @@ std::string results_section(const RunData& run) {
   for (const Metric& m : kMetrics) {
     const auto text = [&](const EpochMetrics& e) {
       const std::string name = m.value == &EpochMetrics::worst_class ? worst_class_name(run, e) : "";
-      return (m.is_share ? percent(e.*m.value) : significant(e.*m.value)) + (name.empty() ? "" : " (" + name + ")");
+      return (m.is_share ? percent(e.*m.value) : significant(e.*m.value)) +
+             (name.empty() ? "" : " (" + clipped(name, 12) + ")");
     };
     if (std::isnan((*last->test).*m.value) || !says_something(m, run.classes())) continue;
     std::vector<std::string> row = {results_row_name(m), text(*last->test)};
