@@ -184,8 +184,6 @@ TEST(Config, FinishRefuses) {
       {"data.sampler=none", "data.sampler: expected one of"},
       {"loss.name=mse", "loss.name: expected one of"},
       {"loss.class_weights=yes", "loss.class_weights: expected one of none, balanced"},
-      {"loss.class_weights=given", "loss.given_class_weights: expected a number for each class with"},
-      {"loss.given_class_weights=[1,-2]", "loss.given_class_weights: expected a number in (0, inf), got -2"},
       {"train.amp=fp16", "train.amp: expected one of off, bf16"},
       {"data.imb_factor=0", "data.imb_factor: expected a number in (0, 1], got 0"},
       {"data.imb_factor=1.01", "data.imb_factor"},

@@ -331,6 +331,7 @@ TEST_F(ProgramLosses, GivenWeightsAreOneForEachClass) {
   EXPECT_EQ(dry_run("[1,2,0.5,1,1,1,1,1,1,1]").code, 0);
   expect_refused(dry_run("[1,2,0.5]"), 2, {"loss.given_class_weights: expected 10 numbers, one for each class, got 3"});
   expect_refused(dry_run("[1,2,0,1]"), 2, {"loss.given_class_weights: expected a number in (0, inf), got 0"});
+  expect_refused(dry_run("[]"), 2, {"loss.given_class_weights: expected a number for each class with"});
 }
 
 TEST_F(ProgramLosses, SettingsThatAreNotUsedAreAWarning) {
