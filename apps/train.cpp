@@ -135,17 +135,16 @@ TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
         backend, plan.config.train.output);
   }
   Trainer trainer(plan.config, plan.start, processes);
+  const std::string& run = plan.config.train.output;
+  const auto has_checkpoint = [&] { return std::filesystem::exists(std::filesystem::path(run) / "last.safetensors"); };
   try {
     return trainer.run();
   } catch (const PeerFailed& e) {
-    if (e.silent() || !std::filesystem::exists(std::filesystem::path(plan.config.train.output) / "last.safetensors"))
-      throw;
-    throw PeerFailed(
-        concat_text(e.what(), "\nthe last checkpoint is whole; continue with --resume ", plan.config.train.output),
-        e.exit_code(), false);
+    if (e.silent() || !has_checkpoint()) throw;
+    throw PeerFailed(concat_text(e.what(), "\nthe last checkpoint is whole; continue with --resume ", run),
+                     e.exit_code(), false);
   } catch (const Error& e) {
-    const std::string& run = plan.config.train.output;
-    if (!std::filesystem::exists(std::filesystem::path(run) / "last.safetensors")) throw;
+    if (!has_checkpoint()) throw;
     fail(e.what(), "\nthe last checkpoint is whole; as soon as this is mended, continue with --resume ", run);
   }
 }

@@ -63,7 +63,7 @@ void for_each_data_set(const std::vector<Cell>& cells,
   std::vector<std::string> order;
   std::map<std::string, std::vector<const Cell*>> by_data;
   for (const Cell& cell : cells) {
-    if (cell_state(cell).kind == CellState::kDone) continue;
+    if (cell_state(cell).is_over()) continue;
     auto& members = by_data[data_key(cell.config)];
     if (members.empty()) order.push_back(data_key(cell.config));
     members.push_back(&cell);
@@ -202,7 +202,8 @@ void show_work(const std::vector<Cell>& cells, const std::vector<Cell>& grid) {
   double total = 0;
   int64_t waiting = 0;
   for (const Cell& cell : cells)
-    if (cell_state(cell).kind == CellState::kDone) fmt::print("{:<40} done\n", cell.name());
+    if (const CellState state = cell_state(cell); state.is_over())
+      fmt::print("{:<40} {}\n", cell.name(), state.text(cell));
   for_each_data_set(cells, [&](const ExperimentData& data, const std::vector<const Cell*>& members) {
     for (const Cell* cell : members) {
       const Config& c = cell->config;

@@ -37,8 +37,9 @@ struct Cell {
 
 struct CellState {
   enum Kind { kWaiting, kStarted, kDone, kNonFinite } kind = kWaiting;
-  int64_t epochs = 0;                        // that are done
-  std::string text(const Cell& cell) const;  // "not begun", "3 of 10 epochs"
+  int64_t epochs = 0;                                                   // that are done
+  bool is_over() const { return kind == kDone || kind == kNonFinite; }  // nothing is left to train
+  std::string text(const Cell& cell) const;                             // "not begun", "3 of 10 epochs"
 };
 CellState cell_state(const Cell& cell);
 

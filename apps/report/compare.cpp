@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <fulcrum/core/serialize_json.h>
+
 #include "apps/report/page.h"
 #include "apps/report/sections.h"
 #include "apps/report/text.h"
@@ -36,16 +38,6 @@ bool differs(const SettingsTable& settings, size_t key) {
   return std::ranges::any_of(settings, [&](const auto& of_run) { return of_run[key].value != settings[0][key].value; });
 }
 
-// Whether no character of several bytes is cut at the end.
-bool ends_whole(std::string_view text) {
-  size_t lead = text.size();
-  while (lead > 0 && (static_cast<unsigned char>(text[lead - 1]) & 0xC0) == 0x80) lead--;
-  if (lead == 0) return text.empty();
-  const auto first = static_cast<unsigned char>(text[lead - 1]);
-  const size_t following = first < 0xC0 ? 0 : first < 0xE0 ? 1 : first < 0xF0 ? 2 : 3;
-  return text.size() - lead == following;
-}
-
 // What the names of the runs begin with, without "-seed" or the like at its end.
 std::string common_name(const std::vector<RunData>& runs, const std::vector<size_t>& members) {
   std::string name = runs[members[0]].name;
@@ -53,7 +45,7 @@ std::string common_name(const std::vector<RunData>& runs, const std::vector<size
     const auto end = std::ranges::mismatch(name, runs[i].name).in1;
     name.erase(end, name.end());
   }
-  while (!ends_whole(name)) name.pop_back();
+  while (!header_json::is_utf8(name)) name.pop_back();  // a character of several bytes, cut
   if (const size_t last = name.find_last_not_of("0123456789");
       members.size() > 1 && last != std::string::npos && name.substr(0, last + 1).ends_with("seed"))
     name.resize(last + 1);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/report/svg.h"
+
 namespace fulcrum::apps {
 
 Ranking rank_quality(const std::vector<double>& scores, const std::vector<bool>& members) {
@@ -36,9 +38,9 @@ const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged) {
 
 bool weights_differ(const std::vector<double>& weights) {
   constexpr double kRounding = 1e-5;
-  if (weights.empty()) return false;
-  const auto [least, most] = std::ranges::minmax(weights);
-  return most - least > kRounding * most;
+  Range range;  // which leaves out NaN
+  for (const double w : weights) range.add(w);
+  return !range.empty() && range.high - range.low > kRounding * range.high;
 }
 
 std::optional<FoundLabels> found_labels(const std::vector<double>& weights, const std::vector<bool>& wrong) {

@@ -24,7 +24,7 @@ struct Ranking {
 /// the curve is empty.
 Ranking rank_quality(const std::vector<double>& scores, const std::vector<bool>& members);
 
-/// By more than rounding: 1/B times B is not always 1.
+/// By more than rounding: 1/B times B is not always 1. NaN, of samples that were not visited, are left out.
 bool weights_differ(const std::vector<double>& weights);
 
 /// How well low weights find wrong labels.

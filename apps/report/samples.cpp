@@ -58,19 +58,12 @@ Figure scatter_figure(const RunData& run) {
   return {"Weights against losses", scatter_chart(chart), caption, legend};
 }
 
-// Beyond rounding, of the samples that were visited.
-bool differ(const Samples& s) {
-  std::vector<double> weights;
-  std::ranges::copy_if(s.mean_weight, std::back_inserter(weights), [](double w) { return std::isfinite(w); });
-  return weights_differ(weights);
-}
-
 // How the mean weights are spread, of right and of wrong labels.
 Figure histogram_figure(const RunData& run) {
   const Samples& s = *run.samples;
   Range range;
   for (const double w : s.mean_weight) range.add(w);
-  if (range.empty() || !differ(s)) return {"", "", ""};
+  if (range.empty() || !weights_differ(s.mean_weight)) return {"", "", ""};
   const bool log = range.low > 0 && range.high > 8 * range.low;
   const auto scale = [&](double w) { return log ? std::log(w) : w; };
   const double low = scale(range.low), width = (scale(range.high) - low) / kBins;
@@ -182,11 +175,12 @@ std::string samples_section(const RunData& run) {
   const Samples& s = *run.samples;
   std::vector<std::string> charts = {figure(scatter_figure(run)), figure(histogram_figure(run))};
   std::string html;
-  if (s.wrong_labels() && differ(s)) {
+  if (s.wrong_labels() && weights_differ(s.mean_weight)) {
     const std::string found = noise_html(run, charts);
     charts.push_back("<div>" + found + "</div>\n");
   }
-  if (!differ(s)) html += note("All mean weights are equal: the run weighed its samples as the plain mean does.");
+  if (!weights_differ(s.mean_weight))
+    html += note("All mean weights are equal: the run weighed its samples as the plain mean does.");
   html += gallery(run, s.largest, "Largest mean weights") + gallery(run, s.smallest, "Smallest mean weights");
   if (s.largest.sample.empty() && s.smallest.sample.empty()) html += note("samples.safetensors has no images.");
   if (std::filesystem::exists(run.directory / "suspects.csv"))

@@ -239,11 +239,8 @@ class MpiCommunicator : public Communicator {
     std::array<char, 256> host{};
     gethostname(host.data(), host.size() - 1);
     // Containers may have one host name; a number of a process means something within one of them.
-    const auto name_of = [](const char* link) {
-      std::error_code none;
-      return std::filesystem::read_symlink(link, none).string();
-    };
-    const std::string here = host.data() + name_of("/proc/self/ns/pid");
+    std::error_code none;
+    const std::string here = host.data() + std::filesystem::read_symlink("/proc/self/ns/pid", none).string();
     const auto all = Communicator::all_gather(concat_text(::getpid(), " ", here));
     for (int r = 0; r < size(); r++) {
       const std::string& text = all[static_cast<size_t>(r)];
