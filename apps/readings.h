@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <memory>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 
 namespace fulcrum::apps {
 

@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <fulcrum/core/kernels.h>
 #include <fulcrum/core/serialize.h>
 #include <fulcrum/data/image_dataset.h>
 

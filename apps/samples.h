@@ -14,11 +14,11 @@
 #include <span>
 #include <vector>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 #include <fulcrum/data/dataset.h>
 
 #include "apps/histogram.h"
-#include "apps/report/ranking.h"
+#include "apps/ranking.h"
 
 namespace fulcrum::apps {
 

@@ -3,6 +3,7 @@
 #include <string>
 
 #include <fulcrum/core/hash.h>
+#include <fulcrum/core/kernels.h>
 
 #include "apps/trainer.h"
 #include "apps/world.h"

@@ -25,7 +25,7 @@ struct Arena {
   static Arena lay_out(const std::vector<Tensor>& parameters, TensorOptions options, std::optional<DType> twin = {});
   /// The part of an arena that already holds all of these parameters, or nothing. Others may lie between them.
   static std::optional<Arena> holding(const std::vector<Tensor>& parameters);
-  /// What of the arena is these parameters' alone, with the padding between them, in elements.
+  /// Ranges of the arena, in elements, that hold these parameters only, and the padding between them.
   std::vector<Slice> runs(const std::vector<Tensor>& parameters) const;
   /// Rewrites the twins from the masters, after values were set from outside.
   void refresh_twin();

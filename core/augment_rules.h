@@ -9,7 +9,7 @@
 
 #include <cmath>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 #include <fulcrum/core/random.h>
 
 namespace fulcrum {

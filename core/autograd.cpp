@@ -116,7 +116,7 @@ class Order {
   std::unordered_set<const Node*> here_;
 };
 
-// Tells the listener, where there is one, when a leaf has got all its terms: so many as operations use it.
+// Tells the listener, where there is one, when a leaf has got all its terms: one for each operation that uses it.
 class LeafUses {
  public:
   explicit LeafUses(BackwardListener* listener) : listener_(listener) {}

@@ -48,8 +48,8 @@ struct Node {
   std::function<Tensor()> again;              // in place of a gradient: computes the result once more (recompute.h)
   std::vector<std::shared_ptr<Node>> inputs;  // null where no gradient is wanted
   Tensor grad;                                // leaf: accumulated; otherwise: pending during a backward pass
-  Tensor also;                                // pending, too: the last term, where the gradient adds two by itself
-  bool takes_two = false;                     // it does, while it reads them, which saves a pass
+  Tensor also;                                // pending, too: a second term, for a gradient that adds the two itself
+  bool takes_two = false;                     // whether `gradient` does so while it reads them, which saves a pass
   Tensor twin;  // leaf: copy of the parameter in another dtype, kept up to date by the optimiser
   bool requires_grad = true;
   bool released = false;  // a backward pass has freed `gradient` or `again`

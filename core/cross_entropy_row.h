@@ -8,7 +8,7 @@
 
 #include <cmath>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 
 namespace fulcrum {
 

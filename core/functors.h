@@ -9,6 +9,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include <fulcrum/core/float_math.h>
 #include <fulcrum/core/types.h>
 
 namespace fulcrum {
@@ -39,7 +40,7 @@ struct Exp {
   static constexpr Saves kSaves = Saves::kOutput;
   template <class A>
   FULCRUM_HD static A forward(A x) {
-    return std::exp(x);
+    return math::exp(x);
   }
   template <class A>
   FULCRUM_HD static A gradient(A dy, A y) {
@@ -78,7 +79,7 @@ struct Tanh {
   static constexpr Saves kSaves = Saves::kOutput;
   template <class A>
   FULCRUM_HD static A forward(A x) {
-    return std::tanh(x);
+    return math::tanh(x);
   }
   template <class A>
   FULCRUM_HD static A gradient(A dy, A y) {
@@ -91,7 +92,7 @@ struct Sigmoid {
   static constexpr Saves kSaves = Saves::kOutput;
   template <class A>
   FULCRUM_HD static A forward(A x) {
-    const A e = std::exp(x < 0 ? x : -x);  // ≤ 1: never overflows
+    const A e = math::exp(x < 0 ? x : -x);  // ≤ 1: never overflows
     return (x < 0 ? e : A(1)) / (A(1) + e);
   }
   template <class A>
@@ -106,7 +107,7 @@ struct Softplus {
   static constexpr Saves kSaves = Saves::kInput;
   template <class A>
   FULCRUM_HD static A forward(A x) {
-    return (x > 0 ? x : A(0)) + std::log1p(std::exp(x > 0 ? -x : x));
+    return (x > 0 ? x : A(0)) + math::log1p_of_unit(math::exp(x > 0 ? -x : x));
   }
   template <class A>
   FULCRUM_HD static A gradient(A dy, A x) {
@@ -126,11 +127,11 @@ struct Gelu {
   }
   template <class A>
   FULCRUM_HD static A gradient(A dy, A x) {
-    return dy * (distribution(x) + x * A(kInvSqrtTwoPi) * std::exp(A(-0.5) * x * x));
+    return dy * (distribution(x) + x * A(kInvSqrtTwoPi) * math::exp(A(-0.5) * x * x));
   }
   template <class A>
   FULCRUM_HD static A distribution(A x) {
-    return A(0.5) * std::erfc(x * A(-kSqrtHalf));
+    return A(0.5) * math::erfc(x * A(-kSqrtHalf));
   }
 };
 
@@ -272,6 +273,45 @@ struct Equal {
   }
 };
 
-#define FULCRUM_BINARY_FUNCTORS(X) X(Add) X(Sub) X(Mul) X(Div) X(Maximum) X(Minimum) X(Share) X(Equal)
+struct Greater {
+  static constexpr const char* kName = "gt";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a > b ? A(1) : A(0);
+  }
+};
+struct GreaterEqual {
+  static constexpr const char* kName = "ge";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return a >= b ? A(1) : A(0);
+  }
+};
+struct Pow {
+  static constexpr const char* kName = "pow";
+  template <class A>
+  FULCRUM_HD static A forward(A a, A b) {
+    return std::pow(a, b);
+  }
+};
+/// x where the condition holds, else 0, whatever x is there: a product would leave NaN of an infinite x.
+struct Keep {
+  static constexpr const char* kName = "where";
+  template <class A>
+  FULCRUM_HD static A forward(A condition, A x) {
+    return condition != 0 ? x : A(0);
+  }
+};
+/// x where the condition does not hold, else 0.
+struct Drop {
+  static constexpr const char* kName = "where";
+  template <class A>
+  FULCRUM_HD static A forward(A condition, A x) {
+    return condition != 0 ? A(0) : x;
+  }
+};
+
+#define FULCRUM_BINARY_FUNCTORS(X) \
+  X(Add) X(Sub) X(Mul) X(Div) X(Maximum) X(Minimum) X(Share) X(Equal) X(Greater) X(GreaterEqual) X(Pow) X(Keep) X(Drop)
 
 }  // namespace fulcrum

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include <fulcrum/core/cuda/runtime.h>
-#include <fulcrum/core/pool.h>
+#include <fulcrum/core/memory_pool.h>
 
 namespace fulcrum {
 
@@ -44,16 +44,10 @@ std::shared_ptr<MemoryPool> make_pool(Device device, bool pinned = false) {
 }
 
 const std::shared_ptr<MemoryPool>& pool_of(Device device) {
-  if (device.is_cpu()) {
-    static const auto* cpu = new auto(make_pool(Device()));
-    return *cpu;
-  }
-  static auto* pools = new std::map<int, std::shared_ptr<MemoryPool>>;
   MemoryAccount& account = account_of(device);
   const std::lock_guard lock(account.mutex);
-  auto& pool = (*pools)[device.index];
-  if (!pool) pool = std::make_shared<MemoryPool>(device, account);
-  return pool;
+  if (!account.pool) account.pool = std::make_shared<MemoryPool>(device, account);
+  return account.pool;
 }
 
 const std::shared_ptr<MemoryPool>& pinned_pool() {

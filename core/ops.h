@@ -40,8 +40,16 @@ Tensor mul(const Tensor& a, const Tensor& b);
 Tensor div(const Tensor& a, const Tensor& b);
 Tensor maximum(const Tensor& a, const Tensor& b);  ///< equal elements share the gradient
 Tensor minimum(const Tensor& a, const Tensor& b);
-/// 1 or 0 in the dtype of a, or f32 of integers (below 2^53 in size); no gradient.
+/// Comparisons are 1 or 0 in the dtype of a, or f32 of integers (below 2^53 in size); no gradient.
 Tensor eq(const Tensor& a, const Tensor& b);
+Tensor ne(const Tensor& a, const Tensor& b);
+Tensor gt(const Tensor& a, const Tensor& b);
+Tensor ge(const Tensor& a, const Tensor& b);
+Tensor lt(const Tensor& a, const Tensor& b);
+Tensor le(const Tensor& a, const Tensor& b);
+/// a where the condition, of any dtype, is not 0, else b. All three broadcast. What is not taken may be infinite or NaN
+/// and leaves no trace, in the gradient either.
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
 /// With a number, which is not rounded to bf16 beforehand.
 Tensor add(const Tensor& a, double b);
 Tensor sub(const Tensor& a, double b);
@@ -52,6 +60,16 @@ Tensor div(double a, const Tensor& b);
 Tensor maximum(const Tensor& a, double b);
 Tensor minimum(const Tensor& a, double b);
 Tensor clamp(const Tensor& x, double low, double high);
+Tensor pow(const Tensor& x, double exponent);
+/// Integers are compared with the number as it is.
+Tensor eq(const Tensor& a, double b);
+Tensor ne(const Tensor& a, double b);
+Tensor gt(const Tensor& a, double b);
+Tensor ge(const Tensor& a, double b);
+Tensor lt(const Tensor& a, double b);
+Tensor le(const Tensor& a, double b);
+Tensor where(const Tensor& condition, const Tensor& a, double b);
+Tensor where(const Tensor& condition, double a, const Tensor& b);
 inline Tensor operator+(const Tensor& a, const Tensor& b) { return add(a, b); }
 inline Tensor operator-(const Tensor& a, const Tensor& b) { return sub(a, b); }
 inline Tensor operator*(const Tensor& a, const Tensor& b) { return mul(a, b); }
@@ -79,9 +97,21 @@ Tensor dropout(const Tensor& x, double p, Generator& generator, DropoutPart part
 Tensor reshape(const Tensor& x, Shape shape);                        ///< a view; one size may be −1
 Tensor slice(const Tensor& x, int dim, int64_t begin, int64_t end);  ///< a view for dim 0
 Tensor concat(const std::vector<Tensor>& parts, int dim);
-Tensor transpose(const Tensor& x, int dim0, int dim1);  ///< a copy
+Tensor stack(const std::vector<Tensor>& parts, int dim = 0);    ///< in a new dimension
+Tensor transpose(const Tensor& x, int dim0, int dim1);          ///< a copy
+Tensor permute(const Tensor& x, const std::vector<int>& dims);  ///< a copy whose dimension i is dims[i] of x
 /// Zeros around: before[i] and after[i] elements in dimension i.
 Tensor pad(const Tensor& x, const std::vector<int64_t>& before, const std::vector<int64_t>& after);
+
+// ---- by indices, i64; on a GPU one out of range gives NaN, or −1 in integers, and writes nothing ----
+/// y[…, k, …] = x[…, index[…, k, …], …]: an index for each element, of x's shape but in `dim`.
+Tensor gather(const Tensor& x, int dim, const Tensor& index);
+/// y[…, k, …] = x[…, index[k], …]: whole slices.
+Tensor index_select(const Tensor& x, int dim, const Tensor& index);
+/// x[…, index[k], …] = source[…, k, …], in place and without a gradient; of a slice that is there twice the last stays.
+void index_copy_(Tensor& x, int dim, const Tensor& index, const Tensor& source);
+/// Labels [...] → 1 at the label, else 0, f32 [..., classes].
+Tensor one_hot(const Tensor& labels, int64_t classes);
 
 // ---- reductions; without `dims` over everything, to shape [] ----
 Tensor sum(const Tensor& x);
@@ -89,12 +119,16 @@ Tensor sum(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
 Tensor mean(const Tensor& x);
 Tensor mean(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
 Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
+Tensor amin(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
+/// Σ (x − mean)² / (n − correction) over n elements, correction < n.
+Tensor var(const Tensor& x, const std::vector<int>& dims, double correction = 1, bool keepdim = false);
+Tensor logsumexp(const Tensor& x, const std::vector<int>& dims, bool keepdim = false);
 Tensor argmax(const Tensor& x);  ///< over the last dimension; i64, no gradient
 Tensor softmax(const Tensor& x, int dim = -1);
 Tensor log_softmax(const Tensor& x, int dim = -1);
 
 // ---- linear ----
-/// [..., m, k] × [k, n] → [..., m, n].
+/// [..., m, k] × [k, n] or [..., k, n] → [..., m, n]; leading sizes do not broadcast.
 Tensor matmul(const Tensor& a, const Tensor& b);
 /// x [..., in], weight [out, in], bias [out] or undefined → [..., out], through a fused ReLU if asked.
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, bool relu = false);
@@ -147,6 +181,11 @@ struct BatchNormArgs {
 };
 /// Over all but the last dimension of x [..., C].
 Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args = {});
+/// Over the last dimension of x [..., C] (Ba et al. 2016); weight and bias f32 masters [C] or undefined.
+Tensor layer_norm(const Tensor& x, const Tensor& weight = {}, const Tensor& bias = {}, double eps = 1e-5);
+/// Of x [N, ..., C] over all but the first dimension and within groups of C / groups channels (Wu & He 2018).
+Tensor group_norm(const Tensor& x, int64_t groups, const Tensor& weight = {}, const Tensor& bias = {},
+                  double eps = 1e-5);
 
 // ---- losses, one per sample; labels i64 [B] ----
 /// Options of the cross entropy on z' = scale·(z/temperature − margin_y·e_y) + adjust.

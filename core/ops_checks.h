@@ -21,4 +21,13 @@ inline void check_one_device(const char* op, std::initializer_list<NamedTensorRe
           first.tensor.device(), " like ", first.name, ", got ", t.tensor ? t.tensor.device() : Device());
 }
 
+/// An Error unless all indices i64 are in [0, size). Those on a GPU are not looked at: that would wait for it.
+inline void check_indices(const char* op, const Tensor& indices, int64_t size) {
+  if (!indices.device().is_cpu()) return;
+  const int64_t* index = indices.data<int64_t>();
+  for (int64_t i = 0; i < indices.numel(); i++)
+    check(index[i] >= 0 && index[i] < size, "[", op, "] expected indices in [0, ", size, "), got ", index[i], " at ",
+          i);
+}
+
 }  // namespace fulcrum

@@ -126,10 +126,30 @@ Tensor minimum(const Tensor& a, const Tensor& b) {
   return record("minimum", binary<Minimum>(a, b), {a, b}, winner_gradient(a, b, false));
 }
 
-Tensor eq(const Tensor& a, const Tensor& b) {
-  if (is_floating(a.dtype())) return binary<Equal>(a.detach(), b.detach());
-  check(a.dtype() == b.dtype(), "[eq] expected one dtype, got ", a.dtype(), " and ", b.dtype());
-  return cast(binary<Equal>(cast(a, DType::kF64), cast(b, DType::kF64)), DType::kF32);
+namespace {
+template <class F>
+Tensor compare(const Tensor& a, const Tensor& b) {
+  if (is_floating(a.dtype())) return binary<F>(a.detach(), b.detach());
+  check(a.dtype() == b.dtype(), "[", F::kName, "] expected one dtype, got ", a.dtype(), " and ", b.dtype());
+  return cast(binary<F>(cast(a, DType::kF64), cast(b, DType::kF64)), DType::kF32);
+}
+}  // namespace
+
+Tensor eq(const Tensor& a, const Tensor& b) { return compare<Equal>(a, b); }
+Tensor ne(const Tensor& a, const Tensor& b) { return 1 - eq(a, b); }
+Tensor gt(const Tensor& a, const Tensor& b) { return compare<Greater>(a, b); }
+Tensor ge(const Tensor& a, const Tensor& b) { return compare<GreaterEqual>(a, b); }
+Tensor lt(const Tensor& a, const Tensor& b) { return gt(b, a); }
+Tensor le(const Tensor& a, const Tensor& b) { return ge(b, a); }
+
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
+  // Asked in its own dtype: a small number may be 0 in another.
+  const Tensor holds = condition.dtype() == a.dtype() ? condition.detach() : cast(ne(condition, 0), a.dtype());
+  return record("where", binary<Add>(binary<Keep>(holds, a), binary<Drop>(holds, b)), {a, b},
+                [holds, sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
+                  return {need[0] ? sum_to(binary<Keep>(holds, dy), sa) : Tensor(),
+                          need[1] ? sum_to(binary<Drop>(holds, dy), sb) : Tensor()};
+                });
 }
 
 namespace {
@@ -155,6 +175,36 @@ Tensor div(double a, const Tensor& b) {
 }
 Tensor maximum(const Tensor& a, double b) { return with_number(a, b, Binary(maximum)); }
 Tensor minimum(const Tensor& a, double b) { return with_number(a, b, Binary(minimum)); }
+
+namespace {
+Tensor compare_with(const Tensor& a, double b, Binary op) {
+  if (is_floating(a.dtype())) return op(a, full({}, b, options_of(a)));
+  const Tensor wide = cast(a, DType::kF64);
+  return cast(op(wide, full({}, b, options_of(wide))), DType::kF32);
+}
+}  // namespace
+
+Tensor eq(const Tensor& a, double b) { return compare_with(a, b, eq); }
+Tensor ne(const Tensor& a, double b) { return compare_with(a, b, ne); }
+Tensor gt(const Tensor& a, double b) { return compare_with(a, b, gt); }
+Tensor ge(const Tensor& a, double b) { return compare_with(a, b, ge); }
+Tensor lt(const Tensor& a, double b) { return compare_with(a, b, lt); }
+Tensor le(const Tensor& a, double b) { return compare_with(a, b, le); }
+Tensor where(const Tensor& condition, const Tensor& a, double b) {
+  return where(condition, a, full({}, b, options_of(a)));
+}
+Tensor where(const Tensor& condition, double a, const Tensor& b) {
+  return where(condition, full({}, a, options_of(b)), b);
+}
+
+Tensor pow(const Tensor& x, double exponent) {
+  return with_number(x, exponent, [exponent](const Tensor& a, const Tensor& number) {
+    return record("pow", binary<Pow>(a, number), {a}, [a = a.detach(), exponent](const Tensor& dy, Needs) -> Grads {
+      if (exponent == 0) return {zeros_like(a)};  // 0⁻¹ · 0 is no number
+      return {mul(dy, mul(pow(a, exponent - 1), exponent))};
+    });
+  });
+}
 
 Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "[clamp] expected low <= high, got ", low, " and ", high);

@@ -36,7 +36,45 @@ Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
 DType gradient_dtype(const Tensor& x) { return x.node() ? x.node()->dtype : x.dtype(); }
 }  // namespace
 
+namespace {
+// One product for each of the leading indices, of a [batch, ·, ·] and b [batch, ·, ·].
+Tensor products(const Shape& each, const Tensor& a, bool ta, const Tensor& b, bool tb, DType dtype) {
+  Tensor c = empty({a.size(0), each[0], each[1]}, {dtype, a.device()});
+  const auto matrix = [](const Tensor& t, int64_t i) { return t.slice(i, i + 1).reshape({t.size(1), t.size(2)}); };
+  for (int64_t i = 0; i < a.size(0); i++) {
+    Tensor to = matrix(c, i);
+    dispatch(a, [&]<class K>() { K::gemm(to, matrix(a, i), ta, matrix(b, i), tb, {}, false); });
+  }
+  profile_work(work_of(c.numel(), a.size(ta ? 1 : 2)));
+  return c;
+}
+
+Tensor batched_matmul(const Tensor& a, const Tensor& b) {
+  const int64_t m = a.size(-2), k = a.size(-1), n = b.size(-1), batch = a.numel() / (m * k);
+  const Tensor left = a.detach().reshape({batch, m, k}), right = b.detach().reshape({batch, k, n});
+  return record(
+      "matmul", products({m, n}, left, false, right, false, a.dtype()).reshape(with_last(a.shape(), n)), {a, b},
+      [left, right, sa = a.shape(), sb = b.shape(), db = gradient_dtype(b)](const Tensor& dy, Needs need) -> Grads {
+        const Tensor g = dy.reshape({left.size(0), left.size(1), right.size(2)});
+        const Shape matrix_a{left.size(1), left.size(2)}, matrix_b{right.size(1), right.size(2)};
+        Grads grads(2);
+        if (need[0]) grads[0] = products(matrix_a, g, false, right, true, g.dtype()).reshape(sa);
+        if (need[1]) grads[1] = products(matrix_b, left, true, g, false, db).reshape(sb);
+        return grads;
+      });
+}
+
+Shape batch_of(const Tensor& t) { return t.shape().without(-1).without(-1); }
+}  // namespace
+
 Tensor matmul(const Tensor& a, const Tensor& b) {
+  if (b.dim() > 2 && a.dim() == b.dim()) {
+    check(batch_of(a) == batch_of(b) && a.size(-1) == b.size(-2) && a.dtype() == b.dtype() && is_floating(a.dtype()),
+          "[matmul] expected [..., m, k] and [..., k, n] of one floating dtype and the same leading sizes, got ",
+          a.shape(), " ", a.dtype(), " and ", b.shape(), " ", b.dtype());
+    check_one_device("matmul", {{"a", a}, {"b", b}});
+    return batched_matmul(a, b);
+  }
   check(a.dim() >= 2 && b.dim() == 2 && a.size(-1) == b.size(0) && a.dtype() == b.dtype(),
         "[matmul] expected [..., m, k] and [k, n] of one dtype, got ", a.shape(), " ", a.dtype(), " and ", b.shape(),
         " ", b.dtype());

@@ -1,4 +1,6 @@
 // Sums, means, maxima, and softmax.
+#include <cmath>
+
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
@@ -65,6 +67,25 @@ Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
     const Tensor winners = eq(x, y);
     return {mul(winners, div(dy, sum(winners, dims, /*keepdim=*/true)))};
   });
+  return keepdim ? y : y.reshape(r.dropped);
+}
+
+Tensor amin(const Tensor& x, const std::vector<int>& dims, bool keepdim) { return neg(amax(neg(x), dims, keepdim)); }
+
+Tensor var(const Tensor& x, const std::vector<int>& dims, double correction, bool keepdim) {
+  const double rest = static_cast<double>(reduced("var", x, dims).count) - correction;
+  check(rest > 0, "[var] expected more elements than the correction of ", correction, ", got ", x.shape());
+  const Tensor wide = x.dtype() == DType::kBf16 ? cast(x, DType::kF32) : x;
+  const Tensor apart = wide - mean(wide, dims, /*keepdim=*/true);
+  return cast(sum(square(apart), dims, keepdim) / rest, x.dtype());
+}
+
+Tensor logsumexp(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
+  const Reduced r = reduced("logsumexp", x, dims);
+  const Tensor wide = x.dtype() == DType::kBf16 ? cast(x, DType::kF32) : x;
+  const Tensor top = amax(wide.detach(), dims, /*keepdim=*/true);
+  const Tensor shift = where(lt(abs(top), INFINITY), top, 0);  // ∞ − ∞ is no number
+  const Tensor y = cast(log(sum(exp(wide - shift), dims, /*keepdim=*/true)) + shift, x.dtype());
   return keepdim ? y : y.reshape(r.dropped);
 }
 

@@ -1,5 +1,5 @@
 // Operations that move numbers without changing them.
-#include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include <fulcrum/core/autograd.h>
@@ -120,18 +120,57 @@ Tensor concat(const std::vector<Tensor>& parts, int dim) {
   });
 }
 
+Tensor stack(const std::vector<Tensor>& parts, int dim) {
+  check(!parts.empty(), "[stack] expected at least one tensor");
+  Shape shape;  // that of each part, with a dimension of size 1
+  const Shape& part = parts[0].shape();
+  const int rank = part.dim() + 1, at = dim < 0 ? dim + rank : dim;
+  check(at >= 0 && at < rank, "[stack] expected a dimension in [", -rank, ", ", rank, "), got ", dim);
+  for (int i = 0; i < rank; i++) shape.push_back(i == at ? 1 : part[i < at ? i : i - 1]);
+  std::vector<Tensor> slices;
+  for (const Tensor& p : parts) {
+    check(p.shape() == part, "[stack] expected one shape, got ", part, " and ", p.shape());
+    slices.push_back(reshape(p, shape));
+  }
+  return concat(slices, at);
+}
+
+namespace {
+Tensor permuted(const Tensor& x, const std::vector<int>& dims) {
+  StridedCopy c;
+  int64_t strides[Shape::kMaxDims];
+  row_major_strides(x.shape(), strides);
+  for (size_t i = 0; i < dims.size(); i++) {
+    c.extent.push_back(x.size(dims[i]));
+    c.x_strides[i] = strides[dims[i]];
+  }
+  row_major_strides(c.extent, c.y_strides);
+  Tensor y = empty(c.extent, options_of(x));
+  copy(y, x, c);
+  return y;
+}
+}  // namespace
+
+Tensor permute(const Tensor& x, const std::vector<int>& dims) {
+  check(std::ssize(dims) == x.dim(), "[permute] expected ", x.dim(), " dimensions for ", x.shape(), ", got ",
+        dims.size());
+  std::vector<int> from, back(dims.size(), -1);
+  for (const int d : dims) {
+    from.push_back(x.shape().index(d));
+    int& place = back[static_cast<size_t>(from.back())];
+    check(place < 0, "[permute] expected each dimension once, got ", d, " twice");
+    place = static_cast<int>(from.size()) - 1;
+  }
+  return record("permute", permuted(x, from), {x},
+                [back](const Tensor& dy, Needs) -> Grads { return {permuted(dy, back)}; });
+}
+
 Tensor transpose(const Tensor& x, int dim0, int dim1) {
   const int a = x.shape().index(dim0), b = x.shape().index(dim1);
-  Shape shape = x.shape();
-  shape.set(a, x.size(b));
-  shape.set(b, x.size(a));
-  StridedCopy c;
-  c.extent = shape;
-  row_major_strides(x.shape(), c.x_strides);
-  std::swap(c.x_strides[a], c.x_strides[b]);
-  row_major_strides(shape, c.y_strides);
-  Tensor y = empty(shape, options_of(x));
-  copy(y, x, c);
+  std::vector<int> dims(static_cast<size_t>(x.dim()));
+  std::iota(dims.begin(), dims.end(), 0);
+  std::swap(dims[static_cast<size_t>(a)], dims[static_cast<size_t>(b)]);
+  const Tensor y = permuted(x, dims);
   return record(
       "transpose", y, {x}, [a, b](const Tensor& dy, Needs) -> Grads { return {transpose(dy, a, b)}; },
       OpDetail(std::pair(a, b)));

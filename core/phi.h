@@ -34,7 +34,7 @@ struct Phi {
   static Phi js(double pi) { return {kJs, pi}; }
 };
 
-/// The cross entropy's part of SCE's reverse cross entropy: −log of what stands for log 0.
+/// A of SCE's reverse cross entropy, which stands for −log 0.
 inline constexpr double kSceLogZero = 9.210340371976182;  // −log 1e-4
 
 /// φ and φ′ in the precision A, for l ≥ 0. 1−p is −expm1(−l), which has all its digits near p = 1.

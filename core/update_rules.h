@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 
 namespace fulcrum {
 

@@ -1,6 +1,6 @@
 // ListingBuilder: an ImageListing out of the entries of a file, each checked. Internal to data/.
 //
-//   ListingBuilder builder("list", root, "train.txt", "line");
+//   ListingBuilder builder("list", root, "train.txt", "line", {});
 //   builder.add("cat/1.jpg", 0, /*entry=*/1);                 // of line 1
 //   builder.problem(2, "expected 'path label', got 'x'");     // "[list] train.txt: line 2: expected …"
 //   ImageListing listing = builder.finish(/*classes=*/0);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <fulcrum/core/communicator.h>
+#include <fulcrum/core/kernels.h>
 #include <fulcrum/core/mix_rules.h>
 #include <fulcrum/data/batch_source.h>
 #include <fulcrum/data/prefetch.h>

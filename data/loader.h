@@ -16,7 +16,7 @@
 #include <optional>
 #include <vector>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 #include <fulcrum/data/color_jitter.h>
 #include <fulcrum/data/dataset.h>
 #include <fulcrum/data/mix.h>
@@ -83,7 +83,7 @@ struct LoaderOptions {
   std::optional<Sampler> sampler = {};
 };
 
-class BatchSource;  // loader.cpp
+class BatchSource;  // batch_source.h
 
 /// The batches of one epoch, once through. Ends its threads when it is destroyed, also half-way.
 class BatchRange {

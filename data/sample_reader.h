@@ -8,7 +8,7 @@
 // and flip belong to the augmentation kernel, unless something comes after them that needs their pixels.
 #pragma once
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 #include <fulcrum/data/dataset.h>
 #include <fulcrum/data/loader.h>
 

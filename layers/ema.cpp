@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <fulcrum/core/arena.h>
+#include <fulcrum/core/kernels.h>
 #include <fulcrum/core/memory.h>
 
 namespace fulcrum {
@@ -37,11 +38,10 @@ void Ema::update(const Tensor& control) {
 
 void Ema::exchange() {
   for (size_t i = 0; i < live_.size(); i++) {
-    Tensor value = live_[i].tensor.detach();
+    Tensor value = live_[i].tensor;
     spares_[i].copy_from(value);
     value.copy_from(averages_[i].tensor);
     averages_[i].tensor.copy_from(spares_[i]);
-    refresh_twin(live_[i].tensor);
   }
 }
 

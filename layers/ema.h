@@ -14,7 +14,7 @@
 
 #include <vector>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 #include <fulcrum/layers/module.h>
 
 namespace fulcrum {

@@ -78,6 +78,22 @@ void count_training_batch(Module& model) {
     if (b.name.ends_with("num_batches_tracked")) ++*b.tensor.data<int64_t>();
 }
 
+// ---- LayerNorm, GroupNorm ----
+
+LayerNorm::LayerNorm(const LayerNormOptions& o) : eps_(o.eps) {
+  if (!o.affine) return;
+  weight = add_parameter("weight", {o.channels}, Init::constant(1));
+  bias = add_parameter("bias", {o.channels}, Init::constant(0));
+}
+
+GroupNorm::GroupNorm(const GroupNormOptions& o) : groups_(o.groups), eps_(o.eps) {
+  check(o.groups > 0 && o.channels % o.groups == 0, "[GroupNorm] expected channels divisible by groups, got ",
+        o.channels, " and ", o.groups);
+  if (!o.affine) return;
+  weight = add_parameter("weight", {o.channels}, Init::constant(1));
+  bias = add_parameter("bias", {o.channels}, Init::constant(0));
+}
+
 // ---- Linear ----
 
 Linear::Linear(const LinearOptions& o) : weight(add_parameter("weight", {o.out, o.in}, o.weight_init)), relu_(o.relu) {

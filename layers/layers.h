@@ -75,6 +75,42 @@ class BatchNorm : public Module {
   std::shared_ptr<const BatchPart> part_;
 };
 
+struct LayerNormOptions {
+  int64_t channels;
+  double eps = 1e-5;
+  bool affine = true;
+};
+
+/// Over the last dimension of x [..., C].
+class LayerNorm : public Module {
+ public:
+  explicit LayerNorm(const LayerNormOptions& options);
+  Tensor forward(const Tensor& x) override { return layer_norm(x, weight, bias, eps_); }
+  Tensor weight, bias;  // [C], 1 and 0 at first; undefined when not affine
+
+ private:
+  double eps_;
+};
+
+struct GroupNormOptions {
+  int64_t groups;
+  int64_t channels;
+  double eps = 1e-5;
+  bool affine = true;
+};
+
+/// Of each sample of x [N, ..., C], within groups of channels.
+class GroupNorm : public Module {
+ public:
+  explicit GroupNorm(const GroupNormOptions& options);
+  Tensor forward(const Tensor& x) override { return group_norm(x, groups_, weight, bias, eps_); }
+  Tensor weight, bias;  // [C], 1 and 0 at first; undefined when not affine
+
+ private:
+  int64_t groups_;
+  double eps_;
+};
+
 struct LinearOptions {
   int64_t in;
   int64_t out;

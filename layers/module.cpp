@@ -92,11 +92,10 @@ Tensor from_oihw(const Tensor& weight) {
 }
 
 void fill(const NamedTensor& parameter, const Init& init, uint64_t seed, uint64_t stream) {
-  const Tensor& target = parameter.tensor;
+  Tensor target = parameter.tensor;
   Tensor host = empty(disk_shape(parameter));
   draw(host, parameter, init, seed, stream);
-  target.detach().copy_from(parameter.convolution ? from_oihw(host) : host);
-  refresh_twin(target);
+  target.copy_from(parameter.convolution ? from_oihw(host) : host);
 }
 
 // ---- construction ----
@@ -327,8 +326,8 @@ LoadReport Module::load_state_dict(const TensorMap& dict, bool strict) {
   for (const NamedTensor& t : targets) {
     const auto it = dict.find(t.name);
     if (it == dict.end()) continue;
-    t.tensor.detach().copy_from(t.convolution ? from_oihw(it->second) : it->second);
-    refresh_twin(t.tensor);
+    Tensor target = t.tensor;
+    target.copy_from(t.convolution ? from_oihw(it->second) : it->second);
   }
   return report;
 }

@@ -106,7 +106,7 @@ class Module {
   /// Takes this module and what is below it out of the training: no gradients, and in evaluation mode whatever train()
   /// says, so that running statistics stay. Call it before to() and the optimiser.
   void freeze();
-  /// Undoes that, from the next train() on; then comes a new optimiser, and an earlier one is refused.
+  /// Undoes that, from the next train() on; then comes a new optimiser: an earlier one does not know the parameters.
   void unfreeze();
   /// From now on a call keeps nothing but x for the backward pass, in which forward(x) runs again (core/recompute.h).
   void set_recompute(bool on = true) { recompute_ = on; }

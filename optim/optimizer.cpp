@@ -5,6 +5,7 @@
 #include <set>
 
 #include <fulcrum/core/autograd.h>
+#include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/profile.h>
 
@@ -160,6 +161,8 @@ void Optimizer::attach(bool summed) {
         "[optimizer] parameter ", i, ", ", p.shape(),
         ", was moved since this optimizer was made, by to() or by another optimizer of parameters that are not in one "
         "arena; make the optimizer after that");
+    check(p.requires_grad(), "[optimizer] parameter ", i, ", ", p.shape(),
+          ", was frozen since this optimizer was made; make one of the parameters that are left");
     const Tensor given = p.grad();
     if (given && given.raw() == grads + offset) continue;
     check(!given || !summed, "[optimizer] the gradient of parameter ", i, ", ", p.shape(),

@@ -26,7 +26,7 @@
 
 #include <fulcrum/core/arena.h>
 #include <fulcrum/core/communicator.h>
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 #include <fulcrum/optim/gradient_buckets.h>
 #include <fulcrum/optim/risk.h>
 
@@ -113,7 +113,7 @@ class Optimizer {
  private:
   /// Losses and context of all processes.
   WeighedBatch gathered(const Tensor& losses, const BatchContext& context) const;
-  /// What of `weights` belongs to the `samples` of this process.
+  /// The part of `weights` that belongs to the `samples` of this process.
   Tensor own_part(const Tensor& weights, int64_t samples) const;
   /// Refuses parameters that have left the arena; gradients that were set come back into it, unless they are sums already.
   void attach(bool summed = false);

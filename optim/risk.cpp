@@ -1,3 +1,4 @@
+#include <fulcrum/core/kernels.h>
 #include <fulcrum/optim/risk.h>
 
 #include <cmath>

@@ -13,7 +13,7 @@
 #include <memory>
 #include <string>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 #include <fulcrum/core/tensor.h>
 
 namespace fulcrum {
@@ -103,7 +103,7 @@ class KlRisk : public Risk {
   double lambda() const;
   /// Waits for the device. Between finite values u starts anew unless keep_u; from ±∞ it has not begun.
   void set_lambda(double lambda);
-  /// For annealing; takes effect with the next batch.
+  /// For annealing; takes effect with the next batch that is not a replayed step's: there γ is frozen (core/replay.h).
   void set_gamma(double gamma);
   /// log u, from the device; −∞ before the first weighted batch.
   double log_u() const;

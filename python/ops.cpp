@@ -32,11 +32,31 @@ void bind_elementwise(nb::module_& m) {
       {"div", static_cast<Binary>(&div), "a / b; shapes broadcast."},
       {"maximum", static_cast<Binary>(&maximum), "The larger of two elements; equal ones share the gradient."},
       {"minimum", static_cast<Binary>(&minimum), "The smaller of two elements; equal ones share the gradient."},
-      {"eq", &eq, "1 or 0 in the dtype of a, or f32 of integers; no gradient."}};
+      {"eq", static_cast<Binary>(&eq), "1 where a = b, else 0, in the dtype of a, or f32 of integers; no gradient."},
+      {"ne", static_cast<Binary>(&ne), "1 where a ≠ b, else 0."},
+      {"gt", static_cast<Binary>(&gt), "1 where a > b, else 0."},
+      {"ge", static_cast<Binary>(&ge), "1 where a ≥ b, else 0."},
+      {"lt", static_cast<Binary>(&lt), "1 where a < b, else 0."},
+      {"le", static_cast<Binary>(&le), "1 where a ≤ b, else 0."}};
   for (const auto& [name, op, doc] : binary) m.def(name, op, "a"_a, "b"_a, Unlocked(), doc);
   using Number = Tensor (*)(const Tensor&, double);
-  for (const auto& [name, op] : {std::pair("maximum", static_cast<Number>(&maximum)), {"minimum", &minimum}})
+  for (const auto& [name, op] : {std::pair("maximum", static_cast<Number>(&maximum)),
+                                 {"minimum", &minimum},
+                                 {"eq", &eq},
+                                 {"ne", &ne},
+                                 {"gt", &gt},
+                                 {"ge", &ge},
+                                 {"lt", &lt},
+                                 {"le", &le}})
     m.def(name, op, "a"_a, "b"_a, Unlocked());
+  m.def("pow", &pow, "x"_a, "exponent"_a, Unlocked(), "x to the power of a number.");
+  m.def("where", static_cast<Tensor (*)(const Tensor&, const Tensor&, const Tensor&)>(&where), "condition"_a, "a"_a,
+        "b"_a, Unlocked(),
+        "a where the condition is not 0, else b; shapes broadcast. What is not taken leaves no trace in the gradient.");
+  m.def("where", static_cast<Tensor (*)(const Tensor&, const Tensor&, double)>(&where), "condition"_a, "a"_a, "b"_a,
+        Unlocked());
+  m.def("where", static_cast<Tensor (*)(const Tensor&, double, const Tensor&)>(&where), "condition"_a, "a"_a, "b"_a,
+        Unlocked());
   m.def(
       "clamp",
       [](const Tensor& x, std::optional<double> low, std::optional<double> high) {
@@ -49,10 +69,20 @@ void bind_elementwise(nb::module_& m) {
 void bind_shape(nb::module_& m) {
   m.def("concat", &concat, "parts"_a, "dim"_a, Unlocked(), "Parts one behind the other in dimension `dim`.");
   m.def("transpose", &transpose, "x"_a, "dim0"_a, "dim1"_a, Unlocked(), "Two dimensions exchanged, a copy.");
+  m.def("permute", &permute, "x"_a, "dims"_a, Unlocked(), "A copy whose dimension i is dims[i] of x.");
+  m.def("stack", &stack, "parts"_a, "dim"_a = 0, Unlocked(), "Parts of one shape along a new dimension.");
   m.def("slice", &slice, "x"_a, "dim"_a, "begin"_a, "end"_a, Unlocked(),
         "Elements [begin, end) of dimension `dim`; a view for dimension 0.");
   m.def("pad", &pad, "x"_a, "before"_a, "after"_a, Unlocked(),
         "Zeros around: before[i] and after[i] of them in dimension i.");
+}
+
+void bind_indices(nb::module_& m) {
+  m.def("gather", &gather, "x"_a, "dim"_a, "index"_a, Unlocked(),
+        "Elements picked along `dim` by an index for each: i64, of x's shape but in `dim`.");
+  m.def("index_select", &index_select, "x"_a, "dim"_a, "index"_a, Unlocked(),
+        "Whole slices of `dim`, by index i64 [K].");
+  m.def("one_hot", &one_hot, "labels"_a, "classes"_a, Unlocked(), "1 at the label, else 0: f32 [..., classes].");
 }
 
 // Without dims over everything, to shape ().
@@ -65,6 +95,10 @@ void bind_reductions(nb::module_& m) {
       "mean", [](const Tensor& x, const Dims& dims, bool keepdim) { return dims ? mean(x, *dims, keepdim) : mean(x); },
       "x"_a, "dims"_a = nb::none(), "keepdim"_a = false, Unlocked(), "The mean over some dimensions, or over all.");
   m.def("amax", &amax, "x"_a, "dims"_a, "keepdim"_a = false, Unlocked(), "The largest element over some dimensions.");
+  m.def("amin", &amin, "x"_a, "dims"_a, "keepdim"_a = false, Unlocked(), "The smallest element over some dimensions.");
+  m.def("var", &var, "x"_a, "dims"_a, "correction"_a = 1.0, "keepdim"_a = false, Unlocked(),
+        "Σ (x − mean)² / (n − correction) over some dimensions.");
+  m.def("logsumexp", &logsumexp, "x"_a, "dims"_a, "keepdim"_a = false, Unlocked(), "log Σ eˣ over some dimensions.");
   m.def("argmax", &argmax, "x"_a, Unlocked(), "Where the last dimension is largest: i64 [...]; no gradient.");
   m.def("softmax", &softmax, "x"_a, "dim"_a = -1, Unlocked(), "Over one dimension.");
   m.def("log_softmax", &log_softmax, "x"_a, "dim"_a = -1, Unlocked(), "Over one dimension.");
@@ -110,6 +144,7 @@ void bind_networks(nb::module_& m) {
 void bind_ops(nb::module_& m) {
   bind_elementwise(m);
   bind_shape(m);
+  bind_indices(m);
   bind_reductions(m);
   bind_networks(m);
 }

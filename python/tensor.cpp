@@ -205,30 +205,28 @@ void bind_in_place(nb::class_<Tensor>& tensor, const char* name, Op op) {
       nb::rv_policy::none);
 }
 
-// As 1 or 0. Integers are compared with numbers as they are, not with what is left of these in integers.
-Tensor equal(const Tensor& a, double b) {
-  if (is_floating(a.dtype())) return eq(a, full({}, b, options_of(a)));
-  const Tensor wide = a.to(DType::kF64);
-  return eq(wide, full({}, b, options_of(wide))).to(DType::kF32);
-}
-
+// As 1 or 0.
 template <class Op>
-void bind_equality(nb::class_<Tensor>& tensor, const char* name, Op op) {
+void bind_comparison(nb::class_<Tensor>& tensor, const char* name, Op op) {
   tensor.def(
       name,
       [op](const Tensor& a, const nb::object& other) {
         const Operand b = operand_of(other);
         if (!b) return nb::borrow(Py_NotImplemented);
-        return nb::cast(op(b.tensor ? eq(a, *b.tensor) : equal(a, *b.number)));
+        return nb::cast(b.tensor ? op(a, *b.tensor) : op(a, *b.number));
       },
       "other"_a.none());
 }
 
-// Equality is of elements, as in NumPy and PyTorch; sets and dictionaries go by the Python object.
-void bind_comparison(nb::class_<Tensor>& tensor) {
+// Of elements, as in NumPy and PyTorch; sets and dictionaries go by the Python object.
+void bind_comparisons(nb::class_<Tensor>& tensor) {
   tensor.attr("__array_priority__") = 1000;  // of an array and a tensor, the tensor's operator is taken
-  bind_equality(tensor, "__eq__", [](const Tensor& same) { return same; });
-  bind_equality(tensor, "__ne__", [](const Tensor& same) { return 1 - same; });
+  bind_comparison(tensor, "__eq__", [](const Tensor& a, const auto& b) { return eq(a, b); });
+  bind_comparison(tensor, "__ne__", [](const Tensor& a, const auto& b) { return ne(a, b); });
+  bind_comparison(tensor, "__gt__", [](const Tensor& a, const auto& b) { return gt(a, b); });
+  bind_comparison(tensor, "__ge__", [](const Tensor& a, const auto& b) { return ge(a, b); });
+  bind_comparison(tensor, "__lt__", [](const Tensor& a, const auto& b) { return lt(a, b); });
+  bind_comparison(tensor, "__le__", [](const Tensor& a, const auto& b) { return le(a, b); });
   tensor.attr("__hash__") = nb::module_::import_("builtins").attr("object").attr("__hash__");
   tensor.def("__bool__", &truth, Unlocked());
   tensor.def("__setitem__", &set_rows, "rows"_a, "numbers"_a);
@@ -266,6 +264,8 @@ void bind_operators(nb::class_<Tensor>& tensor) {
           "__rtruediv__", [](const Tensor& a, double b) { return b / a; }, nb::is_operator(), Unlocked())
       .def(
           "__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); }, nb::is_operator(), Unlocked())
+      .def(
+          "__pow__", [](const Tensor& a, double b) { return pow(a, b); }, nb::is_operator(), Unlocked())
       .def(
           "__neg__", [](const Tensor& a) { return neg(a); }, Unlocked());
 }
@@ -308,7 +308,7 @@ void bind_tensor(nb::module_& m) {
   bind_views(tensor);
   bind_autograd(tensor);
   bind_operators(tensor);
-  bind_comparison(tensor);
+  bind_comparisons(tensor);
   bind_exchange(tensor, m);
   bind_creation(m);
 }

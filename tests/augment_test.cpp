@@ -1,5 +1,6 @@
 // The augmentation kernel against its definition, pixel by pixel; rotations against torchvision's.
 #include <fulcrum/core/augment_rules.h>
+#include <fulcrum/core/kernels.h>
 #include <fulcrum/core/serialize.h>
 
 #include "testing.h"

@@ -1,5 +1,6 @@
 // Element-wise kernels of the CUDA back-end. The operations that they make up are in ops_test.cpp.
 #include <fulcrum/core/functors.h>
+#include <fulcrum/core/ops.h>
 
 #include "device_testing.h"
 
@@ -47,6 +48,38 @@ TEST_P(CudaElementwise, CastsAndFills) {
       K::fill(constant, 3.25);
       return Tensors{y, constant};
     });
+}
+
+// With inner sizes of one and more, and with the same place several times.
+TEST_P(CudaElementwise, PicksAndPutsByIndex) {
+  FULCRUM_NEEDS_CUDA();
+  for (const IndexLoop& loop :
+       {IndexLoop{1, 9, 40, 7, true}, IndexLoop{3, 9, 300, 1, true}, IndexLoop{3, 9, 5, 33, false}}) {
+    const Shape wide{loop.outer, loop.size, loop.inner}, picked{loop.outer, loop.count, loop.inner};
+    const Tensor x = random_tensor(wide, 1, -1, 1, GetParam()), dy = random_tensor(picked, 2, -1, 1, GetParam());
+    std::vector<int64_t> at(static_cast<size_t>(loop.slices ? loop.count : picked.numel()));
+    for (size_t i = 0; i < at.size(); i++) at[i] = static_cast<int64_t>(i * i % 9);
+    expect_same_on_both({}, [&]<class K>(Device device) {
+      const Tensor index = from_vector({std::ssize(at)}, at, device);
+      Tensor y = empty(picked, {GetParam(), device}), put = zeros(wide, options_of(y)), sums = zeros_like(put);
+      K::gather(y, x.to(device), index, loop);
+      K::scatter(put, dy.to(device), index, loop);
+      K::scatter_add(sums, dy.to(device), index, loop);
+      return Tensors{y, put, sums};
+    });
+  }
+}
+
+TEST_P(CudaElementwise, AnIndexOutOfRangeReadsAndWritesNothing) {
+  FULCRUM_NEEDS_CUDA();
+  const Device gpu("cuda");
+  const Tensor index = from_vector({3}, std::vector<int64_t>{-1, 1, 4}, gpu);
+  const Tensor y = index_select(ones({4, 2}, {GetParam(), gpu}), 0, index);
+  for (int i = 0; i < 6; i++) EXPECT_EQ(std::isnan(y.to_vector()[static_cast<size_t>(i)]), i / 2 != 1) << i;
+  EXPECT_EQ(index_select(index, 0, index).to_vector(), (std::vector<double>{-1, 1, -1}));
+  Tensor table = zeros({4, 1}, {GetParam(), gpu});
+  index_copy_(table, 0, index, ones({3, 1}, options_of(table)));
+  EXPECT_EQ(table.to_vector(), (std::vector<double>{0, 1, 0, 0}));
 }
 
 // More pairs than one launch takes, of sizes around a block's piece, each from its own offset.

@@ -1,6 +1,7 @@
 // Mixup and CutMix: what is drawn, what the kernel makes of it, and what the loader hands out.
 #include <cmath>
 
+#include <fulcrum/core/kernels.h>
 #include <fulcrum/core/mix_rules.h>
 #include <fulcrum/data/loader.h>
 #include <fulcrum/data/mix.h>

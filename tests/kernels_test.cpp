@@ -76,6 +76,13 @@ TEST_P(Kernels, ReductionsAndSoftmax) {
     Cpu::reduce_max(Guarded(y, dtype), x);
   }
   Cpu::argmax(Guarded({7, 5}, DType::kI64), x);
+  const IndexLoop rows{7, 5, 3, 33, /*slices=*/true};
+  const Tensor index = from_vector({3}, std::vector<int64_t>{4, 0, 4});
+  Guarded picked({7, 3, 33}, dtype), back(x.shape(), dtype);
+  Cpu::gather(picked, x, index, rows);
+  Cpu::fill(back, 0);
+  Cpu::scatter(back, picked, index, rows);
+  Cpu::scatter_add(back, picked, index, rows);
   for (bool log : {false, true}) {
     Cpu::softmax(Guarded(x.shape(), dtype), x, log);
     Cpu::softmax_gradient(Guarded(x.shape(), dtype), x, x, log);

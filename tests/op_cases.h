@@ -67,6 +67,8 @@ inline std::vector<OpCase> unary_cases() {
   };
   const auto half_added = [](const Tensor& x) { return x + 0.5; };
   const auto quartered = [](const Tensor& x) { return x / 4; };
+  const auto cube = [](const Tensor& x) { return pow(x, 3); };
+  const auto root = [](const Tensor& x) { return pow(x, 0.5); };
   const auto exact_gelu = [](const Tensor& x) { return gelu(x); };
   const auto tanh_gelu = [](const Tensor& x) { return gelu(x, GeluApproximation::kTanh); };
   return {
@@ -96,6 +98,8 @@ inline std::vector<OpCase> unary_cases() {
       row("neg", neg, [](double x) { return -x; }, {{}}),
       row(
           "abs", abs, [](double x) { return std::abs(x); }, OpInput{{2, 3, 4}}.off_zero(0.01)),
+      row("pow_cube", cube, [](double x) { return x * x * x; }, {{2, 3, 4}}),
+      row("pow_root", root, [](double x) { return std::sqrt(x); }, {{3, 5}, 0.5, 3.5}),
       row("square", square, [](double x) { return x * x; }, {{2, 1, 4, 1, 3}}),
       row("add_number", half_added, [](double x) { return x + 0.5; }, {{3, 5}}),
       row("divide_by_number", quartered, [](double x) { return x / 4; }, {{3, 5}}),
@@ -136,6 +140,14 @@ inline std::vector<OpCase> binary_cases() {
       row("div", div, [](double a, double b) { return a / b; }, {{2, 3, 4}}, {{2, 1, 4}, 1, 2}, {2, 3, 4}),
       row("maximum", maximum, [](double a, double b) { return std::max(a, b); }, {{5, 7}}, {{7}}, {5, 7}),
       row("minimum", minimum, [](double a, double b) { return std::min(a, b); }, {{5, 7}}, {{5, 1}}, {5, 7}),
+      {"where",
+       {OpInput({5, 1}).constant(), {{5, 7}}, {{7}}},
+       [](const Tensors& in) { return where(gt(in[0], 0), in[1], in[2]); },
+       [](const Tensors& in) {
+         return generate({5, 7}, [c = View(in[0]), a = View(in[1]), b = View(in[2])](const Index& i) {
+           return c(i[0], 0) > 0 ? a(i[0], i[1]) : b(i[1]);
+         });
+       }},
   };
 }
 
@@ -161,6 +173,16 @@ inline std::vector<OpCase> reduction_cases() {
                   {input},
                   [log](const Tensors& in) { return log ? log_softmax(in[0]) : softmax(in[0]); },
                   [log](const Tensors& in) { return softmax_oracle(in[0], log); }};
+  };
+  const auto log_sum = [](const char* name, OpInput input) {
+    return OpCase{name,
+                  {input},
+                  [](const Tensors& in) { return logsumexp(in[0], {1}); },
+                  [](const Tensors& in) {
+                    return reduce_oracle(in[0], {1}, false, -1e9, [](double a, double b) {
+                      return std::max(a, b) + std::log1p(std::exp(-std::abs(a - b)));
+                    });
+                  }};
   };
   return {
       sums("rows", {{5, 7}}, {0}, false),
@@ -189,69 +211,30 @@ inline std::vector<OpCase> reduction_cases() {
        }},
       maxima("rows", {5, 7}, {0}),
       maxima("inner", {3, 4, 5}, {1, 2}),
+      {"amin_middle",
+       {{{3, 4, 5}}},
+       [](const Tensors& in) { return amin(in[0], {1}, true); },
+       [](const Tensors& in) {
+         return reduce_oracle(in[0], {1}, true, 9, [](double a, double b) { return std::min(a, b); });
+       }},
+      {"var",
+       {{{6, 7}}},
+       [](const Tensors& in) { return var(in[0], {1}); },
+       [](const Tensors& in) {
+         return generate({6}, [x = View(in[0])](const Index& i) {
+           double mean = 0, squares = 0;
+           for (int64_t c = 0; c < 7; c++) mean += x(i[0], c) / 7;
+           for (int64_t c = 0; c < 7; c++) squares += (x(i[0], c) - mean) * (x(i[0], c) - mean);
+           return squares / 6;
+         });
+       }},
+      log_sum("logsumexp", {{4, 7}, -4, 4}),
+      log_sum("logsumexp_far", {{3, 5}, -700, 700}),
       soft("softmax", {{4, 7}, -4, 4}, false),
       loosened(soft("softmax_far", {{3, 5}, -200, 200}, false), 1),
       soft("softmax_one_class", {{3, 1}}, false),
       soft("log_softmax", {{2, 3, 7}, -4, 4}, true),
       soft("log_softmax_far", {{3, 5}, -200, 200}, true),
-  };
-}
-
-inline std::vector<OpCase> shape_cases() {
-  return {
-      {"reshape",
-       {{{3, 4}}},
-       [](const Tensors& in) {
-         return reshape(in[0], {2, -1});
-       },
-       [](const Tensors& in) {
-         return from_vector({2, 6}, in[0].to_vector(), {DType::kF64, {}});
-       }},
-      {"slice_rows",
-       {{{5, 3}}},
-       [](const Tensors& in) { return slice(in[0], 0, 1, 4); },
-       [](const Tensors& in) {
-         return generate({3, 3}, [x = View(in[0])](const Index& i) { return x(i[0] + 1, i[1]); });
-       }},
-      {"slice_columns",
-       {{{2, 5, 3}}},
-       [](const Tensors& in) { return slice(in[0], 1, 2, 5); },
-       [](const Tensors& in) {
-         return generate({2, 3, 3}, [x = View(in[0])](const Index& i) { return x(i[0], i[1] + 2, i[2]); });
-       }},
-      {"concat_rows",
-       {{{2, 3}}, {{1, 3}}},
-       [](const Tensors& in) { return concat(in, 0); },
-       [](const Tensors& in) {
-         return generate({3, 3}, [a = View(in[0]), b = View(in[1])](const Index& i) {
-           return i[0] < 2 ? a(i[0], i[1]) : b(i[0] - 2, i[1]);
-         });
-       }},
-      {"concat_columns",
-       {{{2, 3, 2}}, {{2, 4, 2}}},
-       [](const Tensors& in) { return concat(in, -2); },
-       [](const Tensors& in) {
-         return generate({2, 7, 2}, [a = View(in[0]), b = View(in[1])](const Index& i) {
-           return i[1] < 3 ? a(i[0], i[1], i[2]) : b(i[0], i[1] - 3, i[2]);
-         });
-       }},
-      {"transpose",
-       {{{2, 3, 4}}},
-       [](const Tensors& in) { return transpose(in[0], 0, -1); },
-       [](const Tensors& in) {
-         return generate({4, 3, 2}, [x = View(in[0])](const Index& i) { return x(i[2], i[1], i[0]); });
-       }},
-      {"pad",
-       {{{2, 3, 4}}},
-       [](const Tensors& in) {
-         return pad(in[0], {0, 1, 0}, {0, 2, 3});
-       },
-       [](const Tensors& in) {
-         return generate({2, 6, 7}, [x = View(in[0])](const Index& i) {
-           const bool inside = i[1] >= 1 && i[1] < 4 && i[2] < 4;
-           return inside ? x(i[0], i[1] - 1, i[2]) : 0;
-         });
-       }},
   };
 }
 
@@ -283,6 +266,16 @@ inline std::vector<OpCase> linear_cases() {
       products("matmul_one", {1, 1}, {1, 1}),
       products("matmul_batched", {2, 3, 7}, {7, 5}),
       products("matmul_odd", {67, 33}, {33, 129}),
+      {"matmul_of_matrices",
+       {{{2, 3, 4, 5}}, {{2, 3, 5, 7}}},
+       [](const Tensors& in) { return matmul(in[0], in[1]); },
+       [](const Tensors& in) {
+         return generate({2, 3, 4, 7}, [a = View(in[0]), b = View(in[1])](const Index& i) {
+           double total = 0;
+           for (int64_t k = 0; k < 5; k++) total += a(i[0], i[1], i[2], k) * b(i[0], i[1], k, i[3]);
+           return total;
+         });
+       }},
       row("linear", {4, 7}, {5, 7}, true),
       row("linear_batch1_no_bias", {1, 9}, {3, 9}, false),
       row("linear_three_dims", {2, 3, 5}, {4, 5}, true),

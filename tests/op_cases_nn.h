@@ -1,7 +1,7 @@
 // The rows of op_cases.h for images, normalisation and losses.
 #pragma once
 
-#include "op_cases.h"
+#include "op_cases_shape.h"
 
 namespace fulcrum::testing {
 
@@ -264,10 +264,36 @@ inline std::vector<OpCase> loss_cases() {
   };
 }
 
+inline std::vector<OpCase> sample_norm_cases() {
+  // Over the elements of x [n, p, c] with the same n and c / width.
+  const auto oracle = [](const Tensors& in, int64_t width, bool spatial) {
+    const View x(in[0]), w(in[1]), b(in[2]);
+    return generate(x.shape(), [&, width, spatial](const Index& i) {
+      const int64_t first = i[2] / width * width;
+      double sum = 0, squares = 0, n = 0;
+      for (int64_t p = spatial ? 0 : i[1]; p < (spatial ? x.size(1) : i[1] + 1); p++)
+        for (int64_t c = first; c < first + width; c++)
+          sum += x(i[0], p, c), squares += x(i[0], p, c) * x(i[0], p, c), n++;
+      const double mean = sum / n;
+      return (x(i[0], i[1], i[2]) - mean) / std::sqrt(squares / n - mean * mean + 1e-5) * w(i[2]) + b(i[2]);
+    });
+  };
+  return {
+      {"layer_norm",
+       {{{3, 4, 6}}, OpInput({6}, 0.5, 1.5).as_master(), OpInput({6}).as_master()},
+       [](const Tensors& in) { return layer_norm(in[0], in[1], in[2]); },
+       [=](const Tensors& in) { return oracle(in, 6, false); }},
+      {"group_norm",
+       {{{3, 4, 6}}, OpInput({6}, 0.5, 1.5).as_master(), OpInput({6}).as_master()},
+       [](const Tensors& in) { return group_norm(in[0], 2, in[1], in[2]); },
+       [=](const Tensors& in) { return oracle(in, 3, true); }},
+  };
+}
+
 inline std::vector<OpCase> all_op_cases() {
   std::vector<OpCase> rows;
-  for (const auto& part : {unary_cases(), binary_cases(), reduction_cases(), shape_cases(), linear_cases(),
-                           conv_cases(), pool_cases(), norm_cases(), loss_cases(), phi_cases()})
+  for (const auto& part : {unary_cases(), binary_cases(), reduction_cases(), shape_cases(), sample_norm_cases(),
+                           linear_cases(), conv_cases(), pool_cases(), norm_cases(), loss_cases(), phi_cases()})
     rows.insert(rows.end(), part.begin(), part.end());
   return rows;
 }

@@ -186,6 +186,57 @@ TEST(OpValues, NonFiniteNumbersAreNotHidden) {
   EXPECT_TRUE(std::isnan(cross_entropy(x, labels_of({1, 1})).to_vector()[0]));
 }
 
+TEST(OpValues, WhatWhereLeavesOutLeavesNoTrace) {
+  Tensor x = from_vector({3}, std::vector<double>{0, 4, -1}).set_requires_grad();
+  const Tensor y = where(gt(x, 0), log(x), 0);
+  EXPECT_EQ(y.to_vector(), (std::vector<double>{0, std::log(4.0F), 0}));
+  Tensor a = from_vector({2}, std::vector<double>{INFINITY, 2}).set_requires_grad();
+  sum(where(from_vector({2}, std::vector<int64_t>{0, 1}), a, 5)).backward();
+  EXPECT_EQ(a.grad().to_vector(), (std::vector<double>{0, 1}));
+  EXPECT_EQ(where(from_vector({2}, {1e-300, 0.0}, {DType::kF64, {}}), 1, zeros({2})).to_vector(),
+            (std::vector<double>{1, 0}));
+}
+
+TEST(OpValues, Comparisons) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Tensor a = from_vector({4}, std::vector<double>{1, 2, 3, nan}), b = full({4}, 2);
+  using Numbers = std::vector<double>;
+  EXPECT_EQ(eq(a, b).to_vector(), (Numbers{0, 1, 0, 0}));
+  EXPECT_EQ(ne(a, b).to_vector(), (Numbers{1, 0, 1, 1}));
+  EXPECT_EQ(gt(a, b).to_vector(), (Numbers{0, 0, 1, 0}));
+  EXPECT_EQ(ge(a, b).to_vector(), (Numbers{0, 1, 1, 0}));
+  EXPECT_EQ(lt(a, b).to_vector(), (Numbers{1, 0, 0, 0}));
+  EXPECT_EQ(le(a, b).to_vector(), (Numbers{1, 1, 0, 0}));
+  const Tensor labels = labels_of({0, 1, 2});
+  EXPECT_EQ(gt(labels, 0.5).to_vector(), (Numbers{0, 1, 1}));
+  EXPECT_EQ(le(labels, 1).dtype(), DType::kF32);
+}
+
+TEST(OpValues, PowersAsPyTorchHasThem) {
+  Tensor x = from_vector({3}, std::vector<double>{0, -2, 3}).set_requires_grad();
+  pow(x, 2).backward(ones({3}));
+  EXPECT_EQ(x.grad().to_vector(), (std::vector<double>{0, -4, 6}));
+  x.set_grad({});
+  pow(x, 0).backward(ones({3}));
+  EXPECT_EQ(x.grad().to_vector(), (std::vector<double>{0, 0, 0}));
+  EXPECT_TRUE(std::isnan(pow(x, 0.5).to_vector()[1]));
+}
+
+TEST(OpValues, LogsumexpOfInfiniteNumbers) {
+  const Tensor x = from_vector({3, 2}, std::vector<double>{-INFINITY, -INFINITY, INFINITY, 1, -INFINITY, 1});
+  EXPECT_EQ(logsumexp(x, {1}).to_vector(), (std::vector<double>{-INFINITY, INFINITY, 1}));
+}
+
+TEST(OpValues, TablesByIndex) {
+  Tensor table = zeros({4, 2});
+  const Tensor index = labels_of({3, 1, 3});
+  index_copy_(table, 0, index, from_vector({3, 2}, std::vector<double>{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(table.to_vector(), (std::vector<double>{0, 0, 3, 4, 0, 0, 5, 6}));
+  EXPECT_EQ(index_select(table, 0, index).to_vector(), (std::vector<double>{5, 6, 3, 4, 5, 6}));
+  EXPECT_EQ(index_select(index, 0, labels_of({1})).dtype(), DType::kI64);
+  EXPECT_EQ(one_hot(labels_of({2, 0}), 3).to_vector(), (std::vector<double>{0, 0, 1, 1, 0, 0}));
+}
+
 TEST(OpValues, ArgmaxTakesTheFirstOfEqualElements) {
   const Tensor x = from_vector({2, 4}, std::vector<double>{1, 5, 5, 0, -3, -4, -2, -2});
   EXPECT_EQ(argmax(x).to_vector(), (std::vector<double>{1, 2}));
@@ -244,6 +295,9 @@ TEST(OpErrors, NameTheOperationAndWhatCame) {
   EXPECT_ERROR(avg_pool2d(x, {.kernel = 9, .stride = 1}), "[avg_pool2d] expected the padded image");
   EXPECT_ERROR(global_avg_pool2d(rows), "[global_avg_pool2d]");
   EXPECT_ERROR(matmul(rows, rows), "[matmul] expected");
+  EXPECT_ERROR(matmul(images({2, 3, 4}), images({3, 4, 5})), "the same leading sizes, got [2, 3, 4] f32 and [3, 4, 5]");
+  EXPECT_ERROR(group_norm(rows, 2), "[group_norm] expected channels divisible by groups, got 3 and 2");
+  EXPECT_ERROR(layer_norm(rows, images({2})), "[layer_norm] expected weight and bias f32 [3], got f32 [2]");
   EXPECT_ERROR(linear(rows, images({4, 2})), "[linear] expected x [..., in]");
   EXPECT_ERROR(linear(rows, images({4, 3}), images({3})), "[linear] expected bias [4]");
   EXPECT_ERROR(add(rows, images({2, 2})), "[add] expected shapes that broadcast, got [2, 3] and [2, 2]");
@@ -252,6 +306,9 @@ TEST(OpErrors, NameTheOperationAndWhatCame) {
   EXPECT_ERROR(sum(labels_of({1})), "[sum] expected a floating dtype");
   EXPECT_ERROR(softmax(images({})), "[softmax] expected");
   EXPECT_ERROR(argmax(labels_of({1})), "[argmax] expected");
+  EXPECT_ERROR(var(images({3}), {0}, 3), "[var] expected more elements than the correction of 3, got [3]");
+  EXPECT_ERROR(where(rows, rows, rows.to(DType::kF64)), "[where] expected one dtype");
+  EXPECT_ERROR(gt(labels_of({1}), rows), "[gt] expected one dtype, got i64 and f32");
 }
 
 TEST(OpErrors, ShapesThatDoNotFit) {
@@ -265,6 +322,19 @@ TEST(OpErrors, ShapesThatDoNotFit) {
   EXPECT_ERROR(concat({}, 0), "[concat] expected at least one tensor");
   EXPECT_ERROR(concat({x, images({2, 5})}, 0), "[concat] expected shapes equal but for dimension 0");
   EXPECT_ERROR(transpose(x, 0, 2), "out of range");
+  EXPECT_ERROR(permute(x, {0}), "[permute] expected 2 dimensions");
+  EXPECT_ERROR(permute(x, {1, -1}), "[permute] expected each dimension once, got -1 twice");
+  EXPECT_ERROR(stack({x, images({2, 5})}), "[stack] expected one shape, got [2, 6] and [2, 5]");
+  EXPECT_ERROR(stack({x}, 3), "[stack] expected a dimension in [-3, 3), got 3");
+  EXPECT_ERROR(index_select(x, 0, labels_of({0, 2})), "[index_select] expected indices in [0, 2), got 2 at 1");
+  EXPECT_ERROR(index_select(x, 0, images({2})), "[index_select] expected indices i64, got f32 [2]");
+  EXPECT_ERROR(gather(x, 1, labels_of({0, 1})),
+               "[gather] expected indices of the shape of x but for dimension 1, got [2]");
+  Tensor table = images({2, 6});
+  EXPECT_ERROR(index_copy_(table, 0, labels_of({0}), x), "[index_copy_] expected 1 slices like those of f32 [2, 6]");
+  table.set_requires_grad();
+  EXPECT_ERROR(index_copy_(table, 0, labels_of({0, 1}), x), "written in place has no gradient");
+  EXPECT_ERROR(one_hot(labels_of({0, 5}), 5), "[one_hot] expected indices in [0, 5), got 5 at 1");
   EXPECT_ERROR(pad(x, {1}, {1, 1}), "[pad] expected 2 sizes");
   EXPECT_ERROR(pad(x, {-1, 0}, {1, 1}), "[pad] expected sizes of at least 0");
 }

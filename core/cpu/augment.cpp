@@ -6,6 +6,7 @@
 
 #include <fulcrum/core/augment_rules.h>
 #include <fulcrum/core/cpu/parallel.h>
+#include <fulcrum/core/kernels.h>
 
 namespace fulcrum {
 

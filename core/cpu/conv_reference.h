@@ -3,7 +3,7 @@
 // The contract is that of the kernels of the same names (kernels.inc); all tensors have one dtype.
 #pragma once
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 
 namespace fulcrum::cpu {
 

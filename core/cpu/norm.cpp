@@ -65,9 +65,8 @@ Moments moments(const Lines<T>& lines, const T* x) {
   const auto rows = static_cast<double>(lines.rows);
   for (size_t c = 0; c < m.mean.size(); c++) {
     const double d = sums.first[c] / rows;
-    const double variance = sums.second[c] / rows - d * d;
     m.mean[c] = static_cast<double>(shift_of(static_cast<int64_t>(c))) + d;
-    m.variance[c] = variance < 0 ? 0 : variance;  // a NaN stays
+    m.variance[c] = not_negative(sums.second[c] / rows - d * d);
   }
   return m;
 }
@@ -109,21 +108,18 @@ void normalise(Tensor& y, Tensor affine, const Tensor& x, const Tensor& residual
   using A = Accumulate<T>;
   const A* pw = weight ? weight.data<A>() : nullptr;
   const A* pb = bias ? bias.data<A>() : nullptr;
-  const auto mean_of = [&](int64_t c) { return m.mean[static_cast<size_t>(c)]; };
-  const auto scale_of = [&](int64_t c) {
-    return (pw ? static_cast<double>(pw[c]) : 1.0) / std::sqrt(m.variance[static_cast<size_t>(c)] + o.eps);
-  };
-  const auto shift_of = [&](int64_t c) {
-    const double lost = mean_of(c) - static_cast<double>(static_cast<A>(mean_of(c)));
-    return (pb ? static_cast<double>(pb[c]) : 0.0) - lost * scale_of(c);
-  };
-  const std::vector<A> mean = along_line(lines, mean_of);
-  const std::vector<A> scale = along_line(lines, scale_of);
-  const std::vector<A> shift = along_line(lines, shift_of);
-  for (int64_t c = 0; affine && c < lines.channels; c++) {
-    affine.data<A>()[c] = static_cast<A>(scale_of(c));
-    affine.data<A>()[lines.channels + c] = static_cast<A>(shift_of(c));
+  std::vector<ChannelAffine<A>> channels;
+  for (int64_t c = 0; c < lines.channels; c++) {
+    const auto at = static_cast<size_t>(c);
+    channels.emplace_back(m.mean[at], m.variance[at], o.eps, pw, pb, c);
+    if (!affine) continue;
+    affine.data<A>()[c] = static_cast<A>(channels.back().scale);
+    affine.data<A>()[lines.channels + c] = static_cast<A>(channels.back().shift);
   }
+  const auto channel = [&](int64_t c) { return channels[static_cast<size_t>(c)]; };
+  const std::vector<A> mean = along_line(lines, [&](int64_t c) { return m.mean[static_cast<size_t>(c)]; });
+  const std::vector<A> scale = along_line(lines, [&](int64_t c) { return channel(c).scale; });
+  const std::vector<A> shift = along_line(lines, [&](int64_t c) { return channel(c).shift; });
   T* py = y.data<T>();
   const T* px = x.data<T>();
   const T* pr = residual ? residual.data<T>() : px;
@@ -141,20 +137,10 @@ std::vector<double> to_doubles(const Tensor& t) {
   return {p, p + t.numel()};
 }
 
-}  // namespace
-
-namespace {
-
-// What is not finite would spoil the last good state of a run for ever.
 template <class A>
-void track(Tensor& running, int64_t c, double value, double momentum) {
-  if (!running || !std::isfinite(value)) return;
-  A& r = running.data<A>()[c];
-  r = static_cast<A>((1 - momentum) * static_cast<double>(r) + momentum * value);
+A* data_or_null(Tensor& t) {
+  return t ? t.data<A>() : nullptr;
 }
-
-/// For the running variance.
-double unbiased(double rows) { return rows > 1 ? rows / (rows - 1) : 1; }
 
 }  // namespace
 
@@ -171,8 +157,8 @@ void Cpu::batch_norm_train(Tensor& y, Tensor& mean, Tensor& rstd, Tensor& affine
       const double variance = m.variance[static_cast<size_t>(c)];
       mean.data<A>()[c] = static_cast<A>(channel_mean);
       rstd.data<A>()[c] = static_cast<A>(1 / std::sqrt(variance + o.eps));
-      track<A>(running_mean, c, channel_mean, o.momentum);
-      track<A>(running_var, c, variance * unbiased(rows), o.momentum);
+      track(data_or_null<A>(running_mean), c, channel_mean, o.momentum);
+      track(data_or_null<A>(running_var), c, unbiased(variance, rows), o.momentum);
     }
     normalise<T>(y, affine, x, residual, lines, m, weight, bias, o);
   });
@@ -211,8 +197,8 @@ void Cpu::batch_norm_moments(Tensor& mean, Tensor& var, Tensor& rstd, Tensor& ru
       mean.data<A>()[c] = static_cast<A>(m.mean);
       var.data<A>()[c] = static_cast<A>(m.variance);
       rstd.data<A>()[c] = static_cast<A>(1 / std::sqrt(m.variance + o.eps));
-      track<A>(running_mean, c, m.mean, o.momentum);
-      track<A>(running_var, c, m.variance * unbiased(n), o.momentum);
+      track(data_or_null<A>(running_mean), c, m.mean, o.momentum);
+      track(data_or_null<A>(running_var), c, unbiased(m.variance, n), o.momentum);
     }
   };
   mean.dtype() == DType::kF64 ? run.operator()<double>() : run.operator()<float>();

@@ -137,15 +137,14 @@ class GradientPasses {
   /// dx from the sums, each times `share`: 1/rows, or 0 where mean and rstd are constants.
   void apply(Tensor& dx, const Tensor& dy, const Tensor& rstd, const Tensor& weight, const ChannelSums& sums,
              double share) {
-    const A *rs = rstd.data<A>(), *w = weight ? weight.data<A>() : nullptr;
-    const auto scale_of = [&](int64_t c) { return (w ? static_cast<double>(w[c]) : 1.0) * static_cast<double>(rs[c]); };
-    const std::vector<A> scale = along_line(lines_, scale_of);
-    const std::vector<A> slope = along_line(lines_, [&](int64_t c) {
-      const auto r = static_cast<double>(rs[c]);
-      return -scale_of(c) * share * (sums.second[static_cast<size_t>(c)] * r) * r;
-    });
-    const std::vector<A> offset =
-        along_line(lines_, [&](int64_t c) { return -scale_of(c) * share * sums.first[static_cast<size_t>(c)]; });
+    const A* w = weight ? weight.data<A>() : nullptr;
+    const auto channel = [&](int64_t c) {
+      const auto at = static_cast<size_t>(c);
+      return ChannelGradient<A>(sums.first[at], sums.second[at], w, rstd.data<A>(), share, c);
+    };
+    const std::vector<A> scale = along_line(lines_, [&](int64_t c) { return channel(c).scale; });
+    const std::vector<A> slope = along_line(lines_, [&](int64_t c) { return channel(c).slope; });
+    const std::vector<A> offset = along_line(lines_, [&](int64_t c) { return channel(c).offset; });
     in_.dy = dy.data<T>();
     visit_mask(mask_, [&](auto mask) {
       cpu::for_lines(lines_, GradientLine<T, mask>{dx.data<T>(), in_, scale.data(), slope.data(), offset.data()});

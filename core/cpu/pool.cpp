@@ -5,44 +5,17 @@
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/cpu/words.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/pool_rules.h>
 
 namespace fulcrum {
 
 namespace {
 
-using cpu::Range;
-
 constexpr int64_t kBlock = 64;  // channels whose sums stay in the L1 cache
 
-/// The part of window `o` that lies inside the image.
-Range inside_window(int64_t o, int64_t kernel, int64_t stride, int64_t padding, int64_t size) {
-  const int64_t start = o * stride - padding;
-  return {std::max<int64_t>(start, 0), std::min(start + kernel, size)};
-}
-
-/// The windows that cover pixel `i`.
-Range covering_windows(int64_t i, int64_t kernel, int64_t stride, int64_t padding, int64_t count) {
-  const int64_t past_first = i + padding - kernel + 1;
-  return {past_first <= 0 ? 0 : (past_first + stride - 1) / stride, std::min((i + padding) / stride + 1, count)};
-}
-
-struct Windows {
-  const Pool2dGeometry& g;
-
-  Range rows(int64_t oh) const { return inside_window(oh, g.kernel_h, g.stride_h, g.padding_h, g.h); }
-  Range cols(int64_t ow) const { return inside_window(ow, g.kernel_w, g.stride_w, g.padding_w, g.w); }
-  Range over_row(int64_t ih) const { return covering_windows(ih, g.kernel_h, g.stride_h, g.padding_h, g.out_h); }
-  Range over_col(int64_t iw) const { return covering_windows(iw, g.kernel_w, g.stride_w, g.padding_w, g.out_w); }
-  template <class A>
-  A mean_factor(int64_t oh, int64_t ow) const {
-    const Range r = rows(oh), c = cols(ow);
-    const int64_t valid = (r.end - r.begin) * (c.end - c.begin);
-    return A(1) / static_cast<A>(g.count_include_pad ? g.kernel_h * g.kernel_w : valid);
-  }
-};
-
 template <class T>
-void max_window(T* y, int32_t* winner, const T* image, const Pool2dGeometry& g, Range rows, Range cols) {
+void max_window(T* y, int32_t* winner, const T* image, const Pool2dGeometry& g, Windows::Part rows,
+                Windows::Part cols) {
   const int64_t first = rows.begin * g.w + cols.begin;
   std::copy_n(image + first * g.c, g.c, y);
   std::fill_n(winner, g.c, static_cast<int32_t>(first));
@@ -65,11 +38,11 @@ void max_window(T* y, int32_t* winner, const T* image, const Pool2dGeometry& g, 
 /// the place of the window's value in dy; for all pixels of row `row` = image·h + ih.
 template <class T, class Term>
 void gather_row(T* dx, const Pool2dGeometry& g, int64_t row, Term term) {
-  const Windows windows{g};
+  const Windows windows(g);
   const int64_t image = row / g.h, ih = row % g.h;
-  const Range over_row = windows.over_row(ih);
+  const Windows::Part over_row = windows.over_row(ih);
   for (int64_t iw = 0; iw < g.w; iw++, dx += g.c) {
-    const Range over_col = windows.over_col(iw);
+    const Windows::Part over_col = windows.over_col(iw);
     for (int64_t first = 0; first < g.c; first += kBlock) {
       const int64_t count = std::min(kBlock, g.c - first);
       Accumulate<T> sum[kBlock] = {};
@@ -85,7 +58,7 @@ void gather_row(T* dx, const Pool2dGeometry& g, int64_t row, Term term) {
 
 void Cpu::max_pool2d(Tensor& y, Tensor& argmax, const Tensor& x, const Pool2dGeometry& g) {
   visit_floating(x.dtype(), "max_pool2d", [&]<class T>() {
-    const Windows windows{g};
+    const Windows windows(g);
     T* py = y.data<T>();
     int32_t* winners = argmax.data<int32_t>();
     const T* px = x.data<T>();
@@ -124,14 +97,14 @@ void Cpu::max_pool2d_gradient(Tensor& dx, const Tensor& dy, const Tensor& argmax
 void Cpu::avg_pool2d(Tensor& y, const Tensor& x, const Pool2dGeometry& g) {
   visit_floating(x.dtype(), "avg_pool2d", [&]<class T>() {
     using A = Accumulate<T>;
-    const Windows windows{g};
+    const Windows windows(g);
     T* py = y.data<T>();
     const T* px = x.data<T>();
 #pragma omp parallel for schedule(static)
     for (int64_t out = 0; out < g.n * g.out_h * g.out_w; out++) {
       const int64_t ow = out % g.out_w, oh = out / g.out_w % g.out_h;
       const T* image = px + out / (g.out_h * g.out_w) * g.h * g.w * g.c;
-      const Range rows = windows.rows(oh), cols = windows.cols(ow);
+      const Windows::Part rows = windows.rows(oh), cols = windows.cols(ow);
       const A factor = windows.mean_factor<A>(oh, ow);
       for (int64_t first = 0; first < g.c; first += kBlock) {
         const int64_t count = std::min(kBlock, g.c - first);
@@ -151,7 +124,7 @@ void Cpu::avg_pool2d(Tensor& y, const Tensor& x, const Pool2dGeometry& g) {
 void Cpu::avg_pool2d_gradient(Tensor& dx, const Tensor& dy, const Pool2dGeometry& g) {
   visit_floating(dx.dtype(), "avg_pool2d_gradient", [&]<class T>() {
     using A = Accumulate<T>;
-    const Windows windows{g};
+    const Windows windows(g);
     T* pdx = dx.data<T>();
     const T* pdy = dy.data<T>();
 #pragma omp parallel for schedule(static)

@@ -1,6 +1,8 @@
 // Sums, maxima, argmax and softmax. Sums are kept in double: these kernels wait for memory, not for
 // arithmetic.
+#include <algorithm>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include <fulcrum/core/argmax.h>
@@ -26,6 +28,38 @@ struct MaxOf {
   static Value join(Value a, Value b) { return Maximum::forward(a, b); }
 };
 
+constexpr int kLanes = 16;
+
+// n neighbours joined, in lanes that do not wait for each other and that a compiler makes vectors of.
+template <class R, class T>
+double join_run(const T* x, int64_t n) {
+  const auto at = [x](int64_t i) { return static_cast<double>(Accumulate<T>(x[i])); };
+  double v = R::kStart;
+  int64_t i = 0;
+  if (n >= kLanes) {
+    double lanes[kLanes];
+    std::fill_n(lanes, kLanes, R::kStart);
+    for (; i + kLanes <= n; i += kLanes)
+      for (int j = 0; j < kLanes; j++) lanes[j] = R::join(lanes[j], at(i + j));
+    for (int half = kLanes / 2; half > 0; half /= 2)
+      for (int j = 0; j < half; j++) lanes[j] = R::join(lanes[j], lanes[j + half]);
+    v = lanes[0];
+  }
+  for (; i < n; i++) v = R::join(v, at(i));
+  return v;
+}
+
+// acc[c] joined with row[c] of each of the rows.
+template <class R, class T>
+void join_row(double* acc, const T* row, int64_t columns) {
+  for (int64_t c = 0; c < columns; c++) acc[c] = R::join(acc[c], static_cast<double>(Accumulate<T>(row[c])));
+}
+
+template <class Y>
+void put(Y& y, double v) {
+  y = Y(static_cast<Accumulate<Y>>(v));
+}
+
 // Rows of [rows, columns] joined into one row: in as many parts as there may be threads, then the parts in
 // order. OpenMP may grant fewer threads, of which one then does several parts.
 template <class R, class T, class Y>
@@ -37,39 +71,47 @@ void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
   for (int part = 0; part < parts; part++) {
     double* acc = partial.data() + static_cast<size_t>(part) * width;
     const cpu::Range r = cpu::share(rows, part, parts);
-    for (int64_t i = r.begin; i < r.end; i++)
-      for (int64_t c = 0; c < columns; c++)
-        acc[c] = R::join(acc[c], static_cast<double>(Accumulate<T>(x[i * columns + c])));
+    if (columns == 1) acc[0] = join_run<R>(x + r.begin, r.end - r.begin);
+    else
+      for (int64_t i = r.begin; i < r.end; i++) join_row<R>(acc, x + i * columns, columns);
   }
   for (int64_t c = 0; c < columns; c++) {
     double v = R::kStart;
     for (int p = 0; p < parts; p++) v = R::join(v, partial[static_cast<size_t>(p) * width + static_cast<size_t>(c)]);
-    y[c] = Y(static_cast<Accumulate<Y>>(v));
+    put(y[c], v);
   }
 }
 
-// Any mixture of kept and reduced dimensions: every output walks its own reduced elements.
+// Any mixture of kept and reduced dimensions. The innermost is taken as a whole: joined where it is reduced, else a row
+// of outputs.
 template <class R, class T, class Y>
 void reduce_general(Y* y, const T* x, int64_t outputs, const ReductionLoop& plan) {
-  int64_t stride[Shape::kMaxDims], inner = 1, count = 1;
-  for (int d = plan.rank - 1; d >= 0; d--) {
-    stride[d] = inner;
-    inner *= plan.size[d];
-    if (plan.reduced[d]) count *= plan.size[d];
+  const int outer = plan.rank - 1;
+  const int64_t inner = plan.size[outer], width = plan.reduced[outer] ? 1 : inner;
+  int64_t stride[Shape::kMaxDims];
+  std::vector<int64_t> offsets{0};  // of the pieces that are joined into a row of outputs
+  for (int64_t d = outer - 1, step = inner; d >= 0; step *= plan.size[d--]) stride[d] = step;
+  for (int d = 0; d < outer; d++) {
+    if (!plan.reduced[d]) continue;
+    std::vector<int64_t> more;
+    for (const int64_t offset : offsets)
+      for (int64_t i = 0; i < plan.size[d]; i++) more.push_back(offset + i * stride[d]);
+    offsets = std::move(more);
   }
-  parallel_for(outputs, std::max<int64_t>(1, cpu::kGrain / count), [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; o++) {
-      int64_t base = 0, rest = o;
-      for (int d = plan.rank - 1; d >= 0; d--)
+  const int64_t work = inner * std::ssize(offsets);
+  parallel_for(outputs / width, std::max<int64_t>(1, cpu::kGrain / work), [&](int64_t begin, int64_t end) {
+    std::vector<double> acc(static_cast<size_t>(width));
+    for (int64_t row = begin; row < end; row++) {
+      int64_t base = 0, rest = row;
+      for (int d = outer - 1; d >= 0; d--)
         if (!plan.reduced[d]) base += rest % plan.size[d] * stride[d], rest /= plan.size[d];
-      double v = R::kStart;
-      for (int64_t r = 0; r < count; r++) {
-        int64_t at = base, left = r;
-        for (int d = plan.rank - 1; d >= 0; d--)
-          if (plan.reduced[d]) at += left % plan.size[d] * stride[d], left /= plan.size[d];
-        v = R::join(v, static_cast<double>(Accumulate<T>(x[at])));
+      std::fill(acc.begin(), acc.end(), R::kStart);
+      for (const int64_t offset : offsets) {
+        const T* piece = x + base + offset;
+        if (plan.reduced[outer]) acc[0] = R::join(acc[0], join_run<R>(piece, inner));
+        else join_row<R>(acc.data(), piece, inner);
       }
-      y[o] = Y(static_cast<Accumulate<Y>>(v));
+      for (int64_t c = 0; c < width; c++) put(y[row * width + c], acc[static_cast<size_t>(c)]);
     }
   });
 }
@@ -81,6 +123,7 @@ void reduce(const char* op, Tensor& y, const Tensor& x) {
     visit_floating(y.dtype(), op, [&]<class Y>() {
       const T* in = x.data<T>();
       Y* out = y.data<Y>();
+      if (plan.rank == 0) return put(out[0], static_cast<double>(Accumulate<T>(in[0])));
       if (plan.rank == 1 && plan.reduced[0]) return reduce_rows<R>(out, in, plan.size[0], 1);
       if (plan.rank == 2 && plan.reduced[0]) return reduce_rows<R>(out, in, plan.size[0], plan.size[1]);
       reduce_general<R>(out, in, y.numel(), plan);
@@ -110,6 +153,20 @@ void Cpu::argmax(Tensor& y, const Tensor& x) {
   });
 }
 
+namespace {
+// Σ f(c) over n columns, in lanes as join_run.
+template <class A, class F>
+A sum_columns(int64_t n, F f) {
+  A lanes[kLanes] = {}, total = 0;
+  int64_t c = 0;
+  for (; c + kLanes <= n; c += kLanes)
+    for (int j = 0; j < kLanes; j++) lanes[j] += f(c + j);
+  for (; c < n; c++) total += f(c);
+  for (const A lane : lanes) total += lane;
+  return total;
+}
+}  // namespace
+
 void Cpu::softmax(Tensor& y, const Tensor& x, bool log) {
   const int64_t columns = x.size(-1), rows = x.numel() / columns;
   visit_floating(x.dtype(), "softmax", [&]<class T>() {
@@ -120,14 +177,13 @@ void Cpu::softmax(Tensor& y, const Tensor& x, bool log) {
       for (int64_t i = begin; i < end; i++) {
         const T* z = in + i * columns;
         T* o = out + i * columns;
-        A top = A(z[0]), total = 0;
-        for (int64_t c = 1; c < columns; c++) top = Maximum::forward(top, A(z[c]));
-        for (int64_t c = 0; c < columns; c++) total += std::exp(A(z[c]) - top);
+        const A top = static_cast<A>(join_run<MaxOf>(z, columns));
+        const A total = sum_columns<A>(columns, [=](int64_t c) { return math::exp(A(z[c]) - top); });
         const A log_total = std::log(total);
-        for (int64_t c = 0; c < columns; c++) {
-          const A shifted = A(z[c]) - top;
-          o[c] = T(log ? shifted - log_total : std::exp(shifted) / total);
-        }
+        if (log)
+          for (int64_t c = 0; c < columns; c++) o[c] = T(A(z[c]) - top - log_total);
+        else
+          for (int64_t c = 0; c < columns; c++) o[c] = T(math::exp(A(z[c]) - top) / total);
       }
     });
   });
@@ -137,15 +193,15 @@ void Cpu::softmax_gradient(Tensor& dx, const Tensor& dy, const Tensor& y, bool l
   const int64_t columns = y.size(-1), rows = y.numel() / columns;
   visit_floating(y.dtype(), "softmax", [&]<class T>() {
     using A = Accumulate<T>;
-    const T* g = dy.data<T>();
-    const T* s = y.data<T>();
-    T* out = dx.data<T>();
     parallel_for(rows, std::max<int64_t>(1, cpu::kGrain / 8 / columns), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin * columns; i < end * columns; i += columns) {
-        A dot = 0;
-        for (int64_t c = i; c < i + columns; c++) dot += log ? A(g[c]) : A(g[c]) * A(s[c]);
-        for (int64_t c = i; c < i + columns; c++)
-          out[c] = T(log ? A(g[c]) - std::exp(A(s[c])) * dot : A(s[c]) * (A(g[c]) - dot));
+        const T *g = dy.data<T>() + i, *s = y.data<T>() + i;
+        T* out = dx.data<T>() + i;
+        const A dot = sum_columns<A>(columns, [=](int64_t c) { return log ? A(g[c]) : A(g[c]) * A(s[c]); });
+        if (log)
+          for (int64_t c = 0; c < columns; c++) out[c] = T(A(g[c]) - math::exp(A(s[c])) * dot);
+        else
+          for (int64_t c = 0; c < columns; c++) out[c] = T(A(s[c]) * (A(g[c]) - dot));
       }
     });
   });

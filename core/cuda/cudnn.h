@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/kernel_types.h>
 
 namespace fulcrum::cuda {
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include <fulcrum/core/loops.h>
 #include <fulcrum/core/cuda/launch.cuh>
 
 namespace fulcrum::cuda {
@@ -22,16 +23,6 @@ inline Grid grid_for(int64_t n, unsigned threads = kThreads) {
 
 __device__ inline int64_t thread_index() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline int64_t thread_count() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
-
-struct Division {
-  int64_t quotient, remainder;
-};
-/// Of numbers that are not negative. In 32 bits where both fit: a division of 64 takes hundreds of instructions.
-__device__ inline Division divide(int64_t a, int64_t b) {
-  if (((a | b) >> 32) != 0) return {a / b, a % b};
-  const auto low = static_cast<uint32_t>(a), by = static_cast<uint32_t>(b);
-  return {low / by, low % by};
-}
 
 /// N neighbours, loaded and stored at once.
 template <class T, int N>

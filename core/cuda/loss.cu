@@ -1,8 +1,8 @@
 // Softmax cross entropy with one loss per sample, and the training metrics of a batch.
 #include <fulcrum/core/aldr_kl_rules.h>
-#include <fulcrum/core/argmax.h>
 #include <fulcrum/core/cross_entropy_row.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/cuda/rows.cuh>
 #include <fulcrum/core/cuda/ticket.cuh>
 
 namespace fulcrum {
@@ -10,38 +10,6 @@ namespace fulcrum {
 using namespace cuda;
 
 namespace {
-
-// Who works on a row: a warp, or a block where a row is long. All of them take the same branches.
-struct WarpRow {
-  __device__ static unsigned lane() { return threadIdx.x % kWarp; }
-  __device__ static unsigned lanes() { return kWarp; }
-  __device__ static int64_t first() { return thread_index() / kWarp; }
-  __device__ static int64_t step() { return thread_count() / kWarp; }
-  template <class Op, class A>
-  __device__ static A reduce(A value) {
-    return warp_reduce<Op>(value);
-  }
-};
-struct BlockRow {
-  __device__ static unsigned lane() { return threadIdx.x; }
-  __device__ static unsigned lanes() { return blockDim.x; }
-  __device__ static int64_t first() { return blockIdx.x; }
-  __device__ static int64_t step() { return gridDim.x; }
-  template <class Op, class A>
-  __device__ static A reduce(A value) {
-    return block_reduce<Op>(value);
-  }
-};
-
-constexpr int64_t kLongestForWarp = 1024;
-constexpr unsigned kRowThreads = 128;
-
-/// Calls f.operator()<WarpRow or BlockRow>(grid).
-template <class F>
-void visit_rows(int64_t rows, int64_t classes, F&& f) {
-  if (classes <= kLongestForWarp) return f.template operator()<WarpRow>(grid_for(rows * kWarp, kRowThreads));
-  f.template operator()<BlockRow>(Grid{static_cast<unsigned>(std::min(rows, kMaxBlocks)), kThreads});
-}
 
 // Sets top and log_total. The row comes from memory once, and from the cache the second time.
 template <class W, class T>
@@ -123,22 +91,6 @@ void Cuda::cross_entropy_gradient(Tensor& dlogits, const Tensor& dlosses, const 
 }
 
 namespace {
-
-// The first of the largest numbers of a row, known to every lane of the warp.
-template <class T>
-__device__ int64_t warp_argmax(const T* z, int64_t classes) {
-  using A = Accumulate<T>;
-  A best = MaxOf::start<A>();
-  int64_t at = classes;
-  for (int64_t c = threadIdx.x % kWarp; c < classes; c += kWarp)
-    if (at == classes || wins(A(z[c]), best)) best = A(z[c]), at = c;
-  for (int mask = 16; mask > 0; mask /= 2) {
-    const A other = __shfl_xor_sync(kAllLanes, best, mask);
-    const int64_t other_at = __shfl_xor_sync(kAllLanes, at, mask);
-    if (wins(other, best) || (!wins(best, other) && other_at < at)) best = other, at = other_at;
-  }
-  return at;
-}
 
 constexpr int kMetrics = 3;  // Σ loss, Σ p·loss, number correct
 __device__ unsigned metrics_arrived;

@@ -39,21 +39,12 @@ struct Affine {
 
   /// Sets the coefficients of channel c; 1/√(variance + eps).
   __device__ double set(int64_t c, double mean, double variance) const {
-    const double rstd = 1 / std::sqrt(variance + eps);
-    const double scale = (weight ? static_cast<double>(weight[c]) : 1.0) * rstd;
-    const double lost = mean - static_cast<double>(static_cast<A>(mean));
-    coefficients[c] = static_cast<A>(scale);
-    coefficients[channels + c] = static_cast<A>((bias ? static_cast<double>(bias[c]) : 0.0) - lost * scale);
-    return rstd;
+    const ChannelAffine<A> channel(mean, variance, eps, weight, bias, c);
+    coefficients[c] = static_cast<A>(channel.scale);
+    coefficients[channels + c] = static_cast<A>(channel.shift);
+    return channel.rstd;
   }
 };
-
-// What is not finite would spoil the last good state of a run for ever.
-template <class A>
-__device__ void track(A* running, int64_t c, double value, double momentum) {
-  if (!running || !std::isfinite(value)) return;
-  running[c] = static_cast<A>((1 - momentum) * static_cast<double>(running[c]) + momentum * value);
-}
 
 /// Σ (x − s) and Σ (x − s)², with s an element of the channel: the cancellation that ruins
 /// E x² − (E x)² when the mean is large has nothing to bite on. s is the slab's first element within a
@@ -76,9 +67,11 @@ struct Moments {
   const T* x;
   A sum[2 * P] = {};
   A s[P] = {};
+  Pack<T, P> origin;  // the channels' first elements
 
-  __device__ void begin(const Arguments& a, int64_t at, int64_t) {
+  __device__ void begin(const Arguments& a, int64_t at, int64_t c) {
     x = a.x;
+    origin = load(c);
     const Pack<T, P> first = load(at);
     for (int k = 0; k < P; k++) s[k] = A(first.at[k]);
   }
@@ -91,17 +84,16 @@ struct Moments {
     }
   }
   /// The same sums around the first element of the channel.
-  __device__ void totals(const Arguments& a, int64_t c, int k, int64_t rows, double (&total)[2]) const {
+  __device__ void totals(const Arguments&, int64_t, int k, int64_t rows, double (&total)[2]) const {
     const auto n = static_cast<double>(rows), u = static_cast<double>(sum[k]);
-    const double d = static_cast<double>(s[k]) - static_cast<double>(A(a.x[c + k]));
+    const double d = static_cast<double>(s[k]) - static_cast<double>(A(origin.at[k]));
     total[0] = u + n * d;
     total[1] = static_cast<double>(sum[P + k]) + 2 * d * u + n * d * d;
   }
   static __device__ void finish(const Arguments& a, int64_t, int64_t c, const double (&total)[2]) {
     const auto n = static_cast<double>(a.rows);
     const double d = total[0] / n, mean = static_cast<double>(A(a.x[c])) + d;
-    double variance = total[1] / n - d * d;
-    if (variance < 0) variance = 0;  // a NaN stays
+    const double variance = not_negative(total[1] / n - d * d);
     if (a.sums) {
       a.sums[c] = n * mean;
       a.sums[a.affine.channels + c] = n * (variance + mean * mean);
@@ -110,7 +102,7 @@ struct Moments {
     a.mean[c] = static_cast<A>(mean);
     a.rstd[c] = static_cast<A>(a.affine.set(c, mean, variance));
     track(a.running_mean, c, mean, a.momentum);
-    track(a.running_var, c, a.rows > 1 ? variance * (n / (n - 1)) : variance, a.momentum);
+    track(a.running_var, c, unbiased(variance, n), a.momentum);
   }
 };
 
@@ -240,18 +232,16 @@ struct GradientInputs {
   __device__ A centred(const Loaded& in, int k) const { return A(in.x.at[k]) - mean.at[k]; }
 };
 
-/// dx = dz·scale + (x − mean)·slope + offset, from Σ dz and Σ dz·(x − mean).
+/// ChannelGradient's, for channel c.
 template <class Arguments>
 __device__ void set_gradient_coefficients(const Arguments& a, int64_t c, double first, double second) {
   using A = std::remove_pointer_t<decltype(a.coefficients)>;
-  const auto rstd = static_cast<double>(a.rstd[c]);
-  const double scale = (a.weight ? static_cast<double>(a.weight[c]) : 1.0) * rstd;
-  const double dbias = first, dweight = second * rstd;
-  if (a.dbias) a.dbias[c] = static_cast<A>(dbias);
-  if (a.dweight) a.dweight[c] = static_cast<A>(dweight);
-  a.coefficients[c] = static_cast<A>(scale);
-  a.coefficients[a.channels + c] = static_cast<A>(-scale * a.share * dweight * rstd);
-  a.coefficients[2 * a.channels + c] = static_cast<A>(-scale * a.share * dbias);
+  const ChannelGradient<A> channel(first, second, a.weight, a.rstd, a.share, c);
+  if (a.dbias) a.dbias[c] = static_cast<A>(channel.dbias);
+  if (a.dweight) a.dweight[c] = static_cast<A>(channel.dweight);
+  a.coefficients[c] = static_cast<A>(channel.scale);
+  a.coefficients[a.channels + c] = static_cast<A>(channel.slope);
+  a.coefficients[2 * a.channels + c] = static_cast<A>(channel.offset);
 }
 
 /// Σ dz and Σ dz·(x − mean); writes dz where it is wanted.

@@ -39,7 +39,7 @@ __global__ void moments_kernel(MomentsOfSums<A> a) {
     a.var[c] = static_cast<A>(m.variance);
     a.rstd[c] = static_cast<A>(1 / std::sqrt(m.variance + a.eps));
     track(a.running_mean, c, m.mean, a.momentum);
-    track(a.running_var, c, a.rows > 1 ? m.variance * (a.rows / (a.rows - 1)) : m.variance, a.momentum);
+    track(a.running_var, c, unbiased(m.variance, a.rows), a.momentum);
   }
 }
 

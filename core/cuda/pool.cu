@@ -1,6 +1,7 @@
 // Pooling. A thread makes a pack of channels of one pixel, from the window that it stands for or, in a
 // gradient, from the windows that cover it: so every element is written once, from a sum in one order.
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/pool_rules.h>
 #include <fulcrum/core/cuda/columns.cuh>
 
 namespace fulcrum {
@@ -8,35 +9,6 @@ namespace fulcrum {
 using namespace cuda;
 
 namespace {
-
-struct Range {
-  int64_t begin, end;
-};
-
-/// The part of window `o` that lies inside the image.
-__device__ Range inside_window(int64_t o, int64_t kernel, int64_t stride, int64_t padding, int64_t size) {
-  const int64_t start = o * stride - padding, end = start + kernel;
-  return {start > 0 ? start : 0, end < size ? end : size};
-}
-
-/// The windows that cover pixel `i`.
-__device__ Range covering_windows(int64_t i, int64_t kernel, int64_t stride, int64_t padding, int64_t count) {
-  const int64_t past_first = i + padding - kernel + 1, end = divide(i + padding, stride).quotient + 1;
-  return {past_first <= 0 ? 0 : divide(past_first + stride - 1, stride).quotient, end < count ? end : count};
-}
-
-__device__ Range window_rows(const Pool2dGeometry& g, int64_t oh) {
-  return inside_window(oh, g.kernel_h, g.stride_h, g.padding_h, g.h);
-}
-__device__ Range window_cols(const Pool2dGeometry& g, int64_t ow) {
-  return inside_window(ow, g.kernel_w, g.stride_w, g.padding_w, g.w);
-}
-
-template <class A>
-__device__ A mean_factor(const Pool2dGeometry& g, Range rows, Range cols) {
-  const int64_t valid = (rows.end - rows.begin) * (cols.end - cols.begin);
-  return A(1) / static_cast<A>(g.count_include_pad ? g.kernel_h * g.kernel_w : valid);
-}
 
 /// Pixel and first channel of pack `i` of [n, h, w, c].
 struct Pixel {
@@ -55,7 +27,8 @@ __global__ void max_pool_kernel(T* y, int32_t* argmax, const T* x, Pool2dGeometr
   using A = Accumulate<T>;
   for (int64_t i = thread_index(); i < packs; i += thread_count()) {
     const Pixel out(i, g.out_h, g.out_w, g.c, P);
-    const Range rows = window_rows(g, out.row), cols = window_cols(g, out.col);
+    const Windows windows(g);
+    const Windows::Part rows = windows.rows(out.row), cols = windows.cols(out.col);
     const int64_t image = out.image * g.h * g.w * g.c + out.channel;
     const int64_t first = rows.begin * g.w + cols.begin;
     Pack<T, P> best = pack_at<P>(x, image + first * g.c);
@@ -82,7 +55,8 @@ __global__ void avg_pool_kernel(T* y, const T* x, Pool2dGeometry g, int64_t pack
   using A = Accumulate<T>;
   for (int64_t i = thread_index(); i < packs; i += thread_count()) {
     const Pixel out(i, g.out_h, g.out_w, g.c, P);
-    const Range rows = window_rows(g, out.row), cols = window_cols(g, out.col);
+    const Windows windows(g);
+    const Windows::Part rows = windows.rows(out.row), cols = windows.cols(out.col);
     const int64_t image = out.image * g.h * g.w * g.c + out.channel;
     A sum[P] = {};
     for (int64_t ih = rows.begin; ih < rows.end; ih++)
@@ -90,7 +64,7 @@ __global__ void avg_pool_kernel(T* y, const T* x, Pool2dGeometry g, int64_t pack
         const Pack<T, P> in = pack_at<P>(x, image + (ih * g.w + iw) * g.c);
         for (int k = 0; k < P; k++) sum[k] += A(in.at[k]);
       }
-    const A factor = mean_factor<A>(g, rows, cols);
+    const A factor = windows.mean_factor<A>(out.row, out.col);
     Pack<T, P> mean;
     for (int k = 0; k < P; k++) mean.at[k] = T(sum[k] * factor);
     put_pack(y, i * P, mean);
@@ -123,7 +97,7 @@ struct MeanShare {
   };
   template <class A>
   __device__ Of<A> of(const Pool2dGeometry& g, const Pixel&, int64_t oh, int64_t ow, int64_t) const {
-    return {mean_factor<A>(g, window_rows(g, oh), window_cols(g, ow))};
+    return {Windows(g).mean_factor<A>(oh, ow)};
   }
 };
 
@@ -132,8 +106,8 @@ __global__ void pool_gradient_kernel(T* dx, const T* dy, Share share, Pool2dGeom
   using A = Accumulate<T>;
   for (int64_t i = thread_index(); i < packs; i += thread_count()) {
     const Pixel in(i, g.h, g.w, g.c, P);
-    const Range over_row = covering_windows(in.row, g.kernel_h, g.stride_h, g.padding_h, g.out_h);
-    const Range over_col = covering_windows(in.col, g.kernel_w, g.stride_w, g.padding_w, g.out_w);
+    const Windows windows(g);
+    const Windows::Part over_row = windows.over_row(in.row), over_col = windows.over_col(in.col);
     A sum[P] = {};
     for (int64_t oh = over_row.begin; oh < over_row.end; oh++)
       for (int64_t ow = over_col.begin; ow < over_col.end; ow++) {

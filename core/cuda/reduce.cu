@@ -1,8 +1,8 @@
 // Sums, maxima and argmax.
-#include <fulcrum/core/argmax.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/loops.h>
 #include <fulcrum/core/cuda/columns.cuh>
+#include <fulcrum/core/cuda/rows.cuh>
 
 namespace fulcrum {
 
@@ -95,22 +95,11 @@ void reduce(const char* op, Tensor& y, const Tensor& x) {
   });
 }
 
-/// One warp for each row; every lane begins with its first number.
 template <class T>
 __global__ void argmax_kernel(int64_t* y, const T* x, int64_t rows, int64_t columns) {
-  using A = Accumulate<T>;
-  for (int64_t r = thread_index() / kWarp; r < rows; r += thread_count() / kWarp) {
-    const T* row = x + r * columns;
-    A best = A(row[0]);
-    int64_t at = 0;
-    for (int64_t c = threadIdx.x % kWarp; c < columns; c += kWarp)
-      if (wins(A(row[c]), best)) best = A(row[c]), at = c;
-    for (int mask = kWarp / 2; mask > 0; mask /= 2) {
-      const A other = __shfl_xor_sync(kAllLanes, best, mask);
-      const int64_t other_at = __shfl_xor_sync(kAllLanes, at, mask);
-      if (wins(other, best) || (!wins(best, other) && other_at < at)) best = other, at = other_at;
-    }
-    if (threadIdx.x % kWarp == 0) y[r] = at;
+  for (int64_t r = WarpRow::first(); r < rows; r += WarpRow::step()) {
+    const int64_t at = warp_argmax(x + r * columns, columns);
+    if (WarpRow::lane() == 0) y[r] = at;
   }
 }
 

@@ -17,10 +17,9 @@
 
 #include <fulcrum/core/types.h>
 
-// The types behind cudaStream_t, cudaEvent_t and cudaGraphExec_t.
+// The types behind cudaStream_t and cudaEvent_t.
 struct CUstream_st;
 struct CUevent_st;
-struct CUgraphExec_st;
 
 namespace fulcrum {
 class Communicator;

@@ -59,6 +59,13 @@ struct Tiles {
     slab_rows = (rows + slabs - 1) / slabs;
   }
 
+  /// Slabs whose threads have a multiple of this many rows, but for the last: what over_rows loads at once.
+  void round_slabs(int64_t rows_a_thread) {
+    const int64_t multiple = rows_at_once * rows_a_thread;
+    slab_rows = (slab_rows + multiple - 1) / multiple * multiple;
+    slabs = (rows + slab_rows - 1) / slab_rows;
+  }
+
   int64_t groups() const { return outer * tiles; }
   Grid grid(unsigned threads) const { return {static_cast<unsigned>(groups() * slabs), threads}; }
 };
@@ -129,10 +136,23 @@ __device__ void finish_tiles(const Tiles& t, const Place& p, const typename Work
   const int column = static_cast<int>(threadIdx.x) % columns, part = static_cast<int>(threadIdx.x) / columns;
   double total[kSums];
   for (int s = 0; s < kSums; s++) total[s] = Op::template start<double>();
-  if (part < parts && p.first_channel + column < t.channels)
-    for (int64_t slab = part; slab < t.slabs; slab += parts)
-      for (int s = 0; s < kSums; s++)
-        total[s] = Op::join(total[s], partial[((p.group * t.slabs + slab) * kSums + s) * columns + column]);
+  const auto load = [&](int64_t slab, double(&in)[kSums]) {
+    for (int s = 0; s < kSums; s++) in[s] = partial[((p.group * t.slabs + slab) * kSums + s) * columns + column];
+  };
+  const auto join = [&](const double(&in)[kSums]) {
+    for (int s = 0; s < kSums; s++) total[s] = Op::join(total[s], in[s]);
+  };
+  if (part < parts && p.first_channel + column < t.channels) {
+    // The loads of a few slabs are under way together: this block is the last, and each would cost a trip to the cache.
+    constexpr int kAtOnce = 4;
+    int64_t slab = part;
+    for (; slab + (kAtOnce - 1) * parts < t.slabs; slab += kAtOnce * parts) {
+      double in[kAtOnce][kSums];
+      for (int k = 0; k < kAtOnce; k++) load(slab + k * parts, in[k]);
+      for (int k = 0; k < kAtOnce; k++) join(in[k]);
+    }
+    for (double in[kSums]; slab < t.slabs; slab += parts) load(slab, in), join(in);
+  }
   join_rows<Op>(total, part, parts, column, columns);
   if (part == 0 && p.first_channel + column < t.channels)
     Worker::finish(arguments, p.outer, p.first_channel + column, total);
@@ -191,8 +211,8 @@ __global__ void __launch_bounds__(kThreads) apply_tiles_kernel(Tiles t, typename
 
 template <class Worker>
 void apply_tiles(int64_t outer, int64_t rows, int64_t channels, const typename Worker::Arguments& arguments) {
-  const Tiles t(outer, rows, channels, Worker::kWidth, Worker::kLanes, kThreads, /*max_blocks=*/8192,
-                /*rows_a_thread=*/2);
+  Tiles t(outer, rows, channels, Worker::kWidth, Worker::kLanes, kThreads, /*max_blocks=*/8192, Worker::kAtOnce);
+  t.round_slabs(Worker::kAtOnce);
   launch(apply_tiles_kernel<Worker>, t.grid(kThreads), t, arguments);
 }
 

@@ -5,19 +5,21 @@ i64 [B]. class_weight, f32 [C], multiplies the loss of its class. Formulas and s
 """
 
 from ._core import (
-    Phi, abs, add, aldr_kl_loss, amax, argmax, avg_pool2d, binary_cross_entropy_with_logits, class_balanced_weights,
-    class_temperatures, clamp, concat, conv2d, cross_entropy, div, eq, exp, gelu, global_avg_pool2d, ldam_margins, ldr_kl_loss,
-    linear, log, log_prior, log_softmax, matmul, max_pool2d, maximum, mean, minimum, mse_loss, mul, neg, pad, relu,
-    sigmoid, slice, softmax, softplus, sqrt, square, sub, sum, tanh, transpose)
+    abs, add, aldr_kl_loss, amax, amin, argmax, avg_pool2d, binary_cross_entropy_with_logits, clamp,
+    class_balanced_weights, class_temperatures, concat, conv2d, cross_entropy, div, eq, exp, gather, ge, gelu,
+    global_avg_pool2d, gt, index_select, ldam_margins, ldr_kl_loss, le, linear, log, log_prior, log_softmax,
+    logsumexp, lt, matmul, max_pool2d, maximum, mean, minimum, mse_loss, mul, ne, neg, one_hot, pad, permute, Phi,
+    pow, relu, sigmoid, slice, softmax, softplus, sqrt, square, stack, sub, sum, tanh, transpose, var, where)
 
 __all__ = [
-    "Phi", "abs", "add", "aldr_kl_loss", "amax", "argmax", "avg_pool2d", "balanced_softmax_loss",
-    "binary_cross_entropy_with_logits", "class_balanced_weights", "class_temperatures", "clamp", "concat", "conv2d",
-    "cross_entropy", "div", "eq", "exp", "focal_loss", "gce_loss", "gelu", "global_avg_pool2d", "js_loss",
-    "ldam_loss",
-    "ldam_margins", "ldr_kl_loss", "linear", "log", "log_prior", "log_softmax", "logit_adjusted_loss", "mae_loss",
-    "matmul", "max_pool2d", "maximum", "mean", "minimum", "mse_loss", "mul", "neg", "pad", "relu", "sce_loss", "sigmoid",
-    "slice", "softmax", "softplus", "sqrt", "square", "sub", "sum", "tanh", "transpose", "truncated_gce_loss"]
+    "abs", "add", "aldr_kl_loss", "amax", "amin", "argmax", "avg_pool2d", "balanced_softmax_loss",
+    "binary_cross_entropy_with_logits", "clamp", "class_balanced_weights", "class_temperatures", "concat", "conv2d",
+    "cross_entropy", "div", "eq", "exp", "focal_loss", "gather", "gce_loss", "ge", "gelu", "global_avg_pool2d",
+    "gt", "index_select", "js_loss", "ldam_loss", "ldam_margins", "ldr_kl_loss", "le", "linear", "log", "log_prior",
+    "log_softmax", "logit_adjusted_loss", "logsumexp", "lt", "mae_loss", "matmul", "max_pool2d", "maximum", "mean",
+    "minimum", "mse_loss", "mul", "ne", "neg", "one_hot", "pad", "permute", "Phi", "pow", "relu", "sce_loss",
+    "sigmoid", "slice", "softmax", "softplus", "sqrt", "square", "stack", "sub", "sum", "tanh", "transpose",
+    "truncated_gce_loss", "var", "where"]
 
 
 def focal_loss(logits, labels, gamma=2.0, class_weight=None):

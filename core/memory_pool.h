@@ -5,6 +5,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -12,10 +13,13 @@
 
 namespace fulcrum {
 
-/// What all pools of a device have taken together, and the lock that they share.
+class MemoryPool;
+
+/// What all pools of a device have taken together, the lock that they share, and the common one.
 struct MemoryAccount {
   std::mutex mutex;
   MemoryStats stats;
+  std::shared_ptr<MemoryPool> pool;  // made when it is first asked for
 };
 
 class MemoryPool {

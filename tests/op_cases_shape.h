@@ -1,0 +1,118 @@
+// Rows of the table for operations that move numbers without changing them.
+#pragma once
+
+#include "op_cases.h"
+
+namespace fulcrum::testing {
+
+inline Tensor indices(const Shape& shape, const std::vector<int64_t>& values, const Tensors& like) {
+  return from_vector(shape, values, like[0].device());
+}
+
+inline std::vector<OpCase> shape_cases() {
+  return {
+      {"reshape",
+       {{{3, 4}}},
+       [](const Tensors& in) {
+         return reshape(in[0], {2, -1});
+       },
+       [](const Tensors& in) {
+         return from_vector({2, 6}, in[0].to_vector(), {DType::kF64, {}});
+       }},
+      {"slice_rows",
+       {{{5, 3}}},
+       [](const Tensors& in) { return slice(in[0], 0, 1, 4); },
+       [](const Tensors& in) {
+         return generate({3, 3}, [x = View(in[0])](const Index& i) { return x(i[0] + 1, i[1]); });
+       }},
+      {"slice_columns",
+       {{{2, 5, 3}}},
+       [](const Tensors& in) { return slice(in[0], 1, 2, 5); },
+       [](const Tensors& in) {
+         return generate({2, 3, 3}, [x = View(in[0])](const Index& i) { return x(i[0], i[1] + 2, i[2]); });
+       }},
+      {"concat_rows",
+       {{{2, 3}}, {{1, 3}}},
+       [](const Tensors& in) { return concat(in, 0); },
+       [](const Tensors& in) {
+         return generate({3, 3}, [a = View(in[0]), b = View(in[1])](const Index& i) {
+           return i[0] < 2 ? a(i[0], i[1]) : b(i[0] - 2, i[1]);
+         });
+       }},
+      {"concat_columns",
+       {{{2, 3, 2}}, {{2, 4, 2}}},
+       [](const Tensors& in) { return concat(in, -2); },
+       [](const Tensors& in) {
+         return generate({2, 7, 2}, [a = View(in[0]), b = View(in[1])](const Index& i) {
+           return i[1] < 3 ? a(i[0], i[1], i[2]) : b(i[0], i[1] - 3, i[2]);
+         });
+       }},
+      {"transpose",
+       {{{2, 3, 4}}},
+       [](const Tensors& in) { return transpose(in[0], 0, -1); },
+       [](const Tensors& in) {
+         return generate({4, 3, 2}, [x = View(in[0])](const Index& i) { return x(i[2], i[1], i[0]); });
+       }},
+      {"permute",
+       {{{2, 3, 4, 5}}},
+       [](const Tensors& in) {
+         return permute(in[0], {2, 0, -1, 1});
+       },
+       [](const Tensors& in) {
+         return generate({4, 2, 5, 3}, [x = View(in[0])](const Index& i) { return x(i[1], i[3], i[0], i[2]); });
+       }},
+      {"stack_columns",
+       {{{2, 3}}, {{2, 3}}},
+       [](const Tensors& in) { return stack(in, -1); },
+       [](const Tensors& in) {
+         return generate({2, 3, 2}, [a = View(in[0]), b = View(in[1])](const Index& i) {
+           return i[2] == 0 ? a(i[0], i[1]) : b(i[0], i[1]);
+         });
+       }},
+      {"gather",
+       {{{2, 3, 2}}},
+       [](const Tensors& in) {
+         return gather(in[0], 1, indices({2, 2, 2}, {2, 0, 2, 1, 0, 1, 1, 1}, in));
+       },
+       [](const Tensors& in) {
+         return generate({2, 2, 2}, [x = View(in[0])](const Index& i) {
+           constexpr int64_t kFrom[2][2][2] = {{{2, 0}, {2, 1}}, {{0, 1}, {1, 1}}};
+           return x(i[0], kFrom[i[0]][i[1]][i[2]], i[2]);
+         });
+       }},
+      {"index_select_rows",
+       {{{4, 3}}},
+       [](const Tensors& in) {
+         return index_select(in[0], 0, indices({5}, {3, 0, 3, 3, 1}, in));
+       },
+       [](const Tensors& in) {
+         return generate({5, 3}, [x = View(in[0])](const Index& i) {
+           constexpr int64_t kFrom[] = {3, 0, 3, 3, 1};
+           return x(kFrom[i[0]], i[1]);
+         });
+       }},
+      {"index_select_two_threads",
+       {{{3, 40, 31}}},
+       [](const Tensors& in) {
+         std::vector<int64_t> every(1000);
+         for (int64_t k = 0; k < 1000; k++) every[static_cast<size_t>(k)] = k * k % 40;
+         return index_select(in[0], -2, indices({1000}, every, in));
+       },
+       [](const Tensors& in) {
+         return generate({3, 1000, 31}, [x = View(in[0])](const Index& i) { return x(i[0], i[1] * i[1] % 40, i[2]); });
+       }},
+      {"pad",
+       {{{2, 3, 4}}},
+       [](const Tensors& in) {
+         return pad(in[0], {0, 1, 0}, {0, 2, 3});
+       },
+       [](const Tensors& in) {
+         return generate({2, 6, 7}, [x = View(in[0])](const Index& i) {
+           const bool inside = i[1] >= 1 && i[1] < 4 && i[2] < 4;
+           return inside ? x(i[0], i[1] - 1, i[2]) : 0;
+         });
+       }},
+  };
+}
+
+}  // namespace fulcrum::testing
