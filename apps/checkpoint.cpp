@@ -165,6 +165,17 @@ void save_checkpoint(const std::filesystem::path& path, RunState& state, const s
 
 RunProgress stored_progress(const fs::path& path) { return progress_in(read_tensor_index(path).metadata, path); }
 
+std::optional<RunProgress> readable_progress(const fs::path& run) {
+  const fs::path last = run / "last.safetensors", previous = run / "previous.safetensors";
+  if (!fs::exists(last) && !fs::exists(previous)) return std::nullopt;
+  try {
+    return stored_progress(last);
+  } catch (const Error&) {
+    if (!fs::exists(previous)) throw;
+    return stored_progress(previous);
+  }
+}
+
 void adopt_checkpoint(const fs::path& path, const std::string& config, bool without_risk) {
   TensorFile file = load_sealed(path);
   file.metadata["config"] = config;

@@ -55,6 +55,10 @@ bool recover_checkpoint(const std::filesystem::path& run);
 /// Of the checkpoint, without its tensors; an Error where it has none.
 RunProgress stored_progress(const std::filesystem::path& path);
 
+/// Of the run's last checkpoint or, where that cannot be read, the one before it; nothing where a run has neither. Looks
+/// at no tensors and changes nothing. An Error where there are checkpoints and none can be read.
+std::optional<RunProgress> readable_progress(const std::filesystem::path& run);
+
 /// Gives a checkpoint, or a best.safetensors, to a run whose settings `config` (TOML) are the same so far. `without_risk`
 /// leaves out the state of the risk, which is another from now on.
 void adopt_checkpoint(const std::filesystem::path& path, const std::string& config, bool without_risk);

@@ -71,11 +71,6 @@ RunCost measure_cost(const Config& config, const ExperimentData& data) {
   return cost;
 }
 
-int64_t epoch_steps(const Config& config, const ExperimentData& data) {
-  const int64_t all = make_train_loader(config, data).batches(), limit = config.train.limit_batches;
-  return limit > 0 ? std::min(limit, all) : all;
-}
-
 int64_t evaluated_images(const Config& config, const ExperimentData& data) {
   const int64_t limit = config.train.limit_batches * eval_batch(*data.test);
   const auto of = [&](int64_t all) { return limit > 0 ? std::min(limit, all) : all; };
@@ -85,7 +80,8 @@ int64_t evaluated_images(const Config& config, const ExperimentData& data) {
 }
 
 double estimated_seconds(const Config& config, const ExperimentData& data, const RunCost& cost) {
-  return static_cast<double>(config.train.epochs * epoch_steps(config, data)) * cost.step_seconds +
+  return static_cast<double>(config.train.epochs * steps_of_epoch(config, std::ssize(data.train_indices))) *
+             cost.step_seconds +
          static_cast<double>(evaluations(config) * evaluated_images(config, data)) * cost.eval_seconds_an_image;
 }
 
@@ -110,7 +106,8 @@ int dry_run(const Config& config) {
              6e-9 * static_cast<double>(multiply_adds * config.train.batch_size), 1e3 * cost.step_seconds,
              static_cast<double>(cost.peak_bytes) / 1048576);
   fmt::print("# the run: {} epochs of {} steps, about {} with {} evaluations\n", config.train.epochs,
-             epoch_steps(config, data), duration_text(estimated_seconds(config, data, cost)), evaluations(config));
+             steps_of_epoch(config, std::ssize(data.train_indices)),
+             duration_text(estimated_seconds(config, data, cost)), evaluations(config));
   return 0;
 }
 

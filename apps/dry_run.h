@@ -16,8 +16,7 @@ RunCost measure_cost(const Config& config, const ExperimentData& data);
 /// Of the whole run, evaluations included.
 double estimated_seconds(const Config& config, const ExperimentData& data, const RunCost& cost);
 
-/// Steps of an epoch, and images of an evaluation, as train.limit_batches leaves them.
-int64_t epoch_steps(const Config& config, const ExperimentData& data);
+/// Images of an evaluation, as train.limit_batches leaves them.
 int64_t evaluated_images(const Config& config, const ExperimentData& data);
 
 /// Prints the complete configuration as TOML to stdout, with data, model, memory and time as

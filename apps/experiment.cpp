@@ -165,6 +165,17 @@ Schedule make_schedule(const Config& c) {
                    .warmup = static_cast<int>(s.warmup)});
 }
 
+namespace {
+// Batch normalisation cannot train on a last batch of one sample.
+bool drops_last(const Config& c, int64_t samples) { return samples % c.train.batch_size == 1; }
+}  // namespace
+
+int64_t steps_of_epoch(const Config& c, int64_t samples) {
+  const int64_t size = c.train.batch_size, limit = c.train.limit_batches;
+  const int64_t all = samples / size + (samples % size != 0 && !drops_last(c, samples));
+  return limit > 0 ? std::min(limit, all) : all;
+}
+
 Loader make_train_loader(const Config& c, const ExperimentData& d, int part, int parts) {
   const auto seed = static_cast<uint64_t>(c.train.seed);
   LoaderOptions o;
@@ -177,8 +188,7 @@ Loader make_train_loader(const Config& c, const ExperimentData& d, int part, int
     o.indices = d.train_indices;
     o.shuffle = true;
   }
-  // Batch normalisation cannot train on a last batch of one sample.
-  o.drop_last = static_cast<int64_t>(d.train_indices.size()) % c.train.batch_size == 1;
+  o.drop_last = drops_last(c, std::ssize(d.train_indices));
   set_augmentation(o, c);
   o.mean = d.statistics.mean;
   o.stddev = d.statistics.stddev;

@@ -42,6 +42,8 @@ std::unique_ptr<Module> make_model(const Config& config, const Shape& image, int
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Module& model,
                                           const std::vector<int64_t>& class_counts);
 Schedule make_schedule(const Config& config);
+/// Batches of an epoch over so many samples, as train.limit_batches leaves them.
+int64_t steps_of_epoch(const Config& config, int64_t samples);
 /// Slice number `part` of `parts` of each batch.
 Loader make_train_loader(const Config& config, const ExperimentData& data, int part = 0, int parts = 1);
 /// Images in a batch of an evaluation.

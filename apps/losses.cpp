@@ -60,7 +60,7 @@ Phi phi_of(const LossSettings& s) {
   Phi phi;
   if (s.name == "focal") phi = Phi::focal(s.focal_gamma);
   if (s.name == "gce") phi = Phi::gce(s.gce_q);
-  // What is pruned is not truncated, and before it is, nothing is.
+  // With pruning hard samples are left out instead of truncated; before the first time this is plain GCE.
   if (s.name == "tgce") phi = prunes(s) ? Phi::gce(s.gce_q) : Phi::truncated_gce(s.gce_q, s.tgce_k);
   if (s.name == "sce") phi = Phi::sce(s.sce_a, s.sce_b);
   if (s.name == "mae") phi = Phi::mae();

@@ -2,7 +2,7 @@
 // than this one.
 //
 //   const MemoryEstimate e = estimate_memory(config, *model, {32, 32, 3}, config.train.batch_size);
-//   text_of(e);                                   // "about 310 MiB: 250 of a batch's activations, …"
+//   text_of(e);                                   // "about 310 MiB beside the data: 250 of activations, …"
 //
 // With --sync-bn a run keeps a little more: the results of batch norms that a pool reads.
 // tests/program_estimate_test.cpp holds it against the peak of real steps.

@@ -4,11 +4,12 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include <nlohmann/json.hpp>
 
 #include <fulcrum/core/check.h>
+
+#include "apps/ranking.h"
 
 namespace fulcrum::apps {
 
@@ -97,46 +98,7 @@ class Calibration {
   bool undefined_ = false;
 };
 
-// Calls group(positives, negatives) for each distinct score from the largest down; false, without a
-// call, where a score is NaN.
-template <class Group>
-bool for_each_score(std::span<const double> scores, std::span<const char> positive, Group group) {
-  check(scores.size() == positive.size(), "[metrics] expected a score for each of ", positive.size(), " samples, got ",
-        scores.size());
-  if (std::any_of(scores.begin(), scores.end(), [](double s) { return std::isnan(s); })) return false;
-  std::vector<size_t> order(scores.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
-  for (size_t i = 0; i < order.size();) {
-    double positives = 0, negatives = 0;
-    for (const double score = scores[order[i]]; i < order.size() && scores[order[i]] == score; i++)
-      (positive[order[i]] ? positives : negatives) += 1;
-    group(positives, negatives);
-  }
-  return true;
-}
-
 }  // namespace
-
-double auroc(std::span<const double> scores, std::span<const char> positive) {
-  double wins = 0, positives = 0, negatives = 0;
-  const bool defined = for_each_score(scores, positive, [&](double p, double n) {
-    wins += n * (positives + p / 2);  // positives above each of these negatives
-    positives += p;
-    negatives += n;
-  });
-  return defined && positives > 0 && negatives > 0 ? wins / (positives * negatives) : kNan;
-}
-
-double average_precision(std::span<const double> scores, std::span<const char> positive) {
-  double area = 0, positives = 0, seen = 0;
-  const bool defined = for_each_score(scores, positive, [&](double p, double n) {
-    positives += p;
-    seen += p + n;
-    area += p * (positives / seen);
-  });
-  return defined && positives > 0 ? area / positives : kNan;
-}
 
 bool is_better(const std::string& metric, double a, double b) {
   if (std::isnan(b)) return !std::isnan(a);
@@ -149,7 +111,7 @@ Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> la
   check(logits.size(0) == static_cast<int64_t>(labels.size()), "[metrics] expected ", labels.size(),
         " rows of logits, got ", logits.shape());
   std::vector<double> seen(classes, 0), right(classes, 0), predicted(classes, 0), scores;
-  std::vector<char> positive;
+  std::vector<bool> positive;
   Calibration calibration;
   Metrics m;
   m.count = logits.size(0);
@@ -173,8 +135,10 @@ Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> la
   for (size_t c = 0; c < classes; c++) m.per_class.push_back(seen[c] > 0 ? right[c] / seen[c] : kNan);
   m.macro_f1 = mean_f1(right, seen, predicted);
   m.ece = calibration.error(n);
-  m.auroc = auroc(scores, positive);
-  m.auprc = average_precision(scores, positive);
+  const bool ranked = std::ranges::none_of(scores, [](double s) { return std::isnan(s); });
+  const Ranking ranking = ranked ? rank_quality(scores, positive) : Ranking();
+  m.auroc = ranking.curve.empty() ? kNan : ranking.auroc;
+  m.auprc = ranking.curve.empty() ? kNan : ranking.average_precision;
   summarise_recalls(m, train_counts);
   return m;
 }

@@ -1,8 +1,7 @@
-// Classification metrics of a data set from its logits, and of a detector from its scores.
+// Classification metrics of a data set from its logits.
 //
 //   Metrics m = classification_metrics(logits, labels, train_counts);
 //   m.top1; m.balanced; m.per_class[3]; m.many;           // shares in [0, 1]; NaN where undefined
-//   auroc(losses, is_noisy); average_precision(losses, is_noisy);
 #pragma once
 
 #include <cstdint>
@@ -33,15 +32,6 @@ struct Metrics {
 /// classes into many, medium and few (Liu et al., CVPR 2019).
 Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> labels,
                                std::span<const int64_t> train_counts);
-
-/// Area under the ROC curve: the probability that a positive sample has a larger score than a
-/// negative one, ties counting half. NaN where one of the two kinds is missing or a score is NaN.
-double auroc(std::span<const double> scores, std::span<const char> positive);
-
-/// Σ_k (R_k − R_{k−1}) P_k over the distinct scores from the largest down, P and R being precision
-/// and recall of "score ≥ s_k": scikit-learn's average_precision_score, an area under the
-/// precision-recall curve without interpolation. NaN without positives or where a score is NaN.
-double average_precision(std::span<const double> scores, std::span<const char> positive);
 
 /// Whether `a` is better than `b` by this train.eval_metric: less of a loss, more of the others; any number than NaN.
 bool is_better(const std::string& metric, double a, double b);

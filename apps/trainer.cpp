@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <fulcrum/core/cuda_options.h>
+#include <fulcrum/core/kernels.h>
 
 #include "apps/json_text.h"
 #include "apps/model_inputs.h"
@@ -198,10 +199,7 @@ void Trainer::show_progress(int64_t step, int64_t last, std::span<const double> 
                   (step - progress_.first_step()) * config_.train.batch_size});
 }
 
-int64_t Trainer::steps() const {
-  const int64_t limit = config_.train.limit_batches, all = train_loader_.batches();
-  return limit > 0 ? std::min(limit, all) : all;
-}
+int64_t Trainer::steps() const { return steps_of_epoch(config_, std::ssize(data_.train_indices)); }
 
 int64_t Trainer::group_size(int64_t batch) const {
   const int64_t size = config_.train.accumulate;

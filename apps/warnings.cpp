@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "apps/data_sets.h"
+#include "apps/epoch_settings.h"
 #include "apps/losses.h"
 #include "apps/risks.h"
 
@@ -15,14 +16,11 @@ namespace {
 // What would begin after the last epoch: of a recipe that was shortened.
 std::vector<std::string> never_reached(const Config& c) {
   std::vector<std::string> all;
-  const auto add = [&](const std::string& key, int64_t epoch, const std::string& what) {
-    if (epoch >= c.train.epochs)
-      all.push_back(fmt::format("{} = {}: {} in the {} epochs of this run", key, epoch, what, c.train.epochs));
-  };
-  if (c.risk.name != "mean") add("risk.from_epoch", c.risk.from_epoch, "the risk never begins");
-  if (c.loss.class_weights != "none") add("loss.drw_epoch", c.loss.drw_epoch, "class weights never begin");
-  if (c.schedule.kind == "multistep" && !c.schedule.milestones.empty())
-    add("schedule.milestones", c.schedule.milestones.back(), "the learning rate does not fall there");
+  Config config = c;
+  for (const EpochSetting& s : epoch_settings(config))
+    if (s.active && *s.otherwise && *s.epoch >= c.train.epochs)
+      all.push_back(
+          fmt::format("{} = {}: {} in the {} epochs of this run", s.key, *s.epoch, s.otherwise, c.train.epochs));
   return all;
 }
 

@@ -13,6 +13,7 @@
 // Runs on a GPU where there is one, and on the emulator of tests/simt everywhere.
 #pragma once
 
+#include <cstdlib>
 #include <optional>
 
 #include "testing.h"
@@ -20,9 +21,12 @@
 #include <fulcrum/core/cuda/runtime.h>
 #include <fulcrum/core/kernels.h>
 
-/// Skips a test, saying why, where there is no CUDA device.
-#define FULCRUM_NEEDS_CUDA() \
-  if (::fulcrum::cuda::device_count() == 0) GTEST_SKIP() << ::fulcrum::cuda::why_no_device()
+/// Skips a test, saying why, where there is no CUDA device; fails it where FULCRUM_GPU_REQUIRED is set.
+#define FULCRUM_NEEDS_CUDA()                                                                   \
+  if (::fulcrum::cuda::device_count() == 0) {                                                  \
+    if (std::getenv("FULCRUM_GPU_REQUIRED")) GTEST_FAIL() << ::fulcrum::cuda::why_no_device(); \
+    GTEST_SKIP() << ::fulcrum::cuda::why_no_device();                                          \
+  }
 
 namespace fulcrum::testing {
 

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/metrics.h"
+#include "apps/ranking.h"
 
 #include "golden.h"
 
@@ -147,27 +148,19 @@ TEST(Metrics, EqualScikitLearns) {
 
 TEST(Metrics, OfADetectorEqualScikitLearns) {
   const Golden golden("metrics");
-  const std::vector<double> scores = golden["detector.scores"].to_vector();
-  std::vector<char> positive;
+  std::vector<bool> positive;
   for (const double p : golden["detector.positive"].to_vector()) positive.push_back(p != 0);
-  EXPECT_NEAR(apps::auroc(scores, positive), golden["detector.auroc"].item(), 1e-12);
-  EXPECT_NEAR(apps::average_precision(scores, positive), golden["detector.auprc"].item(), 1e-12);
+  const apps::Ranking ranking = apps::rank_quality(golden["detector.scores"].to_vector(), positive);
+  EXPECT_NEAR(ranking.auroc, golden["detector.auroc"].item(), 1e-12);
+  EXPECT_NEAR(ranking.average_precision, golden["detector.auprc"].item(), 1e-12);
 }
 
 TEST(Metrics, OfADetectorByHand) {
   const std::vector<double> scores = {3, 2, 2, 1};
-  const std::vector<char> positive = {1, 0, 1, 0}, none(4, 0), all(4, 1);
-  EXPECT_DOUBLE_EQ(apps::auroc(scores, positive), 3.5 / 4);  // one of four pairs is a tie
-  EXPECT_DOUBLE_EQ(apps::average_precision(scores, positive), 0.5 * 1 + 0.5 * 2 / 3);
-  EXPECT_TRUE(std::isnan(apps::auroc(scores, none)));
-  EXPECT_TRUE(std::isnan(apps::auroc(scores, all)));
-  EXPECT_TRUE(std::isnan(apps::average_precision(scores, none)));
-  EXPECT_DOUBLE_EQ(apps::average_precision(scores, all), 1);
-  const std::vector<double> no_number = {3, kNan, 2, 1};
-  EXPECT_TRUE(std::isnan(apps::auroc(no_number, positive)));
-  EXPECT_TRUE(std::isnan(apps::average_precision(no_number, positive)));
-  const std::vector<char> few(3, 1);
-  EXPECT_ERROR(apps::auroc(scores, few), "expected a score for each of 3 samples, got 4");
+  const apps::Ranking ranking = apps::rank_quality(scores, {true, false, true, false});
+  EXPECT_DOUBLE_EQ(ranking.auroc, 3.5 / 4);  // one of four pairs is a tie
+  EXPECT_DOUBLE_EQ(ranking.average_precision, 0.5 * 1 + 0.5 * 2 / 3);
+  for (const bool all : {false, true}) EXPECT_TRUE(apps::rank_quality(scores, std::vector<bool>(4, all)).curve.empty());
 }
 
 TEST(Metrics, AnyNumberIsBetterThanNone) {

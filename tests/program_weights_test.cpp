@@ -2,7 +2,7 @@
 // find wrong labels.
 #include "apps/histogram.h"
 #include "apps/metrics.h"
-#include "apps/report/ranking.h"
+#include "apps/ranking.h"
 #include "program_testing.h"
 
 namespace fulcrum::testing {
@@ -46,7 +46,7 @@ TEST_F(ProgramWeights, SuspectsAreTheLightestSamplesFirst) {
   const auto index = t.at("index").to_vector(), label = t.at("label").to_vector(),
              clean = t.at("clean_label").to_vector(), mean = t.at("mean_weight").to_vector();
   std::vector<double> scores;
-  std::vector<char> wrong;
+  std::vector<bool> wrong;
   double last = 0;
   int64_t count = 0;
   for (const auto& row : rows) {
@@ -63,8 +63,8 @@ TEST_F(ProgramWeights, SuspectsAreTheLightestSamplesFirst) {
     count += row[1] != row[4];
   }
   EXPECT_EQ(count, 80);
-  EXPECT_NEAR(result_["wrong_label_auroc"].get<double>(), apps::auroc(scores, wrong), 1e-9);
-  const auto found = std::count(wrong.begin(), wrong.begin() + 80, 1);
+  EXPECT_NEAR(result_["wrong_label_auroc"].get<double>(), apps::rank_quality(scores, wrong).auroc, 1e-9);
+  const auto found = std::count(wrong.begin(), wrong.begin() + 80, true);
   EXPECT_NEAR(result_["wrong_label_precision"].get<double>(), static_cast<double>(found) / 80, 1e-9);
   EXPECT_EQ(result_["wrong_label_precision"], result_["wrong_label_recall"]);
 }

@@ -1,8 +1,8 @@
 // The parts of the report: refused files, numbers as text, axes, images, the quality of a ranking.
+#include "apps/ranking.h"
 #include "apps/report/charts.h"
 #include "apps/report/data.h"
 #include "apps/report/png.h"
-#include "apps/report/ranking.h"
 #include "apps/report/text.h"
 #include "report_testing.h"
 

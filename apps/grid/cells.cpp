@@ -9,6 +9,7 @@
 
 #include "apps/checkpoint.h"
 #include "apps/commands.h"
+#include "apps/directory_lock.h"
 #include "apps/dry_run.h"
 #include "apps/grid/shared_epochs.h"
 #include "apps/losses.h"
@@ -25,13 +26,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What the cell has in common with others; the seed draws other numbers, no other experiment.
+// What cells have in common.
 std::string data_key(const Config& c) {
   Config data;
   data.data = c.data;
   return to_toml(data);
 }
 
+// The seed draws other numbers, no other experiment.
 std::string experiment_key(const Config& c) {
   Config same = c;
   same.train.seed = 0;
@@ -82,6 +84,10 @@ void for_each_data_set(const std::vector<Cell>& cells,
 
 // Fresh, on from its checkpoint, or on from epochs that another cell kept for it.
 Trainer::Start prepare(const Cell& cell, const std::vector<Cell>& cells) {
+  if (fs::exists(cell.directory())) {
+    const DirectoryLock nobody_trains_there(cell.directory());
+    recover_checkpoint(cell.directory());
+  }
   if (cell_state(cell).kind != CellState::kWaiting) return Trainer::Start::kResume;
   const auto shared = take_epochs(cell, cells);
   if (!shared) return Trainer::Start::kFresh;
@@ -135,12 +141,12 @@ std::string CellState::text(const Cell& cell) const {
 }
 
 CellState cell_state(const Cell& cell) {
-  const fs::path directory = cell.directory(), last = directory / "last.safetensors";
+  const fs::path directory = cell.directory();
   if (fs::exists(directory / "result.json")) return {CellState::kDone, cell.config.train.epochs};
   // A run that was killed before its first checkpoint begins anew.
-  if (!recover_checkpoint(directory)) return {};
-  const RunProgress progress = stored_progress(last);
-  return {progress.non_finite ? CellState::kNonFinite : CellState::kStarted, progress.epoch};
+  if (const auto progress = readable_progress(directory))
+    return {progress->non_finite ? CellState::kNonFinite : CellState::kStarted, progress->epoch};
+  return {};
 }
 
 std::optional<nlohmann::json> cell_result(const Cell& cell) {
@@ -217,7 +223,7 @@ void show_work(const std::vector<Cell>& cells, const std::vector<Cell>& grid) {
       total += seconds;
       waiting++;
       fmt::print("{:<40} {}; {} epochs of {} steps, {} training images{}: about {}\n", cell->name(), state.text(*cell),
-                 c.train.epochs, epoch_steps(c, data), data.train_indices.size(),
+                 c.train.epochs, steps_of_epoch(c, std::ssize(data.train_indices)), data.train_indices.size(),
                  shared ? fmt::format(", the first {} epochs those of {}", shared->epochs, shared->from->name()) : "",
                  duration_text(seconds));
     }

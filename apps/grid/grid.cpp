@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "apps/commands.h"
+#include "apps/epoch_settings.h"
 #include "apps/grids.h"
 #include "apps/ranges.h"
 #include "apps/smoke.h"
@@ -209,13 +210,11 @@ void scale_epochs(Config& c, int64_t epochs) {
   count("--epochs", epochs, 1);
   if (epochs == from) return;
   // Rounded down: what happens in the last epochs of a run still happens in a short one.
-  for (int64_t& m : c.schedule.milestones) m = moved(m, from, epochs);
-  c.schedule.step_size = std::max<int64_t>(1, moved(c.schedule.step_size, from, epochs));
-  c.schedule.warmup = moved(c.schedule.warmup, from, epochs);
-  c.loss.drw_epoch = moved(c.loss.drw_epoch, from, epochs);
-  c.risk.from_epoch = moved(c.risk.from_epoch, from, epochs);
-  if (c.loss.tgce_prune_epoch > 0)  // 0 would be no pruning
-    c.loss.tgce_prune_epoch = std::max<int64_t>(1, moved(c.loss.tgce_prune_epoch, from, epochs));
+  const bool prunes = c.loss.tgce_prune_epoch > 0;
+  for (const EpochSetting& s : epoch_settings(c)) *s.epoch = moved(*s.epoch, from, epochs);
+  if (prunes) c.loss.tgce_prune_epoch = std::max<int64_t>(1, c.loss.tgce_prune_epoch);  // 0 would be no pruning
+  for (int64_t* interval : {&c.schedule.step_size, &c.loss.tgce_prune_every})
+    *interval = std::max<int64_t>(1, moved(*interval, from, epochs));
   c.train.epochs = epochs;
 }
 

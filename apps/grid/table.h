@@ -1,7 +1,7 @@
 // What the finished cells of a grid say: mean ± sd over the seeds, beside the published figures.
 //
 //   const GridResults results = collect(grid, cells);
-//   write_results(grid, results, cells, "runs/grid");   // grid.json, grid.md, report.html
+//   write_results(grid, results, "runs/grid");   // grid.json, grid.md, report.html
 //   results.missing.empty();
 #pragma once
 

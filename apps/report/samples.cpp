@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
+#include "apps/ranking.h"
 #include "apps/report/page.h"
 #include "apps/report/png.h"
-#include "apps/report/ranking.h"
 #include "apps/report/sections.h"
 #include "apps/report/text.h"
 

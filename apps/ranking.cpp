@@ -1,9 +1,7 @@
-#include "apps/report/ranking.h"
+#include "apps/ranking.h"
 
 #include <algorithm>
 #include <cmath>
-
-#include "apps/report/svg.h"
 
 namespace fulcrum::apps {
 
@@ -38,9 +36,9 @@ const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged) {
 
 bool weights_differ(const std::vector<double>& weights) {
   constexpr double kRounding = 1e-5;
-  Range range;  // which leaves out NaN
-  for (const double w : weights) range.add(w);
-  return !range.empty() && range.high - range.low > kRounding * range.high;
+  double low = std::nan(""), high = low;
+  for (const double w : weights) low = std::fmin(low, w), high = std::fmax(high, w);  // which leave out NaN
+  return high - low > kRounding * high;
 }
 
 std::optional<FoundLabels> found_labels(const std::vector<double>& weights, const std::vector<bool>& wrong) {

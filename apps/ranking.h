@@ -1,4 +1,5 @@
-// How well a score finds the members of a set: AUROC, average precision, the curve.
+// How well a score finds the members of a set, such as positive samples or wrong labels: AUROC, average precision, the
+// curve.
 //
 //   const Ranking r = rank_quality(scores, is_wrong);   // a high score says "wrong"
 //   r.auroc;  r.average_precision;  r.curve[k].precision;
@@ -15,9 +16,11 @@ struct Ranking {
     size_t flagged;  // samples with the highest scores
     double precision, recall;
   };
-  double auroc = 0;              // ties count one half
-  double average_precision = 0;  // Σ (recall step) · precision, over the different scores
-  std::vector<Cut> curve;        // a cut at each different score
+  /// The probability that a member has a larger score than another, ties counting half: the area under the ROC curve.
+  double auroc = 0;
+  /// Σ (recall step) · precision over the different scores: scikit-learn's average_precision_score.
+  double average_precision = 0;
+  std::vector<Cut> curve;  // a cut at each different score
 };
 
 /// Samples with a NaN score are left out. There must be members and others among the rest; else
