@@ -1,11 +1,11 @@
 // An epoch on a GPU: the step is recorded as a CUDA graph and replayed; the host stages batches, reads
 // the device's numbers a few steps late, and waits only where a run stops.
-#include <chrono>
 
 #include <fmt/format.h>
 
 #include <fulcrum/layers/layers.h>
 
+#include "apps/seconds.h"
 #include "apps/stop.h"
 #include "apps/trainer.h"
 
@@ -43,9 +43,9 @@ bool Trainer::train_recorded_epoch() {
   int64_t posts = 0;
   StagedRange staged = train_loader_.staged(p.epoch, first);
   while (p.batch < last) {
-    const auto asked = std::chrono::steady_clock::now();
+    const auto asked = Clock::now();
     std::optional<StagedBatch> next = staged.next();
-    progress_.add_data_wait(std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
+    progress_.add_data_wait(seconds_since(asked));
     run_staged(std::move(*next));
     p.batch++;
     const bool looks = p.batch % kPostEvery == 0, saves = save_due(p.batch);

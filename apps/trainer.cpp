@@ -12,6 +12,7 @@
 #include "apps/pretrained.h"
 #include "apps/report/report.h"
 #include "apps/risks.h"
+#include "apps/seconds.h"
 #include "apps/stop.h"
 #include "apps/warnings.h"
 #include "apps/world.h"
@@ -25,6 +26,12 @@ namespace {
 bool step_changes(const Config& c, int64_t epoch) {
   const bool weights = c.loss.class_weights != "none" && epoch == c.loss.drw_epoch;
   return weights || epoch == c.risk.from_epoch || c.risk.anneal_gamma;
+}
+
+// To where it trains, which comes before its optimiser.
+Module& moved(Module& model, const Config& c) {
+  model.to(Device(c.train.device), activation_dtype(c));
+  return model;
 }
 
 std::vector<int64_t> first_of(std::vector<int64_t> indices, const Dataset& data, int64_t batches) {
@@ -44,8 +51,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
       model_(make_model(config_, *data_.train)),
       memory_(
           estimate_memory(config_, *model_, data_.train->image_shape(), config_.train.batch_size / processes.size())),
-      optimizer_((model_->to(Device(config_.train.device), activation_dtype(config_)),
-                  make_optimizer(config_, *model_, data_.class_counts))),
+      optimizer_(make_optimizer(config_, moved(*model_, config_), data_.class_counts)),
       schedule_(make_schedule(config_)),
       train_loader_(make_train_loader(config_, data_, processes.rank(), processes.size())),
       test_loader_(eval_loader(*data_.test, all_indices(data_.test->size()))),
@@ -59,11 +65,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
     distribute(*model_, part_, config_.train.sync_bn);
     optimizer_->distribute(on_device());
   }
-  if (data_.val) val_loader_ = std::make_unique<Loader>(eval_loader(*data_.val, all_indices(data_.val->size())));
-  else if (!data_.val_indices.empty())
-    val_loader_ = std::make_unique<Loader>(eval_loader(*data_.train, data_.val_indices));
-  for (const DataSplit& split : data_.splits)
-    splits_.push_back({split.name, eval_loader(*split.data, all_indices(split.data->size()))});
+  add_eval_loaders();
   for (auto& tensor : loss_.state()) state_.tensors.push_back(std::move(tensor));
   std::string pretrained;  // what was loaded; before the averages begin with it
   if (start == Start::kFresh && !config_.model.pretrained.empty())
@@ -76,17 +78,26 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   if (records())
     recorded_ = std::make_unique<RecordedStep>(train_loader_, totals_, optimizer_->control(),
                                                [this](const Batch& batch) { train_batch(batch); });
-  const auto print_warnings = [&] {
-    for (const std::string& warning : warnings_of(config_, data_.class_counts)) progress_.print("warning: " + warning);
-  };
-  if (start == Start::kFresh) {
-    check_state_alike();  // and nobody reads model.pretrained any more, which may lie where the run begins
-    run_.begin(config_, data_);
-    print_warnings();
-    if (const std::string part = eager_part(); !part.empty()) progress_.print(part);
-    if (!pretrained.empty()) progress_.print(pretrained);
-    return;
-  }
+  start == Start::kFresh ? begin(pretrained) : resume(start);
+}
+
+void Trainer::add_eval_loaders() {
+  if (data_.val) val_loader_ = std::make_unique<Loader>(eval_loader(*data_.val, all_indices(data_.val->size())));
+  else if (!data_.val_indices.empty())
+    val_loader_ = std::make_unique<Loader>(eval_loader(*data_.train, data_.val_indices));
+  for (const DataSplit& split : data_.splits)
+    splits_.push_back({split.name, eval_loader(*split.data, all_indices(split.data->size()))});
+}
+
+void Trainer::begin(const std::string& pretrained) {
+  check_state_alike();  // and nobody reads model.pretrained any more, which may lie where the run begins
+  run_.begin(config_, data_);
+  print_warnings();
+  if (const std::string part = eager_part(); !part.empty()) progress_.print(part);
+  if (!pretrained.empty()) progress_.print(pretrained);
+}
+
+void Trainer::resume(Start start) {
   run_.lock();
   const RunProgress stored = stored_progress(run_ / "last.safetensors");
   const std::vector<std::string> changed = differences(stored_config(run_.path()), config_, free_settings());
@@ -103,6 +114,10 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
   for (const std::string& line : changed) progress_.print("changed: " + line);
   if (!changed.empty()) save();  // a run that is killed now goes on with them, too
+}
+
+void Trainer::print_warnings() {
+  for (const std::string& warning : warnings_of(config_, data_.class_counts)) progress_.print("warning: " + warning);
 }
 
 Loader Trainer::eval_loader(const Dataset& data, const std::vector<int64_t>& indices) const {
@@ -220,9 +235,9 @@ bool Trainer::train_epoch() {
   RunProgress& p = state_.progress;
   const int64_t last = steps(), first = p.batch;
   if (first >= last) return true;  // stopped in the evaluation of this epoch
-  auto asked = std::chrono::steady_clock::now();
+  auto asked = Clock::now();
   for (const Batch& batch : train_loader_.epoch(p.epoch, first)) {
-    progress_.add_data_wait(std::chrono::duration<double>(std::chrono::steady_clock::now() - asked).count());
+    progress_.add_data_wait(seconds_since(asked));
     train_batch(batch);
     if (group_ends(p.batch) && stopped_by_non_finite()) return false;
     p.batch++;
@@ -230,7 +245,7 @@ bool Trainer::train_epoch() {
     if (group_ends(p.batch - 1) && agree_on_stop(processes_) != 0) return false;
     if (save_due(p.batch)) save();
     if (p.batch == last) break;
-    asked = std::chrono::steady_clock::now();
+    asked = Clock::now();
   }
   return true;
 }

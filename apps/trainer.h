@@ -57,6 +57,11 @@ class Trainer {
   TrainOutcome run(std::function<void(int64_t epochs)> after_epoch = {});
 
  private:
+  void add_eval_loaders();
+  /// Writes the run's first files; `pretrained` says what weights it begins with.
+  void begin(const std::string& pretrained);
+  void resume(Start start);
+  void print_warnings();
   TrainOutcome run_to_end();
   /// All epochs done, or none better for train.patience of them.
   bool finished() const;

@@ -1,6 +1,6 @@
 // A small strict JSON reader for the header of a safetensors file: objects, strings, lists of
-// strings and of non-negative integers. Internal to serialize.cpp and data/pack.cpp;
-// apps/report/text.cpp takes its UTF-8.
+// strings and of non-negative integers. Not installed. Others (data/, apps/) take its is_utf8 and the text of a
+// JSON string.
 //
 //   header_json::Reader json(text, "[load_tensors] model.safetensors");
 //   json.object([&](const std::string& key) { values[key] = json.string(); });

@@ -91,16 +91,13 @@ Conv2dOptions stem(const ImagenetResnetOptions& o) {
 }  // namespace
 
 ImagenetResnet::ImagenetResnet(const ImagenetResnetShape& shape, const ImagenetResnetOptions& o)
-    : Module(o.seed),
+    : Classifier(o.seed),
       pools_(o.stem == "imagenet"),
       conv1_(add<Conv2d>("conv1", stem(o))),
       bn1_(add<BatchNorm>("bn1", BatchNormLayerOptions{.channels = kStemWidth})),
       layers_{&add_layer(0, shape, o.zero_init_residual), &add_layer(1, shape, o.zero_init_residual),
-              &add_layer(2, shape, o.zero_init_residual), &add_layer(3, shape, o.zero_init_residual)},
-      dropout_(o.dropout == 0 ? nullptr : &add<Dropout>("dropout", DropoutOptions{.p = o.dropout})),
-      fc_(o.normed_head ? static_cast<Module&>(add<NormedLinear>(
-                              "fc", NormedLinearOptions{.in = outputs_of(3, shape), .out = o.classes}))
-                        : add<Linear>("fc", LinearOptions{.in = outputs_of(3, shape), .out = o.classes})) {
+              &add_layer(2, shape, o.zero_init_residual), &add_layer(3, shape, o.zero_init_residual)} {
+  add_head("fc", {.in = outputs_of(3, shape), .out = o.classes}, {.dropout = o.dropout, .normed = o.normed_head});
   for (const Sequential* layer : layers_)
     for (const auto& block : layer->children()) block->set_recompute(o.recompute);
 }
@@ -126,12 +123,6 @@ Tensor ImagenetResnet::features(const Tensor& x) {
   if (pools_) y = max_pool2d(y, {.kernel = 3, .stride = 2, .padding = 1});
   for (Sequential* layer : layers_) y = (*layer)(y);
   return global_avg_pool2d(y);
-}
-
-Tensor ImagenetResnet::forward(const Tensor& x) {
-  Tensor y = features(x);
-  if (dropout_) y = (*dropout_)(y);
-  return fc_(y);
 }
 
 ImagenetResnet resnet10(const ImagenetResnetOptions& options) {

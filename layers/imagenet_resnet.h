@@ -18,7 +18,7 @@
 #include <array>
 #include <string>
 
-#include <fulcrum/layers/layers.h>
+#include <fulcrum/layers/classifier.h>
 
 namespace fulcrum {
 
@@ -41,13 +41,11 @@ struct ImagenetResnetShape {
   int64_t width_per_group = 64;  // of a bottleneck in layer1
 };
 
-class ImagenetResnet : public Module {
+class ImagenetResnet : public Classifier {
  public:
   ImagenetResnet(const ImagenetResnetShape& shape, const ImagenetResnetOptions& options);
-  /// x [N, H, W, channels] → logits [N, classes].
-  Tensor forward(const Tensor& x) override;
-  /// x → [N, 512], or [N, 2048] with bottlenecks: what fc sees before dropout.
-  Tensor features(const Tensor& x);
+  /// x [N, H, W, channels] → [N, 512], or [N, 2048] with bottlenecks.
+  Tensor features(const Tensor& x) override;
 
  private:
   Sequential& add_layer(int index, const ImagenetResnetShape& shape, bool zero_init_residual);
@@ -56,8 +54,6 @@ class ImagenetResnet : public Module {
   Conv2d& conv1_;
   BatchNorm& bn1_;
   std::array<Sequential*, 4> layers_;
-  Dropout* dropout_;  // null without dropout
-  Module& fc_;
 };
 
 ImagenetResnet resnet10(const ImagenetResnetOptions& options = {});

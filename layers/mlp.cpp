@@ -16,26 +16,18 @@ const MlpOptions& checked(const MlpOptions& o) {
 }  // namespace
 
 Mlp::Mlp(const MlpOptions& o)
-    : Module(o.seed),
+    : Classifier(o.seed),
       options_(checked(o)),
       fc1_(add<Linear>("fc1", LinearOptions{.in = o.image.h * o.image.w * o.channels, .out = kHidden, .relu = true})),
-      fc2_(add<Linear>("fc2", LinearOptions{.in = kHidden, .out = kHidden, .relu = true})),
-      dropout_(o.dropout == 0 ? nullptr : &add<Dropout>("dropout", DropoutOptions{.p = o.dropout})),
-      fc3_(o.normed_head
-               ? static_cast<Module&>(add<NormedLinear>("fc3", NormedLinearOptions{.in = kHidden, .out = o.classes}))
-               : add<Linear>("fc3", LinearOptions{.in = kHidden, .out = o.classes})) {}
+      fc2_(add<Linear>("fc2", LinearOptions{.in = kHidden, .out = kHidden, .relu = true})) {
+  add_head("fc3", {.in = kHidden, .out = o.classes}, {.dropout = o.dropout, .normed = o.normed_head});
+}
 
 Tensor Mlp::features(const Tensor& x) {
   check(x.dim() == 4 && x.shape().numel() == x.size(0) * options_.image.h * options_.image.w * options_.channels,
         "[mlp] expected x [N, ", options_.image.h, ", ", options_.image.w, ", ", options_.channels, "], got ",
         x.shape());
   return fc2_(fc1_(Flatten()(x)));
-}
-
-Tensor Mlp::forward(const Tensor& x) {
-  Tensor y = features(x);
-  if (dropout_) y = (*dropout_)(y);
-  return fc3_(y);
 }
 
 }  // namespace fulcrum

@@ -7,7 +7,7 @@
 // Linear does.
 #pragma once
 
-#include <fulcrum/layers/layers.h>
+#include <fulcrum/layers/classifier.h>
 
 namespace fulcrum {
 
@@ -20,20 +20,16 @@ struct MlpOptions {
   uint64_t seed = 0;         // of the initial weights and the dropout
 };
 
-class Mlp : public Module {
+class Mlp : public Classifier {
  public:
   explicit Mlp(const MlpOptions& options);
-  /// x [N, H, W, channels] of the size in the options → logits [N, classes].
-  Tensor forward(const Tensor& x) override;
-  /// x → [N, 256], what fc3 sees before dropout.
-  Tensor features(const Tensor& x);
+  /// x [N, H, W, channels] of the size in the options → [N, 256].
+  Tensor features(const Tensor& x) override;
 
  private:
   MlpOptions options_;
   Linear& fc1_;
   Linear& fc2_;
-  Dropout* dropout_;  // null without dropout
-  Module& fc3_;
 };
 
 }  // namespace fulcrum

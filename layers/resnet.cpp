@@ -77,18 +77,15 @@ Tensor BasicBlock::forward(const Tensor& x) {
 }
 
 Resnet::Resnet(int64_t depth, const ResnetOptions& o)
-    : Module(o.seed),
+    : Classifier(o.seed),
       blocks_(checked_blocks(depth, o)),
       conv1_(add<Conv2d>("conv1", conv3x3(o.channels, kWidths[0]))),
       bn1_(add<BatchNorm>("bn1", BatchNormLayerOptions{.channels = kWidths[0]})),
       layer1_(add_layer("layer1", {.in = kWidths[0], .out = kWidths[0]})),
       layer2_(add_layer("layer2", {.in = kWidths[0], .out = kWidths[1], .stride = 2})),
-      layer3_(add_layer("layer3", {.in = kWidths[1], .out = kWidths[2], .stride = 2})),
-      dropout_(o.dropout == 0 ? nullptr : &add<Dropout>("dropout", DropoutOptions{.p = o.dropout})),
-      fc_(o.normed_head
-              ? static_cast<Module&>(add<NormedLinear>("fc", NormedLinearOptions{.in = kWidths[2], .out = o.classes}))
-              : add<Linear>("fc",
-                            LinearOptions{.in = kWidths[2], .out = o.classes, .weight_init = Init::kaiming_normal()})) {
+      layer3_(add_layer("layer3", {.in = kWidths[1], .out = kWidths[2], .stride = 2})) {
+  add_head("fc", {.in = kWidths[2], .out = o.classes, .weight_init = Init::kaiming_normal()},
+           {.dropout = o.dropout, .normed = o.normed_head});
   for (const Sequential* layer : {&layer1_, &layer2_, &layer3_})
     for (const auto& block : layer->children()) block->set_recompute(o.recompute);
 }
@@ -104,12 +101,6 @@ Tensor Resnet::features(const Tensor& x) {
   Tensor y = bn1_.fused(conv1_(x), {.relu = true});
   y = layer3_(layer2_(layer1_(y)));
   return global_avg_pool2d(y);
-}
-
-Tensor Resnet::forward(const Tensor& x) {
-  Tensor y = features(x);
-  if (dropout_) y = (*dropout_)(y);
-  return fc_(y);
 }
 
 Resnet resnet8(const ResnetOptions& options) { return Resnet(8, options); }

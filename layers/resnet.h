@@ -14,7 +14,7 @@
 
 #include <string>
 
-#include <fulcrum/layers/layers.h>
+#include <fulcrum/layers/classifier.h>
 
 namespace fulcrum {
 
@@ -51,14 +51,12 @@ class BasicBlock : public Module {
   BatchNorm& bn2_;
 };
 
-class Resnet : public Module {
+class Resnet : public Classifier {
  public:
   /// An Error unless depth = 6n + 2 with n ≥ 1.
   Resnet(int64_t depth, const ResnetOptions& options);
-  /// x [N, H, W, channels] → logits [N, classes].
-  Tensor forward(const Tensor& x) override;
-  /// x → [N, 64], what fc sees before dropout.
-  Tensor features(const Tensor& x);
+  /// x [N, H, W, channels] → [N, 64].
+  Tensor features(const Tensor& x) override;
 
  private:
   Sequential& add_layer(const std::string& name, const BasicBlockOptions& first);
@@ -69,8 +67,6 @@ class Resnet : public Module {
   Sequential& layer1_;
   Sequential& layer2_;
   Sequential& layer3_;
-  Dropout* dropout_;  // null without dropout
-  Module& fc_;
 };
 
 Resnet resnet8(const ResnetOptions& options = {});

@@ -51,23 +51,18 @@ LinearOptions hidden(const SceCnnOptions& o) {
           .weight_init = Init::xavier_uniform()};
 }
 
-LinearOptions head(const SceCnnOptions& o) {
-  return {.in = kHidden, .out = o.classes, .weight_init = Init::xavier_uniform()};
-}
-
 }  // namespace
 
 SceCnn::SceCnn(const SceCnnOptions& o)
-    : Module(o.seed),
+    : Classifier(o.seed),
       options_(checked(o)),
       block1_(add_block("block1", o.channels, kWidths[0])),
       block2_(add_block("block2", kWidths[0], kWidths[1])),
       block3_(add_block("block3", kWidths[1], kWidths[2])),
-      fc1_(add<NormedHidden>("fc1", hidden(o), kHidden)),
-      dropout_(o.dropout == 0 ? nullptr : &add<Dropout>("dropout", DropoutOptions{.p = o.dropout})),
-      fc2_(o.normed_head
-               ? static_cast<Module&>(add<NormedLinear>("fc2", NormedLinearOptions{.in = kHidden, .out = o.classes}))
-               : add<Linear>("fc2", head(o))) {}
+      fc1_(add<NormedHidden>("fc1", hidden(o), kHidden)) {
+  add_head("fc2", {.in = kHidden, .out = o.classes, .weight_init = Init::xavier_uniform()},
+           {.dropout = o.dropout, .normed = o.normed_head});
+}
 
 Sequential& SceCnn::add_block(const std::string& name, int64_t in, int64_t out) {
   auto& block = add<Sequential>(name);
@@ -81,12 +76,6 @@ Tensor SceCnn::features(const Tensor& x) {
   check(x.dim() == 4 && x.size(1) == options_.image.h && x.size(2) == options_.image.w, "[sce_cnn] expected x [N, ",
         options_.image.h, ", ", options_.image.w, ", ", options_.channels, "], got ", x.shape());
   return fc1_(Flatten()(block3_(block2_(block1_(x)))));
-}
-
-Tensor SceCnn::forward(const Tensor& x) {
-  Tensor y = features(x);
-  if (dropout_) y = (*dropout_)(y);
-  return fc2_(y);
 }
 
 }  // namespace fulcrum

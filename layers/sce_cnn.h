@@ -11,7 +11,7 @@
 // ("block1.0.out_conv.0.weight", "fc1.0.weight").
 #pragma once
 
-#include <fulcrum/layers/layers.h>
+#include <fulcrum/layers/classifier.h>
 
 namespace fulcrum {
 
@@ -24,13 +24,11 @@ struct SceCnnOptions {
   uint64_t seed = 0;         // of the initial weights and the dropout
 };
 
-class SceCnn : public Module {
+class SceCnn : public Classifier {
  public:
   explicit SceCnn(const SceCnnOptions& options);
-  /// x [N, H, W, channels] of the size in the options → logits [N, classes].
-  Tensor forward(const Tensor& x) override;
-  /// x → [N, 256], what fc2 sees before dropout.
-  Tensor features(const Tensor& x);
+  /// x [N, H, W, channels] of the size in the options → [N, 256].
+  Tensor features(const Tensor& x) override;
 
  private:
   Sequential& add_block(const std::string& name, int64_t in, int64_t out);
@@ -40,8 +38,6 @@ class SceCnn : public Module {
   Sequential& block2_;
   Sequential& block3_;
   Module& fc1_;
-  Dropout* dropout_;  // null without dropout
-  Module& fc2_;
 };
 
 }  // namespace fulcrum

@@ -8,6 +8,7 @@
 #   sanitize   compute-sanitizer's memcheck, racecheck and initcheck over our own kernels
 #   r32, r50   the training step of ResNet-32 (batch 128, 512, 1024) and ResNet-50 (64, 256; 224×224), in turns with
 #              PyTorch's (scripts/peers/gpu_step.py); --cases picks some, e.g. 'bf16' or 'b256 tf32'
+#   risks      what each risk costs a step of ResNet-32 (batch 128) and ResNet-50 (256), in turns with plain SGD's
 #   train      CIFAR-10-LT with ResNet-32, SGD and ABSGD, from FULCRUM_DATA_DIR; without it a generated data set of
 #              CIFAR's size stands in, and every result says so
 #
@@ -40,7 +41,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-case $stage in tests | sanitize | r32 | r50 | train) ;; *) die "--stage: expected tests, sanitize, r32, r50 or train, got '$stage'" ;; esac
+case $stage in tests | sanitize | r32 | r50 | risks | train) ;; *) die "--stage: expected tests, sanitize, r32, r50, risks or train, got '$stage'" ;; esac
 [[ $budget =~ ^[0-9]+$ && $epochs =~ ^[1-9][0-9]*$ ]] || die "--budget and --epochs are whole numbers"
 [[ $out = /* ]] || out=$PWD/$out
 build=${FULCRUM_GPU_BUILD:-$root/build/gpu}
@@ -307,6 +308,18 @@ bench_stage() {  # model
   [ $dry = 1 ] || cp "${XDG_CACHE_HOME:-$HOME/.cache}"/fulcrum/*.plans "$out" 2>/dev/null || true
 }
 
+risks_stage() {
+  build_targets fulcrum || return
+  local model flags
+  for model in resnet50 resnet32; do
+    flags=(--batch-size 128)
+    [ $model = resnet32 ] || flags=(--batch-size 256 --image-size 224)
+    step "what the risks cost a step of $model" 220 "$python" "$root/scripts/results/risk_cost.py" --fulcrum "$build/fulcrum" \
+      --device cuda --amp bf16 --cudnn-benchmark --model $model "${flags[@]}"
+    [ $dry = 1 ] || cp "$scratch" "$out/risks-$model.txt"
+  done
+}
+
 train_stage() {
   build_targets fulcrum || return
   local data=${FULCRUM_DATA_DIR:-} what='CIFAR-10' optimizer runs=$build/runs
@@ -361,6 +374,7 @@ case $stage in
   sanitize) sanitize_stage ;;
   r32) bench_stage resnet32 ;;
   r50) bench_stage resnet50 ;;
+  risks) risks_stage ;;
   train) train_stage ;;
 esac
 [ $failed = 0 ] || exit 1

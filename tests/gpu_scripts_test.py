@@ -30,6 +30,7 @@ STAGES = {  # and of each some of its steps
     "sanitize": ["build", "memcheck", "racecheck", "initcheck"],
     "r32": ["build", "steps of resnet32 in turns with PyTorch"],
     "r50": ["build", "steps of resnet50 in turns with PyTorch"],
+    "risks": ["build", "what the risks cost a step of resnet50", "what the risks cost a step of resnet32"],
     "train": ["build", "train sgd", "train absgd"],
 }
 
@@ -64,6 +65,14 @@ class Shell(unittest.TestCase):
         plan = dry_run("tests")
         for step in ("operations on the device", "golden values on the device"):
             self.assertRegex(plan, rf"{step} .*\n.* FULCRUM_TEST_DEVICE=cuda ")
+
+    def test_sgd_is_trained_without_a_risk(self):
+        plan = dry_run("train")
+        plain, weighted = (re.search(rf"train {name} .*\n(.*)", plan)[1] for name in ("sgd", "absgd"))
+        self.assertIn("--risk mean", plain)
+        self.assertNotIn("--risk", weighted)
+        for command in plain, weighted:
+            self.assertIn("loss.class_weights=none", command)
 
     def test_cases_are_picked(self):
         plan = dry_run("r50", "--cases", "b256 tf32")

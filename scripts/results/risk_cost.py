@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """What each risk costs: a training step of SGD with it beside plain SGD's, in turns, and the time of its weights alone.
 
-    scripts/results/risk_cost.py [--rounds 5] [--seconds 1] [--risks kl chi2 …] [bench options, e.g. --amp bf16]
+    scripts/results/risk_cost.py [--rounds 5] [--seconds 1] [--risks kl chi2 …] [--fulcrum build/fulcrum]
+                                 [bench options, e.g. --amp bf16]
 
 Every risk has a turn next to one of plain SGD in each round; the ratio is the median over the rounds, with the
 smallest and the largest beside it. On a busy machine the turns differ more than the risks do: then the time of the
@@ -19,8 +20,8 @@ from turns import Server  # noqa: E402
 RISKS = ["mean", "kl", "tilted", "kl_ball", "cvar", "chi2", "rgd", "group"]
 
 
-def server(risk, options):
-    return Server(risk, [ROOT / "build" / "fulcrum", "bench", "--risk", risk, "--interleave", *options])
+def server(fulcrum, risk, options):
+    return Server(risk, [fulcrum, "bench", "--risk", risk, "--interleave", *options])
 
 
 def measure(plain, other, args):
@@ -41,13 +42,14 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--risks", nargs="+", default=RISKS, choices=RISKS)
+    parser.add_argument("--fulcrum", type=pathlib.Path, default=ROOT / "build" / "fulcrum")
     args, options = parser.parse_known_args()
-    plain = server("mean", options)
+    plain = server(args.fulcrum, "mean", options)
     plain.run(args.seconds)
     print("| risk | step / plain step | from | to | weights, ms | share of the step |")
     print("|---|---|---|---|---|---|")
     for risk in args.risks:
-        other = server(risk, options)
+        other = server(args.fulcrum, risk, options)
         other.run(args.seconds)  # warm
         ratios, step, weights = measure(plain, other, args)
         other.close()
