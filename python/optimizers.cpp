@@ -7,16 +7,39 @@
 
 namespace fulcrum::python {
 
+// A risk as it comes from Python, perhaps before its base class was made.
+struct RiskArgument {
+  nb::object object;
+};
+
+}  // namespace fulcrum::python
+
+namespace nanobind::detail {
+
+template <>
+struct type_caster<fulcrum::python::RiskArgument> {
+  NB_TYPE_CASTER(fulcrum::python::RiskArgument, make_caster<fulcrum::Risk>::Name)
+  bool from_python(handle source, uint8_t, cleanup_list*) noexcept {
+    if (!isinstance<fulcrum::Risk>(source)) return false;
+    value.object = borrow(source);
+    return true;
+  }
+};
+
+}  // namespace nanobind::detail
+
+namespace fulcrum::python {
+
 namespace {
 
 using SharedRisk = std::shared_ptr<Risk>;
-using OptionalRisk = std::optional<SharedRisk>;
+using OptionalRisk = std::optional<RiskArgument>;
 
 // An optimiser owns its risk; this one is owned by Python, too. The statistics are one.
 class RiskHandle : public Risk {
  public:
-  explicit RiskHandle(SharedRisk risk) : Risk(risk->state().at("statistics").device()), risk_(std::move(risk)) {
-    statistics_ = risk_->state().at("statistics");
+  explicit RiskHandle(SharedRisk risk) : Risk(statistics_of(*risk).device()), risk_(std::move(risk)) {
+    statistics_ = statistics_of(*risk_);
   }
   const char* name() const override { return risk_->name(); }
   Tensor weights(const Tensor& losses, const BatchContext& context) override { return risk_->weights(losses, context); }
@@ -24,10 +47,18 @@ class RiskHandle : public Risk {
   const SharedRisk& risk() const { return risk_; }
 
  private:
+  // Of the base class: what a class in Python adds may not be there before its first batch.
+  static Tensor statistics_of(Risk& risk) { return risk.Risk::state().at("statistics"); }
   SharedRisk risk_;
 };
 
 void set_risk(Optimizer& opt, const SharedRisk& risk) { opt.set_risk(std::make_unique<RiskHandle>(risk)); }
+
+void give_risk(Optimizer& opt, const RiskArgument& risk) {
+  check(nb::inst_ready(risk.object), "[optim] expected a risk whose __init__ calls super().__init__(), got ",
+        nb::inst_name(risk.object).c_str());
+  set_risk(opt, nb::cast<SharedRisk>(risk.object));
+}
 
 SharedRisk risk_of(Optimizer& opt) { return dynamic_cast<RiskHandle&>(opt.risk()).risk(); }
 
@@ -63,7 +94,8 @@ std::vector<ParamGroup> groups_of(const nb::iterable& parameters) {
 }
 
 void choose_risk(Optimizer& opt, const OptionalRisk& risk) {
-  set_risk(opt, risk ? *risk : std::make_shared<MeanRisk>(MeanOptions{}, opt.control().device()));
+  if (risk) give_risk(opt, *risk);
+  else set_risk(opt, std::make_shared<MeanRisk>(MeanOptions{}, opt.control().device()));
 }
 
 void bind_optimizer(nb::module_& m) {
@@ -71,6 +103,8 @@ void bind_optimizer(nb::module_& m) {
       .def(
           "weigh",
           [](Optimizer& opt, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
+            check(losses.dtype() != DType::kBf16, "[weigh] expected losses f32 [B], one per sample, got bf16 ",
+                  losses.shape(), "; begin the loss with logits.to('f32'), which cross_entropy does by itself");
             const BatchContext context{or_undefined(indices), or_undefined(groups)};
             return opt.weigh(losses, context);
           },
@@ -85,7 +119,7 @@ void bind_optimizer(nb::module_& m) {
            "Clips, where asked to, and updates every parameter. After the first loss or gradient that is not finite it "
            "changes nothing any more: finite.")
       .def_prop_rw("lr", &Optimizer::lr, &Optimizer::set_lr)
-      .def_prop_rw("risk", &risk_of, &set_risk)
+      .def_prop_rw("risk", &risk_of, &give_risk)
       .def_prop_ro("gradient_norm", &Optimizer::gradient_norm, "Of all gradients, before clipping, in the last step.")
       .def_prop_ro("steps", &Optimizer::steps)
       .def_prop_ro("finite", &Optimizer::finite, "False from the first loss or gradient on that was not finite.")

@@ -1,15 +1,19 @@
 // The risks: how the losses of a batch become the weights of its samples. A class in Python may derive from Risk.
 #include "bindings.h"
 
+#include <cmath>
+
 #include <nanobind/trampoline.h>
 
+#include <fulcrum/core/autograd.h>
+#include <fulcrum/core/risk_rules.h>
 #include <fulcrum/optim/risks.h>
 
 namespace fulcrum::python {
 
 namespace {
 
-// def weights(self, losses, indices, groups) in Python.
+// def weights(self, losses, indices, groups) in Python and, for what lasts from step to step, def state(self).
 class PythonRisk : public Risk {
  public:
   NB_TRAMPOLINE(Risk);
@@ -18,12 +22,67 @@ class PythonRisk : public Risk {
 
   Tensor weights(const Tensor& losses, const BatchContext& context) override {
     const nb::gil_scoped_acquire acquire;
-    nb::detail::ticket ticket(nb_trampoline, "weights", nb::detail::str_hash("weights"), /*pure=*/true);
-    const Tensor p = nb::cast<Tensor>(
-        nb_trampoline.base().attr(ticket.key)(losses, or_none(context.indices), or_none(context.groups)));
+    const nb::detail::ticket ticket(nb_trampoline, "weights", nb::detail::str_hash("weights"), /*pure=*/false);
+    if (!ticket.key.is_valid()) lacks_weights();
+    const nb::object result =
+        nb_trampoline.base().attr(ticket.key)(losses, or_none(context.indices), or_none(context.groups));
+    const Tensor p = as_tensor(result, losses).detach();
     check(p.shape() == losses.shape() && p.dtype() == losses.dtype(), "[risk] expected weights ", losses.dtype(), " ",
           losses.shape(), " from a risk written in Python, got ", p.dtype(), " ", p.shape());
-    return p.detach();
+    count(p);
+    return p;
+  }
+
+  std::map<std::string, Tensor> state() override {
+    const nb::gil_scoped_acquire acquire;
+    const nb::detail::ticket ticket(nb_trampoline, "state", nb::detail::str_hash("state"), /*pure=*/false);
+    std::map<std::string, Tensor> all = Risk::state();
+    if (!ticket.key.is_valid()) return all;
+    const nb::object own = nb_trampoline.base().attr(ticket.key)();
+    check(nb::isinstance<nb::dict>(own), "[risk] expected a dictionary from state() of ", type_name(), ", got ",
+          nb::inst_name(own).c_str());
+    for (const auto& [key, value] : nb::cast<nb::dict>(own)) {
+      check(nb::isinstance<nb::str>(key), "[risk] expected names in state() of ", type_name(), ", got ",
+            nb::repr(key).c_str());
+      all.emplace(nb::cast<std::string>(key), live_tensor(nb::cast<std::string>(key), nb::borrow(value)));
+    }
+    return all;
+  }
+
+  [[noreturn]] void lacks_weights() const {
+    const nb::gil_scoped_acquire acquire;
+    fail("[risk] expected ", type_name(), " to define weights(self, losses, indices, groups), which returns p [B]");
+  }
+
+ private:
+  std::string type_name() const { return nb::inst_name(nb_trampoline.base()).c_str(); }
+
+  // Arrays come in whatever dtype NumPy makes of the losses; a tensor's was chosen.
+  Tensor as_tensor(const nb::object& p, const Tensor& losses) const {
+    if (nb::isinstance<Tensor>(p)) return nb::cast<Tensor>(p);
+    check(nb::hasattr(p, "__array__"), "[risk] expected weights from ", type_name(), ", a tensor or an array [B], got ",
+          nb::inst_name(p).c_str());
+    const auto copy = nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("tensor")(p));
+    return copy.to(losses.dtype()).to(losses.device());
+  }
+
+  // On the memory of an array, so that what is loaded is written there.
+  Tensor live_tensor(const std::string& name, const nb::object& value) const {
+    if (nb::isinstance<Tensor>(value)) return nb::cast<Tensor>(value);
+    check(nb::hasattr(value, "__array__"), "[risk] expected a tensor or an array as '", name, "' in state() of ",
+          type_name(), ", got ", nb::inst_name(value).c_str());
+    return nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("from_dlpack")(value));
+  }
+
+  // As the kernels of other risks do. Waits for the device.
+  void count(const Tensor& p) {
+    double sum = 0, squares = 0;
+    for (const double v : p.to_vector()) sum += v, squares += v * v;
+    if (!std::isfinite(sum) || !std::isfinite(squares)) return;  // a step that the optimiser will not do
+    std::vector<double> step(kRiskStatisticsSize);
+    add_statistics(step.data(), 0, sum, squares, p.numel());
+    const NoGrad no_grad;
+    statistics_.copy_from(statistics_ + from_vector(statistics_.shape(), step, options_of(statistics_)));
   }
 };
 
@@ -37,19 +96,26 @@ void bind_base(nb::module_& m) {
   nb::class_<Risk, PythonRisk>(
       m, "Risk",
       "How the losses of a batch become the weights of its samples. A class of one's own "
-      "defines weights(self, losses, indices, groups) and returns p, [B] in the losses' dtype; "
-      "indices and groups are i64 [B] or None.")
+      "defines weights(self, losses, indices, groups) and returns p, [B] in the losses' dtype or an "
+      "array; indices and groups are i64 [B] or None.")
       .def(nb::init<const std::string&>(), "device"_a = "cpu")
       .def_prop_ro("name", &Risk::name)
       .def(
           "weights",
           [](Risk& risk, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
+            // Python has not found it in the class: this is super().weights(…), or there is none.
+            if (auto* python = dynamic_cast<PythonRisk*>(&risk)) python->lacks_weights();
             const BatchContext context{or_undefined(indices), or_undefined(groups)};
             return risk.weights(losses.detach(), context);
           },
           "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
           "The weights p of losses [B], f32 or f64, without gradient; the risk's state moves on by one step.")
-      .def("state", &Risk::state, "What a checkpoint must hold, live.")
+      .def(
+          "state",
+          // Called on a risk of Python's this is super().state(), which must not find the way back to the class.
+          [](Risk& risk) { return dynamic_cast<PythonRisk*>(&risk) ? risk.Risk::state() : risk.state(); },
+          "What a checkpoint must hold, live: Optimizer.state_dict() has it as 'risk.…'. A class of one's own adds its "
+          "tensors or arrays: `return {**super().state(), 'memory': self.memory}`.")
       .def("summary", &Risk::summary, Unlocked(), "Statistics of the weights since the last reset.")
       .def("reset_summary", &Risk::reset_summary);
 }
@@ -63,7 +129,7 @@ void bind_kl(nb::module_& m) {
       .value("moving_average", UUpdate::kMovingAverage)
       .value("scent", UUpdate::kScent);
   nb::class_<KlRisk, Risk>(
-      m, "KlRisk",
+      m, "KlRisk", nb::is_final(),
       "ABSGD's weights, p = exp(l/λ)/(B·u) with u ← (1−γ)·u + γ·α·mean exp(l/λ) (Qi et al. 2023, "
       "algorithm 1). λ > 0 hears large losses (imbalance), λ < 0 small ones (noise); ±∞: the mean.")
       .def(
@@ -86,7 +152,7 @@ void bind_kl(nb::module_& m) {
       },
       "lambda_"_a, "device"_a = "cpu",
       "Tilted empirical risk (Li et al. 2021, t = 1/λ): KlRisk with γ = 1, so that u is the batch's own.");
-  nb::class_<KlBallRisk, Risk>(m, "KlBallRisk",
+  nb::class_<KlBallRisk, Risk>(m, "KlBallRisk", nb::is_final(),
                                "ABSGD's weights with λ solved for on a window of recent losses: KL(p‖1/n) = rho, or "
                                "(Σp)²/(n Σp²) = fraction; exactly one of the two.")
       .def(
@@ -101,7 +167,7 @@ void bind_kl(nb::module_& m) {
 }
 
 void bind_others(nb::module_& m) {
-  nb::class_<MeanRisk, Risk>(m, "MeanRisk",
+  nb::class_<MeanRisk, Risk>(m, "MeanRisk", nb::is_final(),
                              "p = 1/B; with class weights f32 [C] that the losses already carry, Σ w l / Σ w (needs "
                              "groups, the classes).")
       .def(
@@ -114,24 +180,26 @@ void bind_others(nb::module_& m) {
           "set_class_weight", [](MeanRisk& risk, const OptionalTensor& w) { risk.set_class_weight(or_undefined(w)); },
           "class_weight"_a.none());
   nb::class_<CvarRisk, Risk>(
-      m, "CvarRisk",
+      m, "CvarRisk", nb::is_final(),
       "Conditional value at risk: the mean of the largest losses, a share `level` in (0, 1] of the "
       "batch (Levy et al. 2020).")
       .def(
           "__init__",
           [](CvarRisk* self, double level, const std::string& device) { new (self) CvarRisk(level, Device(device)); },
           "level"_a, "device"_a = "cpu");
-  nb::class_<Chi2Risk, Risk>(m, "Chi2Risk", "The worst weights with ½·mean((Bp−1)²) ≤ rho (Levy et al. 2020).")
+  nb::class_<Chi2Risk, Risk>(m, "Chi2Risk", nb::is_final(),
+                             "The worst weights with ½·mean((Bp−1)²) ≤ rho (Levy et al. 2020).")
       .def(
           "__init__",
           [](Chi2Risk* self, double rho, const std::string& device) { new (self) Chi2Risk(rho, Device(device)); },
           "rho"_a, "device"_a = "cpu");
-  nb::class_<RgdRisk, Risk>(m, "RgdRisk", "p = exp(min(l, τ)/(τ+1))/B, not normalised (Kumar et al. 2023).")
+  nb::class_<RgdRisk, Risk>(m, "RgdRisk", nb::is_final(),
+                            "p = exp(min(l, τ)/(τ+1))/B, not normalised (Kumar et al. 2023).")
       .def(
           "__init__",
           [](RgdRisk* self, double tau, const std::string& device) { new (self) RgdRisk(tau, Device(device)); },
           "tau"_a, "device"_a = "cpu");
-  nb::class_<GroupRisk, Risk>(m, "GroupRisk",
+  nb::class_<GroupRisk, Risk>(m, "GroupRisk", nb::is_final(),
                               "Group DRO (Sagawa et al. 2020); needs groups. eta: step of the exponentiated gradient; "
                               "adjustment: C of the adjusted loss L_g + C/√n_g, with n_g in counts.")
       .def(

@@ -69,9 +69,110 @@ class Risks(unittest.TestCase):
         opt.risk = Wrong()
         with self.assertRaisesRegex(fulcrum.Error, r"expected weights f32 \[3\] .*got f32 \[2\]"):
             opt.weigh(x * x)
-        opt.risk = fulcrum.Risk()
-        with self.assertRaises(RuntimeError):
+
+    def test_what_a_risk_in_python_remembers_is_saved(self):
+        class Smooth(fulcrum.Risk):
+            def __init__(self):
+                super().__init__()
+                self.memory, self.counts = fulcrum.zeros([4]), np.zeros(4)
+                self.asked = 0
+
+            def weights(self, losses, indices, groups):
+                rows = indices.numpy()
+                self.memory.numpy()[rows] += losses.numpy()
+                self.counts[rows] += 1
+                return self.memory.numpy()[rows] / self.counts[rows]  # f32 / f64: an array in f64
+
+            def state(self):
+                self.asked += 1
+                return {**super().state(), "memory": self.memory, "counts": self.counts}
+
+        def made():
+            x = fulcrum.tensor([1.0, 3.0], requires_grad=True)
+            return x, fulcrum.Sgd([x], lr=0.1, risk=Smooth())
+
+        x, opt = made()
+        opt.weigh(x * x, indices=fulcrum.tensor([3, 1])).backward()
+        self.assertEqual(opt.weights.tolist(), [1, 9])
+        state = opt.state_dict()
+        self.assertEqual(opt.risk.asked, 1)
+        self.assertEqual((state["risk.memory"].tolist(), state["risk.counts"].tolist()), ([0, 9, 0, 1], [0, 1, 0, 1]))
+        self.assertEqual(sorted(opt.risk.state()), ["counts", "memory", "statistics"])
+        y, other = made()
+        other.load_state_dict(state)
+        self.assertEqual((other.risk.memory.tolist(), other.risk.counts.tolist()), ([0, 9, 0, 1], [0, 1, 0, 1]))
+        self.assertEqual(other.risk.summary().steps, 1)
+        with self.assertRaisesRegex(fulcrum.Error, "lacks 'risk.memory'"):
+            del state["risk.memory"]
+            other.load_state_dict(state)
+
+    def test_a_risk_in_python_has_statistics(self):
+        class Fixed(fulcrum.Risk):
+            def weights(self, losses, indices, groups):
+                return self.p
+
+        x = fulcrum.tensor([1.0, 2], requires_grad=True)
+        opt = fulcrum.Sgd([x], lr=0.1, risk=Fixed())
+        for p in ([1.0, 0], [0.5, 0.5], [math.nan, 1]):  # the last is not counted
+            opt.risk.p = fulcrum.tensor(p)
             opt.weigh(x * x)
+        summary = opt.risk.summary()
+        self.assertEqual((summary.steps, summary.weight_sum, summary.effective_fraction), (2, 1, 0.75))
+        opt.risk.reset_summary()
+        self.assertEqual(opt.risk.summary().steps, 0)
+
+    def test_what_a_risk_in_python_lacks_is_said(self):
+        class Nothing(fulcrum.Risk):
+            pass
+
+        class Super(fulcrum.Risk):
+            def weights(self, losses, indices, groups):
+                return super().weights(losses, indices, groups)
+
+        class Text(Nothing):
+            def weights(self, losses, indices, groups):
+                return None
+
+            def state(self):
+                return {"memory": 3}
+
+        class Headless(fulcrum.Risk):
+            def __init__(self):
+                self.memory = 1
+
+        class Raises(fulcrum.Risk):
+            def weights(self, losses, indices, groups):
+                raise ValueError("mine")
+
+            def state(self):
+                return self.state_of_one
+
+        x = fulcrum.tensor([1.0, 2], requires_grad=True)
+        opt = fulcrum.Sgd([x], lr=0.1)
+        for make in (Nothing, Super, fulcrum.Risk):
+            opt.risk = make()
+            with self.assertRaisesRegex(fulcrum.Error, r"expected .*(Nothing|Super|Risk) to define weights\(self, "):
+                opt.weigh(x * x)
+        with self.assertRaisesRegex(fulcrum.Error, "to define weights"):
+            Nothing().weights(x)
+        opt.risk = Text()
+        with self.assertRaisesRegex(fulcrum.Error, "expected weights from .*Text, a tensor or an array .*NoneType"):
+            opt.weigh(x * x)
+        with self.assertRaisesRegex(fulcrum.Error, "as 'memory' in state.. of .*Text, got int"):
+            opt.state_dict()
+        for use in (lambda: fulcrum.Sgd([x], lr=0.1, risk=Headless()), lambda: setattr(opt, "risk", Headless())):
+            with self.assertRaisesRegex(fulcrum.Error, r"calls super\(\).__init__\(\), got .*Headless"):
+                use()
+        with self.assertRaises(TypeError):
+            opt.risk = 3
+        opt.risk = Raises()
+        with self.assertRaisesRegex(ValueError, "mine"):
+            opt.weigh(x * x)
+        with self.assertRaisesRegex(AttributeError, "state_of_one"):
+            opt.state_dict()
+        with self.assertRaises(TypeError):  # whose overridden methods the optimiser would not call
+            class Derived(fulcrum.KlRisk):
+                pass
 
     def test_what_is_refused(self):
         for make in [lambda: fulcrum.KlRisk(lambda_=0), lambda: fulcrum.CvarRisk(0), lambda: fulcrum.KlBallRisk(),
@@ -133,6 +234,11 @@ class Optimisers(unittest.TestCase):
             other.load_state_dict(state)
         with self.assertRaisesRegex(fulcrum.Error, "'lr'"):
             fulcrum.Sgd([{"params": [a], "lr": 1}], lr=1)
+
+    def test_losses_in_bf16_are_refused_with_the_way_out(self):
+        x = fulcrum.tensor([1.0], requires_grad=True)
+        with self.assertRaisesRegex(fulcrum.Error, r"got bf16 \[1\]; begin the loss with logits.to\('f32'\)"):
+            fulcrum.Sgd([x], lr=1).weigh(x.to("bf16"))
 
     def test_a_loss_that_is_not_finite_stops_the_updates(self):
         x = fulcrum.tensor([1.0], requires_grad=True)
