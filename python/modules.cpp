@@ -8,12 +8,13 @@ namespace fulcrum::python {
 
 namespace {
 
-using NamedTensors = std::map<std::string, Tensor>;
+using NamedTensors = nb::typed<nb::dict, std::string, Tensor>;
 
+// In their order.
 NamedTensors by_name(const std::vector<NamedTensor>& tensors) {
-  NamedTensors map;
-  for (const NamedTensor& t : tensors) map.emplace(t.name, t.tensor);
-  return map;
+  nb::dict all;
+  for (const NamedTensor& t : tensors) all[t.name.c_str()] = nb::cast(t.tensor);
+  return NamedTensors(all);
 }
 
 void bind_module(nb::module_& m) {

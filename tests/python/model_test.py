@@ -61,6 +61,13 @@ class Models(unittest.TestCase):
         with self.assertRaisesRegex(fulcrum.Error, "resnet32"):
             fulcrum.make_model("resnet33")
 
+    def test_names_are_in_the_order_of_registration(self):
+        net = fulcrum.make_model("resnet8", classes=5, channels=1)
+        self.assertEqual(list(net.named_parameters())[:4], ["conv1.weight", "bn1.weight", "bn1.bias", "layer1.0.conv1.weight"])
+        self.assertEqual(list(net.named_parameters())[-2:], ["fc.weight", "fc.bias"])
+        self.assertEqual(list(net.named_buffers())[:3], ["bn1.running_mean", "bn1.running_var", "bn1.num_batches_tracked"])
+        self.assertEqual(list(fulcrum.Ema(net.to("cpu"), 0.9).tensors())[:2], ["conv1.weight", "bn1.weight"])
+
     def test_a_network_of_ones_own(self):
         net = Net(seed=3)
         self.assertEqual(sorted(net.state_dict())[:2], ["body.0.weight", "body.1.bias"])
