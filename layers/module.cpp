@@ -147,6 +147,16 @@ Tensor Module::add_parameter(const std::string& name, const Shape& shape, const 
   return t;
 }
 
+Tensor Module::add_parameter(const std::string& name, Tensor value) {
+  check_new_name(name);
+  check(value.dtype() == DType::kF32 && value.device().is_cpu(), "[module] expected the parameter '", name,
+        "' in f32 on the CPU, got ", value.dtype(), " on ", value.device());
+  value.set_requires_grad();
+  parameters_.push_back({name, value});
+  root().parameter_count_++;
+  return value;
+}
+
 Tensor Module::add_buffer(const std::string& name, Tensor value) {
   check_new_name(name);
   buffers_.push_back({name, value});

@@ -154,6 +154,8 @@ class Module {
   enum class Layout { kPlain, kConvolution };
   /// A parameter in f32, initialised; its shape is that in memory.
   Tensor add_parameter(const std::string& name, const Shape& shape, const Init& init, Layout layout = Layout::kPlain);
+  /// A parameter that begins with the numbers of this tensor, f32 on the host, which is its storage from now on.
+  Tensor add_parameter(const std::string& name, Tensor value);
   /// A buffer; floating ones follow to().
   Tensor add_buffer(const std::string& name, Tensor value);
   /// A generator on a stream of its own. Without a seed: the model's.

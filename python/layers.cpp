@@ -17,6 +17,8 @@ class Container : public Module {
   Layer& attach(const std::string& name, Args&&... args) {
     return add<Layer>(name, std::forward<Args>(args)...);
   }
+  using Module::add_buffer;
+  using Module::add_parameter;
 };
 
 // A layer of its own where there is no parent, which then has initial weights of seed 0.
@@ -132,7 +134,15 @@ void bind_rest(nb::module_& m) {
 }  // namespace
 
 void bind_layers(nb::module_& m) {
-  nb::class_<Container, Module>(m, "_Container");
+  nb::class_<Container, Module>(m, "_Container")
+      .def(
+          "add_parameter",
+          [](Container& module, const std::string& name, const Tensor& value) { module.add_parameter(name, value); },
+          "name"_a, "value"_a)
+      .def(
+          "add_buffer",
+          [](Container& module, const std::string& name, const Tensor& value) { module.add_buffer(name, value); },
+          "name"_a, "value"_a);
   m.def(
       "_container",
       [](const nb::object& parent, const std::string& name, uint64_t seed) {

@@ -1,0 +1,255 @@
+"""What networks are made of: Module, Parameter and the lists of modules. fulcrum.nn shows them with the layers."""
+
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+
+
+class _Parameter:
+    """Numbers of one's own to be trained: a tensor, an array or nested lists to begin with, as an attribute of a module.
+
+        self.scale = nn.Parameter(np.ones(3))      # in __init__; self.scale is then a tensor, f32
+    """
+
+    def __init__(self, initial):
+        from . import tensor
+
+        self._tensor = tensor(initial, dtype="f32").requires_grad_()
+        self._owner = None
+
+    def _give(self, module, name):
+        module._check_open(name)
+        if self._owner is not None:
+            raise _core.Error(f"[nn] '{name}' is a parameter elsewhere already")
+        self._owner = module
+        module._parameters[name] = self._tensor
+        return self._tensor
+
+
+if TYPE_CHECKING:  # what the attribute is
+    def Parameter(initial: Any) -> _core.Tensor: ...
+else:
+    Parameter = _Parameter
+    Parameter.__name__ = Parameter.__qualname__ = "Parameter"
+
+
+def _as_tensor(value):
+    from . import tensor
+
+    return value if isinstance(value, _core.Tensor) else tensor(value)
+
+
+def _holds_modules(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    return isinstance(value, (list, tuple)) and any(
+        isinstance(v, (Module, _Parameter, _core.Module)) or _holds_modules(v) for v in value)
+
+
+class Module:
+    """A node of a tree of layers. Derive from it, assign children in __init__ and define forward."""
+
+    def __init__(self, seed=0):
+        """seed: of the initial weights and the dropout of everything below, where this is the root."""
+        for name, value in {"_children": {}, "_parameters": {}, "_buffers": {}, "_core_module": None, "_parent": None,
+                            "_recompute": False, "_seed": seed}.items():
+            object.__setattr__(self, name, value)
+
+    def forward(self, x):
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *inputs):
+        self._build()
+        if self._recompute:
+            return _core._recompute(lambda tensors: self.forward(*tensors), list(inputs))
+        return self.forward(*inputs)
+
+    def __setattr__(self, name, value):
+        if isinstance(value, _core.Module):
+            raise _core.Error(f"[nn] '{name}' is a network of make_model, which is whole: it cannot be a child. Keep it beside "
+                              "this module, and give the optimiser the parameters of both")
+        if _holds_modules(value):
+            raise _core.Error(f"[nn] '{name}' is a {type(value).__name__} with modules or parameters in it, which would not be "
+                              "trained, moved or saved: nn.ModuleList(modules) has them as children")
+        if name in self._named("_children") and value is not self._children[name]:
+            raise _core.Error(f"[nn] '{name}' is a child already, which nothing can replace")
+        if name in self._named("_parameters") and value is not self._parameters[name]:  # the same after +=
+            raise _core.Error(f"[nn] '{name}' is a parameter already, which nothing can replace; with no_grad(), copy_ and "
+                              "the operators in place write its numbers")
+        if name in self._named("_buffers") and value is not self._buffers[name]:
+            self._buffers[name].copy_(_as_tensor(value))
+            return
+        if isinstance(value, Module):
+            self._add(name, value)
+        elif isinstance(value, _Parameter):
+            value = value._give(self, name)
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name):
+        for kind, word in (("_children", "child"), ("_parameters", "parameter"), ("_buffers", "buffer")):
+            if name in self._named(kind):
+                raise _core.Error(f"[nn] '{name}' is a {word}, which cannot be taken away")
+        object.__delattr__(self, name)
+
+    def register_buffer(self, name, tensor):
+        """State that is not trained: saved, and moved by to(). A copy of numbers or of a tensor, as an attribute of this name;
+        what is assigned to it later is copied into it. Integers stay on the CPU."""
+        from . import tensor as copy_of
+
+        self._check_open(name)
+        if name in self.__dict__ or hasattr(type(self), name):
+            raise _core.Error(f"[nn] {type(self).__name__} has a '{name}' already, which a buffer would hide")
+        self._buffers[name] = copy_of(tensor)
+        object.__setattr__(self, name, self._buffers[name])
+
+    # Empty, too, before __init__ of this class has run.
+    def _named(self, kind):
+        return self.__dict__.get(kind, {})
+
+    def _check_open(self, name):
+        if "_children" not in self.__dict__:
+            raise _core.Error(f"[nn] {type(self).__name__}: call super().__init__() before '{name}' is assigned")
+        if self._core_module is not None:
+            raise _core.Error(f"[nn] {type(self).__name__} is in use already: '{name}' comes too late")
+
+    def _add(self, name, child):
+        self._check_open(name)
+        if child._parent is not None or child._core_module is not None:
+            raise _core.Error(f"[nn] '{name}' is a child elsewhere, or in use, already")
+        ancestor = self
+        while ancestor is not None:
+            if child is ancestor:
+                raise _core.Error(f"[nn] '{name}' cannot be a child of its own")
+            ancestor = ancestor._parent
+        object.__setattr__(child, "_parent", self)
+        self._children[name] = child
+
+    # What stands for this node in C++: a container here, a layer in the classes below.
+    def _make(self, parent, name):
+        return _core._container(parent, name, self._seed)
+
+    def _build(self):
+        root = self
+        while root._parent is not None:
+            root = root._parent
+        if root._core_module is None:
+            root._construct(None, "")
+        return self._core_module
+
+    def _construct(self, parent, name):
+        core = self._make(parent, name)
+        object.__setattr__(self, "_core_module", core)
+        for own, tensor in self._parameters.items():
+            core.add_parameter(own, tensor)
+        for own, tensor in self._buffers.items():
+            core.add_buffer(own, tensor)
+        for child_name, child in self._children.items():
+            child._construct(self._core_module, child_name)
+
+    def __repr__(self):
+        rows = [f"\n({name}): {child!r}".replace("\n", "\n  ") for name, child in self._named("_children").items()]
+        return f"{type(self).__name__}({''.join(rows)}" + ("\n)" if rows else ")")
+
+    def children(self):
+        """(name, module) of every child, in order."""
+        return list(self._children.items())
+
+    def to(self, device="cpu", dtype="f32"):
+        """Lays all parameters out on the device; dtype is that of the batches. Before the optimiser, on the root."""
+        self._build().to(device, dtype)
+        return self
+
+    def train(self, on=True):
+        """Training, with batch statistics and dropout, or not."""
+        self._build().train(on)
+        return self
+
+    def eval(self):
+        return self.train(False)
+
+    def freeze(self):
+        """Takes it out of the training. Before to() and the optimiser."""
+        self._build().freeze()
+        return self
+
+    def unfreeze(self):
+        """Undoes freeze, from the next train() on; then comes a new optimiser."""
+        self._build().unfreeze()
+        return self
+
+    def set_recompute(self, on=True):
+        """A call keeps nothing but its inputs for the backward pass, in which it runs again; or not."""
+        object.__setattr__(self, "_recompute", on)
+        return self
+
+    @property
+    def training(self):
+        return self._build().training
+
+    def parameters(self):
+        """What an optimiser takes: the parameters that require a gradient."""
+        return self._build().parameters()
+
+    def named_parameters(self):
+        """All parameters by name, live; convolution weights [out, kh, kw, in]."""
+        return self._build().named_parameters()
+
+    def named_buffers(self):
+        return self._build().named_buffers()
+
+    def num_parameters(self):
+        return self._build().num_parameters()
+
+    def state_dict(self):
+        """A copy on the CPU, under PyTorch's names and with its layout."""
+        return self._build().state_dict()
+
+    def load_state_dict(self, state, strict=True):
+        """The names that were (missing, unexpected); an Error that lists them changes nothing."""
+        return self._build().load_state_dict(state, strict)
+
+    def zero_grad(self):
+        self._build().zero_grad()
+
+
+class _Listed(Module):
+    def append(self, module):
+        self._add(str(len(self)), module)
+        return self
+
+    def __len__(self):
+        return len(self._children)
+
+    def __iter__(self):
+        return iter(self._children.values())
+
+    def __getitem__(self, index):
+        """The module, counted from the end where index < 0; of a slice a list of them."""
+        return list(self._children.values())[index]
+
+
+class ModuleList(_Listed):
+    """Modules in a list, as children '0', '1', ...; the forward of the module around it calls them."""
+
+    def __init__(self, modules=()):
+        super().__init__()
+        self.extend(modules)
+
+    def extend(self, modules):
+        for module in modules:
+            self.append(module)
+        return self
+
+
+class Sequential(_Listed):
+    """One after another; children are named '0', '1', ..."""
+
+    def __init__(self, *layers, seed=0):
+        super().__init__(seed)
+        for layer in layers:
+            self.append(layer)
+
+    def forward(self, x):
+        for layer in self:
+            x = layer(x)
+        return x

@@ -1,0 +1,142 @@
+"""Networks of one's own: parameters, buffers, lists of modules, layers."""
+import unittest
+
+import numpy as np
+
+import fulcrum
+import fulcrum.functional as F
+from fulcrum import nn
+
+
+class Scaled(nn.Module):
+    def __init__(self, seed=0):
+        super().__init__(seed)
+        self.layers = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+        self.scale = nn.Parameter([1.0, 2, 3])
+        self.register_buffer("mean", np.zeros(3, np.float32))
+        self.inner = nn.Sequential(nn.ReLU())
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = self.inner(layer(x))
+        with fulcrum.no_grad():
+            self.mean = 0.5 * self.mean + 0.5 * F.mean(x.to("f32"), [0])
+        return x * self.scale.to(x.dtype)
+
+
+def batch():
+    return fulcrum.tensor(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
+
+
+class Parameters(unittest.TestCase):
+    def test_a_parameter_is_a_tensor_at_every_time_and_trained_with_the_layers(self):
+        initial = np.array([1.0, 2, 3])
+        net = Scaled(seed=1)
+        self.assertEqual((net.scale.tolist(), net.scale.dtype), (initial.tolist(), "f32"))
+        with fulcrum.no_grad():
+            net.scale *= 2
+        self.assertEqual(list(net.named_parameters()), ["scale", "layers.0.weight", "layers.0.bias", "layers.1.weight",
+                                                        "layers.1.bias"])
+        self.assertEqual((net.num_parameters(), len(net.parameters())), (27, 5))
+        kept = net.scale
+        net.to("cpu")
+        opt = fulcrum.Sgd(net.parameters(), lr=0.5)
+        y = net(batch())
+        opt.weigh(F.sum(F.square(y), [1])).backward()
+        gradient = net.scale.grad.numpy().copy()
+        self.assertTrue(np.abs(gradient).max() > 0)
+        opt.step()
+        np.testing.assert_allclose(kept.numpy(), 2 * initial - 0.5 * gradient, rtol=1e-6)
+        np.testing.assert_array_equal(net.state_dict()["scale"].numpy(), kept.numpy())
+        other = Scaled(seed=2)
+        other.load_state_dict(net.state_dict())
+        np.testing.assert_array_equal(other.scale.numpy(), kept.numpy())
+        np.testing.assert_array_equal(other.mean.numpy(), net.mean.numpy())
+        other.freeze()
+        self.assertEqual((other.parameters(), other.scale.requires_grad), ([], False))
+
+    def test_parameters_in_bf16_and_averages(self):
+        net = Scaled().to("cpu", "bf16")
+        ema = fulcrum.Ema(net, 0.75)
+        self.assertEqual(net.scale.dtype, "f32")
+        net.scale.copy_(fulcrum.zeros([3]))
+        self.assertEqual(net(batch().to("bf16")).tolist(), [[0] * 3] * 4)
+        ema.update()
+        self.assertEqual(ema.tensors()["scale"].tolist(), [0.75, 1.5, 2.25])
+        self.assertIn("mean", ema.tensors())
+
+    def test_buffers_are_written_and_saved(self):
+        net = Scaled().eval()
+        self.assertEqual(list(net.named_buffers()), ["mean"])
+        net(batch())
+        first = net.mean.tolist()
+        self.assertNotEqual(first, [0, 0, 0])
+        self.assertEqual(net.state_dict()["mean"].tolist(), first)
+        net.mean = np.ones(3)
+        net.mean += 1
+        self.assertEqual(net.named_buffers()["mean"].tolist(), [2, 2, 2])
+        with self.assertRaisesRegex(fulcrum.Error, r"expected a tensor of shape \[3\]"):
+            net.mean = np.ones(4)
+        counts = nn.Sequential()
+        counts.register_buffer("counts", [3, 4])
+        self.assertEqual(counts.state_dict()["counts"].tolist(), [3, 4])
+
+    def test_what_cannot_be_a_parameter_is_refused(self):
+        net = Scaled()
+        shared = nn.Parameter([1.0])
+        net.first = shared
+        cases = [(lambda: setattr(net, "second", shared), "'second' is a parameter elsewhere already"),
+                 (lambda: setattr(net, "scale", fulcrum.ones([3])), "'scale' is a parameter already.* copy_"),
+                 (lambda: delattr(net, "scale"), "'scale' is a parameter, which cannot be taken away"),
+                 (lambda: delattr(net, "mean"), "'mean' is a buffer"),
+                 (lambda: net.register_buffer("scale", [1.0]), "has a 'scale' already"),
+                 (lambda: net.register_buffer("train", [1.0]), "has a 'train' already"),
+                 (lambda: setattr(net, "more", [nn.Parameter([1.0])]), "a list with modules or parameters"),
+                 (lambda: setattr(nn.Linear(1, 1), "more", nn.Parameter([1.0])), "Linear is a layer, which is whole"),
+                 (lambda: setattr(nn.Linear(1, 1), "more", nn.ReLU()), "Linear is a layer, which is whole")]
+        for use, words in cases:
+            with self.subTest(words), self.assertRaisesRegex(fulcrum.Error, words):
+                use()
+        net.to("cpu")
+        for use in (lambda: setattr(net, "late", nn.Parameter([1.0])), lambda: net.register_buffer("late", [1.0])):
+            with self.assertRaisesRegex(fulcrum.Error, "'late' comes too late"):
+                use()
+
+        class Headless(nn.Module):
+            def __init__(self):
+                self.scale = nn.Parameter([1.0])
+
+        with self.assertRaisesRegex(fulcrum.Error, r"call super\(\).__init__\(\) before 'scale'"):
+            Headless()
+
+
+class Lists(unittest.TestCase):
+    def test_lists_are_indexed_and_iterated(self):
+        layers = [nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1)]
+        for modules in (nn.Sequential(*layers[:2]).append(layers[2]), nn.ModuleList(nn.Linear(i + 1, 1) for i in range(3))):
+            self.assertEqual(len(modules), 3)
+            self.assertEqual(list(modules), [module for _, module in modules.children()])
+            self.assertIs(modules[-1], modules[2])
+            self.assertEqual(modules[:2], list(modules)[:2])
+            self.assertRaises(IndexError, lambda: modules[3])
+        with self.assertRaisesRegex(NotImplementedError, "ModuleList defines no forward"):
+            modules(fulcrum.ones([1, 1]))
+
+    def test_modules_in_plain_containers_are_refused(self):
+        net = nn.Sequential()
+        for kind, value in (("list", [nn.ReLU()]), ("tuple", (1, nn.ReLU())), ("dict", {"a": nn.ReLU()}),
+                            ("list", [[nn.ReLU()]]), ("list", [fulcrum.make_model("mlp")])):
+            with self.subTest(kind), self.assertRaisesRegex(fulcrum.Error, f"is a {kind} with modules .*nn.ModuleList"):
+                net.heads = value
+        net.sizes = [1, 2]
+        self.assertEqual(net.sizes, [1, 2])
+
+    def test_a_tree_is_shown(self):
+        net = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.ReLU(), nn.Dropout(0.1)), nn.ModuleList())
+        self.assertEqual(repr(net).split("\n"), [
+            "Sequential(", "  (0): Linear(in_features=2, out_features=3, bias=True, relu=False)", "  (1): Sequential(",
+            "    (0): ReLU()", "    (1): Dropout(p=0.1)", "  )", "  (2): ModuleList()", ")"])
+
+
+if __name__ == "__main__":
+    unittest.main()
