@@ -73,16 +73,21 @@ void bind_weighted(nb::module_& m) {
       "parent"_a.none(), "name"_a, "in_features"_a, "out_features"_a);
 }
 
+template <class Norm>
+nb::class_<Norm, Module> bind_norm(nb::module_& m, const char* type) {
+  return nb::class_<Norm, Module>(m, type)
+      .def_prop_ro("weight", [](const Norm& layer) { return or_none(layer.weight); })
+      .def_prop_ro("bias", [](const Norm& layer) { return or_none(layer.bias); });
+}
+
 void bind_batch_norm(nb::module_& m) {
-  nb::class_<BatchNorm, Module>(m, "_BatchNorm")
+  bind_norm<BatchNorm>(m, "_BatchNorm")
       .def(
           "fused",
           [](BatchNorm& layer, const Tensor& x, const OptionalTensor& residual, bool relu) {
             return layer.fused(x, {or_undefined(residual), relu});
           },
           "x"_a, "residual"_a = nb::none(), "relu"_a = false, Unlocked())
-      .def_prop_ro("weight", [](const BatchNorm& layer) { return or_none(layer.weight); })
-      .def_prop_ro("bias", [](const BatchNorm& layer) { return or_none(layer.bias); })
       .def_ro("running_mean", &BatchNorm::running_mean)
       .def_ro("running_var", &BatchNorm::running_var);
   m.def(
@@ -92,6 +97,23 @@ void bind_batch_norm(nb::module_& m) {
         return make<BatchNorm>(parent, name, BatchNormLayerOptions{channels, eps, momentum, affine});
       },
       "parent"_a.none(), "name"_a, "channels"_a, "eps"_a, "momentum"_a, "affine"_a);
+}
+
+void bind_norms(nb::module_& m) {
+  bind_norm<LayerNorm>(m, "_LayerNorm");
+  m.def(
+      "_layer_norm",
+      [](const nb::object& parent, const std::string& name, int64_t channels, double eps, bool affine) {
+        return make<LayerNorm>(parent, name, LayerNormOptions{channels, eps, affine});
+      },
+      "parent"_a.none(), "name"_a, "channels"_a, "eps"_a, "affine"_a);
+  bind_norm<GroupNorm>(m, "_GroupNorm");
+  m.def(
+      "_group_norm",
+      [](const nb::object& parent, const std::string& name, int64_t groups, int64_t channels, double eps, bool affine) {
+        return make<GroupNorm>(parent, name, GroupNormOptions{groups, channels, eps, affine});
+      },
+      "parent"_a.none(), "name"_a, "groups"_a, "channels"_a, "eps"_a, "affine"_a);
 }
 
 void bind_rest(nb::module_& m) {
@@ -152,6 +174,7 @@ void bind_layers(nb::module_& m) {
       "parent"_a.none(), "name"_a, "seed"_a);
   bind_weighted(m);
   bind_batch_norm(m);
+  bind_norms(m);
   bind_rest(m);
 }
 

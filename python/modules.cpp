@@ -17,6 +17,28 @@ NamedTensors by_name(const std::vector<NamedTensor>& tensors) {
   return NamedTensors(all);
 }
 
+TensorMap generator_state(Module& net) {
+  TensorMap state;
+  for (const auto& [name, generator] : net.named_generators())
+    state.emplace(name, generator->position.clone().to(Device()));
+  return state;
+}
+
+void load_generator_state(Module& net, const TensorMap& state) {
+  auto generators = net.named_generators();
+  for (const auto& [name, generator] : generators) {
+    const auto found = state.find(name);
+    check(found != state.end(), "[load_generator_state] the state lacks '", name, "'");
+    const Tensor& position = found->second;
+    check(position.shape() == generator->position.shape() && position.dtype() == DType::kI64,
+          "[load_generator_state] expected '", name, "' i64 ", generator->position.shape(), ", got ", position.dtype(),
+          " ", position.shape());
+  }
+  check(state.size() == generators.size(), "[load_generator_state] expected the ", generators.size(),
+        " generators of this network, got ", state.size());
+  for (auto& [name, generator] : generators) generator->position.copy_from(state.at(name));
+}
+
 void bind_module(nb::module_& m) {
   nb::class_<Module>(m, "Module", "A tree of layers with named parameters and buffers. fulcrum.nn has the layers.")
       .def(
@@ -70,6 +92,12 @@ void bind_module(nb::module_& m) {
           "state"_a, "strict"_a = true, Unlocked(),
           "Takes numbers of any floating dtype; returns the names that were (missing, unexpected). Error names every tensor "
           "that is missing, unexpected (where strict) or of another shape, and nothing is changed.")
+      .def(
+          "generator_state", &generator_state, Unlocked(),
+          "Where the random generators stand, of dropout, by name; copies i64 [1] on the CPU. A checkpoint holds them beside "
+          "state_dict(), so that training goes on bit for bit.")
+      .def("load_generator_state", &load_generator_state, "state"_a, Unlocked(),
+           "An Error names what is missing or unexpected; nothing is changed then.")
       .def("zero_grad", &Module::zero_grad, Unlocked())
       .def_prop_ro("name", &Module::full_name, "'layer1.0.bn2'; '' for the root.")
       .def(

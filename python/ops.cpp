@@ -136,6 +136,20 @@ void bind_networks(nb::module_& m) {
       },
       "x"_a, "kernel"_a, "stride"_a = nb::none(), "padding"_a = 0, "count_include_pad"_a = true, Unlocked(),
       "x [N, H, W, C]; the stride is the kernel by default.");
+  m.def(
+      "layer_norm",
+      [](const Tensor& x, const OptionalTensor& weight, const OptionalTensor& bias, double eps) {
+        return layer_norm(x, or_undefined(weight), or_undefined(bias), eps);
+      },
+      "x"_a, "weight"_a = nb::none(), "bias"_a = nb::none(), "eps"_a = 1e-5, Unlocked(),
+      "Over the last dimension of x [..., C]; weight and bias f32 [C].");
+  m.def(
+      "group_norm",
+      [](const Tensor& x, int64_t groups, const OptionalTensor& weight, const OptionalTensor& bias, double eps) {
+        return group_norm(x, groups, or_undefined(weight), or_undefined(bias), eps);
+      },
+      "x"_a, "groups"_a, "weight"_a = nb::none(), "bias"_a = nb::none(), "eps"_a = 1e-5, Unlocked(),
+      "Of each sample of x [N, ..., C], within groups of C / groups channels; weight and bias f32 [C].");
   m.def("global_avg_pool2d", &global_avg_pool2d, "x"_a, Unlocked(), "[N, H, W, C] → [N, C], the mean over the image.");
 }
 

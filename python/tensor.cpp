@@ -173,7 +173,16 @@ void bind_views(nb::class_<Tensor>& tensor) {
             return t;
           },
           "numbers"_a, nb::rv_policy::none, Unlocked(),
-          "Overwrites the numbers with those of a tensor of the same shape; the bf16 twin of a parameter follows.");
+          "Overwrites the numbers with those of a tensor of the same shape; the bf16 twin of a parameter follows.")
+      .def(
+          "index_copy_",
+          [](Tensor& t, int dim, const Tensor& index, const Tensor& source) -> Tensor& {
+            index_copy_(t, dim, index, source);
+            return t;
+          },
+          "dim"_a, "index"_a, "source"_a, nb::rv_policy::none, Unlocked(),
+          "Overwrites slice index[k] of `dim` with slice k of the source, in place and without a gradient; index i64 [K]. "
+          "Of a slice that is there twice the last stays.");
 }
 
 void bind_autograd(nb::class_<Tensor>& tensor) {

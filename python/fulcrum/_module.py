@@ -208,6 +208,14 @@ class Module:
         """The names that were (missing, unexpected); an Error that lists them changes nothing."""
         return self._build().load_state_dict(state, strict)
 
+    def generator_state(self):
+        """Where the random generators stand, of dropout, by name: a checkpoint holds it beside state_dict()."""
+        return self._build().generator_state()
+
+    def load_generator_state(self, state):
+        """An Error names what is missing or unexpected; nothing is changed then."""
+        self._build().load_generator_state(state)
+
     def zero_grad(self):
         self._build().zero_grad()
 

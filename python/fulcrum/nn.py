@@ -23,8 +23,8 @@ from typing import Any
 from . import _core
 from ._module import Module, ModuleList, Parameter, Sequential
 
-__all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Ema", "Flatten", "GELU", "GlobalAvgPool2d", "Linear",
-           "MaxPool2d", "Module", "ModuleList", "NormedLinear", "Parameter", "ReLU", "Sequential"]
+__all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Ema", "Flatten", "GELU", "GlobalAvgPool2d", "GroupNorm",
+           "LayerNorm", "Linear", "MaxPool2d", "Module", "ModuleList", "NormedLinear", "Parameter", "ReLU", "Sequential"]
 
 
 class _Layer(Module):
@@ -104,6 +104,24 @@ class BatchNorm(_Layer):
     @property
     def running_var(self):
         return self._build().running_var
+
+
+class LayerNorm(_Layer):
+    """Over the last dimension of [..., channels]."""
+
+    _function = _core._layer_norm
+
+    def __init__(self, channels, eps=1e-5, affine=True):
+        super().__init__(channels=channels, eps=eps, affine=affine)
+
+
+class GroupNorm(_Layer):
+    """Of each sample of [N, ..., channels], within groups of channels."""
+
+    _function = _core._group_norm
+
+    def __init__(self, groups, channels, eps=1e-5, affine=True):
+        super().__init__(groups=groups, channels=channels, eps=eps, affine=affine)
 
 
 class Dropout(_Layer):

@@ -138,5 +138,75 @@ class Lists(unittest.TestCase):
             "    (0): ReLU()", "    (1): Dropout(p=0.1)", "  )", "  (2): ModuleList()", ")"])
 
 
+class Norms(unittest.TestCase):
+    def test_layer_and_group_norm(self):
+        x = np.random.default_rng(0).normal(size=(2, 3, 3, 4))
+        t = fulcrum.tensor(x, dtype="f32")
+        layer = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
+        groups = x.reshape(2, 9, 2, 2)
+        group = ((groups - groups.mean((1, 3), keepdims=True)) / np.sqrt(groups.var((1, 3), keepdims=True) + 1e-5)).reshape(x.shape)
+        weight, bias = fulcrum.tensor([1.0, 2, 3, 4]), fulcrum.full([4], 0.5)
+        for net, f, plain in ((nn.LayerNorm(4, eps=1e-3), lambda *a: F.layer_norm(t, *a, eps=1e-3), layer),
+                              (nn.GroupNorm(2, 4), lambda *a: F.group_norm(t, 2, *a), group)):
+            np.testing.assert_allclose(f().numpy(), plain, atol=1e-5)
+            scaled = plain * [1, 2, 3, 4] + 0.5
+            np.testing.assert_allclose(f(weight, bias).numpy(), scaled, atol=1e-5)
+            np.testing.assert_allclose(net(t).numpy(), plain, atol=1e-5)
+            net.weight.copy_(weight)
+            net.bias.copy_(bias)
+            np.testing.assert_allclose(net(t).numpy(), scaled, atol=1e-5)
+        self.assertEqual(nn.LayerNorm(4, affine=False).named_parameters(), {})
+        self.assertIsNone(nn.GroupNorm(2, 4, affine=False).weight)
+        with self.assertRaisesRegex(fulcrum.Error, "group"):
+            nn.GroupNorm(3, 4)(t)
+
+
+class Generators(unittest.TestCase):
+    def net(self, seed=1):
+        return nn.Sequential(nn.Linear(3, 16), nn.Dropout(0.5), nn.Linear(16, 2), nn.Dropout(0.2), seed=seed).to("cpu")
+
+    def test_training_with_dropout_goes_on_bit_for_bit(self):
+        x, y = batch(), fulcrum.tensor([0, 1, 0, 1])
+
+        def steps(net, opt, n):
+            for _ in range(n):
+                opt.zero_grad()
+                opt.weigh(F.cross_entropy(net(x), y)).backward()
+                opt.step()
+
+        net = self.net()
+        opt = fulcrum.Absgd(net.parameters(), lr=0.1, lambda_=2)
+        steps(net, opt, 3)
+        model, optimizer, generators = net.state_dict(), opt.state_dict(), net.generator_state()
+        self.assertEqual(list(generators), ["1.generator", "3.generator"])
+        steps(net, opt, 3)
+        ends = []
+        for load in (True, False):
+            other = self.net()
+            again = fulcrum.Absgd(other.parameters(), lr=0.1, lambda_=2)
+            other.load_state_dict(model)
+            again.load_state_dict(optimizer)
+            if load:
+                other.load_generator_state(generators)
+            steps(other, again, 3)
+            ends.append(other[0].weight.numpy())
+        np.testing.assert_array_equal(ends[0], net[0].weight.numpy())
+        self.assertFalse((ends[1] == net[0].weight.numpy()).all())
+
+    def test_what_is_missing_changes_nothing(self):
+        net = self.net()
+        state = net.generator_state()
+        net(batch())
+        moved = {name: position.item() for name, position in net.generator_state().items()}
+        self.assertNotEqual(moved["1.generator"], state["1.generator"].item())
+        for wrong, words in ((dict(list(state.items())[:1]), "lacks '3.generator'"), ({**state, "more": state["1.generator"]}, "got 3"),
+                             ({**state, "3.generator": fulcrum.zeros([1])}, "expected '3.generator' i64")):
+            with self.assertRaisesRegex(fulcrum.Error, words):
+                net.load_generator_state(wrong)
+        self.assertEqual({name: position.item() for name, position in net.generator_state().items()}, moved)
+        self.assertEqual(fulcrum.make_model("mlp", dropout=0.5).generator_state().keys(),
+                         fulcrum.make_model("mlp", dropout=0.5, seed=2).generator_state().keys())
+
+
 if __name__ == "__main__":
     unittest.main()
