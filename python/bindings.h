@@ -28,6 +28,7 @@ using namespace nb::literals;
 
 // In the order in which they are called: a class comes before the signatures that name it.
 void bind_tensor(nb::module_& m);
+void bind_indexing(nb::class_<Tensor>& tensor);
 void bind_exchange(nb::class_<Tensor>& tensor, nb::module_& m);
 void bind_ops(nb::module_& m);
 void bind_losses(nb::module_& m);
@@ -68,5 +69,16 @@ inline nb::tuple shape_tuple(const Shape& shape) {
 inline TensorOptions tensor_options(const std::string& dtype, const std::string& device) {
   return {parse_dtype(dtype), Device(device)};
 }
+
+/// The other side of an operator: a tensor, an array of NumPy or others as one, a number, or neither.
+struct Operand {
+  OptionalTensor tensor = {};
+  std::optional<double> number = {};
+  explicit operator bool() const { return tensor || number; }
+};
+Operand operand_of(const nb::object& other);
+
+/// Overwrites the numbers; an Error where that would need a gradient.
+void write(Tensor& tensor, const Tensor& numbers);
 
 }  // namespace fulcrum::python

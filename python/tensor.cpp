@@ -10,8 +10,6 @@
 
 namespace fulcrum::python {
 
-namespace {
-
 void write(Tensor& tensor, const Tensor& numbers) {
   check(tensor.shape() == numbers.shape(), "[copy_] expected a tensor of shape ", tensor.shape(), ", got ",
         numbers.shape());
@@ -20,6 +18,17 @@ void write(Tensor& tensor, const Tensor& numbers) {
         "[copy_] what is written in place has no gradient; write within no_grad(), or make a new tensor");
   tensor.copy_from(numbers);
 }
+
+Operand operand_of(const nb::object& other) {
+  if (nb::isinstance<Tensor>(other)) return {nb::cast<Tensor>(other)};
+  const bool array = nb::hasattr(other, "__array__") && nb::cast<int>(nb::getattr(other, "ndim", nb::int_(0))) > 0;
+  if (array) return {nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("tensor")(other))};
+  double number = 0;
+  if (nb::try_cast(other, number)) return {{}, number};
+  return {};
+}
+
+namespace {
 
 // x += y and the like, in the memory of x.
 template <class Op, class Other>
@@ -38,54 +47,6 @@ Tensor& in_place(Tensor& x, const Other& y, Op op) {
 bool truth(const Tensor& t) {
   check(t.numel() == 1, "[bool] the truth of a tensor of shape ", t.shape(), " is not defined; expected one element");
   return t.item() != 0;
-}
-
-int64_t row(const Tensor& t, int64_t i) {
-  check(t.dim() > 0, "[getitem] a tensor of shape [] has no rows");
-  const int64_t rows = t.size(0);
-  if (i < -rows || i >= rows)
-    throw nb::index_error(concat_text("row ", i, " of a tensor of shape ", t.shape()).c_str());
-  return i < 0 ? i + rows : i;
-}
-
-Tensor get_row(const Tensor& t, int64_t i) {
-  i = row(t, i);
-  return t.slice(i, i + 1).reshape(t.shape().without(0));
-}
-
-Tensor get_rows(const Tensor& t, const nb::slice& slice) {
-  check(t.dim() > 0, "[getitem] a tensor of shape [] has no rows");
-  const auto [start, stop, step, length] = slice.compute(static_cast<size_t>(t.size(0)));
-  check(step == 1 && length > 0, "[getitem] expected rows without gaps and at least one, got ", length,
-        " with a step of ", step);
-  return t.slice(start, start + static_cast<int64_t>(length));
-}
-
-// The other side of an operator: a tensor, an array of NumPy or others as one, a number, or neither.
-struct Operand {
-  OptionalTensor tensor = {};
-  std::optional<double> number = {};
-  explicit operator bool() const { return tensor || number; }
-};
-
-Operand operand_of(const nb::object& other) {
-  if (nb::isinstance<Tensor>(other)) return {nb::cast<Tensor>(other)};
-  const bool array = nb::hasattr(other, "__array__") && nb::cast<int>(nb::getattr(other, "ndim", nb::int_(0))) > 0;
-  if (array) return {nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("tensor")(other))};
-  double number = 0;
-  if (nb::try_cast(other, number)) return {{}, number};
-  return {};
-}
-
-// x[rows] = numbers: a tensor like them, an array, or a number for all.
-void set_rows(Tensor& t, const nb::object& rows, const nb::object& numbers) {
-  Tensor target =
-      nb::isinstance<nb::slice>(rows) ? get_rows(t, nb::cast<nb::slice>(rows)) : get_row(t, nb::cast<int64_t>(rows));
-  if (t.requires_grad() && t.node()->is_leaf()) target = target.detach();  // written as a leaf is
-  const Operand source = operand_of(numbers);
-  check(bool(source), "[setitem] expected a tensor, an array or a number, got ", nb::inst_name(numbers).c_str());
-  write(target, source.tensor ? *source.tensor : full(target.shape(), *source.number, options_of(target)));
-  refresh_twin(t);
 }
 
 // Nested lists, as numpy.ndarray.tolist gives them.
@@ -157,8 +118,6 @@ void bind_views(nb::class_<Tensor>& tensor) {
       .def("tolist", &to_list, nb::sig("def tolist(self) -> list"),
            "All numbers as nested lists. Waits for the device.")
       .def("__float__", [](const Tensor& t) { return t.item(); })
-      .def("__getitem__", &get_row, "row"_a, "Row i of the leading dimension, a view. Differentiable.")
-      .def("__getitem__", &get_rows, "rows"_a)
       .def(
           "reshape", [](const Tensor& t, const Sizes& shape) { return t.reshape(Shape(shape)); }, "shape"_a,
           "A view of another shape, of which one size may be -1. Differentiable.")
@@ -238,7 +197,6 @@ void bind_comparisons(nb::class_<Tensor>& tensor) {
   bind_comparison(tensor, "__le__", [](const Tensor& a, const auto& b) { return le(a, b); });
   tensor.attr("__hash__") = nb::module_::import_("builtins").attr("object").attr("__hash__");
   tensor.def("__bool__", &truth, Unlocked());
-  tensor.def("__setitem__", &set_rows, "rows"_a, "numbers"_a);
   bind_in_place(tensor, "__iadd__", [](const Tensor& x, const auto& y) { return x + y; });
   bind_in_place(tensor, "__isub__", [](const Tensor& x, const auto& y) { return x - y; });
   bind_in_place(tensor, "__imul__", [](const Tensor& x, const auto& y) { return x * y; });
@@ -318,6 +276,7 @@ void bind_tensor(nb::module_& m) {
   bind_autograd(tensor);
   bind_operators(tensor);
   bind_comparisons(tensor);
+  bind_indexing(tensor);
   bind_exchange(tensor, m);
   bind_creation(m);
 }
