@@ -28,9 +28,12 @@ using namespace nb::literals;
 
 // In the order in which they are called: a class comes before the signatures that name it.
 void bind_tensor(nb::module_& m);
+void bind_methods(nb::class_<Tensor>& tensor);
+void bind_reductions(nb::class_<Tensor>& tensor);
 void bind_indexing(nb::class_<Tensor>& tensor);
 void bind_exchange(nb::class_<Tensor>& tensor, nb::module_& m);
 void bind_ops(nb::module_& m);
+void bind_reductions(nb::module_& m);
 void bind_losses(nb::module_& m);
 void bind_modules(nb::module_& m);
 void bind_layers(nb::module_& m);

@@ -122,6 +122,11 @@ Tensor replaced(const Tensor& x, int dim, int removed, const Shape& by) {
 }
 
 Tensor get(const Tensor& x, const nb::object& key) {
+  int64_t row = 0;  // of a loop over rows, which takes no steps
+  if (x.dim() > 0 && PyLong_CheckExact(key.ptr()) && nb::try_cast(key, row)) {
+    row = in_range(row, x.size(0), x);
+    return without(slice(x, 0, row, row + 1), 0);
+  }
   const std::vector<Step> steps = steps_of("getitem", x, key);
   const nb::gil_scoped_release release;
   Tensor y = x;

@@ -85,21 +85,7 @@ void bind_indices(nb::module_& m) {
   m.def("one_hot", &one_hot, "labels"_a, "classes"_a, Unlocked(), "1 at the label, else 0: f32 [..., classes].");
 }
 
-// Without dims over everything, to shape ().
-void bind_reductions(nb::module_& m) {
-  using Dims = std::optional<std::vector<int>>;
-  m.def(
-      "sum", [](const Tensor& x, const Dims& dims, bool keepdim) { return dims ? sum(x, *dims, keepdim) : sum(x); },
-      "x"_a, "dims"_a = nb::none(), "keepdim"_a = false, Unlocked(), "The sum over some dimensions, or over all.");
-  m.def(
-      "mean", [](const Tensor& x, const Dims& dims, bool keepdim) { return dims ? mean(x, *dims, keepdim) : mean(x); },
-      "x"_a, "dims"_a = nb::none(), "keepdim"_a = false, Unlocked(), "The mean over some dimensions, or over all.");
-  m.def("amax", &amax, "x"_a, "dims"_a, "keepdim"_a = false, Unlocked(), "The largest element over some dimensions.");
-  m.def("amin", &amin, "x"_a, "dims"_a, "keepdim"_a = false, Unlocked(), "The smallest element over some dimensions.");
-  m.def("var", &var, "x"_a, "dims"_a, "correction"_a = 1.0, "keepdim"_a = false, Unlocked(),
-        "Σ (x − mean)² / (n − correction) over some dimensions.");
-  m.def("logsumexp", &logsumexp, "x"_a, "dims"_a, "keepdim"_a = false, Unlocked(), "log Σ eˣ over some dimensions.");
-  m.def("argmax", &argmax, "x"_a, Unlocked(), "Where the last dimension is largest: i64 [...]; no gradient.");
+void bind_softmax(nb::module_& m) {
   m.def("softmax", &softmax, "x"_a, "dim"_a = -1, Unlocked(), "Over one dimension.");
   m.def("log_softmax", &log_softmax, "x"_a, "dim"_a = -1, Unlocked(), "Over one dimension.");
 }
@@ -160,6 +146,7 @@ void bind_ops(nb::module_& m) {
   bind_shape(m);
   bind_indices(m);
   bind_reductions(m);
+  bind_softmax(m);
   bind_networks(m);
 }
 

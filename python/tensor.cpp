@@ -118,9 +118,6 @@ void bind_views(nb::class_<Tensor>& tensor) {
       .def("tolist", &to_list, nb::sig("def tolist(self) -> list"),
            "All numbers as nested lists. Waits for the device.")
       .def("__float__", [](const Tensor& t) { return t.item(); })
-      .def(
-          "reshape", [](const Tensor& t, const Sizes& shape) { return t.reshape(Shape(shape)); }, "shape"_a,
-          "A view of another shape, of which one size may be -1. Differentiable.")
       .def("detach", &Tensor::detach, "The same memory without history.")
       .def("clone", &Tensor::clone, Unlocked(), "A copy of the numbers. Differentiable.")
       .def("to", &convert, "target"_a, Unlocked(),
@@ -237,31 +234,32 @@ void bind_operators(nb::class_<Tensor>& tensor) {
           "__neg__", [](const Tensor& a) { return neg(a); }, Unlocked());
 }
 
+// One size, or all of them.
+using ShapeArgument = std::variant<int64_t, Sizes>;
+
+Shape shape_of(const ShapeArgument& sizes) {
+  if (const int64_t* one = std::get_if<int64_t>(&sizes)) return {*one};
+  return Shape(std::get<Sizes>(sizes));
+}
+
 void bind_creation(nb::module_& m) {
-  m.def(
-      "empty",
-      [](const Sizes& shape, const std::string& dtype, const std::string& device) {
-        return empty(Shape(shape), tensor_options(dtype, device));
-      },
-      "shape"_a, "dtype"_a = "f32", "device"_a = "cpu", "A tensor whose numbers are undefined.");
-  m.def(
-      "zeros",
-      [](const Sizes& shape, const std::string& dtype, const std::string& device) {
-        return zeros(Shape(shape), tensor_options(dtype, device));
-      },
-      "shape"_a, "dtype"_a = "f32", "device"_a = "cpu");
-  m.def(
-      "ones",
-      [](const Sizes& shape, const std::string& dtype, const std::string& device) {
-        return ones(Shape(shape), tensor_options(dtype, device));
-      },
-      "shape"_a, "dtype"_a = "f32", "device"_a = "cpu");
+  using Creation = Tensor (*)(const Shape&, TensorOptions);
+  for (const auto& [name, create, doc] :
+       {std::tuple<const char*, Creation, const char*>{"empty", &empty, "A tensor whose numbers are undefined."},
+        {"zeros", &zeros, "A tensor of zeros; the shape is one size or all of them."},
+        {"ones", &ones, "A tensor of ones."}})
+    m.def(
+        name,
+        [create](const ShapeArgument& shape, const std::string& dtype, const std::string& device) {
+          return create(shape_of(shape), tensor_options(dtype, device));
+        },
+        "shape"_a, "dtype"_a = "f32", "device"_a = "cpu", doc);
   m.def(
       "full",
-      [](const Sizes& shape, double value, const std::string& dtype, const std::string& device) {
-        return full(Shape(shape), value, tensor_options(dtype, device));
+      [](const ShapeArgument& shape, double value, const std::string& dtype, const std::string& device) {
+        return full(shape_of(shape), value, tensor_options(dtype, device));
       },
-      "shape"_a, "value"_a, "dtype"_a = "f32", "device"_a = "cpu");
+      "shape"_a, "value"_a, "dtype"_a = "f32", "device"_a = "cpu", "A tensor of one number.");
 }
 
 }  // namespace
@@ -276,6 +274,8 @@ void bind_tensor(nb::module_& m) {
   bind_autograd(tensor);
   bind_operators(tensor);
   bind_comparisons(tensor);
+  bind_methods(tensor);
+  bind_reductions(tensor);
   bind_indexing(tensor);
   bind_exchange(tensor, m);
   bind_creation(m);

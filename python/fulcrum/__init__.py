@@ -22,11 +22,12 @@ from ._core import (
     load_metadata, make_model, memory_stats, model_names, no_grad, ones, save_file, zeros)
 
 __all__ = [
-    "AbAdam", "Absgd", "Adam", "Chi2Risk", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk", "MeanRisk",
-    "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "Schedule", "Sgd", "Tensor", "TiltedRisk",
-    "UInit", "UUpdate", "__version__", "backends", "data", "empty", "empty_cache", "freeze_backbone", "from_dlpack",
-    "from_numpy", "full", "functional", "grad_enabled", "head_prefix", "inference_mode", "load_file", "load_metadata",
-    "make_model", "memory_stats", "model_names", "nn", "no_grad", "ones", "recompute", "save_file", "tensor", "zeros"]
+    "AbAdam", "Absgd", "Adam", "Chi2Risk", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk",
+    "MeanRisk", "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "Schedule", "Sgd", "Tensor",
+    "TiltedRisk", "UInit", "UUpdate", "__version__", "arange", "backends", "data", "empty", "empty_cache", "eye",
+    "freeze_backbone", "from_dlpack", "from_numpy", "full", "full_like", "functional", "grad_enabled",
+    "head_prefix", "inference_mode", "load_file", "load_metadata", "make_model", "memory_stats", "model_names",
+    "nn", "no_grad", "ones", "ones_like", "recompute", "save_file", "tensor", "zeros", "zeros_like"]
 
 _numpy_names = {"f32": "float32", "f64": "float64", "u8": "uint8", "i32": "int32", "i64": "int64"}
 
@@ -56,6 +57,51 @@ def tensor(values, dtype=None, device="cpu", requires_grad=False):
         result = result.to(dtype)
     result = result.to(device)
     return result.requires_grad_() if requires_grad else result
+
+
+def _with_arrays(self, function, types, arguments, keywords):
+    def plain(value):
+        if isinstance(value, Tensor):
+            return value.numpy()
+        return type(value)(plain(v) for v in value) if type(value) in (list, tuple) else value
+
+    return function(*plain(tuple(arguments)), **{name: plain(value) for name, value in keywords.items()})
+
+
+# NumPy's functions take a tensor as the array that it is; else np.mean(x) would call x.mean(axis=None, dtype=None, out=None).
+Tensor.__array_function__ = _with_arrays  # type: ignore[attr-defined]
+
+
+def zeros_like(x, dtype=None, device=None):
+    """Zeros in the shape of x and, unless said, in its dtype and on its device."""
+    return full_like(x, 0, dtype, device)
+
+
+def ones_like(x, dtype=None, device=None):
+    """Ones, likewise."""
+    return full_like(x, 1, dtype, device)
+
+
+def full_like(x, value, dtype=None, device=None):
+    """One number, likewise."""
+    return full(x.shape, value, dtype or x.dtype, device or x.device)
+
+
+def arange(start, stop=None, step=1, dtype=None, device="cpu"):
+    """start, start + step, ... below stop, or 0, 1, ... below start: 'i64' where all three are integers, else 'f32'."""
+    import numpy as np
+
+    numbers = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
+    if numbers.size == 0:
+        raise Error(f"[arange] expected at least one number, got none from {start} to {stop} by {step}")
+    return tensor(numbers, dtype or ("f32" if numbers.dtype.kind == "f" else "i64"), device)
+
+
+def eye(size, dtype="f32", device="cpu"):
+    """[size, size] with ones on the diagonal, else zeros."""
+    import numpy as np
+
+    return tensor(np.eye(size), dtype, device)
 
 
 def recompute(function, *inputs):

@@ -219,6 +219,75 @@ class LikePyTorch(unittest.TestCase):
         with self.assertRaisesRegex(fulcrum.Error, "byte order, got >f4"):
             fulcrum.from_numpy(np.ones(3, ">f4"))
 
+    def test_reductions_take_one_dimension_several_or_all(self):
+        a = np.random.default_rng(0).normal(size=(2, 3, 4))
+        x = fulcrum.tensor(a)
+        log_sum = lambda v, **over: np.log(np.exp(v).sum(**over))  # noqa: E731
+        var = lambda v, **over: v.var(ddof=1, **over)  # noqa: E731
+        for name, theirs in (("sum", np.sum), ("mean", np.mean), ("amax", np.max), ("amin", np.min), ("var", var),
+                             ("logsumexp", log_sum)):
+            f = getattr(F, name)
+            for dim in (0, -1, 1, (0, 2), [1, 2], (0, 1, 2)):
+                expected = theirs(a, axis=tuple(dim) if isinstance(dim, list) else dim)
+                kept = theirs(a, axis=tuple(dim) if isinstance(dim, list) else dim, keepdims=True)
+                with self.subTest(name, dim=dim):
+                    for ours in (f(x, dim), f(x, dim=dim), getattr(x, name)(dim)):
+                        np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-12)
+                    self.assertEqual(f(x, dim, keepdim=True).shape, kept.shape)
+            np.testing.assert_allclose([f(x).item(), getattr(x, name)().item()], theirs(a), rtol=1e-12)
+        self.assertAlmostEqual(x.var(correction=0).item(), a.var())
+        for dim in (0, 1, 2, -1, -2):
+            for ours in (F.argmax(x, dim), x.argmax(dim=dim)):
+                np.testing.assert_array_equal(ours.numpy(), a.argmax(dim))
+            np.testing.assert_array_equal(F.argmax(x, dim, keepdim=True).numpy(), a.argmax(dim, keepdims=True))
+        np.testing.assert_array_equal(x.argmax().numpy(), a.argmax(-1))
+
+    def test_methods(self):
+        a = np.random.default_rng(0).normal(size=(2, 3))
+        x = fulcrum.tensor(a, requires_grad=True)
+        pairs = [(x.exp(), np.exp(a)), (abs(x), abs(a)), (x.abs().log(), np.log(abs(a))), (x.abs().sqrt(), np.sqrt(abs(a))),
+                 (x.reshape(3, 2), a.reshape(3, 2)), (x.view(-1), a.reshape(-1)), (x.reshape((6, 1)), a.reshape(6, 1)),
+                 (x.view([1, -1]), a.reshape(1, -1)), (x.T, a.T), (x.permute(1, 0), a.T), (x.permute([1, 0]), a.T),
+                 (x.transpose(0, -1), a.T), (x.sum().reshape(()), a.sum()), (x.sum().view(1), a.sum(keepdims=True)[0])]
+        for i, (ours, theirs) in enumerate(pairs):
+            with self.subTest(i):
+                np.testing.assert_allclose(ours.detach().numpy(), theirs, rtol=1e-12)
+                self.assertTrue(ours.requires_grad)
+        loss = fulcrum.tensor([1.23456])
+        self.assertEqual((f"{loss:.2f}", f"{fulcrum.tensor(7):03d}", f"{fulcrum.tensor(0.5)}"), ("1.23", "007", "0.5"))
+        self.assertEqual(f"{loss}", str(loss))
+        for use, words in ((lambda: f"{x:.2f}", "expected one element for the format '.2f'"), (lambda: x.sum().T, "expected a matrix"),
+                           (lambda: x.reshape("a"), "expected integers"), (lambda: x.reshape(2, "a"), "expected integers"),
+                           (lambda: x.permute(0.5), "expected integers"), (lambda: x.reshape(5), "reshape")):
+            with self.assertRaisesRegex(fulcrum.Error, words):
+                use()
+
+    def test_functions_of_numpy_take_tensors_as_arrays(self):
+        a = np.random.default_rng(0).normal(size=(2, 3))
+        x = fulcrum.tensor(a)
+        for f in (np.mean, np.sum, np.argmax, np.var, np.transpose, lambda v: np.sum(v, axis=0, keepdims=True),
+                  lambda v: np.reshape(v, (3, 2)), lambda v: np.concatenate([v, v], axis=1), lambda v: np.argmax(v, axis=0)):
+            ours, theirs = f(x), f(a)
+            self.assertEqual(type(ours), type(theirs))
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_creation(self):
+        for make, number in ((fulcrum.zeros, 0), (fulcrum.ones, 1)):
+            self.assertEqual((make(2).tolist(), make((1, 2)).tolist()), ([number] * 2, [[number] * 2]))
+        self.assertEqual((fulcrum.full(2, 7).tolist(), fulcrum.empty(3, "f64").shape), ([7, 7], (3,)))
+        x = fulcrum.zeros([2, 1], "f64")
+        for y, number in ((fulcrum.zeros_like(x), 0), (fulcrum.ones_like(x), 1), (fulcrum.full_like(x, 2.5), 2.5)):
+            self.assertEqual((y.dtype, y.device, y.tolist()), ("f64", "cpu", [[number], [number]]))
+        self.assertEqual(fulcrum.zeros_like(x, dtype="i64").dtype, "i64")
+        for ours, theirs in ((fulcrum.arange(3), np.arange(3)), (fulcrum.arange(2, 8, 3), np.arange(2, 8, 3)),
+                             (fulcrum.arange(3, 0, -1), np.arange(3, 0, -1)),
+                             (fulcrum.arange(0, 1, 0.25), np.arange(0, 1, 0.25, np.float32)),
+                             (fulcrum.eye(3), np.eye(3, dtype=np.float32)), (fulcrum.arange(2, dtype="f64"), np.arange(2.0))):
+            np.testing.assert_array_equal(ours.numpy(), theirs)
+            self.assertEqual(ours.numpy().dtype, theirs.dtype)
+        with self.assertRaisesRegex(fulcrum.Error, "at least one number"):
+            fulcrum.arange(3, 1)
+
     def test_clamp_and_softmax(self):
         self.assertEqual(F.clamp(fulcrum.tensor([-3.0, 0, 3]), -1, 2).tolist(), [-1, 0, 2])
         self.assertEqual(F.clamp(fulcrum.tensor([-3.0, 3]), max=2).tolist(), [-3, 2])
