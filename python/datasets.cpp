@@ -14,6 +14,7 @@ namespace fulcrum::python {
 namespace {
 
 using Indices = std::vector<int64_t>;
+using Labels = nb::typed<nb::tuple, int64_t, nb::ellipsis>;
 using OptionalIndices = std::optional<Indices>;
 using Path = std::filesystem::path;
 
@@ -23,6 +24,13 @@ Tensor read_image(const Dataset& dataset, int64_t index) {
   Tensor image = empty(dataset.image_shape(), {DType::kU8, {}});
   dataset.read(index, image.data<uint8_t>());
   return image;
+}
+
+// One that cannot be written, for what is not the data set's own would be.
+Labels labels_of(const Indices& labels) {
+  nb::list all;
+  for (const int64_t label : labels) all.append(label);
+  return Labels(nb::tuple(all));
 }
 
 void bind_dataset(nb::module_& m) {
@@ -40,12 +48,14 @@ void bind_dataset(nb::module_& m) {
       .def_prop_ro("classes", &Dataset::classes, "The number of classes.")
       .def_prop_ro("class_names", &Dataset::class_names)
       .def_prop_rw(
-          "labels", &Dataset::labels, [](Dataset& dataset, Indices labels) { dataset.set_labels(std::move(labels)); },
-          "What training sees, noise included; setting them keeps the first ones as clean_labels.")
-      .def_prop_ro("clean_labels", &Dataset::clean_labels)
+          "labels", [](const Dataset& dataset) { return labels_of(dataset.labels()); },
+          [](Dataset& dataset, Indices labels) { dataset.set_labels(std::move(labels)); },
+          "What training sees, noise included, as a tuple. Setting them all keeps the first ones as clean_labels.")
+      .def_prop_ro("clean_labels", [](const Dataset& dataset) { return labels_of(dataset.clean_labels()); })
       .def_prop_rw(
-          "groups", &Dataset::groups, [](Dataset& dataset, Indices groups) { dataset.set_groups(std::move(groups)); },
-          "The group of each sample, for risks over groups: its label unless set.")
+          "groups", [](const Dataset& dataset) { return labels_of(dataset.groups()); },
+          [](Dataset& dataset, Indices groups) { dataset.set_groups(std::move(groups)); },
+          "The group of each sample, for risks over groups, as a tuple: its label unless set.")
       .def_prop_ro(
           "class_counts", [](const Dataset& dataset) { return class_counts(dataset.labels(), dataset.classes()); },
           "Number of samples of each class.");

@@ -116,7 +116,16 @@ void take_augmentation(Keywords& options, LoaderOptions& o) {
   options.take("mix_switch_probability", o.mix.switch_probability);
 }
 
+// A mask would be read as the samples 0 and 1, many times.
+void refuse_mask(const nb::handle& indices) {
+  const nb::object dtype = nb::getattr(indices, "dtype", nb::none());
+  const bool array = !dtype.is_none() && std::string_view(nb::str(dtype).c_str()) == "bool";
+  const bool list = nb::isinstance<nb::list>(indices) && nb::len(indices) > 0 && nb::isinstance<nb::bool_>(indices[0]);
+  check(!array && !list, "[loader] indices: expected positions in the data set, got a mask; numpy.flatnonzero(mask)");
+}
+
 LoaderOptions loader_options(const nb::kwargs& given) {
+  if (given.contains("indices")) refuse_mask(given["indices"]);
   Keywords options(given, "loader");
   LoaderOptions o;
   std::string dtype = "f32", device = "cpu";

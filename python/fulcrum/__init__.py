@@ -30,6 +30,7 @@ __all__ = [
     "nn", "no_grad", "ones", "ones_like", "recompute", "save_file", "tensor", "zeros", "zeros_like"]
 
 _numpy_names = {"f32": "float32", "f64": "float64", "u8": "uint8", "i32": "int32", "i64": "int64"}
+_wider = {"bool": "u8", "int8": "i32", "int16": "i32", "uint16": "i32", "uint32": "i64", "float16": "f32"}
 
 
 def from_numpy(array):
@@ -40,23 +41,35 @@ def from_numpy(array):
 def tensor(values, dtype=None, device="cpu", requires_grad=False):
     """A copy of numbers, nested lists or an array, as a tensor.
 
-    Without a dtype that of an array is kept; Python's numbers become 'f32', its integers 'i64'.
+    Without a dtype that of an array is kept, or the next wider one that tensors have: float16 becomes 'f32', small integers
+    'i32', bool 'u8'. Python's numbers become 'f32', its integers 'i64'.
     """
-    import numpy as np
-
-    if isinstance(values, Tensor):
-        result = values.detach().clone()
-    else:
-        array = np.array(values, order="C")  # a copy
-        if not hasattr(values, "dtype") and array.dtype == np.float64:
-            array = array.astype(np.float32 if dtype != "f64" else np.float64)
-        if dtype in _numpy_names:
-            array = array.astype(_numpy_names[dtype])
-        result = from_dlpack(array)
+    result = values.detach().clone() if isinstance(values, Tensor) else from_dlpack(_numbers(values, dtype))
     if dtype is not None:
         result = result.to(dtype)
     result = result.to(device)
     return result.requires_grad_() if requires_grad else result
+
+
+# A copy, in a dtype that tensors have.
+def _numbers(values, dtype):
+    import numpy as np
+
+    try:
+        array = np.array(values, order="C")
+    except ValueError as error:  # rows of different lengths
+        raise Error(f"[tensor] expected numbers in lists of equal lengths: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise Error(f"[tensor] expected numbers, got {array.dtype if array.dtype.kind == 'c' else _what_is_no_number(array)}")
+    if dtype not in _numpy_names:
+        dtype = _wider.get(array.dtype.name)
+        if not hasattr(values, "dtype") and array.dtype == np.float64:
+            dtype = "f32"
+    return array.astype(_numpy_names[dtype]) if dtype else array
+
+
+def _what_is_no_number(array):
+    return next((f"{type(v).__name__} in it" for v in array.flat if not isinstance(v, (int, float))), "none")
 
 
 def _with_arrays(self, function, types, arguments, keywords):

@@ -29,9 +29,34 @@ def image_folder(dir, image_size=0, **options):
 
 
 def from_arrays(images, labels, class_names=()):
-    """A data set on the memory of an array u8 [N, H, W, C], with a label for each image."""
-    from . import from_dlpack
-    from ._core import Tensor
+    """A data set on the memory of an array u8 [N, H, W, C], with an integer as label for each image."""
+    import numpy as np
 
+    from . import Error, Tensor, from_dlpack
+
+    dtype, shape = getattr(images, "dtype", type(images).__name__), tuple(getattr(images, "shape", ()))
+    if str(dtype) not in ("u8", "uint8", "torch.uint8") or len(shape) != 4:
+        hint = "; images[..., None] adds the channel" if len(shape) == 3 else ""
+        raise Error(f"[data] expected images u8 [N, H, W, C], got {dtype} {list(shape)}{hint}")
+    if shape[3] > 4 and shape[1] <= 4:
+        raise Error(f"[data] expected images [N, H, W, C], got {list(shape)}, which look like [N, C, H, W]: "
+                    "numpy.ascontiguousarray(images.transpose(0, 2, 3, 1)); data.InMemoryDataset does not ask")
+    numbers = np.asarray(labels)
+    if numbers.dtype.kind not in "biu" or numbers.ndim != 1:
+        raise Error(f"[data] expected integers [N] as labels, got {numbers.dtype} {list(numbers.shape)}")
+    if len(numbers) != shape[0]:
+        raise Error(f"[data] expected a label for each of {shape[0]} images, got {len(numbers)}")
     tensor = images if isinstance(images, Tensor) else from_dlpack(images)
-    return InMemoryDataset(tensor, [int(label) for label in labels], list(class_names))
+    return InMemoryDataset(tensor, numbers.tolist(), list(class_names))
+
+
+def _refuse_subclass(cls, **options):
+    from . import Error
+
+    if Dataset in cls.__bases__:
+        raise Error(f"[data] {cls.__name__}: the loader's threads read images without Python, so that no class in Python can be "
+                    "a Dataset. Take from_arrays(images, labels), ImageDataset for files (list_image_list reads any list), or "
+                    "save_pack what was made once")
+
+
+Dataset.__init_subclass__ = classmethod(_refuse_subclass)  # type: ignore[assignment]

@@ -177,6 +177,44 @@ class Data(unittest.TestCase):
         with self.assertRaisesRegex(fulcrum.Error, r"\[loader\] shuffle"):
             data.Loader(dataset, shuffle="yes")
 
+    def test_arrays_that_are_no_images_are_refused(self):
+        images, labels = rows(6)
+        cases = [((images.astype(np.float32), labels), r"expected images u8 \[N, H, W, C\], got float32 \[6, 12, 12, 1\]"),
+                 ((images[..., 0], labels), r"got uint8 \[6, 12, 12\]; images\[..., None\]"), (([1, 2], labels), "got list"),
+                 ((images.transpose(0, 3, 1, 2), labels), r"\[6, 1, 12, 12\], which look like \[N, C, H, W\]"),
+                 ((images, labels.astype(np.float64)), r"integers \[N\] as labels, got float64 \[6\]"),
+                 ((images, ["a"] * 6), r"got <U1"), ((images, labels[:, None]), r"\[6, 1\]"),
+                 ((images, labels[:3]), "each of 6 images, got 3")]
+        for arrays, words in cases:
+            with self.subTest(words), self.assertRaisesRegex(fulcrum.Error, words):
+                data.from_arrays(*arrays)
+        for same in (labels.tolist(), tuple(labels), labels.astype(np.uint8), fulcrum.tensor(labels)):
+            self.assertEqual(data.from_arrays(images, same).labels, tuple(labels))
+        self.assertEqual(len(data.from_arrays(fulcrum.tensor(images), labels)), 6)
+
+    def test_labels_are_set_as_a_whole(self):
+        dataset = data.from_arrays(*rows(6))
+        with self.assertRaises(TypeError):
+            dataset.labels[0] = 2
+        for new in ([2, 1, 0, 2, 1, 0], np.array([2, 1, 0, 2, 1, 0])):
+            dataset.labels = new
+            self.assertEqual((dataset.labels, dataset.clean_labels, dataset.groups), (tuple(new), (0, 1, 2, 0, 1, 2), tuple(new)))
+
+    def test_masks_and_classes_of_ones_own_are_refused(self):
+        dataset = data.from_arrays(*rows(6))
+        for mask in (np.array(dataset.labels) == 1, [True, False] * 3):
+            with self.assertRaisesRegex(fulcrum.Error, r"\[loader\] indices: .*numpy.flatnonzero"):
+                data.Loader(dataset, indices=mask)
+        self.assertEqual(data.Loader(dataset, indices=np.flatnonzero(np.array(dataset.labels) == 1)).order(0), [1, 4])
+        with self.assertRaisesRegex(fulcrum.Error, "Mine: .*from_arrays"):
+            class Mine(data.Dataset):
+                pass
+
+        class Named(data.InMemoryDataset):
+            name = "rows"
+
+        self.assertEqual(len(data.Loader(Named(fulcrum.tensor(rows(6)[0]), [0] * 6))), 1)
+
     def test_the_loader_keeps_its_data(self):
         iterator = iter(data.Loader(data.from_arrays(*rows()), batch_size=96))
         self.assertEqual(len(next(iterator)), 96)
@@ -207,7 +245,7 @@ class Data(unittest.TestCase):
                 for i in range(2):
                     png(root / label / f"{i}.png", np.full((4, 4), 50 * i + (label == "b"), np.uint8))
             dataset = data.image_folder(root, channels=1)
-            self.assertEqual((dataset.class_names, dataset.labels), (["a", "b"], [0, 0, 1, 1]))
+            self.assertEqual((dataset.class_names, dataset.labels), (["a", "b"], (0, 0, 1, 1)))
             self.assertEqual([image[0][0].item() for image, _ in dataset], [0, 50, 1, 51])
             (root / "list.txt").write_text("a/0.png 0\nb/1.png 1\n")
             listed = data.ImageDataset(data.list_image_list(root, root / "list.txt"), channels=1)

@@ -101,6 +101,22 @@ class Numbers(unittest.TestCase):
         self.assertEqual(fulcrum.tensor([1.5, 2], dtype="bf16").tolist(), [1.5, 2])
         self.assertEqual(fulcrum.tensor(3.5).shape, ())
 
+    def test_tensor_takes_every_kind_of_number(self):
+        for given, dtype in ((np.array([True, False]), "u8"), ([True, False], "u8"), (np.int8([-1, 2]), "i32"), (np.int16([-1]), "i32"),
+                             (np.uint16([65535]), "i32"), (np.uint32([2**32 - 1]), "i64"), (np.float16([0.5]), "f32"),
+                             (np.float64([0.5]), "f64"), (np.int32([1]), "i32")):
+            with self.subTest(given=given):
+                x = fulcrum.tensor(given)
+                self.assertEqual((x.dtype, x.tolist()), (dtype, np.asarray(given).tolist()))
+        self.assertEqual(fulcrum.tensor([True, False], dtype="f32").tolist(), [1, 0])
+        self.assertEqual(fulcrum.tensor(np.int8([3]), dtype="bf16").tolist(), [3])
+        for given, words in ((["a"], "expected numbers, got str"), (None, "got NoneType in it"), ([1, None], "got NoneType in it"),
+                             ([1j], "got complex128"), ([[1], [2, 3]], "lists of equal lengths"), (["1"], "got str")):
+            with self.subTest(words), self.assertRaisesRegex(fulcrum.Error, words):
+                fulcrum.tensor(given)
+        with self.assertRaisesRegex(fulcrum.Error, "got str"):
+            fulcrum.tensor(["1"], dtype="f32")
+
     def test_operators_agree_with_numpy(self):
         a, b = np.array([[1.0, -2], [3, 4]]), np.array([[2.0, 5], [-7, 8]])
         x, y = fulcrum.tensor(a), fulcrum.tensor(b)
