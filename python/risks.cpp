@@ -111,6 +111,13 @@ void bind_base(nb::module_& m) {
           "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
           "The weights p of losses [B], f32 or f64, without gradient; the risk's state moves on by one step.")
       .def(
+          "_checked_weights",
+          [](Risk& risk, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
+            return risk.weights(losses.detach(), {or_undefined(indices), or_undefined(groups)});
+          },
+          "losses"_a, "indices"_a.none(), "groups"_a.none(), Unlocked(),
+          "As an optimiser asks for them: those of a class in Python as a tensor, looked at and counted.")
+      .def(
           "state",
           // Called on a risk of Python's this is super().state(), which must not find the way back to the class.
           [](Risk& risk) { return dynamic_cast<PythonRisk*>(&risk) ? risk.Risk::state() : risk.state(); },

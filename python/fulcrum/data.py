@@ -54,9 +54,8 @@ def _refuse_subclass(cls, **options):
     from . import Error
 
     if Dataset in cls.__bases__:
-        raise Error(f"[data] {cls.__name__}: the loader's threads read images without Python, so that no class in Python can be "
-                    "a Dataset. Take from_arrays(images, labels), ImageDataset for files (list_image_list reads any list), or "
-                    "save_pack what was made once")
+        raise Error(f"[data] {cls.__name__}: the loader's threads read images without Python, so that no class in Python can "
+                    "be a Dataset. Take from_arrays(images, labels), or ImageDataset for files (list_image_list reads any list)")
 
 
 Dataset.__init_subclass__ = classmethod(_refuse_subclass)  # type: ignore[assignment]

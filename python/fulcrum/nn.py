@@ -38,8 +38,8 @@ class _Layer(Module):
         return type(self)._function(parent, name, **self._options)
 
     def _check_open(self, name):
-        raise _core.Error(f"[nn] {type(self).__name__} is a layer, which is whole: '{name}' belongs beside it, into an nn.Module "
-                          "that has both")
+        raise _core.Error(f"[nn] {type(self).__name__} is a layer, which is whole: '{name}' belongs beside it, into an "
+                          "nn.Module that has both")
 
     def forward(self, x):
         return self._core_module(x)

@@ -29,7 +29,7 @@ class Weigher:
         numbers = losses.detach()
         if numbers.dtype not in (torch.float32, torch.float64):
             numbers = numbers.float()
-        p = self.risk.weights(_to_fulcrum(numbers), _to_fulcrum(indices), _to_fulcrum(groups))
+        p = self.risk._checked_weights(_to_fulcrum(numbers), _to_fulcrum(indices), _to_fulcrum(groups))
         self.weights = torch.from_dlpack(p).to(losses.device)
         return self.weights
 

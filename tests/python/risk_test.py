@@ -116,8 +116,11 @@ class Risks(unittest.TestCase):
         for p in ([1.0, 0], [0.5, 0.5], [math.nan, 1]):  # the last is not counted
             opt.risk.p = fulcrum.tensor(p)
             opt.weigh(x * x)
+        opt.risk.p = np.array([2, 2])
+        p = opt.risk._checked_weights(fulcrum.tensor([1.0, 2]), None, None)  # what fulcrum.torch.Weigher calls
+        self.assertEqual((p.dtype, p.tolist()), ("f32", [2, 2]))
         summary = opt.risk.summary()
-        self.assertEqual((summary.steps, summary.weight_sum, summary.effective_fraction), (2, 1, 0.75))
+        self.assertEqual((summary.steps, summary.weight_sum, summary.effective_fraction), (3, 2, 2.5 / 3))
         opt.risk.reset_summary()
         self.assertEqual(opt.risk.summary().steps, 0)
 

@@ -58,6 +58,15 @@ class Weights(unittest.TestCase):
         torch.testing.assert_close(weigher.weights, q)
         torch.testing.assert_close(losses.grad, q.to(torch.bfloat16))
 
+    def test_a_risk_in_python(self):
+        class Largest(fulcrum.Risk):
+            def weights(self, losses, indices, groups):
+                return losses.numpy() == losses.numpy().max()
+
+        weigher = Weigher(Largest())
+        torch.testing.assert_close(weigher.weigh(torch.tensor([1.0, 3, 2])), torch.tensor([0.0, 1, 0]))
+        self.assertEqual(weigher.risk.summary().steps, 1)
+
     def test_torch_and_fulcrum_train_alike(self):
         """The same linear model under ABSGD, differentiated and stepped by PyTorch, and by Fulcrum."""
         rng = np.random.default_rng(0)
