@@ -62,8 +62,8 @@ class Reading(unittest.TestCase):
         mask = "a mask; F.where"
         cases = [(slice(None, None, 2), "step of 1"), (slice(2, 2), "at least one row"), ((0, 0, 0, 0), "at most 3 indices"),
                  ((..., ...), "one Ellipsis"), ((rows, rows), "F.gather"), (x > 3, mask), (array > 3, mask), (True, mask),
-                 ([True, False, True], mask), (np.bool_(True), mask), ([], "at least one index"), ([0.5], "got float64"), ("a", "got str"),
-                 (1.5, "got float"), ([5], r"\[0, 3\), got 5"), ([-4], r"\[0, 3\), got -1")]
+                 ([True, False, True], mask), (np.bool_(True), mask), ([], "at least one index"), ([0.5], "got float64"),
+                 ("a", "got str"), (1.5, "got float"), ([5], r"\[0, 3\), got 5"), ([-4], r"\[0, 3\), got -1")]
         for key, words in cases:
             with self.subTest(words=words, key=key), self.assertRaisesRegex(fulcrum.Error, words):
                 x[key]

@@ -144,7 +144,8 @@ class Norms(unittest.TestCase):
         t = fulcrum.tensor(x, dtype="f32")
         layer = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
         groups = x.reshape(2, 9, 2, 2)
-        group = ((groups - groups.mean((1, 3), keepdims=True)) / np.sqrt(groups.var((1, 3), keepdims=True) + 1e-5)).reshape(x.shape)
+        group = (groups - groups.mean((1, 3), keepdims=True)) / np.sqrt(groups.var((1, 3), keepdims=True) + 1e-5)
+        group = group.reshape(x.shape)
         weight, bias = fulcrum.tensor([1.0, 2, 3, 4]), fulcrum.full([4], 0.5)
         for net, f, plain in ((nn.LayerNorm(4, eps=1e-3), lambda *a: F.layer_norm(t, *a, eps=1e-3), layer),
                               (nn.GroupNorm(2, 4), lambda *a: F.group_norm(t, 2, *a), group)):
@@ -199,7 +200,8 @@ class Generators(unittest.TestCase):
         net(batch())
         moved = {name: position.item() for name, position in net.generator_state().items()}
         self.assertNotEqual(moved["1.generator"], state["1.generator"].item())
-        for wrong, words in ((dict(list(state.items())[:1]), "lacks '3.generator'"), ({**state, "more": state["1.generator"]}, "got 3"),
+        for wrong, words in ((dict(list(state.items())[:1]), "lacks '3.generator'"),
+                             ({**state, "more": state["1.generator"]}, "got 3"),
                              ({**state, "3.generator": fulcrum.zeros([1])}, "expected '3.generator' i64")):
             with self.assertRaisesRegex(fulcrum.Error, words):
                 net.load_generator_state(wrong)

@@ -102,8 +102,9 @@ class Numbers(unittest.TestCase):
         self.assertEqual(fulcrum.tensor(3.5).shape, ())
 
     def test_tensor_takes_every_kind_of_number(self):
-        for given, dtype in ((np.array([True, False]), "u8"), ([True, False], "u8"), (np.int8([-1, 2]), "i32"), (np.int16([-1]), "i32"),
-                             (np.uint16([65535]), "i32"), (np.uint32([2**32 - 1]), "i64"), (np.float16([0.5]), "f32"),
+        for given, dtype in ((np.array([True, False]), "u8"), ([True, False], "u8"), (np.int8([-1, 2]), "i32"),
+                             (np.int16([-1]), "i32"), (np.uint16([65535]), "i32"), (np.uint32([2**32 - 1]), "i64"),
+                             (np.float16([0.5]), "f32"),
                              (np.float64([0.5]), "f64"), (np.int32([1]), "i32")):
             with self.subTest(given=given):
                 x = fulcrum.tensor(given)
@@ -272,7 +273,8 @@ class LikePyTorch(unittest.TestCase):
         loss = fulcrum.tensor([1.23456])
         self.assertEqual((f"{loss:.2f}", f"{fulcrum.tensor(7):03d}", f"{fulcrum.tensor(0.5)}"), ("1.23", "007", "0.5"))
         self.assertEqual(f"{loss}", str(loss))
-        for use, words in ((lambda: f"{x:.2f}", "expected one element for the format '.2f'"), (lambda: x.sum().T, "expected a matrix"),
+        for use, words in ((lambda: f"{x:.2f}", "expected one element for the format '.2f'"),
+                           (lambda: x.sum().T, "expected a matrix"),
                            (lambda: x.reshape("a"), "expected integers"), (lambda: x.reshape(2, "a"), "expected integers"),
                            (lambda: x.permute(0.5), "expected integers"), (lambda: x.reshape(5), "reshape")):
             with self.assertRaisesRegex(fulcrum.Error, words):
