@@ -44,7 +44,11 @@ class PythonRisk : public Risk {
     for (const auto& [key, value] : nb::cast<nb::dict>(own)) {
       check(nb::isinstance<nb::str>(key), "[risk] expected names in state() of ", type_name(), ", got ",
             nb::repr(key).c_str());
-      all.emplace(nb::cast<std::string>(key), live_tensor(nb::cast<std::string>(key), nb::borrow(value)));
+      const auto name = nb::cast<std::string>(key);
+      const Tensor tensor = live_tensor(name, nb::borrow(value));
+      const auto [entry, is_new] = all.emplace(name, tensor);
+      check(is_new || entry->second.raw() == tensor.raw(), "[risk] '", name, "' in state() of ", type_name(),
+            " is a name of Risk's own; take another");
     }
     return all;
   }

@@ -163,6 +163,13 @@ class Risks(unittest.TestCase):
             opt.weigh(x * x)
         with self.assertRaisesRegex(fulcrum.Error, "as 'memory' in state.. of .*Text, got int"):
             opt.state_dict()
+        class Hides(Text):
+            def state(self):
+                return {"statistics": fulcrum.zeros([2])}
+
+        opt.risk = Hides()
+        with self.assertRaisesRegex(fulcrum.Error, "'statistics' in state.. of .*Hides is a name of Risk's own"):
+            opt.state_dict()
         for use in (lambda: fulcrum.Sgd([x], lr=0.1, risk=Headless()), lambda: setattr(opt, "risk", Headless())):
             with self.assertRaisesRegex(fulcrum.Error, r"calls super\(\).__init__\(\), got .*Headless"):
                 use()
