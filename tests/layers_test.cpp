@@ -1,4 +1,5 @@
 // Initial values, and the rules of each layer.
+#include <fulcrum/layers/classifier.h>
 #include <fulcrum/layers/resnet.h>
 
 #include "testing.h"
@@ -151,6 +152,52 @@ TEST(BasicBlock, FusedEqualsThePlainComposition) {
   sum(square(plain(x))).backward();
   EXPECT_TRUE(all_close(x.grad(), dx, {.relative = 1e-10}));
   EXPECT_TRUE(all_close(parts[0]->parameters()[0].grad(), dw, {.relative = 1e-10}));
+}
+
+TEST(Layers, LayerNormAndGroupNormAreTheOps) {
+  const Tensor x = images(3, 4, 6);
+  LayerNorm layer({.channels = 6});
+  GroupNorm groups({.groups = 2, .channels = 6});
+  for (Module* norm : {static_cast<Module*>(&layer), static_cast<Module*>(&groups)}) {
+    fill(norm->named_parameters()[0], Init::uniform(0.5, 1.5), 1, 2);
+    fill(norm->named_parameters()[1], Init::uniform(-1, 1), 1, 3);
+  }
+  EXPECT_TRUE(same_bits(layer(x), layer_norm(x, layer.weight, layer.bias)));
+  EXPECT_TRUE(same_bits(groups(x), group_norm(x, 2, groups.weight, groups.bias)));
+  EXPECT_TRUE(LayerNorm({.channels = 6, .affine = false}).parameters().empty());
+  EXPECT_ERROR(GroupNorm({.groups = 4, .channels = 6}),
+               "[GroupNorm] expected channels divisible by groups, got 6 and 4");
+}
+
+// A parameter that begins with given numbers is like any other: moved, with a twin, saved.
+struct Scale : Classifier {
+  Tensor scale = add_parameter("scale", from_vector({2}, {2.0, 3.0}));
+  Scale() { add_head("fc", {.in = 2, .out = 3}, {.dropout = 0.5}); }
+  Tensor features(const Tensor& x) override { return x * scale.as(x.dtype()); }
+};
+
+TEST(Layers, AClassifierOfAParameterOfItsOwn) {
+  Scale net;
+  net.to(Device(), DType::kBf16);
+  net.eval();
+  const Tensor x = ones({1, 2}, {DType::kBf16, {}});
+  EXPECT_EQ(net.features(x).to_vector(), (std::vector<double>{2, 3}));
+  EXPECT_EQ(net.parameters().size(), 3u);
+  EXPECT_EQ(net.children().back()->name(), "fc");
+  TensorMap state = net.state_dict();
+  EXPECT_EQ(state.at("scale").to_vector(), (std::vector<double>{2, 3}));
+  state["scale"] = from_vector({2}, {5.0, 7.0});
+  net.load_state_dict(state);
+  EXPECT_EQ(net.features(x).to_vector(), (std::vector<double>{5, 7}));
+  struct Headless : Classifier {
+    Tensor features(const Tensor& t) override { return t; }
+  };
+  EXPECT_ERROR(Headless()(x), "[Classifier] expected add_head in the constructor");
+  struct Wide : Module {
+    Wide() { add_parameter("w", zeros({2}, {DType::kF64, {}})); }
+    Tensor forward(const Tensor& t) override { return t; }
+  };
+  EXPECT_ERROR(Wide(), "[module] expected the parameter 'w' in f32 on the CPU, got f64 on cpu");
 }
 
 TEST(BatchNormLayer, TrainsOnBatchAndEvaluatesOnRunningStatistics) {

@@ -76,6 +76,16 @@ TEST(OptimizerArena, ParametersThatMoveAwayAreAnError) {
   EXPECT_ERROR(second.step(), moved);
 }
 
+// Their momentum and weight decay would go on.
+TEST(OptimizerArena, ParametersThatWereFrozenAreAnError) {
+  BodyAndHead net;
+  Sgd opt(net.parameters(), {.lr = 0.1, .momentum = 0.9, .weight_decay = 0.1});
+  net.body.freeze();
+  EXPECT_ERROR(opt.step(), "[optimizer] parameter 0, [16, 12], was frozen since this optimizer was made");
+  net.body.unfreeze();
+  opt.step();
+}
+
 TEST(OptimizerArena, EachOptimizerClearsAndHoldsItsOwn) {
   struct Net : Module {
     Linear& a = add<Linear>("a", LinearOptions{.in = 4, .out = 100});
