@@ -243,18 +243,21 @@ struct Div {
     return a / b;
   }
 };
+/// NaN wins, in two choices, of which compilers make vectors; one with || has a branch.
 struct Maximum {
   static constexpr const char* kName = "maximum";
   template <class A>
   FULCRUM_HD static A forward(A a, A b) {
-    return a > b || a != a ? a : b;
+    const A larger = a > b ? a : b;
+    return a != a ? a : larger;
   }
 };
 struct Minimum {
   static constexpr const char* kName = "minimum";
   template <class A>
   FULCRUM_HD static A forward(A a, A b) {
-    return a < b || a != a ? a : b;
+    const A smaller = a < b ? a : b;
+    return a != a ? a : smaller;
   }
 };
 /// 1 where a > b, ½ where they are equal, else 0: the share of maximum's gradient that a gets.

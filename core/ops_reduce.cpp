@@ -39,7 +39,12 @@ Reduced reduced(const char* op, const Tensor& x, const std::vector<int>& dims) {
 }
 
 // g repeated to `shape`, of which it has the rank.
-Tensor expand(const Tensor& g, const Shape& shape) { return add(zeros(shape, options_of(g)), g); }
+Tensor expand(const Tensor& g, const Shape& shape) {
+  Tensor y = empty(shape, options_of(g));
+  const Tensor zero = zeros({}, options_of(g));
+  dispatch(g, [&]<class K>() { K::template binary<Add>(y, g, zero); });
+  return y;
+}
 
 }  // namespace
 

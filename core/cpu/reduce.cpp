@@ -1,5 +1,4 @@
-// Sums, maxima, argmax and softmax. Sums are kept in double: these kernels wait for memory, not for
-// arithmetic.
+// Sums, maxima, argmax and softmax. Sums are kept in double: these kernels wait for memory, not for arithmetic.
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -18,27 +17,40 @@ using cpu::parallel_for;
 namespace {
 
 struct SumOf {
+  template <class T>
   using Value = double;
-  static constexpr Value kStart = 0;
-  static Value join(Value a, Value b) { return a + b; }
+  template <class V>
+  static constexpr V kStart = 0;
+  template <class V>
+  static V join(V a, V b) {
+    return a + b;
+  }
 };
 struct MaxOf {
-  using Value = double;
-  static constexpr Value kStart = -std::numeric_limits<double>::infinity();
-  static Value join(Value a, Value b) { return Maximum::forward(a, b); }
+  template <class T>
+  using Value = Accumulate<T>;
+  template <class V>
+  static constexpr V kStart = -std::numeric_limits<V>::infinity();
+  template <class V>
+  static V join(V a, V b) {
+    return Maximum::forward(a, b);
+  }
 };
+template <class R, class T>
+using ValueOf = typename R::template Value<T>;
 
 constexpr int kLanes = 16;
 
 // n neighbours joined, in lanes that do not wait for each other and that a compiler makes vectors of.
 template <class R, class T>
-double join_run(const T* x, int64_t n) {
-  const auto at = [x](int64_t i) { return static_cast<double>(Accumulate<T>(x[i])); };
-  double v = R::kStart;
+ValueOf<R, T> join_run(const T* x, int64_t n) {
+  using V = ValueOf<R, T>;
+  const auto at = [x](int64_t i) { return static_cast<V>(Accumulate<T>(x[i])); };
+  V v = R::template kStart<V>;
   int64_t i = 0;
   if (n >= kLanes) {
-    double lanes[kLanes];
-    std::fill_n(lanes, kLanes, R::kStart);
+    V lanes[kLanes];
+    std::fill_n(lanes, kLanes, v);
     for (; i + kLanes <= n; i += kLanes)
       for (int j = 0; j < kLanes; j++) lanes[j] = R::join(lanes[j], at(i + j));
     for (int half = kLanes / 2; half > 0; half /= 2)
@@ -51,12 +63,12 @@ double join_run(const T* x, int64_t n) {
 
 // acc[c] joined with row[c] of each of the rows.
 template <class R, class T>
-void join_row(double* acc, const T* row, int64_t columns) {
-  for (int64_t c = 0; c < columns; c++) acc[c] = R::join(acc[c], static_cast<double>(Accumulate<T>(row[c])));
+void join_row(ValueOf<R, T>* acc, const T* row, int64_t columns) {
+  for (int64_t c = 0; c < columns; c++) acc[c] = R::join(acc[c], static_cast<ValueOf<R, T>>(Accumulate<T>(row[c])));
 }
 
-template <class Y>
-void put(Y& y, double v) {
+template <class Y, class V>
+void put(Y& y, V v) {
   y = Y(static_cast<Accumulate<Y>>(v));
 }
 
@@ -66,17 +78,18 @@ template <class R, class T, class Y>
 void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
   const int parts = static_cast<int>(std::clamp<int64_t>(rows * columns / cpu::kGrain, 1, omp_get_max_threads()));
   const auto width = static_cast<size_t>(columns);
-  std::vector<double> partial(static_cast<size_t>(parts) * width, R::kStart);
+  using V = ValueOf<R, T>;
+  std::vector<V> partial(static_cast<size_t>(parts) * width, R::template kStart<V>);
 #pragma omp parallel for schedule(static, 1) num_threads(parts)
   for (int part = 0; part < parts; part++) {
-    double* acc = partial.data() + static_cast<size_t>(part) * width;
+    V* acc = partial.data() + static_cast<size_t>(part) * width;
     const cpu::Range r = cpu::share(rows, part, parts);
     if (columns == 1) acc[0] = join_run<R>(x + r.begin, r.end - r.begin);
     else
       for (int64_t i = r.begin; i < r.end; i++) join_row<R>(acc, x + i * columns, columns);
   }
   for (int64_t c = 0; c < columns; c++) {
-    double v = R::kStart;
+    V v = R::template kStart<V>;
     for (int p = 0; p < parts; p++) v = R::join(v, partial[static_cast<size_t>(p) * width + static_cast<size_t>(c)]);
     put(y[c], v);
   }
@@ -86,6 +99,7 @@ void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
 // of outputs.
 template <class R, class T, class Y>
 void reduce_general(Y* y, const T* x, int64_t outputs, const ReductionLoop& plan) {
+  using V = ValueOf<R, T>;
   const int outer = plan.rank - 1;
   const int64_t inner = plan.size[outer], width = plan.reduced[outer] ? 1 : inner;
   int64_t stride[Shape::kMaxDims];
@@ -100,12 +114,12 @@ void reduce_general(Y* y, const T* x, int64_t outputs, const ReductionLoop& plan
   }
   const int64_t work = inner * std::ssize(offsets);
   parallel_for(outputs / width, std::max<int64_t>(1, cpu::kGrain / work), [&](int64_t begin, int64_t end) {
-    std::vector<double> acc(static_cast<size_t>(width));
+    std::vector<V> acc(static_cast<size_t>(width));
     for (int64_t row = begin; row < end; row++) {
       int64_t base = 0, rest = row;
       for (int d = outer - 1; d >= 0; d--)
         if (!plan.reduced[d]) base += rest % plan.size[d] * stride[d], rest /= plan.size[d];
-      std::fill(acc.begin(), acc.end(), R::kStart);
+      std::fill(acc.begin(), acc.end(), R::template kStart<V>);
       for (const int64_t offset : offsets) {
         const T* piece = x + base + offset;
         if (plan.reduced[outer]) acc[0] = R::join(acc[0], join_run<R>(piece, inner));
@@ -123,7 +137,7 @@ void reduce(const char* op, Tensor& y, const Tensor& x) {
     visit_floating(y.dtype(), op, [&]<class Y>() {
       const T* in = x.data<T>();
       Y* out = y.data<Y>();
-      if (plan.rank == 0) return put(out[0], static_cast<double>(Accumulate<T>(in[0])));
+      if (plan.rank == 0) return put(out[0], Accumulate<T>(in[0]));
       if (plan.rank == 1 && plan.reduced[0]) return reduce_rows<R>(out, in, plan.size[0], 1);
       if (plan.rank == 2 && plan.reduced[0]) return reduce_rows<R>(out, in, plan.size[0], plan.size[1]);
       reduce_general<R>(out, in, y.numel(), plan);
@@ -177,7 +191,7 @@ void Cpu::softmax(Tensor& y, const Tensor& x, bool log) {
       for (int64_t i = begin; i < end; i++) {
         const T* z = in + i * columns;
         T* o = out + i * columns;
-        const A top = static_cast<A>(join_run<MaxOf>(z, columns));
+        const A top = join_run<MaxOf>(z, columns);
         const A total = sum_columns<A>(columns, [=](int64_t c) { return math::exp(A(z[c]) - top); });
         const A log_total = std::log(total);
         if (log)
