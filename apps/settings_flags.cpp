@@ -160,10 +160,11 @@ std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) c
     if (lacks_class_weights(key, resolved.loss.class_weights))
       found.push_back(key + " has no effect with loss.class_weights = " + resolved.loss.class_weights);
   }
-  const bool plain_rule = std::ranges::any_of(assignments_, [](const Assignment& a) {
-    return a.text.starts_with("optim.name=") && !a.text.starts_with("optim.name=ab");
-  });
-  if (plain_rule && !has("risk.name") && resolved.risk.name != "mean")
+  std::string rule;  // as it was asked for last: absgd and its like have a risk
+  for (const Assignment& a : assignments_)
+    if (a.text.starts_with("optim.name=")) rule = a.text.substr(a.text.find('=') + 1);
+  const bool is_plain = !rule.empty() && rule.find("ab") == std::string::npos;
+  if (is_plain && !has("risk.name") && resolved.risk.name != "mean")
     found.push_back("optim.name leaves the risk as it is, " + resolved.risk.name +
                     "; --risk mean weighs all samples alike");
   const bool asks_for_kl = resolved.risk.name == "kl" && (has("optim.name") || has("risk.name"));

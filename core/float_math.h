@@ -59,7 +59,7 @@ inline float tanh(float x) {
   p = p * q - 17.0F / 315;
   p = p * q + 2.0F / 15;
   p = p * q - 1.0F / 3;
-  const float near = x + x * q * p;
+  const float near = x * (1.0F + q * p);
   return a < 0.25F ? near : x < 0 ? -far : far;
 }
 

@@ -1,4 +1,4 @@
-// The scalar part of batch normalisation, shared by the CPU and CUDA kernels.
+// The arithmetic of a channel in batch normalisation, shared by the CPU and CUDA kernels.
 #pragma once
 
 #include <cmath>

@@ -3,6 +3,7 @@
 
 #include <initializer_list>
 
+#include <fulcrum/core/autograd.h>
 #include <fulcrum/core/tensor.h>
 
 namespace fulcrum {
@@ -20,6 +21,9 @@ inline void check_one_device(const char* op, std::initializer_list<NamedTensorRe
     check(!t.tensor || t.tensor.device() == first.tensor.device(), "[", op, "] expected ", t.name, " on ",
           first.tensor.device(), " like ", first.name, ", got ", t.tensor ? t.tensor.device() : Device());
 }
+
+/// Of an input's gradient: a twin's is that of its master.
+inline DType gradient_dtype(const Tensor& x) { return x.node() ? x.node()->dtype : x.dtype(); }
 
 /// An Error unless all indices i64 are in [0, size). Those on a GPU are not looked at: that would wait for it.
 inline void check_indices(const char* op, const Tensor& indices, int64_t size) {

@@ -29,11 +29,12 @@ Tensor pick(const char* op, const Tensor& x, int d, const Tensor& index, bool sl
   shape.set(d, loop.count);
   Tensor y = empty(shape, options_of(x));
   dispatch(x, [&]<class K>() { K::gather(y, x, index, loop); });
-  return record(op, y, {x}, [from = x.shape(), index = index.detach(), loop](const Tensor& dy, Needs) -> Grads {
+  const DType wanted = gradient_dtype(x);
+  return record(op, y, {x}, [from = x.shape(), index = index.detach(), loop, wanted](const Tensor& dy, Needs) -> Grads {
     const DType dtype = dy.dtype() == DType::kBf16 ? DType::kF32 : dy.dtype();  // sums of bf16 are kept in f32
     Tensor dx = zeros(from, {dtype, dy.device()});
     dispatch(dx, [&]<class K>() { K::scatter_add(dx, cast(dy, dtype), index, loop); });
-    return {cast(dx, dy.dtype())};
+    return {cast(dx, wanted)};
   });
 }
 
@@ -64,7 +65,8 @@ void index_copy_(Tensor& x, int dim, const Tensor& index, const Tensor& source) 
   check_index("index_copy_", x, index, x.size(d));
   check_one_device("index_copy_", {{"x", x}, {"source", source}});
   const IndexLoop loop = loop_over(x.shape(), d, index.numel(), /*slices=*/true);
-  dispatch(x, [&]<class K>() { K::scatter(x, source, index, loop); });
+  const Tensor from = source.storage() == x.storage() ? source.detach().clone() : source;  // it may be a part of x
+  dispatch(x, [&]<class K>() { K::scatter(x, from, index, loop); });
   refresh_twin(x);
 }
 

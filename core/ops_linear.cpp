@@ -32,8 +32,6 @@ Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
   dispatch(dy, [&]<class K>() { K::template unary_gradient<Relu>(dx, dy, y); });
   return dx;
 }
-
-DType gradient_dtype(const Tensor& x) { return x.node() ? x.node()->dtype : x.dtype(); }
 }  // namespace
 
 namespace {

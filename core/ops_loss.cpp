@@ -54,7 +54,6 @@ void check_labels(const Tensor& invalid, const Tensor& labels, const Tensor& log
           y[i], " at row ", i);
 }
 
-// The same for rows of a table: on a GPU an index out of range gives NaN and leaves the table as it is.
 }  // namespace
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyArgs& args) {

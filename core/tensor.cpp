@@ -106,7 +106,8 @@ void Tensor::copy_from(const Tensor& other) {
   if (device().is_cpu() && other.device().is_cpu() && dtype() == other.dtype()) {
     std::memmove(raw(), other.raw(), bytes());
   } else if (dtype() == other.dtype()) {
-    cuda::copy(raw(), device(), other.raw(), other.device(), bytes());
+    const Tensor from = storage() == other.storage() ? other.detach().clone() : other;  // they may overlap
+    cuda::copy(raw(), device(), from.raw(), from.device(), bytes());
   } else if (device() == other.device()) {
     dispatch(*this, [&]<class K>() { K::cast(*this, other); });
   } else {

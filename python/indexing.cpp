@@ -29,18 +29,19 @@ int64_t in_range(int64_t i, int64_t size, const Tensor& x) {
   return i < 0 ? i + size : i;
 }
 
-// On the device of x, those counted from the end as others. Of indices that are on a GPU already nobody asks.
-Tensor counted_from_the_start(const char* op, Tensor indices, int64_t size, const Tensor& x) {
+void check_kind(const char* op, const Tensor& indices) {
   check(indices.dtype() == DType::kI64 || indices.dtype() == DType::kI32, "[", op, "] expected indices i64, got ",
         indices.dtype(), " ", indices.shape(), ", which may be ", kMask);
-  indices = indices.to(DType::kI64);
-  if (!indices.device().is_cpu()) return indices;
-  const std::span<const int64_t> given(indices.data<int64_t>(), static_cast<size_t>(indices.numel()));
-  if (std::ranges::any_of(given, [](int64_t i) { return i < 0; })) {
-    Tensor positive = empty_like(indices);
-    std::ranges::transform(given, positive.data<int64_t>(), [&](int64_t i) { return i < 0 ? i + size : i; });
-    indices = positive;
-  }
+}
+
+// On the device of x, those counted from the end as others. Of indices that are on a GPU already nobody asks.
+Tensor counted_from_the_start(const char* op, const Tensor& given, int64_t size, const Tensor& x) {
+  check_kind(op, given);
+  const Tensor wide = given.to(DType::kI64);
+  if (!wide.device().is_cpu()) return wide;
+  Tensor indices = empty_like(wide);
+  const std::span<const int64_t> all(wide.data<int64_t>(), static_cast<size_t>(wide.numel()));
+  std::ranges::transform(all, indices.data<int64_t>(), [&](int64_t i) { return in_range(i, size, x); });
   return indices.to(x.device());
 }
 
@@ -65,8 +66,9 @@ Step step_of(const char* op, const Tensor& x, const nb::handle& item, int64_t si
     return {Kind::kRange, start, start + static_cast<int64_t>(length)};
   }
   if (nb::isinstance<Tensor>(item)) {
-    const Tensor indices = counted_from_the_start(op, nb::cast<Tensor>(item), size, x);
-    if (indices.dim() > 0) return {Kind::kIndices, 0, 0, indices};
+    const auto indices = nb::cast<Tensor>(item);
+    check_kind(op, indices);
+    if (indices.dim() > 0) return {Kind::kIndices, 0, 0, counted_from_the_start(op, indices, size, x)};
     return {Kind::kRow, in_range(static_cast<int64_t>(indices.item()), size, x)};
   }
   const bool number = PyIndex_Check(item.ptr()) && nb::cast<int>(nb::getattr(item, "ndim", nb::int_(0))) == 0;

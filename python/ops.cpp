@@ -91,7 +91,7 @@ void bind_softmax(nb::module_& m) {
 }
 
 void bind_networks(nb::module_& m) {
-  m.def("matmul", &matmul, "a"_a, "b"_a, Unlocked(), "[..., m, k] × [k, n] → [..., m, n].");
+  m.def("matmul", &matmul, "a"_a, "b"_a, Unlocked(), "[..., m, k] × [k, n] or [..., k, n] → [..., m, n].");
   m.def(
       "linear",
       [](const Tensor& x, const Tensor& weight, const OptionalTensor& bias, bool relu) {

@@ -200,34 +200,41 @@ void bind_comparisons(nb::class_<Tensor>& tensor) {
   bind_in_place(tensor, "__itruediv__", [](const Tensor& x, const auto& y) { return x / y; });
 }
 
-void bind_operators(nb::class_<Tensor>& tensor) {
+// With a tensor, a number, or an array as a tensor.
+template <class Op>
+void bind_binary(nb::class_<Tensor>& tensor, const char* name, Op op) {
   tensor
       .def(
-          "__add__", [](const Tensor& a, const Tensor& b) { return a + b; }, nb::is_operator(), Unlocked())
+          name, [op](const Tensor& a, const Tensor& b) { return op(a, b); }, nb::is_operator(), Unlocked())
       .def(
-          "__add__", [](const Tensor& a, double b) { return a + b; }, nb::is_operator(), Unlocked())
+          name, [op](const Tensor& a, double b) { return op(a, b); }, nb::is_operator(), Unlocked())
       .def(
-          "__radd__", [](const Tensor& a, double b) { return a + b; }, nb::is_operator(), Unlocked())
-      .def(
-          "__sub__", [](const Tensor& a, const Tensor& b) { return a - b; }, nb::is_operator(), Unlocked())
-      .def(
-          "__sub__", [](const Tensor& a, double b) { return a - b; }, nb::is_operator(), Unlocked())
-      .def(
-          "__rsub__", [](const Tensor& a, double b) { return b - a; }, nb::is_operator(), Unlocked())
-      .def(
-          "__mul__", [](const Tensor& a, const Tensor& b) { return a * b; }, nb::is_operator(), Unlocked())
-      .def(
-          "__mul__", [](const Tensor& a, double b) { return a * b; }, nb::is_operator(), Unlocked())
-      .def(
-          "__rmul__", [](const Tensor& a, double b) { return a * b; }, nb::is_operator(), Unlocked())
-      .def(
-          "__truediv__", [](const Tensor& a, const Tensor& b) { return a / b; }, nb::is_operator(), Unlocked())
-      .def(
-          "__truediv__", [](const Tensor& a, double b) { return a / b; }, nb::is_operator(), Unlocked())
-      .def(
-          "__rtruediv__", [](const Tensor& a, double b) { return b / a; }, nb::is_operator(), Unlocked())
-      .def(
-          "__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); }, nb::is_operator(), Unlocked())
+          name,
+          [op](const Tensor& a, const nb::object& array) {
+            const Operand b = operand_of(array);
+            if (!b.tensor) throw nb::next_overload();
+            const nb::gil_scoped_release release;
+            return op(a, *b.tensor);
+          },
+          nb::is_operator());
+}
+
+Tensor products(const Tensor& a, const Tensor& b) { return matmul(a, b); }
+Tensor products(const Tensor&, double) { throw nb::next_overload(); }
+Tensor products(double, const Tensor&) { throw nb::next_overload(); }
+
+void bind_operators(nb::class_<Tensor>& tensor) {
+  bind_binary(tensor, "__add__", [](const Tensor& a, const auto& b) { return a + b; });
+  bind_binary(tensor, "__radd__", [](const Tensor& a, const auto& b) { return b + a; });
+  bind_binary(tensor, "__sub__", [](const Tensor& a, const auto& b) { return a - b; });
+  bind_binary(tensor, "__rsub__", [](const Tensor& a, const auto& b) { return b - a; });
+  bind_binary(tensor, "__mul__", [](const Tensor& a, const auto& b) { return a * b; });
+  bind_binary(tensor, "__rmul__", [](const Tensor& a, const auto& b) { return b * a; });
+  bind_binary(tensor, "__truediv__", [](const Tensor& a, const auto& b) { return a / b; });
+  bind_binary(tensor, "__rtruediv__", [](const Tensor& a, const auto& b) { return b / a; });
+  bind_binary(tensor, "__matmul__", [](const Tensor& a, const auto& b) { return products(a, b); });
+  bind_binary(tensor, "__rmatmul__", [](const Tensor& a, const auto& b) { return products(b, a); });
+  tensor
       .def(
           "__pow__", [](const Tensor& a, double b) { return pow(a, b); }, nb::is_operator(), Unlocked())
       .def(

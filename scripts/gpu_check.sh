@@ -315,7 +315,7 @@ risks_stage() {
     flags=(--batch-size 128)
     [ $model = resnet32 ] || flags=(--batch-size 256 --image-size 224)
     step "what the risks cost a step of $model" 220 "$python" "$root/scripts/results/risk_cost.py" --fulcrum "$build/fulcrum" \
-      --device cuda --amp bf16 --cudnn-benchmark --model $model "${flags[@]}"
+      --device cuda --amp bf16 --cudnn-benchmark --model $model "${flags[@]}" || continue
     [ $dry = 1 ] || cp "$scratch" "$out/risks-$model.txt"
   done
 }

@@ -48,6 +48,7 @@ TEST(FloatMath, AtTheEndsOfTheRange) {
   EXPECT_EQ(math::tanh(INFINITY), 1);
   EXPECT_EQ(math::tanh(-INFINITY), -1);
   EXPECT_EQ(math::tanh(1e-30F), 1e-30F);
+  EXPECT_TRUE(std::signbit(math::tanh(-0.0F)));
   EXPECT_EQ(math::erfc(INFINITY), 0);
   EXPECT_EQ(math::erfc(-INFINITY), 2);
   for (const float f : {math::exp(NAN), math::tanh(NAN), math::erfc(NAN), math::log1p_of_unit(NAN)})

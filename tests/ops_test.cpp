@@ -234,6 +234,9 @@ TEST(OpValues, TablesByIndex) {
   EXPECT_EQ(table.to_vector(), (std::vector<double>{0, 0, 3, 4, 0, 0, 5, 6}));
   EXPECT_EQ(index_select(table, 0, index).to_vector(), (std::vector<double>{5, 6, 3, 4, 5, 6}));
   EXPECT_EQ(index_select(index, 0, labels_of({1})).dtype(), DType::kI64);
+  Tensor x = from_vector({4}, {0.0, 1.0, 2.0, 3.0});
+  index_copy_(x, 0, labels_of({1, 2, 3}), x.slice(0, 3));  // which is read before it is written
+  EXPECT_EQ(x.to_vector(), (std::vector<double>{0, 0, 1, 2}));
   EXPECT_EQ(one_hot(labels_of({2, 0}), 3).to_vector(), (std::vector<double>{0, 0, 1, 1, 0, 0}));
 }
 

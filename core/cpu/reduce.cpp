@@ -137,7 +137,10 @@ void reduce(const char* op, Tensor& y, const Tensor& x) {
     visit_floating(y.dtype(), op, [&]<class Y>() {
       const T* in = x.data<T>();
       Y* out = y.data<Y>();
-      if (plan.rank == 0) return put(out[0], Accumulate<T>(in[0]));
+      if (plan.rank == 0 || (plan.rank == 1 && !plan.reduced[0]))  // over dimensions of size 1
+        return parallel_for(y.numel(), cpu::kGrain, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; i++) put(out[i], Accumulate<T>(in[i]));
+        });
       if (plan.rank == 1 && plan.reduced[0]) return reduce_rows<R>(out, in, plan.size[0], 1);
       if (plan.rank == 2 && plan.reduced[0]) return reduce_rows<R>(out, in, plan.size[0], plan.size[1]);
       reduce_general<R>(out, in, y.numel(), plan);

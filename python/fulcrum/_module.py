@@ -39,11 +39,13 @@ def _as_tensor(value):
     return value if isinstance(value, _core.Tensor) else tensor(value)
 
 
-def _holds_modules(value):
+# In a container or in one within it; among as many as a network may have.
+def _holds_modules(value, depth=2):
     if isinstance(value, dict):
         value = list(value.values())
-    return isinstance(value, (list, tuple)) and any(
-        isinstance(v, (Module, _Parameter, _core.Module)) or _holds_modules(v) for v in value)
+    if depth == 0 or not isinstance(value, (list, tuple)):
+        return False
+    return any(isinstance(v, (Module, _Parameter, _core.Module)) or _holds_modules(v, depth - 1) for v in value[:1000])
 
 
 class Module:
@@ -133,8 +135,17 @@ class Module:
         while root._parent is not None:
             root = root._parent
         if root._core_module is None:
-            root._construct(None, "")
+            try:
+                root._construct(None, "")
+            except BaseException:
+                root._forget()  # half a tree must not pass for the whole
+                raise
         return self._core_module
+
+    def _forget(self):
+        object.__setattr__(self, "_core_module", None)
+        for child in self._children.values():
+            child._forget()
 
     def _construct(self, parent, name):
         core = self._make(parent, name)

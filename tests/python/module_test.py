@@ -210,5 +210,17 @@ class Generators(unittest.TestCase):
                          fulcrum.make_model("mlp", dropout=0.5, seed=2).generator_state().keys())
 
 
+class HalfATree(unittest.TestCase):
+    def test_does_not_pass_for_the_whole(self):
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                setattr(self, "a.b", nn.Parameter([1.0]))
+
+        net = Net()
+        for use in (net.parameters, net.named_parameters, net.state_dict):
+            with self.assertRaisesRegex(fulcrum.Error, "without dots"):
+                use()
+
 if __name__ == "__main__":
     unittest.main()
