@@ -171,8 +171,7 @@ bool drops_last(const Config& c, int64_t samples) { return samples % c.train.bat
 }  // namespace
 
 int64_t steps_of_epoch(const Config& c, int64_t samples) {
-  const int64_t size = c.train.batch_size, limit = c.train.limit_batches;
-  const int64_t all = samples / size + (samples % size != 0 && !drops_last(c, samples));
+  const int64_t all = batches_of(samples, c.train.batch_size, drops_last(c, samples)), limit = c.train.limit_batches;
   return limit > 0 ? std::min(limit, all) : all;
 }
 

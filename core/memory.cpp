@@ -29,26 +29,21 @@ void* allocate_host(size_t bytes) {
 // Never destroyed: static tensors may outlive any static object.
 MemoryAccount& account_of(Device device) {
   if (device.is_cpu()) {
-    static auto* cpu = new MemoryAccount;
+    static auto* cpu = new MemoryAccount(device);
     return *cpu;
   }
   check(cuda::kBuilt, "[memory] this build has no back-end for device ", device);
   static auto* accounts = new std::map<int, MemoryAccount>;
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
-  return (*accounts)[device.index];
+  return accounts->try_emplace(device.index, device).first->second;
 }
 
 std::shared_ptr<MemoryPool> make_pool(Device device, bool pinned = false) {
   return std::make_shared<MemoryPool>(device, account_of(device), pinned);
 }
 
-const std::shared_ptr<MemoryPool>& pool_of(Device device) {
-  MemoryAccount& account = account_of(device);
-  const std::lock_guard lock(account.mutex);
-  if (!account.pool) account.pool = std::make_shared<MemoryPool>(device, account);
-  return account.pool;
-}
+const std::shared_ptr<MemoryPool>& pool_of(Device device) { return account_of(device).pool; }
 
 const std::shared_ptr<MemoryPool>& pinned_pool() {
   static const auto* pool = new auto(make_pool(Device(), /*pinned=*/true));
@@ -81,6 +76,8 @@ size_t size_class(size_t bytes) {
   const size_t step = std::max(kAlignment, std::bit_floor(bytes - 1) / classes);
   return (bytes + step - 1) / step * step;
 }
+
+MemoryAccount::MemoryAccount(Device device) : pool(std::make_shared<MemoryPool>(device, *this)) {}
 
 void* MemoryPool::take(size_t& bytes, PrivatePool::Fit fit) {
   const std::lock_guard lock(account_.mutex);

@@ -17,9 +17,10 @@ class MemoryPool;
 
 /// What all pools of a device have taken together, the lock that they share, and the common one.
 struct MemoryAccount {
+  explicit MemoryAccount(Device device);
   std::mutex mutex;
   MemoryStats stats;
-  std::shared_ptr<MemoryPool> pool;  // made when it is first asked for
+  const std::shared_ptr<MemoryPool> pool;
 };
 
 class MemoryPool {

@@ -99,10 +99,7 @@ BatchSource::BatchSource(const Dataset& dataset, LoaderOptions options)
   if (options_.indices) check_indices(*options_.indices);
 }
 
-int64_t BatchSource::batches() const {
-  const int64_t rounding = options_.drop_last ? 0 : options_.batch_size - 1;
-  return (sampler_.size + rounding) / options_.batch_size;
-}
+int64_t BatchSource::batches() const { return batches_of(sampler_.size, options_.batch_size, options_.drop_last); }
 
 std::vector<int64_t> BatchSource::order(int64_t epoch) const {
   check(epoch >= 0 && epoch < (int64_t{1} << 31), "[loader] expected an epoch in [0, 2^31), got ", epoch);

@@ -85,6 +85,11 @@ struct LoaderOptions {
 
 class BatchSource;  // batch_source.h
 
+/// Batches of this size that so many samples make, the last one smaller or dropped.
+inline int64_t batches_of(int64_t samples, int64_t batch_size, bool drop_last) {
+  return (samples + (drop_last ? 0 : batch_size - 1)) / batch_size;
+}
+
 /// The batches of one epoch, once through. Ends its threads when it is destroyed, also half-way.
 class BatchRange {
  public:

@@ -200,14 +200,12 @@ void bind_comparisons(nb::class_<Tensor>& tensor) {
   bind_in_place(tensor, "__itruediv__", [](const Tensor& x, const auto& y) { return x / y; });
 }
 
-// With a tensor, a number, or an array as a tensor.
+// With a tensor, or an array as a tensor.
 template <class Op>
-void bind_binary(nb::class_<Tensor>& tensor, const char* name, Op op) {
+void bind_with_tensors(nb::class_<Tensor>& tensor, const char* name, Op op) {
   tensor
       .def(
           name, [op](const Tensor& a, const Tensor& b) { return op(a, b); }, nb::is_operator(), Unlocked())
-      .def(
-          name, [op](const Tensor& a, double b) { return op(a, b); }, nb::is_operator(), Unlocked())
       .def(
           name,
           [op](const Tensor& a, const nb::object& array) {
@@ -219,9 +217,13 @@ void bind_binary(nb::class_<Tensor>& tensor, const char* name, Op op) {
           nb::is_operator());
 }
 
-Tensor products(const Tensor& a, const Tensor& b) { return matmul(a, b); }
-Tensor products(const Tensor&, double) { throw nb::next_overload(); }
-Tensor products(double, const Tensor&) { throw nb::next_overload(); }
+// With a number, too.
+template <class Op>
+void bind_binary(nb::class_<Tensor>& tensor, const char* name, Op op) {
+  tensor.def(
+      name, [op](const Tensor& a, double b) { return op(a, b); }, nb::is_operator(), Unlocked());
+  bind_with_tensors(tensor, name, op);
+}
 
 void bind_operators(nb::class_<Tensor>& tensor) {
   bind_binary(tensor, "__add__", [](const Tensor& a, const auto& b) { return a + b; });
@@ -232,8 +234,8 @@ void bind_operators(nb::class_<Tensor>& tensor) {
   bind_binary(tensor, "__rmul__", [](const Tensor& a, const auto& b) { return b * a; });
   bind_binary(tensor, "__truediv__", [](const Tensor& a, const auto& b) { return a / b; });
   bind_binary(tensor, "__rtruediv__", [](const Tensor& a, const auto& b) { return b / a; });
-  bind_binary(tensor, "__matmul__", [](const Tensor& a, const auto& b) { return products(a, b); });
-  bind_binary(tensor, "__rmatmul__", [](const Tensor& a, const auto& b) { return products(b, a); });
+  bind_with_tensors(tensor, "__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); });
+  bind_with_tensors(tensor, "__rmatmul__", [](const Tensor& a, const Tensor& b) { return matmul(b, a); });
   tensor
       .def(
           "__pow__", [](const Tensor& a, double b) { return pow(a, b); }, nb::is_operator(), Unlocked())

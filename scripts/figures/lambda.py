@@ -57,7 +57,7 @@ def drawing(folder, name, title, measure):
         out.append(text(x(i), HEIGHT - BOTTOM + 14, words, size=11))
     return [*out, text(0, 14, title, "start", 14, more=' font-weight="600"'),
             text(0, 32, f'{measure}, percent: <tspan fill="{BLUE}" font-weight="600">fixed λ</tspan>, '
-                 f'<tspan fill="{ORANGE}" font-weight="600">KL ball</tspan> (mean ± sd)', "start", fill=INK),
+                 f'<tspan fill="{ORANGE}" font-weight="600">KL ball</tspan>', "start", fill=INK),
             text(WIDTH / 2 + 18, HEIGHT - 6, "λ")]
 
 
@@ -66,9 +66,9 @@ def main():
         sys.exit(__doc__)
     sweeps, figures = map(Path, sys.argv[1:])
     write(figures / "lambda-imbalance.svg", "Accuracy over λ on a long tail",
-          drawing(sweeps, "lt", "Long tail: the best λ is moderate", "balanced accuracy"))
+          drawing(sweeps, "lt", "Long tail", "balanced accuracy"))
     write(figures / "lambda-noise.svg", "Accuracy over λ under wrong labels",
-          drawing(sweeps, "noise", "Wrong labels: λ below 0", "top-1 on noisy labels"))
+          drawing(sweeps, "noise", "40 % wrong labels", "top-1 on noisy labels"))
 
 
 if __name__ == "__main__":
