@@ -33,6 +33,7 @@
 #include "apps/result.h"
 #include "apps/risks.h"
 #include "apps/seconds.h"
+#include "apps/settings_flags.h"
 #include "apps/world.h"
 
 namespace fulcrum::apps {
@@ -370,7 +371,15 @@ void add_bench_command(CLI::App& app, Command& command) {
       ->excludes("--recompute");
   sub->add_flag("!--no-profile", f->profile, "leave out the table of ops");
   sub->add_flag("--by-shape", f->by_shape, "in that table, a row for each shape of an op's output");
-  sub->callback([f, &command] { command = [f] { return bench(*f); }; });
+  sub->callback([f, sub, &command] {
+    command = [f, sub] {
+      Config others;
+      read_environment(others);
+      if (sub->count("--device") == 0) f->train.device = others.train.device;
+      if (sub->count("--threads") == 0) f->train.threads = others.train.threads;
+      return bench(*f);
+    };
+  });
 }
 
 }  // namespace fulcrum::apps

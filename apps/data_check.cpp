@@ -83,15 +83,12 @@ void check_overlap(const ImageListing& train, const ImagePart& part, Problems& p
     if (seen.contains(path)) problems.push_back(fmt::format("{}: '{}' is a training image, too", part.name, path));
 }
 
-// A folder's listing has said so already; of iWildCam some classes may be in other splits alone.
-bool every_class_is_trained(const DataSettings& s) { return s.name != "folder" && s.name != "iwildcam"; }
-
 nlohmann::json check_image_files(const DataSettings& s, Problems& problems) {
   const ImageParts parts = list_images(s);
   nlohmann::json result;
   for (const ImagePart& part : parts) result[part.name] = check_files(part.listing, s, problems);
   const ImageListing& train = parts[0].listing;
-  if (every_class_is_trained(s))
+  if (known_of_labels(s).every_class_trained)
     check_classes(class_counts(train.labels, std::ssize(train.class_names)), train.class_names, problems);
   for (size_t i = 1; i < parts.size(); i++) check_overlap(train, parts[i], problems);
   return result;

@@ -46,8 +46,8 @@ Schedule make_schedule(const Config& config);
 int64_t steps_of_epoch(const Config& config, int64_t samples);
 /// Slice number `part` of `parts` of each batch.
 Loader make_train_loader(const Config& config, const ExperimentData& data, int part = 0, int parts = 1);
-/// Images in a batch of an evaluation.
-int64_t eval_batch(const Dataset& data);
+/// Images in a batch of an evaluation. train.limit_batches counts the CPU's, so that it means the same on every device.
+int64_t eval_batch(const Dataset& data, Device device = {});
 /// Without shuffling or augmentation.
 Loader make_eval_loader(const Config& config, const Dataset& data, std::vector<int64_t> indices,
                         const ChannelStatistics& statistics);

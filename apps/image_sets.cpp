@@ -18,12 +18,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// A data set of image files: how its parts are listed, which settings it takes, and what is known of its labels.
+struct ImageSet {
+  const char* name;
+  ImageParts (*list)(const DataSettings&);
+  std::vector<std::string> eval_splits = {};  // what can be in data.eval_splits
+  const char* lists = nullptr;  // published lists in data.dir begin so; "": data.train_list is always given
+  bool annotations = false;     // data.train_list and data.test_list name files of another format
+  bool links = true;            // its lists name paths, which may be links: data.follow_links
+  bool long_tailed = false, wrong_labels = false;
+  bool every_class_trained =
+      true;  // that a class has no training image is a mistake, of which the listing says nothing
+};
+const ImageSet* find_set(const std::string& name);
+
 // A list as the setting names it, from where the program runs, or under its published name in data.dir.
 fs::path list_file(const DataSettings& s, const std::string& part) {
   const std::string& given = part == "train" ? s.train_list : part == "test" ? s.test_list : s.val_list;
   if (!given.empty()) return given;
-  const std::string prefix = s.name == "imagenet-lt" ? "ImageNet_LT_" : "Places_LT_";
-  return data_dir(s) / (prefix + part + ".txt");
+  return data_dir(s) / (find_set(s.name)->lists + part + ".txt");
 }
 
 ImageParts train_and_test(std::pair<ImageListing, ImageListing> listings) {
@@ -97,22 +110,30 @@ ImageParts list_folders(const DataSettings& s) {
 
 ImageParts list_tiny(const DataSettings& s) { return train_and_test(list_tiny_imagenet(data_dir(s), s.follow_links)); }
 
-struct ImageSet {
-  const char* name;
-  ImageParts (*list)(const DataSettings&);
-  std::vector<std::string> eval_splits;
-};
-
 const std::vector<ImageSet>& image_sets() {
-  static const std::vector<ImageSet> sets = {{"folder", list_folders, {"val"}},
-                                             {"list", list_lists, {"val"}},
-                                             {"imagenet-lt", list_lists, {"val"}},
-                                             {"places-lt", list_lists, {"val"}},
-                                             {"inaturalist18", list_inat, {}},
-                                             {"clothing1m", list_clothing, {"val"}},
-                                             {"iwildcam", list_iwildcam, {"val", "id_val", "id_test"}},
-                                             {"tiny-imagenet", list_tiny, {}}};
+  static const std::vector<ImageSet> sets = {
+      {.name = "folder", .list = list_folders, .eval_splits = {"val"}, .links = false, .every_class_trained = false},
+      {.name = "list", .list = list_lists, .eval_splits = {"val"}, .lists = ""},
+      {.name = "imagenet-lt", .list = list_lists, .eval_splits = {"val"}, .lists = "ImageNet_LT_", .long_tailed = true},
+      {.name = "places-lt", .list = list_lists, .eval_splits = {"val"}, .lists = "Places_LT_", .long_tailed = true},
+      {.name = "inaturalist18", .list = list_inat, .annotations = true, .long_tailed = true},
+      {.name = "clothing1m", .list = list_clothing, .eval_splits = {"val"}, .wrong_labels = true},
+      {.name = "iwildcam",  // some of its classes are in other splits alone
+       .list = list_iwildcam,
+       .eval_splits = {"val", "id_val", "id_test"},
+       .long_tailed = true,
+       .every_class_trained = false},
+      {.name = "tiny-imagenet", .list = list_tiny}};
   return sets;
+}
+
+// The names of those that a condition holds for.
+template <class Condition>
+std::vector<std::string> sets_with(Condition condition) {
+  std::vector<std::string> names;
+  for (const ImageSet& set : image_sets())
+    if (condition(set)) names.emplace_back(set.name);
+  return names;
 }
 
 const ImageSet* find_set(const std::string& name) {
@@ -124,20 +145,21 @@ const ImageSet* find_set(const std::string& name) {
 }  // namespace
 
 const std::vector<std::string>& image_file_sets() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all;
-    for (const ImageSet& set : image_sets()) all.emplace_back(set.name);
-    return all;
-  }();
+  static const std::vector<std::string> names = sets_with([](const ImageSet&) { return true; });
   return names;
 }
 
 bool is_image_files(const DataSettings& s) { return find_set(s.name) != nullptr; }
 
+LabelsKnown known_of_labels(const DataSettings& s) {
+  const ImageSet* set = find_set(s.name);
+  return set == nullptr ? LabelsKnown{} : LabelsKnown{set->long_tailed, set->wrong_labels, set->every_class_trained};
+}
+
 ImageParts list_images(const DataSettings& s) { return find_set(s.name)->list(s); }
 
 void check_list_classes(const DataSettings& s, const ImageParts& parts) {
-  if (find_set(s.name)->list != list_lists) return;
+  if (find_set(s.name)->lists == nullptr) return;
   const std::string source = s.class_names.empty() ? "data.train_list" : "data.class_names";
   for (const auto& [part, listing] : parts) {
     if (listing.problems.empty()) continue;
@@ -198,10 +220,9 @@ void check_eval_splits(const DataSettings& d) {
 
 void check_image_settings(const DataSettings& d) {
   const std::vector<std::string>& all = image_file_sets();
-  const std::vector<std::string> lists = {"list", "imagenet-lt", "places-lt"};
-  const std::vector<std::string> files = {"list", "imagenet-lt", "places-lt", "inaturalist18"};
-  const std::vector<std::string> confined = {"list",       "imagenet-lt", "places-lt",    "inaturalist18",
-                                             "clothing1m", "iwildcam",    "tiny-imagenet"};
+  const auto lists = sets_with([](const ImageSet& set) { return set.lists != nullptr; });
+  const auto files = sets_with([](const ImageSet& set) { return set.lists != nullptr || set.annotations; });
+  const auto linked = sets_with([](const ImageSet& set) { return set.links; });
   one_of("data.on_bad_image", d.on_bad_image, {"error", "skip"});
   one_of("data.crop_mode", d.crop_mode, {"center", "squash"});
   one_of("data.train_split", d.train_split, {"noisy_train", "clean_train"});
@@ -221,7 +242,7 @@ void check_image_settings(const DataSettings& d) {
   only_for(d, lists, "data.val_list", !d.val_list.empty());
   only_for(d, lists, "data.class_names", !d.class_names.empty());
   only_for(d, {"clothing1m"}, "data.train_split", d.train_split != "noisy_train");
-  only_for(d, confined, "data.follow_links", d.follow_links);
+  only_for(d, linked, "data.follow_links", d.follow_links);
   if (d.resize_size != 0 && (d.resize_size < d.image_size || d.image_size == 0 || d.crop_mode == "squash"))
     usage("data.resize_size: expected at least data.image_size, with data.crop_mode = center, got ", d.resize_size);
   if (d.image_size == 0 && (d.crop_mode == "squash" || d.fast_decode))

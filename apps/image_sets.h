@@ -25,6 +25,12 @@ using ImageParts = std::vector<ImagePart>;
 /// The data sets of image files by their data.name.
 const std::vector<std::string>& image_file_sets();
 bool is_image_files(const DataSettings& settings);
+/// What is known of the labels of a data set that was published, before imbalance and noise are made.
+struct LabelsKnown {
+  bool long_tailed = false, wrong = false;
+  bool every_class_trained = true;  // a class without training images is a mistake, which listing it has not told
+};
+LabelsKnown known_of_labels(const DataSettings& settings);
 
 /// Listings with what is wrong with them; an Error for a file that cannot be read at all.
 ImageParts list_images(const DataSettings& settings);

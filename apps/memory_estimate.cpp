@@ -43,11 +43,14 @@ std::string text_of(const MemoryEstimate& e) {
 
 std::vector<std::string> memory_lines(const MemoryEstimate& e, Device device, const Communicator& processes) {
   std::vector<std::string> lines = {(processes.size() > 1 ? "memory of each process: " : "memory: ") + text_of(e)};
-  const double available = available_memory();
-  if (device.is_cpu() && static_cast<double>(e.total() * processes.local_size()) > available)
-    lines.push_back(fmt::format(
-        "warning: {:.0f} MiB of memory are available; a smaller --batch-size, with --accumulate, or --recompute needs less",
-        available / 1048576));
+  // The processes of a machine share its memory, and have a GPU each.
+  const double available =
+      device.is_cpu() ? available_memory() / processes.local_size() : static_cast<double>(cuda::free_memory(device));
+  if (static_cast<double>(e.total()) > available)
+    lines.push_back(
+        fmt::format("warning: {:.0f} MiB of memory are available{}; a smaller --batch-size, with --accumulate, or "
+                    "--recompute needs less",
+                    available / 1048576, processes.local_size() > 1 ? " to each process" : ""));
   return lines;
 }
 

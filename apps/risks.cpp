@@ -5,6 +5,7 @@
 #include <numbers>
 #include <set>
 
+#include "apps/image_sets.h"
 #include "apps/ranges.h"
 
 namespace fulcrum::apps {
@@ -23,12 +24,11 @@ int emphasis(const RiskSettings& r) {
 
 // Made wrong, or known to be.
 bool has_wrong_labels(const DataSettings& d) {
-  return d.noise_type == "matrix" || (d.noise_type != "none" && d.noise_rate > 0) || d.name == "clothing1m";
+  return d.noise_type == "matrix" || (d.noise_type != "none" && d.noise_rate > 0) || known_of_labels(d).wrong;
 }
 
 bool is_long_tailed(const DataSettings& d) {
-  const std::set<std::string> known = {"imagenet-lt", "places-lt", "inaturalist18", "iwildcam"};
-  return known.contains(d.name) || (d.imb_type != "none" && d.imb_factor < 1);
+  return known_of_labels(d).long_tailed || (d.imb_type != "none" && d.imb_factor < 1);
 }
 
 void check_ranges(const RiskSettings& r) {

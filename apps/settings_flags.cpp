@@ -182,12 +182,16 @@ std::vector<std::string> SettingsFlags::words(const std::vector<std::string>& wi
   return words;
 }
 
-Config SettingsFlags::resolve(const Config& base) const {
-  Config config = base;
-  if (!recipe_.empty()) load_toml(config, recipe_text(recipe_), "recipe " + recipe_);
+void read_environment(Config& config) {
   for (const auto& [variable, key] : kEnvironment)
     if (const char* value = std::getenv(variable); value && *value)
       set_key(config, std::string(key) + "=" + value, variable);
+}
+
+Config SettingsFlags::resolve(const Config& base) const {
+  Config config = base;
+  if (!recipe_.empty()) load_toml(config, recipe_text(recipe_), "recipe " + recipe_);
+  read_environment(config);
   for (const Assignment& a : assignments_) set_key(config, a.text, a.flag);
   // finish() cannot tell a mean or a γ that was asked for from the default.
   if (config.optim.name.starts_with("ab") && has("risk.name") && config.risk.name == "mean")
@@ -219,7 +223,9 @@ void use_device(const TrainSettings& settings) {
   }
   if (device.is_cpu()) return;
   if (!cuda::kBuilt)
-    throw UsageError("train.device: '" + name + "' needs a build with the CUDA back-end; this one has the CPU only");
+    throw UsageError("train.device: '" + name +
+                     "' needs a build with the CUDA back-end; this one has the CPU only. Configure "
+                     "with -DFULCRUM_CUDA=ON");
   cuda::use_device(device.index);
   set_tf32(settings.tf32);
   set_cudnn_benchmark(settings.cudnn_benchmark);

@@ -17,6 +17,9 @@ class App;
 
 namespace fulcrum::apps {
 
+/// What FULCRUM_DATA_DIR, FULCRUM_OUTPUT, FULCRUM_DEVICE and FULCRUM_THREADS say, where they are set.
+void read_environment(Config& config);
+
 /// Settings from the command line, in the order default < recipe < environment < flags.
 class SettingsFlags {
  public:

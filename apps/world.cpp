@@ -27,7 +27,7 @@ void refuse_together(Communicator& all, const std::string& problem) {
 // short for it.
 std::string own_gpu(int local_rank) {
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  if (!visible || !*visible) return std::to_string(local_rank);
+  if (!visible) return std::to_string(local_rank);
   std::vector<std::string> list;
   std::istringstream in(visible);
   for (std::string id; std::getline(in, id, ',');) list.push_back(id);

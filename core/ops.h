@@ -61,6 +61,7 @@ Tensor maximum(const Tensor& a, double b);
 Tensor minimum(const Tensor& a, double b);
 Tensor clamp(const Tensor& x, double low, double high);
 Tensor pow(const Tensor& x, double exponent);
+Tensor pow(const Tensor& x, const Tensor& exponent);
 /// Integers are compared with the number as it is.
 Tensor eq(const Tensor& a, double b);
 Tensor ne(const Tensor& a, double b);
@@ -112,6 +113,15 @@ Tensor index_select(const Tensor& x, int dim, const Tensor& index);
 void index_copy_(Tensor& x, int dim, const Tensor& index, const Tensor& source);
 /// Labels [...] → 1 at the label, else 0, f32 [..., classes].
 Tensor one_hot(const Tensor& labels, int64_t classes);
+
+// ---- order; NaN counts as the largest, equal elements keep theirs ----
+struct Sorted {
+  Tensor values, indices;  ///< of one shape; indices i64, the places along `dim` that the values had in x
+};
+Sorted sort(const Tensor& x, int dim = -1, bool descending = false);
+/// The k largest elements, or smallest, the first of them first.
+Sorted topk(const Tensor& x, int64_t k, int dim = -1, bool largest = true);
+Tensor argsort(const Tensor& x, int dim = -1, bool descending = false);  ///< the indices alone
 
 // ---- reductions; without `dims` over everything, to shape [] ----
 Tensor sum(const Tensor& x);

@@ -206,6 +206,24 @@ Tensor pow(const Tensor& x, double exponent) {
   });
 }
 
+Tensor pow(const Tensor& x, const Tensor& exponent) {
+  Tensor y = binary<Pow>(x, exponent);
+  const Tensor for_exponent = exponent.requires_grad() ? y.detach() : Tensor();
+  return record(
+      "pow", y, {x, exponent},
+      [x = x.detach(), exponent = exponent.detach(), y = for_exponent](const Tensor& dy, Needs need) -> Grads {
+        Grads grads(2);
+        // 0 of what is constant, where the formula may be 0 · ∞: x⁰, and 0 to a power that is not negative.
+        if (need[0])
+          grads[0] = sum_to(where(exponent, mul(dy, mul(exponent, pow(x, sub(exponent, 1)))), 0.0), x.shape());
+        if (need[1]) {
+          const Tensor is_constant = mul(eq(x, 0), ge(exponent, 0));
+          grads[1] = sum_to(where(is_constant, 0.0, mul(dy, mul(y, log(x)))), exponent.shape());
+        }
+        return grads;
+      });
+}
+
 Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "[clamp] expected low <= high, got ", low, " and ", high);
   const Tensor y = minimum(maximum(x.detach(), low), high);

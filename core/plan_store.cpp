@@ -93,6 +93,13 @@ std::optional<std::string> PlanStore::find(const PlanKey& key) const {
   return it == plans_.end() ? std::nullopt : std::optional(it->second);
 }
 
+std::optional<std::string> PlanStore::environment_of(const std::string& problem) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [key, plan] : plans_)
+    if (key.problem == problem) return key.environment;
+  return std::nullopt;
+}
+
 void PlanStore::put(const PlanKey& key, const std::string& plan) {
   const std::lock_guard lock(mutex_);
   plans_[key] = plan;

@@ -25,6 +25,8 @@ struct PlanKey {
 class PlanStore {
  public:
   std::optional<std::string> find(const PlanKey& key) const;
+  /// Where a plan for this problem comes from, be it of another device or library.
+  std::optional<std::string> environment_of(const std::string& problem) const;
   void put(const PlanKey& key, const std::string& plan);
   /// A line a plan, sorted, below a line that names the format.
   std::string text() const;

@@ -10,7 +10,7 @@ namespace fulcrum {
 namespace {
 
 template <auto make>
-std::unique_ptr<Module> of_cifar(const ModelOptions& o) {
+std::unique_ptr<Classifier> of_cifar(const ModelOptions& o) {
   check(o.stem.empty() || o.stem == "cifar", "[model] expected the stem cifar for a network of CIFAR, got '", o.stem,
         "'");
   ResnetOptions own{.channels = o.channels,
@@ -19,11 +19,11 @@ std::unique_ptr<Module> of_cifar(const ModelOptions& o) {
                     .seed = o.seed,
                     .recompute = o.recompute};
   own.classes = o.classes.value_or(own.classes);
-  return std::unique_ptr<Module>(new Resnet(make(own)));
+  return std::unique_ptr<Classifier>(new Resnet(make(own)));
 }
 
 template <auto make>
-std::unique_ptr<Module> of_imagenet(const ModelOptions& o) {
+std::unique_ptr<Classifier> of_imagenet(const ModelOptions& o) {
   ImagenetResnetOptions own{.channels = o.channels,
                             .dropout = o.dropout,
                             .normed_head = o.normed_head,
@@ -31,11 +31,11 @@ std::unique_ptr<Module> of_imagenet(const ModelOptions& o) {
                             .recompute = o.recompute};
   own.classes = o.classes.value_or(own.classes);
   if (!o.stem.empty()) own.stem = o.stem;
-  return std::unique_ptr<Module>(new ImagenetResnet(make(own)));
+  return std::unique_ptr<Classifier>(new ImagenetResnet(make(own)));
 }
 
 template <class Network, class Options>
-std::unique_ptr<Module> without_blocks(const ModelOptions& o) {
+std::unique_ptr<Classifier> without_blocks(const ModelOptions& o) {
   check(o.stem.empty(), "[model] expected no stem for a network without a choice of one, got '", o.stem, "'");
   check(!o.recompute, "[model] recompute: expected a network of residual blocks, got one without");
   Options own{
@@ -46,7 +46,7 @@ std::unique_ptr<Module> without_blocks(const ModelOptions& o) {
 
 struct NamedModel {
   const char* name;
-  std::unique_ptr<Module> (*make)(const ModelOptions&);
+  std::unique_ptr<Classifier> (*make)(const ModelOptions&);
 };
 
 constexpr NamedModel kModels[] = {{"resnet8", of_cifar<resnet8>},
@@ -72,7 +72,7 @@ const Module& head_of(const Module& network) {
 
 }  // namespace
 
-std::unique_ptr<Module> make_model(std::string_view name, const ModelOptions& options) {
+std::unique_ptr<Classifier> make_model(std::string_view name, const ModelOptions& options) {
   std::string known;
   for (const NamedModel& m : kModels) {
     if (m.name == name) return m.make(options);

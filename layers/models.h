@@ -1,7 +1,7 @@
 // Every network by name, for programs in which a setting chooses it.
 //
-//   std::unique_ptr<Module> net = make_model("resnet50", {.classes = 100, .stem = "cifar"});
-//   Tensor logits = (*net)(images);
+//   std::unique_ptr<Classifier> net = make_model("resnet50", {.classes = 100, .stem = "cifar"});
+//   Tensor logits = (*net)(images), features = net->features(images);
 //
 // Who knows the network calls its own function, which has options that are not common to all:
 // resnet32(…) of resnet.h, resnet50(…) of imagenet_resnet.h, SceCnn of sce_cnn.h.
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include <fulcrum/core/ops.h>
-#include <fulcrum/layers/module.h>
+#include <fulcrum/layers/classifier.h>
 
 namespace fulcrum {
 
@@ -32,7 +32,7 @@ struct ModelOptions {
 };
 
 /// The network of this name. An unknown one is an Error that lists model_names().
-std::unique_ptr<Module> make_model(std::string_view name, const ModelOptions& options = {});
+std::unique_ptr<Classifier> make_model(std::string_view name, const ModelOptions& options = {});
 std::vector<std::string> model_names();
 /// What comes before the names of the head's parameters: "fc.", or "fc2." in sce_cnn. The head is
 /// the last child of every network here.

@@ -114,6 +114,25 @@ Module::Module(std::optional<uint64_t> seed) : seed_(seed) {
   name_ = std::move(adoption.name);
 }
 
+// A child that lives on, because others hold it, is a root again.
+Module::~Module() {
+  for (const auto& child : children_) {
+    child->parent_ = nullptr;
+    child->name_.clear();
+  }
+}
+
+void Module::adopt(std::string name, std::shared_ptr<Module> child) {
+  check_new_name(name);
+  check(child != nullptr, "[module] expected a module for '", name, "', got none");
+  check(child->parent_ == nullptr, "[module] expected a module without a parent for '", name, "', got '",
+        child->full_name(), "' of another");
+  check(child.get() != &root(), "[module] '", name, "' cannot be a child of its own");
+  child->parent_ = this;
+  child->name_ = std::move(name);
+  children_.push_back(std::move(child));
+}
+
 void Module::check_new_name(const std::string& name) const {
   const auto same = [&](const auto& other) { return other.name == name; };
   const bool used = std::any_of(parameters_.begin(), parameters_.end(), same) ||

@@ -11,8 +11,9 @@
 //   Tensor logits = net(images);
 //   save_tensors("net.safetensors", {net.state_dict(), {}});
 //
-// One line declares, registers and names a child. A module owns its children, knows its parent and
-// so stays where it was made: it can be returned by value as a temporary, not copied or moved.
+// One line declares, registers and names a child; adopt() takes one that was made before, such as a network of
+// make_model. A module knows its parent and so stays where it was made: it can be returned by value as a temporary, not
+// copied or moved.
 //
 // Names are torchvision's ("layer1.0.bn1.weight"). Convolution weights are [out, kh, kw, in] in
 // memory and [out, in, kh, kw] in a state dict, so that PyTorch reads what Fulcrum writes and vice
@@ -91,7 +92,7 @@ class Module {
   /// Initial values come from (seed, streams::kInit + index of the parameter in the whole model). A
   /// child without a seed of its own takes its parent's; 0 at the root.
   explicit Module(std::optional<uint64_t> seed = {});
-  virtual ~Module() = default;
+  virtual ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
@@ -139,18 +140,28 @@ class Module {
   /// "layer1.0.bn2"; empty for the root.
   std::string full_name() const;
   const std::string& name() const { return name_; }
-  const std::vector<std::unique_ptr<Module>>& children() const { return children_; }
+  const std::vector<std::shared_ptr<Module>>& children() const { return children_; }
 
  protected:
   /// Constructs a child from the arguments. A name is not empty, has no dot and is used once.
   template <class T, class... Args>
   T& add(std::string name, Args&&... args) {
     const Adoption adoption(*this, std::move(name));
-    auto child = std::make_unique<T>(std::forward<Args>(args)...);
+    auto child = std::make_shared<T>(std::forward<Args>(args)...);
     T& reference = *child;
     children_.push_back(std::move(child));
     return reference;
   }
+  /// Takes a root as a child, with the weights that it has:
+  ///
+  ///   Classifier& backbone = adopt("backbone", make_model("resnet18", {.classes = 10}));
+  template <class T>
+  T& adopt(std::string name, std::unique_ptr<T> child) {
+    T* pointer = child.get();
+    adopt(std::move(name), std::shared_ptr<Module>(std::move(child)));
+    return *pointer;
+  }
+  void adopt(std::string name, std::shared_ptr<Module> child);
   enum class Layout { kPlain, kConvolution };
   /// A parameter in f32, initialised; its shape is that in memory.
   Tensor add_parameter(const std::string& name, const Shape& shape, const Init& init, Layout layout = Layout::kPlain);
@@ -188,7 +199,7 @@ class Module {
   bool training_ = true, frozen_ = false, recompute_ = false;
   std::vector<NamedTensor> parameters_, buffers_;  // under their local names
   std::vector<std::pair<std::string, std::unique_ptr<Generator>>> generators_;
-  std::vector<std::unique_ptr<Module>> children_;
+  std::vector<std::shared_ptr<Module>> children_;
   uint64_t parameter_count_ = 0, generator_count_ = 0;  // of the whole tree; kept at the root
   Tensor arena_grads_;                                  // all gradients, where to() was called on this module
 };

@@ -108,7 +108,9 @@ Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
   dispatch(losses, [&]<class K>() { K::check_finite(control_, batch_.losses); });
   profile_work({.bytes = static_cast<double>(batch_.losses.bytes() + batch_.weights.bytes())});
   profile_mark("weights");
-  return sum(mul(losses, weights_));
+  // A node of its own, as the gradient of a loss is its weight: a sum of products takes four steps there.
+  return record("weigh", sum(mul(losses.detach(), weights_)), {losses},
+                [w = weights_](const Tensor& dy, Needs) -> Grads { return {mul(w, dy)}; });
 }
 
 WeighedBatch Optimizer::gathered(const Tensor& losses, const BatchContext& context) const {

@@ -1,4 +1,6 @@
+#include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops.h>
 #include <fulcrum/optim/risk.h>
 
 #include <cmath>
@@ -41,6 +43,18 @@ RiskSummary Risk::summary() const {
 
 void Risk::reset_summary() {
   dispatch(statistics_, [&]<class K>() { K::fill(statistics_, 0); });
+}
+
+void Risk::add_to_summary(const Tensor& weights) {
+  const NoGrad no_grad;
+  const Tensor p = weights.to(DType::kF64), total = sum(p), squares = sum(square(p));
+  const Tensor finite = eq(squares - squares, 0);
+  std::vector<Tensor> step(kRiskStatisticsSize, zeros_like(total));
+  step[kSumWeight] = total;
+  step[kSumEffective] = where(squares, square(total) / (static_cast<double>(p.numel()) * squares), 0.0);
+  step[kSteps] = finite;
+  for (Tensor& number : step) number = where(finite, number, 0.0);
+  statistics_.copy_from(statistics_ + stack(step));
 }
 
 Tensor Risk::like_losses(const Tensor& losses, const BatchContext& context) const {

@@ -4,8 +4,8 @@
 //   Tensor p = risk.weights(losses, {.indices = batch.indices});   // [B], detached
 //
 // Training minimises Σ pᵢ lᵢ with p held constant, so one forward and one backward pass are enough.
-// A new risk derives from Risk, fills p with a kernel of core/kernels.inc, and works with every
-// optimiser; risks.h has more. The mathematics and its sources are in docs/method.md.
+// A new risk derives from Risk, makes p of operations or by a kernel of core/kernels.inc, and works with every
+// optimiser (docs/own-risk.md); risks.h has more. The mathematics and its sources are in docs/method.md.
 #pragma once
 
 #include <limits>
@@ -51,6 +51,9 @@ class Risk {
   explicit Risk(Device device);
   /// Memory for the weights. An Error unless losses and groups lie where the risk's state does.
   Tensor like_losses(const Tensor& losses, const BatchContext& context = {}) const;
+  /// Adds a step with these weights to the summary, without waiting for the device: for risks that are not a kernel, which
+  /// does so itself. Weights that are not finite are left out.
+  void add_to_summary(const Tensor& weights);
   Tensor statistics_;  // f64 [kRiskStatisticsSize]
 };
 

@@ -19,6 +19,7 @@ class Container : public Module {
   }
   using Module::add_buffer;
   using Module::add_parameter;
+  using Module::adopt;
 };
 
 // A layer of its own where there is no parent, which then has initial weights of seed 0.
@@ -164,7 +165,13 @@ void bind_layers(nb::module_& m) {
       .def(
           "add_buffer",
           [](Container& module, const std::string& name, const Tensor& value) { module.add_buffer(name, value); },
-          "name"_a, "value"_a);
+          "name"_a, "value"_a)
+      .def(
+          "adopt",
+          [](Container& module, const std::string& name, std::shared_ptr<Module> child) {
+            module.adopt(name, std::move(child));
+          },
+          "name"_a, "child"_a);
   m.def(
       "_container",
       [](const nb::object& parent, const std::string& name, uint64_t seed) {

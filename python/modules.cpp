@@ -39,6 +39,12 @@ void load_generator_state(Module& net, const TensorMap& state) {
   for (auto& [name, generator] : generators) generator->position.copy_from(state.at(name));
 }
 
+std::string described(const Module& net) {
+  std::string parts;
+  for (const auto& child : net.children()) parts += (parts.empty() ? "" : ", ") + child->name();
+  return concat_text("fulcrum.Module(", parts, parts.empty() ? "" : "; ", net.num_parameters(), " parameters)");
+}
+
 void bind_module(nb::module_& m) {
   nb::class_<Module>(m, "Module", "A tree of layers with named parameters and buffers. fulcrum.nn has the layers.")
       .def(
@@ -99,6 +105,7 @@ void bind_module(nb::module_& m) {
       .def("load_generator_state", &load_generator_state, "state"_a, Unlocked(),
            "An Error names what is missing or unexpected; nothing is changed then.")
       .def("zero_grad", &Module::zero_grad, Unlocked())
+      .def("__repr__", &described, Unlocked())
       .def_prop_ro("name", &Module::full_name, "'layer1.0.bn2'; '' for the root.")
       .def(
           "children",
@@ -111,6 +118,9 @@ void bind_module(nb::module_& m) {
 }
 
 void bind_models(nb::module_& m) {
+  nb::class_<Classifier, Module>(m, "Classifier",
+                                 "A network of make_model: features, and a head that makes logits of them.")
+      .def("features", &Classifier::features, "x"_a, Unlocked(), "x → [N, D], what the head sees.");
   m.def(
       "make_model",
       [](const std::string& name, std::optional<int64_t> classes, int64_t channels, double dropout, const Pair& image,

@@ -49,7 +49,8 @@ void bind_elementwise(nb::module_& m) {
                                  {"lt", &lt},
                                  {"le", &le}})
     m.def(name, op, "a"_a, "b"_a, Unlocked());
-  m.def("pow", &pow, "x"_a, "exponent"_a, Unlocked(), "x to the power of a number.");
+  m.def("pow", static_cast<Number>(&pow), "x"_a, "exponent"_a, Unlocked(), "x to a power, a number or a tensor.");
+  m.def("pow", static_cast<Binary>(&pow), "x"_a, "exponent"_a, Unlocked());
   m.def("where", static_cast<Tensor (*)(const Tensor&, const Tensor&, const Tensor&)>(&where), "condition"_a, "a"_a,
         "b"_a, Unlocked(),
         "a where the condition is not 0, else b; shapes broadcast. What is not taken leaves no trace in the gradient.");
@@ -146,6 +147,7 @@ void bind_ops(nb::module_& m) {
   bind_shape(m);
   bind_indices(m);
   bind_reductions(m);
+  bind_order(m);
   bind_softmax(m);
   bind_networks(m);
 }

@@ -1,12 +1,9 @@
 // The risks: how the losses of a batch become the weights of its samples. A class in Python may derive from Risk.
 #include "bindings.h"
 
-#include <cmath>
-
 #include <nanobind/trampoline.h>
 
 #include <fulcrum/core/autograd.h>
-#include <fulcrum/core/risk_rules.h>
 #include <fulcrum/optim/risks.h>
 
 namespace fulcrum::python {
@@ -29,7 +26,7 @@ class PythonRisk : public Risk {
     const Tensor p = as_tensor(result, losses).detach();
     check(p.shape() == losses.shape() && p.dtype() == losses.dtype(), "[risk] expected weights ", losses.dtype(), " ",
           losses.shape(), " from a risk written in Python, got ", p.dtype(), " ", p.shape());
-    count(p);
+    add_to_summary(p);
     return p;
   }
 
@@ -76,17 +73,6 @@ class PythonRisk : public Risk {
     check(nb::hasattr(value, "__array__"), "[risk] expected a tensor or an array as '", name, "' in state() of ",
           type_name(), ", got ", nb::inst_name(value).c_str());
     return nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("from_dlpack")(value));
-  }
-
-  // As the kernels of other risks do. Waits for the device.
-  void count(const Tensor& p) {
-    double sum = 0, squares = 0;
-    for (const double v : p.to_vector()) sum += v, squares += v * v;
-    if (!std::isfinite(sum) || !std::isfinite(squares)) return;  // a step that the optimiser will not do
-    std::vector<double> step(kRiskStatisticsSize);
-    add_statistics(step.data(), 0, sum, squares, p.numel());
-    const NoGrad no_grad;
-    statistics_.copy_from(statistics_ + from_vector(statistics_.shape(), step, options_of(statistics_)));
   }
 };
 

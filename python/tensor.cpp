@@ -7,6 +7,7 @@
 
 #include <fulcrum/core/arena.h>
 #include <fulcrum/core/autograd.h>
+#include <fulcrum/core/random.h>
 
 namespace fulcrum::python {
 
@@ -236,11 +237,13 @@ void bind_operators(nb::class_<Tensor>& tensor) {
   bind_binary(tensor, "__rtruediv__", [](const Tensor& a, const auto& b) { return b / a; });
   bind_with_tensors(tensor, "__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); });
   bind_with_tensors(tensor, "__rmatmul__", [](const Tensor& a, const Tensor& b) { return matmul(b, a); });
-  tensor
-      .def(
-          "__pow__", [](const Tensor& a, double b) { return pow(a, b); }, nb::is_operator(), Unlocked())
-      .def(
-          "__neg__", [](const Tensor& a) { return neg(a); }, Unlocked());
+  bind_binary(tensor, "__pow__", [](const Tensor& a, const auto& b) { return pow(a, b); });
+  bind_binary(tensor, "__rpow__", [](const Tensor& a, const auto& b) {
+    if constexpr (std::is_same_v<decltype(b), const double&>) return pow(full({}, b, options_of(a)), a);
+    else return pow(b, a);
+  });
+  tensor.def(
+      "__neg__", [](const Tensor& a) { return neg(a); }, Unlocked());
 }
 
 // One size, or all of them.
@@ -269,6 +272,24 @@ void bind_creation(nb::module_& m) {
         return full(shape_of(shape), value, tensor_options(dtype, device));
       },
       "shape"_a, "value"_a, "dtype"_a = "f32", "device"_a = "cpu", "A tensor of one number.");
+  using Draw = void (*)(Tensor&, double, double, uint64_t, uint64_t);
+  for (const auto& [name, draw, doc] :
+       {std::tuple<const char*, Draw, const char*>{"rand", &fill_uniform, "Uniform numbers in [0, 1)"},
+        {"randn", &fill_normal, "Standard normal numbers"}})
+    m.def(
+        name,
+        [draw](const ShapeArgument& shape, uint64_t seed, uint64_t stream, const std::string& dtype,
+               const std::string& device) {
+          Tensor t = empty(shape_of(shape), tensor_options(dtype, device));
+          draw(t, 0, 1, seed, stream);
+          return t;
+        },
+        "shape"_a, nb::kw_only(), "seed"_a, "stream"_a = 0, "dtype"_a = "f32", "device"_a = "cpu",
+        concat_text(
+            doc,
+            " that seed and stream decide, the same on every device. There is no hidden state: another call with "
+            "the same two gives the same numbers.")
+            .c_str());
 }
 
 }  // namespace
@@ -285,6 +306,7 @@ void bind_tensor(nb::module_& m) {
   bind_comparisons(tensor);
   bind_methods(tensor);
   bind_reductions(tensor);
+  bind_order(tensor);
   bind_indexing(tensor);
   bind_exchange(tensor, m);
   bind_creation(m);

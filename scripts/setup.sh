@@ -184,8 +184,14 @@ build() {
     fi
   fi
   if [ -e /dev/nvidiactl ] && has_nvcc && [[ " ${options[*]} " != *" -DFULCRUM_CUDA="* ]]; then
-    options+=(-DFULCRUM_CUDA=AUTO)
-    [[ " ${options[*]} " == *" -DCMAKE_CUDA_ARCHITECTURES="* ]] || options+=(-DCMAKE_CUDA_ARCHITECTURES=native)
+    local oldest
+    oldest=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -V | head -n 1) || oldest=''
+    if [[ $oldest =~ ^[1-7]\. ]]; then
+      say "a GPU of compute capability $oldest; 8.0 or later is needed: building for the CPU alone"
+    else
+      options+=(-DFULCRUM_CUDA=AUTO)
+      [[ " ${options[*]} " == *" -DCMAKE_CUDA_ARCHITECTURES="* ]] || options+=(-DCMAKE_CUDA_ARCHITECTURES=native)
+    fi
   fi
   # A cache of another generator, or of a tree that has moved, cannot be configured again.
   if [ -e "$binary/CMakeCache.txt" ] &&

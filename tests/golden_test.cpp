@@ -177,14 +177,16 @@ void PrintTo(const NetworkTolerance& t, std::ostream* out) { *out << name_of(t.d
 
 class GoldenNetworks : public ::testing::TestWithParam<NetworkTolerance> {
  protected:
-  void compare(const std::string& name) {
+  void compare(const std::string& file) {
     const auto [dtype, loose, gradient_loose, steps] = GetParam();
     if (dtype == DType::kF64 && !test_device().is_cpu()) GTEST_SKIP() << "cuDNN has not every plan in f64";
-    const Golden golden(name);
+    const Golden golden(file);
     const Json& images = golden.about["images"];
     const Tensor nchw = symmetric(Shape(images["shape"].integers()), images["bound"].number,
                                   static_cast<uint64_t>(images["stream"].number));
-    const auto made = make_model(name, {.classes = 10, .channels = nchw.size(1)});
+    const auto made = make_model(
+        golden.about["model"].text,
+        {.classes = 10, .channels = nchw.size(1), .stem = golden.about.has("stem") ? golden.about["stem"].text : ""});
     Module& net = *made;
     fill_as_golden(net);
     net.to(test_device(), dtype);
@@ -275,6 +277,7 @@ INSTANTIATE_TEST_SUITE_P(DTypes, GoldenNetworks,
 class GoldenImagenetNetworks : public GoldenNetworks {};
 
 TEST_P(GoldenImagenetNetworks, Resnet18) { compare("resnet18"); }
+TEST_P(GoldenImagenetNetworks, Resnet18WithTheStemForCifar) { compare("resnet18_cifar"); }
 TEST_P(GoldenImagenetNetworks, Resnet50) { compare("resnet50"); }
 TEST_P(GoldenImagenetNetworks, Resnext50) { compare("resnext50_32x4d"); }
 TEST_P(GoldenImagenetNetworks, SceCnn) { compare("sce_cnn"); }

@@ -107,12 +107,15 @@ class LeftToCtest(unittest.TestCase):
         self.assertEqual({name for name in suites - set(chosen) if not name.startswith("Cuda")}, set())
 
 
-# Answers with its first argument; a contestant that announces itself has "ready" as the second, one that hangs "never".
+# Answers with its first argument; a contestant that announces itself has "ready" as the second, one that hangs "never", one
+# that ends after two answers "ends".
 SERVER = """
 import sys, time
 if sys.argv[2] == "never": time.sleep(60)
 if sys.argv[2] == "ready": print("{}", flush=True)
-for line in sys.stdin: print(sys.argv[1], flush=True)
+for i, line in enumerate(sys.stdin):
+    if sys.argv[2] == "ends" and i == 2: sys.exit(5)
+    print(sys.argv[1], flush=True)
 """
 
 
@@ -121,7 +124,7 @@ class Steps(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.out = Path(folder.name) / "steps.jsonl"
-        self.answers, self.never = {}, set()
+        self.answers, self.never, self.ends = {}, set(), set()
         self.patch(gpu_step, "PAUSE", 0)
         self.patch(gpu_step, "command_of", self.command_of)
         for stream in ("stdout", "stderr"):
@@ -136,7 +139,7 @@ class Steps(unittest.TestCase):
         torch = name.startswith("torch")
         answer = {"images_per_s": 100 if torch else 300, "peak_mb": 1, "device_peak_mb": 40 if torch else 30,
                   "device_reserved_mb": 80 if torch else 40, **({} if torch else {"system_requests": 0})}
-        kind = "never" if name in self.never else "ready" if torch else ""
+        kind = "never" if name in self.never else "ends" if name in self.ends else "ready" if torch else ""
         return [sys.executable, "-c", SERVER, json.dumps({**answer, **self.answers.get(name, {})}), kind]
 
     def args(self, *flags):
@@ -189,6 +192,16 @@ class Steps(unittest.TestCase):
         measured, _, last = self.run_case(args)
         self.assertEqual((measured["contestant"], measured["median"]), (gpu_step.REFERENCE, 300))
         self.assertEqual((last["left_out"], args.failures), (["torch compiled sgd"], []))
+
+    def test_who_ends_between_turns_keeps_its_rounds_and_leaves_the_others_theirs(self):
+        self.patch(gpu_step, "contestants", lambda *_: [gpu_step.REFERENCE, "fulcrum graph absgd"])
+        self.ends.add(gpu_step.REFERENCE)
+        args = self.args("--rounds", "3")
+        *_, first, second, last = self.run_case(args)
+        self.assertEqual({row["contestant"]: len(row["rounds"]) for row in (first, second)},
+                         {gpu_step.REFERENCE: 1, "fulcrum graph absgd": 3})
+        self.assertEqual((last["failed"], len(args.failures)), ([gpu_step.REFERENCE], 1))
+        self.assertIn("ended with status 5", args.failures[0])
 
     def test_who_fails_is_named(self):
         self.patch(gpu_step, "contestants", lambda *_: [gpu_step.REFERENCE, "torch eager sgd"])

@@ -76,6 +76,7 @@ TEST_P(Kernels, ReductionsAndSoftmax) {
     Cpu::reduce_max(Guarded(y, dtype), x);
   }
   Cpu::argmax(Guarded({7, 5}, DType::kI64), x);
+  for (const int64_t kept : {33, 5}) Cpu::argsort(Guarded({7, 5, kept}, DType::kI64), x, /*descending=*/true);
   const IndexLoop rows{7, 5, 3, 33, /*slices=*/true};
   const Tensor index = from_vector({3}, std::vector<int64_t>{4, 0, 4});
   Guarded picked({7, 3, 33}, dtype), back(x.shape(), dtype);

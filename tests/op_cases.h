@@ -140,6 +140,7 @@ inline std::vector<OpCase> binary_cases() {
       row("div", div, [](double a, double b) { return a / b; }, {{2, 3, 4}}, {{2, 1, 4}, 1, 2}, {2, 3, 4}),
       row("maximum", maximum, [](double a, double b) { return std::max(a, b); }, {{5, 7}}, {{7}}, {5, 7}),
       row("minimum", minimum, [](double a, double b) { return std::min(a, b); }, {{5, 7}}, {{5, 1}}, {5, 7}),
+      row("pow", pow, [](double a, double b) { return std::pow(a, b); }, {{4, 5}, 0.3, 2}, {{5}, -2, 2}, {4, 5}),
       {"where",
        {OpInput({5, 1}).constant(), {{5, 7}}, {{7}}},
        [](const Tensors& in) { return where(gt(in[0], 0), in[1], in[2]); },

@@ -101,6 +101,28 @@ inline std::vector<OpCase> shape_cases() {
        [](const Tensors& in) {
          return generate({3, 1000, 31}, [x = View(in[0])](const Index& i) { return x(i[0], i[1] * i[1] % 40, i[2]); });
        }},
+      {"sort_middle",
+       {{{2, 7, 3}}},
+       [](const Tensors& in) { return sort(in[0], 1, /*descending=*/true).values; },
+       [](const Tensors& in) {
+         return generate({2, 7, 3}, [x = View(in[0])](const Index& i) {
+           std::vector<double> column;
+           for (int64_t k = 0; k < 7; k++) column.push_back(x(i[0], k, i[2]));
+           std::sort(column.rbegin(), column.rend());
+           return column[static_cast<size_t>(i[1])];
+         });
+       }},
+      {"topk_smallest",
+       {{{3, 9}}},
+       [](const Tensors& in) { return topk(in[0], 4, -1, /*largest=*/false).values; },
+       [](const Tensors& in) {
+         return generate({3, 4}, [x = View(in[0])](const Index& i) {
+           std::vector<double> row;
+           for (int64_t k = 0; k < 9; k++) row.push_back(x(i[0], k));
+           std::sort(row.begin(), row.end());
+           return row[static_cast<size_t>(i[1])];
+         });
+       }},
       {"pad",
        {{{2, 3, 4}}},
        [](const Tensors& in) {

@@ -11,7 +11,10 @@
 namespace fulcrum::cuda {
 
 [[noreturn]] inline void fail_with(cudaError_t status, const char* expression) {
-  fail("[cuda] ", expression, ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status), last_op_text());
+  const bool no_code = status == cudaErrorNoKernelImageForDevice || status == cudaErrorUnsupportedPtxVersion;
+  fail("[cuda] ", expression, ": ", cudaGetErrorName(status), ", ", cudaGetErrorString(status),
+       no_code ? "; this build has no code for this GPU: configure with -DCMAKE_CUDA_ARCHITECTURES=native"
+               : last_op_text());
 }
 
 }  // namespace fulcrum::cuda

@@ -1,6 +1,7 @@
 #include <fulcrum/core/cuda/cudnn.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <iostream>
 #include <map>
@@ -208,13 +209,17 @@ struct ConvPlan::Built {
 namespace {
 
 Device here() { return {Device::Kind::kCuda, current_device()}; }
-Tensor bytes(int64_t size) { return empty({std::max<int64_t>(1, size)}, {DType::kU8, here()}); }
+/// Of at least so many bytes, and of few different sizes: the pool keeps a block of each, which all convolutions then share.
+Tensor workspace(int64_t bytes) {
+  const auto size = std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(256, bytes)));
+  return empty({static_cast<int64_t>(size)}, {DType::kU8, here()});
+}
 
 }  // namespace
 
 void ConvPlan::run(const ConvPointers& pointers) const {
   // Freed on return, before the kernels run: the pool hands it out again on the same stream only.
-  Tensor scratch = bytes(built_->workspace);
+  Tensor scratch = workspace(built_->workspace);
   built_->run(pointers, scratch.raw());
 }
 
@@ -248,6 +253,12 @@ class ConvPlanner {
       if (const auto index = build_by_name(usable, *name)) return index;
       std::cerr << "fulcrum: warning: the run's plan " << *name << " cannot be built; results may differ in "
                 << "the last bits for " << key_.problem << std::endl;
+    } else if (const auto other = run_plans().environment_of(key_.problem)) {
+      static std::once_flag warned;
+      std::call_once(warned, [&] {
+        std::cerr << "fulcrum: warning: the run's plans are those of " << *other << ", this is " << key_.environment
+                  << "; results may differ in the last bits" << std::endl;
+      });
     }
     if (!cudnn_benchmark()) return first_built(usable);
     if (const auto name = find_cached_plan(cache_key()))
@@ -317,7 +328,7 @@ class ConvPlanner {
       timed++;
       const ConvPlan::Built candidate = built(i);
       try {
-        Tensor scratch = bytes(candidate.workspace);
+        Tensor scratch = workspace(candidate.workspace);
         const float time = watch.shortest(
             [&] {
               candidate.run({x.raw(), w.raw(), y.raw(), bias.raw()}, scratch.raw());

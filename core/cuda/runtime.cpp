@@ -112,6 +112,7 @@ void use_device(int index) {
   check(device_count() > 0, "[cuda] expected a device cuda:", index, ", but ", why_no_device());
   check(index >= 0 && index < device_count(), "[cuda] expected a device below cuda:", device_count(),
         ", got cuda:", index);
+  static const std::string cudnn = cudnn_version();  // an Error now, not at the first convolution, where it is missing
   FULCRUM_CUDA_CHECK(cudaSetDevice(index));
   current = index;
 }

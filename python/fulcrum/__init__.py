@@ -19,7 +19,7 @@ from ._core import (
     AbAdam, Absgd, Adam, Chi2Risk, CvarRisk, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
     OutOfMemory, RgdRisk, Risk, RiskSummary, Schedule, Sgd, Tensor, TiltedRisk, UInit, UUpdate, __version__, backends,
     empty, empty_cache, freeze_backbone, from_dlpack, full, grad_enabled, head_prefix, inference_mode, load_file,
-    load_metadata, make_model, memory_stats, model_names, no_grad, ones, save_file, zeros)
+    load_metadata, make_model, memory_stats, model_names, no_grad, ones, rand, randn, save_file, zeros)
 
 __all__ = [
     "AbAdam", "Absgd", "Adam", "Chi2Risk", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk",
@@ -27,7 +27,7 @@ __all__ = [
     "TiltedRisk", "UInit", "UUpdate", "__version__", "arange", "backends", "data", "empty", "empty_cache", "eye",
     "freeze_backbone", "from_dlpack", "from_numpy", "full", "full_like", "functional", "grad_enabled",
     "head_prefix", "inference_mode", "load_file", "load_metadata", "make_model", "memory_stats", "model_names",
-    "nn", "no_grad", "ones", "ones_like", "recompute", "save_file", "tensor", "zeros", "zeros_like"]
+    "nn", "no_grad", "ones", "ones_like", "rand", "randn", "recompute", "save_file", "tensor", "zeros", "zeros_like"]
 
 _numpy_names = {"f32": "float32", "f64": "float64", "u8": "uint8", "i32": "int32", "i64": "int64"}
 _wider = {"bool": "u8", "int8": "i32", "int16": "i32", "uint16": "i32", "uint32": "i64", "float16": "f32"}

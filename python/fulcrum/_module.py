@@ -67,9 +67,6 @@ class Module:
         return self.forward(*inputs)
 
     def __setattr__(self, name, value):
-        if isinstance(value, _core.Module):
-            raise _core.Error(f"[nn] '{name}' is a network of make_model, which is whole: it cannot be a child. Keep it beside "
-                              "this module, and give the optimiser the parameters of both")
         if _holds_modules(value):
             raise _core.Error(f"[nn] '{name}' is a {type(value).__name__} with modules or parameters in it, which would not be "
                               "trained, moved or saved: nn.ModuleList(modules) has them as children")
@@ -81,7 +78,7 @@ class Module:
         if name in self._named("_buffers") and value is not self._buffers[name]:
             self._buffers[name].copy_(_as_tensor(value))
             return
-        if isinstance(value, Module):
+        if isinstance(value, (Module, _core.Module)):
             self._add(name, value)
         elif isinstance(value, _Parameter):
             value = value._give(self, name)
@@ -116,6 +113,9 @@ class Module:
 
     def _add(self, name, child):
         self._check_open(name)
+        if isinstance(child, _core.Module):  # a network of make_model, which is there already
+            self._children[name] = child
+            return
         if child._parent is not None or child._core_module is not None:
             raise _core.Error(f"[nn] '{name}' is a child elsewhere, or in use, already")
         ancestor = self
@@ -145,7 +145,8 @@ class Module:
     def _forget(self):
         object.__setattr__(self, "_core_module", None)
         for child in self._children.values():
-            child._forget()
+            if isinstance(child, Module):
+                child._forget()
 
     def _construct(self, parent, name):
         core = self._make(parent, name)
@@ -155,7 +156,10 @@ class Module:
         for own, tensor in self._buffers.items():
             core.add_buffer(own, tensor)
         for child_name, child in self._children.items():
-            child._construct(self._core_module, child_name)
+            if isinstance(child, Module):
+                child._construct(core, child_name)
+            else:
+                core.adopt(child_name, child)
 
     def __repr__(self):
         rows = [f"\n({name}): {child!r}".replace("\n", "\n  ") for name, child in self._named("_children").items()]

@@ -160,15 +160,12 @@ def run_group(args: argparse.Namespace, names: list, batch: int, precision: str,
                 fail(name, error)
         if not servers:
             return {}, {}, late
-        measured = take_turns(servers, args.rounds, args.seconds, pause=PAUSE)
+        measured = take_turns(servers, args.rounds, args.seconds, PAUSE, fail)
         for server in servers:
             if server.requests:
                 fail(server.name, f"{server.name}: asked the system for memory {server.requests} times after its warm-up, "
                                   "expected 0")
         return *measured, late
-    except ServerError as error:
-        fail(", ".join(s.name for s in servers), error)
-        return {}, {}, late
     finally:
         for server in servers:
             server.close()

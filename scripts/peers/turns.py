@@ -95,17 +95,26 @@ def rise_above_servers() -> None:
     os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(DRIVER_PRIORITY))
 
 
-def take_turns(rows: list, rounds: int, seconds: float, pause: float = 0.3) -> tuple:
-    """Every round measures each in turn, in alternating order."""
-    results, last = {row.name: [] for row in rows}, {}
+def take_turns(rows: list, rounds: int, seconds: float, pause: float = 0.3, fail=None) -> tuple:
+    """Every round measures each in turn, in alternating order. One that fails ends it all; where there is a fail(name, error)
+    the others go on, and what it has measured stays."""
+    results, last, running = {row.name: [] for row in rows}, {}, list(rows)
     for i in range(rounds):
-        for row in rows if i % 2 == 0 else reversed(rows):
+        for row in running[:] if i % 2 == 0 else running[::-1]:
             time.sleep(pause)  # the previous contestant's threads go to sleep
-            last[row.name] = row.run(seconds)
-            results[row.name].append(last[row.name]["images_per_s"])
-        line = "  ".join(f"{name} {rates[-1]:.1f}" for name, rates in results.items())
+            try:
+                last[row.name] = row.run(seconds)
+            except ServerError as error:
+                if fail is None:
+                    raise
+                row.kill()  # it may hang, and be in the way of the others
+                fail(row.name, error)
+                running.remove(row)
+            else:
+                results[row.name].append(last[row.name]["images_per_s"])
+        line = "  ".join(f"{row.name} {results[row.name][-1]:.1f}" for row in running)
         print(f"round {i + 1}/{rounds}: {line}", file=sys.stderr, flush=True)
-    return results, last
+    return {name: rates for name, rates in results.items() if rates}, last
 
 
 def spread(rates: list) -> dict:

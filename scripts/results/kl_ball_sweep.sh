@@ -42,7 +42,7 @@ if [ -n "$fashion" ]; then
   sweep noise "${noise[@]}" --risk kl --grid risk.lambda=-1,-2,-5,-10,inf
   sweep noise-ball "${noise[@]}" --risk kl_ball --set risk.sign=negative --grid risk.rho=0.1,0.2,0.5
   sweep step "${step[@]}" --risk kl --grid risk.lambda=1,2,5,inf
-  sweep step-ball "${step[@]}" --risk kl_ball --grid risk.rho=0.2
+  sweep step-ball "${step[@]}" --risk kl_ball --grid risk.rho=0.1,0.2
   wait $first
   names+=(lt lt-ball noise noise-ball step step-ball)
 fi
@@ -50,7 +50,7 @@ if [ -n "$cifar" ]; then
   cifar_lt=(--recipe cifar10-lt-ldam --epochs 15 --data-dir "$cifar" --eval-metric balanced
             --set 'schedule.milestones=[12,14]' --set schedule.gamma=0.1 --set schedule.warmup=1 --set risk.from_epoch=12)
   sweep cifar-lt "${cifar_lt[@]}" --risk kl --grid risk.lambda=1,2,5,10,inf
-  sweep cifar-lt-ball "${cifar_lt[@]}" --risk kl_ball --grid risk.rho=0.2
+  sweep cifar-lt-ball "${cifar_lt[@]}" --risk kl_ball --grid risk.rho=0.1,0.2
   names+=(cifar-lt cifar-lt-ball)
 fi
 for name in "${names[@]}"; do

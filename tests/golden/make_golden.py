@@ -41,6 +41,7 @@ FILES = {
     "resnet32": lambda: networks.network("resnet32", 3, 32),
     "resnet8": lambda: networks.network("resnet8", 1, 28),
     "resnet18": lambda: networks.network("resnet18", 3, 64, batch=2),
+    "resnet18_cifar": lambda: networks.network("resnet18", 3, 32, stem="cifar"),
     "resnet50": lambda: networks.network("resnet50", 3, 64, batch=2),
     "resnext50_32x4d": lambda: networks.network("resnext50_32x4d", 3, 64, batch=2),
     "sce_cnn": lambda: networks.network("sce_cnn", 3, 32, batch=8),

@@ -1,7 +1,7 @@
 """Golden data of whole networks: one training forward and backward, an evaluation, then some steps of SGD.
 
 Tensors of resnet32, resnet8 and sce_cnn (the CIFAR networks of scripts/peers), resnet18, resnet50 and
-resnext50_32x4d (torchvision's, with 10 classes):
+resnext50_32x4d (torchvision's, with 10 classes), and resnet18 with the stem for CIFAR (3×3, no pooling):
     logits [N,10], losses [N]         training-mode forward (batch statistics), per-sample cross-entropy
     act.<module>                      summary of the output of conv1, bn1 (before its ReLU), every block, fc1 of
                                       sce_cnn; NCHW order
@@ -58,13 +58,16 @@ def fill_parameters(model: torch.nn.Module) -> None:
             p.copy_(torch.from_numpy(value))
 
 
-def build(name: str, in_channels: int) -> torch.nn.Module:
+def build(name: str, in_channels: int, stem: str) -> torch.nn.Module:
     if name in BLOCKS_PER_STAGE:
         model = cifar_resnet(name, in_channels)
     elif name == "sce_cnn":
         model = SceCnn(in_channels, CLASSES)
     else:
         model = torchvision.models.get_model(name, weights=None, num_classes=CLASSES)
+        if stem == "cifar":
+            model.conv1 = torch.nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
+            model.maxpool = torch.nn.Identity()
     model = model.double().train()
     fill_parameters(model)
     return model
@@ -82,8 +85,8 @@ def losses_of_steps(model: torch.nn.Module, images: torch.Tensor, labels: torch.
     return np.array(losses)
 
 
-def network(name: str, in_channels: int, size: int, batch: int = BATCH) -> tuple[dict, dict]:
-    model = build(name, in_channels)
+def network(name: str, in_channels: int, size: int, batch: int = BATCH, stem: str = "") -> tuple[dict, dict]:
+    model = build(name, in_channels, stem)
     small = name in BLOCKS_PER_STAGE
     shape = (batch, in_channels, size, size)
     images = torch.from_numpy(philox.symmetric(shape, IMAGE_BOUND, IMAGE_STREAM)).double()
@@ -121,4 +124,6 @@ def network(name: str, in_channels: int, size: int, batch: int = BATCH) -> tuple
     }
     if not small:
         about["sgd"] = SGD
+    if stem:
+        about["stem"] = stem
     return out, about

@@ -1,4 +1,5 @@
 """Models, files, data and whole runs."""
+import gc
 import pathlib
 import struct
 import tempfile
@@ -304,10 +305,32 @@ class Runs(unittest.TestCase):
 
 
 class Children(unittest.TestCase):
+    def test_a_network_by_name_is_a_child_with_its_weights(self):
+        backbone = fulcrum.make_model("resnet8", classes=5, channels=1, seed=3)
+        x = fulcrum.from_numpy(np.random.default_rng(0).normal(size=(4, 12, 12, 1)).astype("f"))
+        logits = backbone.eval()(x).numpy().copy()
+        net = nn.Sequential(backbone, nn.Linear(5, 2))
+        self.assertIn("0.layer1.0.conv1.weight", net.state_dict())
+        self.assertEqual(net.num_parameters(), backbone.num_parameters() + 12)
+        self.assertIn("(0): fulcrum.Module(conv1, bn1, layer1, layer2, layer3, fc; ", repr(net))
+        net.to("cpu").eval()
+        np.testing.assert_array_equal(net[0](x).numpy(), logits)
+        self.assertEqual(net[0].features(x).shape, (4, 64))
+        self.assertEqual(backbone.name, "0")
+        opt = fulcrum.Sgd(net.train().parameters(), lr=0.1)
+        for _ in range(2):
+            opt.zero_grad()
+            opt.weigh(F.cross_entropy(net(x), fulcrum.tensor([0, 1, 1, 0]))).backward()
+            opt.step()
+        self.assertFalse(np.array_equal(backbone.eval()(x).numpy(), logits))
+        other = nn.Sequential(nn.ReLU(), backbone)
+        with self.assertRaisesRegex(fulcrum.Error, "a module without a parent for '1', got '0' of another"):
+            other(x)
+        del net, opt
+        gc.collect()
+        self.assertEqual((backbone.name, backbone(x).shape), ("", (4, 5)))
+
     def test_what_cannot_be_a_child_is_refused(self):
-        net = nn.Sequential(nn.Linear(2, 2))
-        with self.assertRaisesRegex(fulcrum.Error, "a network of make_model, which is whole"):
-            net.backbone = fulcrum.make_model("resnet8", classes=2, channels=1)
         a, b = nn.Sequential(), nn.Sequential()
         a.b = b
         with self.assertRaisesRegex(fulcrum.Error, "'a' cannot be a child of its own"):

@@ -1,4 +1,4 @@
-"""What docs/python.md and docs/own-loss.md show in Python runs, top to bottom, on small data."""
+"""What README.md, docs/python.md and docs/own-loss.md show in Python runs, top to bottom, on small data."""
 import json
 import os
 import pathlib
@@ -56,15 +56,16 @@ class Pages(unittest.TestCase):
                 self.run_page("python.md", names)
                 self.assertEqual(names["rows"], [{"run": "first", "risk": "kl", "lambda": 5, "seed": 1, "balanced": 0.5,
                                                   "best": 0.6, "first loss": 2, "last loss": 1.5}])
-                self.check_features(names["features"])
+                self.check_two_heads(names["TwoHeads"]())
                 self.check_resume(names)
             finally:
                 os.chdir(here)
 
-    def check_features(self, features):
-        model, x = fulcrum.make_model("resnet20", classes=10, channels=1).eval(), fulcrum.ones([2, 12, 12, 1])
-        logits = dict(model.children())["fc"](features(model, x))
-        np.testing.assert_array_equal(logits.numpy(), model(x).numpy())
+    def check_two_heads(self, model):
+        x = fulcrum.ones([2, 12, 12, 1])
+        logits, projection = model.eval()(x)
+        np.testing.assert_array_equal(logits.numpy(), model.backbone(x).numpy())
+        self.assertEqual((logits.shape, projection.shape), ((2, 10), (2, 16)))
 
     def check_resume(self, names):
         """The loop's state comes back, into a model that went elsewhere meanwhile."""
@@ -77,6 +78,10 @@ class Pages(unittest.TestCase):
         for part, named in names["everything"]().items():
             for name, tensor in named.items():
                 np.testing.assert_array_equal(tensor.numpy(), before[part][name], err_msg=f"{part} {name}")
+
+    def test_readme(self):
+        loader = data.Loader(fashion(None, train=True), batch_size=200)
+        self.run_page("../README.md", {"loader": loader})
 
     def test_own_loss_md(self):
         names = {}

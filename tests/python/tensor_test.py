@@ -280,6 +280,43 @@ class LikePyTorch(unittest.TestCase):
             with self.assertRaisesRegex(fulcrum.Error, words):
                 use()
 
+    def test_order(self):
+        numbers = np.array([[3, 1, 2, 1], [0, 9, 9, -1]], "f")
+        x = fulcrum.tensor(numbers)
+        for dim in (0, 1, -1):
+            self.assertEqual(F.argsort(x, dim).tolist(), np.argsort(numbers, dim, kind="stable").tolist())
+        values, indices = x.sort(descending=True)
+        self.assertEqual((values.tolist(), indices.tolist()), ([[3, 2, 1, 1], [9, 9, 0, -1]], [[0, 2, 1, 3], [1, 2, 0, 3]]))
+        values, indices = x.topk(2, largest=False)
+        self.assertEqual((values.tolist(), indices.tolist()), ([[1, 1], [-1, 0]], [[1, 3], [3, 0]]))
+        w = fulcrum.tensor(numbers).requires_grad_()
+        F.topk(w, 1, dim=0)[0].sum().backward()
+        self.assertEqual(w.grad.tolist(), [[1, 0, 0, 1], [0, 1, 1, 0]])
+        with self.assertRaisesRegex(fulcrum.Error, r"expected k in \[1, 4\], got 5"):
+            x.topk(5)
+
+    def test_powers(self):
+        a, b = np.array([0.0, 1.5, 2]), np.array([[2.0], [0], [-1]])
+        for ours, theirs in ((fulcrum.tensor(a) ** b[:2], a ** b[:2]), (2 ** fulcrum.tensor(b), 2 ** b),
+                             (a[1:] ** fulcrum.tensor(b), a[1:] ** b), (F.pow(fulcrum.tensor(a), 2), a ** 2)):
+            np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-12)
+        x, y = fulcrum.tensor([0.0, 0.0, 2.0]).requires_grad_(), fulcrum.tensor([0.0, 2.0, 3.0]).requires_grad_()
+        (x ** y).sum().backward()
+        self.assertEqual(x.grad.tolist(), [0, 0, 12])
+        self.assertEqual(y.grad.tolist()[:2], [0, 0])
+        self.assertAlmostEqual(y.grad.tolist()[2], 8 * math.log(2), places=5)
+
+    def test_random_numbers_are_those_of_their_seed(self):
+        x = fulcrum.randn([1000, 20], seed=3)
+        self.assertLess(abs(x.mean().item()), 0.03)
+        self.assertLess(abs(x.var().item() - 1), 0.03)
+        self.assertEqual(x.tolist(), fulcrum.randn([1000, 20], seed=3).tolist())
+        self.assertNotEqual(x.tolist(), fulcrum.randn([1000, 20], seed=3, stream=1).tolist())
+        y = fulcrum.rand(5000, seed=3, dtype="f64").numpy()
+        self.assertTrue(y.dtype == np.float64 and 0 <= y.min() < 0.01 and 0.99 < y.max() < 1)
+        with self.assertRaises(TypeError):
+            fulcrum.rand(3)
+
     def test_functions_of_numpy_take_tensors_as_arrays(self):
         a = np.random.default_rng(0).normal(size=(2, 3))
         x = fulcrum.tensor(a)
