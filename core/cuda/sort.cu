@@ -23,8 +23,7 @@ struct SortedRows {
 /// A block for each tile of a row.
 template <class T>
 __global__ void sort_tiles_kernel(SortedRows rows, const T* x, int64_t tiles, int64_t all_tiles, SortOrder<T> before) {
-  __shared__ alignas(T) unsigned char memory[kTile * sizeof(T)];
-  T* values = reinterpret_cast<T*>(memory);
+  __shared__ T values[kTile];
   for (int64_t tile = blockIdx.x; tile < all_tiles; tile += gridDim.x) {
     const auto [row, t] = divide(tile, tiles);
     const int64_t first = t * kTile, left = rows.n - first, count = left < kTile ? left : kTile;
