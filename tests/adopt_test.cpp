@@ -46,6 +46,9 @@ TEST(Adopt, TakesARootOnceAndNotItself) {
     EXPECT_ERROR(parent.adopt("c", std::shared_ptr<Module>()), "expected a module for 'c', got none");
   }
   EXPECT_EQ(child->full_name(), "");  // a root again
+  Shared next;
+  next.adopt("d", child);
+  EXPECT_EQ(child->full_name(), "d");
   const auto own = std::make_shared<Shared>();
   EXPECT_ERROR(own->adopt("own", own), "'own' cannot be a child of its own");
 }
