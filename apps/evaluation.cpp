@@ -14,6 +14,23 @@
 
 namespace fulcrum::apps {
 
+namespace {
+
+// In halves, where memory does not hold the whole batch.
+void predict_rows(Module& model, const Tensor& images, Tensor rows) {
+  const int64_t n = images.size(0);
+  try {
+    rows.copy_from(model(images));
+    return;
+  } catch (const OutOfMemory&) {
+    if (n == 1) throw;
+  }
+  predict_rows(model, images.slice(0, n / 2), rows.slice(0, n / 2));
+  predict_rows(model, images.slice(n / 2, n), rows.slice(n / 2, n));
+}
+
+}  // namespace
+
 Tensor predict(Module& model, const Loader& loader, Communicator& processes) {
   const NoGrad no_grad;
   std::optional<EvalMode> eval_mode(model);
@@ -23,8 +40,7 @@ Tensor predict(Module& model, const Loader& loader, Communicator& processes) {
   int64_t number = own.begin, row = own.begin * loader.options().batch_size;
   for (const Batch& batch : loader.epoch(0, own.begin)) {
     if (stop_signal != 0 || number == own.end) break;
-    Tensor rows = all.slice(row, row + batch.size);
-    rows.copy_from(model(batch.images));
+    predict_rows(model, batch.images, all.slice(row, row + batch.size));
     row += batch.size;
     number++;
   }

@@ -11,6 +11,7 @@
 #include "apps/data_sets.h"
 #include "apps/parameters.h"
 #include "apps/risks.h"
+#include "apps/world.h"
 
 namespace fulcrum::apps {
 
@@ -198,10 +199,13 @@ Loader make_train_loader(const Config& c, const ExperimentData& d, int part, int
   return Loader(*d.train, std::move(o));
 }
 
-// Some megabytes a batch, however large the images are; on a GPU four times as many, which a batch keeps busy.
+// Some megabytes a batch, however large the images are; on a GPU four times as many, which keep it busy, unless a process
+// would have none.
 int64_t eval_batch(const Dataset& data, Device device) {
-  const int64_t times = device.is_cpu() ? 1 : 4;
-  return std::clamp(times * (int64_t{1} << 23) / data.image_shape().numel(), int64_t{1}, times * 500);
+  const int64_t batch = std::clamp((int64_t{1} << 23) / data.image_shape().numel(), int64_t{1}, int64_t{500});
+  if (device.is_cpu()) return batch;
+  const int64_t processes = world().size();
+  return std::clamp((data.size() + processes - 1) / processes, batch, 4 * batch);
 }
 
 Loader make_eval_loader(const Config& c, const Dataset& data, std::vector<int64_t> indices,

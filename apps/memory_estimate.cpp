@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include <fulcrum/core/cuda/runtime.h>
+#include <fulcrum/core/memory.h>
+
 #include "apps/machine.h"
 #include "apps/model_summary.h"
 
@@ -44,8 +47,9 @@ std::string text_of(const MemoryEstimate& e) {
 std::vector<std::string> memory_lines(const MemoryEstimate& e, Device device, const Communicator& processes) {
   std::vector<std::string> lines = {(processes.size() > 1 ? "memory of each process: " : "memory: ") + text_of(e)};
   // The processes of a machine share its memory, and have a GPU each.
-  const double available =
-      device.is_cpu() ? available_memory() / processes.local_size() : static_cast<double>(cuda::free_memory(device));
+  const double available = device.is_cpu()
+                               ? available_memory() / processes.local_size()
+                               : static_cast<double>(cuda::free_memory(device) + memory_stats(device).reserved);
   if (static_cast<double>(e.total()) > available)
     lines.push_back(
         fmt::format("warning: {:.0f} MiB of memory are available{}; a smaller --batch-size, with --accumulate, or "

@@ -61,6 +61,7 @@ Tensor maximum(const Tensor& a, double b);
 Tensor minimum(const Tensor& a, double b);
 Tensor clamp(const Tensor& x, double low, double high);
 Tensor pow(const Tensor& x, double exponent);
+Tensor pow(double base, const Tensor& exponent);
 Tensor pow(const Tensor& x, const Tensor& exponent);
 /// Integers are compared with the number as it is.
 Tensor eq(const Tensor& a, double b);

@@ -206,7 +206,13 @@ Tensor pow(const Tensor& x, double exponent) {
   });
 }
 
+Tensor pow(double base, const Tensor& exponent) {
+  return with_number(exponent, base, [](const Tensor& e, const Tensor& number) { return pow(number, e); });
+}
+
 Tensor pow(const Tensor& x, const Tensor& exponent) {
+  if (x.dtype() == DType::kBf16 && exponent.dtype() == DType::kBf16)  // the exponent of the gradient needs its digits
+    return cast(pow(cast(x, DType::kF32), cast(exponent, DType::kF32)), DType::kBf16);
   Tensor y = binary<Pow>(x, exponent);
   const Tensor for_exponent = exponent.requires_grad() ? y.detach() : Tensor();
   return record(

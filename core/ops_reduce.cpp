@@ -25,7 +25,11 @@ struct Reduced {
 Reduced reduced(const char* op, const Tensor& x, const std::vector<int>& dims) {
   check(is_floating(x.dtype()), "[", op, "] expected a floating dtype, got ", x.dtype());
   bool reduce[Shape::kMaxDims] = {};
-  for (int d : dims) reduce[x.shape().index(d)] = true;
+  for (int d : dims) {
+    bool& is_reduced = reduce[x.shape().index(d)];
+    check(!is_reduced, "[", op, "] expected each dimension once, got ", d, " twice");
+    is_reduced = true;
+  }
   Reduced r{x.shape(), {}, 1};
   for (int i = 0; i < x.dim(); i++) {
     if (reduce[i]) {
@@ -87,10 +91,13 @@ Tensor var(const Tensor& x, const std::vector<int>& dims, double correction, boo
 
 Tensor logsumexp(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const Reduced r = reduced("logsumexp", x, dims);
-  const Tensor wide = x.dtype() == DType::kBf16 ? cast(x, DType::kF32) : x;
-  const Tensor top = amax(wide.detach(), dims, /*keepdim=*/true);
+  const Tensor wide = cast(x.detach(), x.dtype() == DType::kBf16 ? DType::kF32 : x.dtype());
+  const Tensor top = amax(wide, dims, /*keepdim=*/true);
   const Tensor shift = where(lt(abs(top), INFINITY), top, 0);  // ∞ − ∞ is no number
-  const Tensor y = cast(log(sum(exp(wide - shift), dims, /*keepdim=*/true)) + shift, x.dtype());
+  const Tensor log_sum = log(sum(exp(wide - shift), dims, /*keepdim=*/true)) + shift;
+  const Tensor y = record("logsumexp", log_sum.to(x.dtype()), {x}, [wide, log_sum](const Tensor& dy, Needs) -> Grads {
+    return {cast(mul(cast(dy, wide.dtype()), exp(wide - log_sum)), dy.dtype())};
+  });
   return keepdim ? y : y.reshape(r.dropped);
 }
 

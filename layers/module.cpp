@@ -122,15 +122,28 @@ Module::~Module() {
   }
 }
 
-void Module::adopt(std::string name, std::shared_ptr<Module> child) {
+void Module::take(std::string name, std::shared_ptr<Module> child) {
   check_new_name(name);
   check(child != nullptr, "[module] expected a module for '", name, "', got none");
   check(child->parent_ == nullptr, "[module] expected a module without a parent for '", name, "', got '",
         child->full_name(), "' of another");
   check(child.get() != &root(), "[module] '", name, "' cannot be a child of its own");
+  // Its parameters and generators count like those that were added: what comes after them has numbers of its own.
+  Module& top = root();
+  for (const auto& [path, generator] : child->named_generators())
+    generator->stream = generator->stream % kGeneratorStep + kGeneratorStep * top.generator_count_++;
+  top.parameter_count_ += child->parameter_count_;
   child->parent_ = this;
   child->name_ = std::move(name);
   children_.push_back(std::move(child));
+}
+
+void Module::release(Module& child) {
+  const auto found = std::ranges::find_if(children_, [&](const auto& c) { return c.get() == &child; });
+  check(found != children_.end(), "[module] expected a child of '", full_name(), "', got '", child.full_name(), "'");
+  child.parent_ = nullptr;
+  child.name_.clear();
+  children_.erase(found);
 }
 
 void Module::check_new_name(const std::string& name) const {
@@ -191,7 +204,8 @@ Generator& Module::add_generator(const std::string& name, uint64_t stream, std::
 
 Tensor Module::operator()(const Tensor& x) {
   if (!recompute_) return observed(forward(x));
-  return observed(recompute([this](const Tensor& input) { return forward(input); }, x));
+  const auto kept = weak_from_this().lock();  // until the backward pass, where others hold it; else it must live
+  return observed(recompute([this, kept](const Tensor& input) { return forward(input); }, x));
 }
 
 // ---- the tree ----
@@ -287,6 +301,8 @@ void Module::to(Device device, DType dtype) {
     if (p.tensor.node()) p.tensor.node()->twin = {};  // of an earlier to()
     all.push_back(p.tensor);
   }
+  auto forget = [](Module& m, const std::string&) { m.arena_grads_ = {}; };  // of parts that were moved before
+  walk(*this, "", forget);
   if (!all.empty()) {
     const std::optional<DType> twin = dtype == DType::kBf16 ? std::optional(DType::kBf16) : std::nullopt;
     arena_grads_ = Arena::lay_out(all, {master, device}, twin).grads;

@@ -87,7 +87,7 @@ struct LoadReport {
   std::vector<std::string> missing, unexpected;
 };
 
-class Module {
+class Module : public std::enable_shared_from_this<Module> {
  public:
   /// Initial values come from (seed, streams::kInit + index of the parameter in the whole model). A
   /// child without a seed of its own takes its parent's; 0 at the root.
@@ -152,16 +152,24 @@ class Module {
     children_.push_back(std::move(child));
     return reference;
   }
-  /// Takes a root as a child, with the weights that it has:
+  /// Takes a root as a child, with its weights, its mode and what is frozen in it; then come to() on the root and the optimiser:
   ///
-  ///   Classifier& backbone = adopt("backbone", make_model("resnet18", {.classes = 10}));
+  ///   Classifier& backbone = adopt("backbone", make_model("resnet18", {.classes = 10, .seed = 1}));
+  ///
+  /// What is added after it has other random numbers than it has; what was before it has the same, where the seeds are alike.
+  /// Held elsewhere, too, it is a root again when this module ends. An Error where there is none, where it has a parent or is
+  /// this module's root, and where the name is not new.
+  template <class T>
+  T& adopt(std::string name, std::shared_ptr<T> child) {
+    take(std::move(name), child);
+    return *child;
+  }
   template <class T>
   T& adopt(std::string name, std::unique_ptr<T> child) {
-    T* pointer = child.get();
-    adopt(std::move(name), std::shared_ptr<Module>(std::move(child)));
-    return *pointer;
+    return adopt(std::move(name), std::shared_ptr<T>(std::move(child)));
   }
-  void adopt(std::string name, std::shared_ptr<Module> child);
+  /// Undoes adopt().
+  void release(Module& child);
   enum class Layout { kPlain, kConvolution };
   /// A parameter in f32, initialised; its shape is that in memory.
   Tensor add_parameter(const std::string& name, const Shape& shape, const Init& init, Layout layout = Layout::kPlain);
@@ -187,6 +195,7 @@ class Module {
   };
 
   void check_new_name(const std::string& name) const;
+  void take(std::string name, std::shared_ptr<Module> child);
   Module& root();
   template <class Self, class F>
   static void walk(Self& self, const std::string& prefix, F& f);

@@ -104,6 +104,7 @@ Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
             batch_.weights.dtype() == batch_.losses.dtype(),
         "[weigh] expected weights ", batch_.losses.dtype(), " ", batch_.losses.shape(), " from the risk '",
         risk_->name(), "', got ", batch_.weights);
+  batch_.weights = batch_.weights.detach();  // of a risk with numbers that are learned elsewhere
   weights_ = communicator_ ? own_part(batch_.weights, losses.numel()) : batch_.weights;
   dispatch(losses, [&]<class K>() { K::check_finite(control_, batch_.losses); });
   profile_work({.bytes = static_cast<double>(batch_.losses.bytes() + batch_.weights.bytes())});

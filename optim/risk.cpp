@@ -47,6 +47,7 @@ void Risk::reset_summary() {
 
 void Risk::add_to_summary(const Tensor& weights) {
   const NoGrad no_grad;
+  if (statistics_.device() != weights.device()) statistics_.rebind(statistics_.to(weights.device()));
   const Tensor p = weights.to(DType::kF64), total = sum(p), squares = sum(square(p));
   const Tensor finite = eq(squares - squares, 0);
   std::vector<Tensor> step(kRiskStatisticsSize, zeros_like(total));

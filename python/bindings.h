@@ -83,6 +83,9 @@ struct Operand {
 };
 Operand operand_of(const nb::object& other);
 
+/// An Error where an integer dtype, by way of a double, does not hold the value.
+void check_fits(const char* op, double value, DType dtype);
+
 /// Overwrites the numbers; an Error where that would need a gradient.
 void write(Tensor& tensor, const Tensor& numbers);
 

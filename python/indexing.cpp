@@ -195,6 +195,7 @@ void set(Tensor& x, const nb::object& key, const nb::object& numbers) {
   const std::vector<Step> steps = steps_of("setitem", x, key);
   const Operand source = operand_of(numbers);
   check(bool(source), "[setitem] expected a tensor, an array or a number, got ", nb::inst_name(numbers).c_str());
+  if (source.number) check_fits("setitem", *source.number, x.dtype());
   const nb::gil_scoped_release release;
   // A leaf is written as copy_ writes it; of what has a history the view has one, too, and is refused.
   const bool is_leaf = x.requires_grad() && x.node()->is_leaf();

@@ -20,12 +20,13 @@ class Container : public Module {
   using Module::add_buffer;
   using Module::add_parameter;
   using Module::adopt;
+  using Module::release;
 };
 
 // A layer of its own where there is no parent, which then has initial weights of seed 0.
 template <class Layer, class... Args>
 nb::object make(const nb::object& parent, const std::string& name, Args&&... args) {
-  if (parent.is_none()) return nb::cast(std::make_unique<Layer>(std::forward<Args>(args)...));
+  if (parent.is_none()) return nb::cast(std::make_shared<Layer>(std::forward<Args>(args)...));
   Layer& child = nb::cast<Container&>(parent).attach<Layer>(name, std::forward<Args>(args)...);
   return nb::cast(&child, nb::rv_policy::reference_internal, parent);
 }
@@ -168,14 +169,16 @@ void bind_layers(nb::module_& m) {
           "name"_a, "value"_a)
       .def(
           "adopt",
-          [](Container& module, const std::string& name, std::shared_ptr<Module> child) {
-            module.adopt(name, std::move(child));
+          [](Container& module, const std::string& name, const std::shared_ptr<Module>& child) {
+            module.adopt(name, child);
           },
-          "name"_a, "child"_a);
+          "name"_a, "child"_a)
+      .def(
+          "release", [](Container& module, Module& child) { module.release(child); }, "child"_a);
   m.def(
       "_container",
       [](const nb::object& parent, const std::string& name, uint64_t seed) {
-        if (parent.is_none()) return nb::cast(std::make_unique<Container>(seed));
+        if (parent.is_none()) return nb::cast(std::make_shared<Container>(seed));
         return make<Container>(parent, name);
       },
       "parent"_a.none(), "name"_a, "seed"_a);

@@ -49,6 +49,11 @@ void bind_methods(nb::class_<Tensor>& tensor) {
           "permute", [](const Tensor& t, const nb::args& dims) { return permute(t, numbers_of<int>("permute", dims)); },
           nb::sig("def permute(self, *dims: int | collections.abc.Sequence[int]) -> Tensor"),
           "A copy whose dimension i is dims[i] of this tensor.")
+      .def(
+          "pow", [](const Tensor& t, double exponent) { return pow(t, exponent); }, "exponent"_a, Unlocked())
+      .def(
+          "pow", [](const Tensor& t, const Tensor& exponent) { return pow(t, exponent); }, "exponent"_a, Unlocked(),
+          "To a power, a number or a tensor.")
       .def("transpose", &transpose, "dim0"_a, "dim1"_a, Unlocked(), "Two dimensions exchanged, a copy.")
       .def_prop_ro("T", &matrix_transposed, "A matrix transposed, a copy.")
       .def("__format__", &formatted, "format"_a, nb::sig("def __format__(self, format: str, /) -> str"));

@@ -35,7 +35,14 @@ void bind_context(nb::module_& m, const char* name, const char* text) {
   nb::class_<Context<Guard>>(m, name, text)
       .def(nb::init<>())
       .def("__enter__", &Context<Guard>::enter)
-      .def("__exit__", [](Context<Guard>& context, nb::args) { context.exit(); });
+      .def("__exit__", [](Context<Guard>& context, nb::args) { context.exit(); })
+      .def(
+          "__call__",
+          [](const nb::handle& context, const nb::object& function) {
+            return nb::module_::import_("fulcrum").attr("_within")(context.type(), function);
+          },
+          "function"_a, nb::sig("def __call__(self, function: collections.abc.Callable) -> collections.abc.Callable"),
+          "The function, which then runs within it: `@fulcrum.no_grad()`.");
 }
 
 void bind_modes(nb::module_& m) {
@@ -45,8 +52,15 @@ void bind_modes(nb::module_& m) {
                               "first call serves the later ones. `with fulcrum.inference_mode():`.");
   m.def(
       "_recompute",
-      [](const std::function<Tensor(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs) {
-        return recompute(f, inputs);
+      [](const std::function<nb::object(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs) {
+        const auto one = [f](const std::vector<Tensor>& again) {
+          const nb::gil_scoped_acquire acquire;
+          const nb::object y = f(again);
+          check(nb::isinstance<Tensor>(y), "[recompute] expected a function that returns one tensor, got ",
+                nb::inst_name(y).c_str());
+          return nb::cast<Tensor>(y);
+        };
+        return recompute(one, inputs);
       },
       "function"_a, "inputs"_a, Unlocked());
   m.def("grad_enabled", &grad_enabled, "Whether operations on this thread record their gradients.");

@@ -125,7 +125,9 @@ void bind_models(nb::module_& m) {
       "make_model",
       [](const std::string& name, std::optional<int64_t> classes, int64_t channels, double dropout, const Pair& image,
          bool normed_head, const std::string& stem, uint64_t seed, bool recompute) {
-        return make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed, recompute});
+        // Shared, so that a backward pass that runs it again holds it.
+        return std::shared_ptr<Classifier>(
+            make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed, recompute}));
       },
       "name"_a, "classes"_a = nb::none(), "channels"_a = 3, "dropout"_a = 0.0, "image"_a = 32, "normed_head"_a = false,
       "stem"_a = "", "seed"_a = 0, "recompute"_a = false, Unlocked(),

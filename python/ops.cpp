@@ -40,7 +40,11 @@ void bind_elementwise(nb::module_& m) {
       {"le", static_cast<Binary>(&le), "1 where a ≤ b, else 0."}};
   for (const auto& [name, op, doc] : binary) m.def(name, op, "a"_a, "b"_a, Unlocked(), doc);
   using Number = Tensor (*)(const Tensor&, double);
-  for (const auto& [name, op] : {std::pair("maximum", static_cast<Number>(&maximum)),
+  for (const auto& [name, op] : {std::pair("add", static_cast<Number>(&add)),
+                                 {"sub", &sub},
+                                 {"mul", &mul},
+                                 {"div", &div},
+                                 {"maximum", &maximum},
                                  {"minimum", &minimum},
                                  {"eq", &eq},
                                  {"ne", &ne},
@@ -51,6 +55,7 @@ void bind_elementwise(nb::module_& m) {
     m.def(name, op, "a"_a, "b"_a, Unlocked());
   m.def("pow", static_cast<Number>(&pow), "x"_a, "exponent"_a, Unlocked(), "x to a power, a number or a tensor.");
   m.def("pow", static_cast<Binary>(&pow), "x"_a, "exponent"_a, Unlocked());
+  m.def("pow", static_cast<Tensor (*)(double, const Tensor&)>(&pow), "x"_a, "exponent"_a, Unlocked());
   m.def("where", static_cast<Tensor (*)(const Tensor&, const Tensor&, const Tensor&)>(&where), "condition"_a, "a"_a,
         "b"_a, Unlocked(),
         "a where the condition is not 0, else b; shapes broadcast. What is not taken leaves no trace in the gradient.");

@@ -5,16 +5,27 @@ namespace fulcrum::python {
 
 namespace {
 
-using Sorting = std::pair<Tensor, Tensor>;
-
-Sorting sorted(const Tensor& x, int dim, bool descending) {
-  auto [values, indices] = sort(x, dim, descending);
-  return {values, indices};
+// A named tuple of Python's, fulcrum.functional.Sorted.
+nb::object named(const Sorted& s) {
+  return nb::module_::import_("fulcrum.functional").attr("Sorted")(s.values, s.indices);
 }
 
-Sorting first_sorted(const Tensor& x, int64_t k, int dim, bool largest) {
-  auto [values, indices] = topk(x, k, dim, largest);
-  return {values, indices};
+nb::object sorted(const Tensor& x, int dim, bool descending) {
+  Sorted s;
+  {
+    const nb::gil_scoped_release release;
+    s = sort(x, dim, descending);
+  }
+  return named(s);
+}
+
+nb::object first_sorted(const Tensor& x, int64_t k, int dim, bool largest) {
+  Sorted s;
+  {
+    const nb::gil_scoped_release release;
+    s = topk(x, k, dim, largest);
+  }
+  return named(s);
 }
 
 constexpr const char* kSort =
@@ -27,14 +38,19 @@ constexpr const char* kArgsort = "Where the elements along `dim` stand in order:
 }  // namespace
 
 void bind_order(nb::module_& m) {
-  m.def("sort", &sorted, "x"_a, "dim"_a = -1, "descending"_a = false, Unlocked(), kSort);
-  m.def("topk", &first_sorted, "x"_a, "k"_a, "dim"_a = -1, "largest"_a = true, Unlocked(), kTopk);
+  m.def("sort", &sorted, "x"_a, "dim"_a = -1, "descending"_a = false,
+        nb::sig("def sort(x: Tensor, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]"), kSort);
+  m.def("topk", &first_sorted, "x"_a, "k"_a, "dim"_a = -1, "largest"_a = true,
+        nb::sig("def topk(x: Tensor, k: int, dim: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]"), kTopk);
   m.def("argsort", &argsort, "x"_a, "dim"_a = -1, "descending"_a = false, Unlocked(), kArgsort);
 }
 
 void bind_order(nb::class_<Tensor>& tensor) {
-  tensor.def("sort", &sorted, "dim"_a = -1, "descending"_a = false, Unlocked(), kSort)
-      .def("topk", &first_sorted, "k"_a, "dim"_a = -1, "largest"_a = true, Unlocked(), kTopk)
+  tensor
+      .def("sort", &sorted, "dim"_a = -1, "descending"_a = false,
+           nb::sig("def sort(self, dim: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]"), kSort)
+      .def("topk", &first_sorted, "k"_a, "dim"_a = -1, "largest"_a = true,
+           nb::sig("def topk(self, k: int, dim: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]"), kTopk)
       .def("argsort", &argsort, "dim"_a = -1, "descending"_a = false, Unlocked(), kArgsort);
 }
 

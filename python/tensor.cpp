@@ -29,6 +29,15 @@ Operand operand_of(const nb::object& other) {
   return {};
 }
 
+void check_fits(const char* op, double value, DType dtype) {
+  if (is_floating(dtype)) return;
+  constexpr double kExact = 9007199254740992;  // 2⁵³: beyond it a double leaves integers out
+  const double high = dtype == DType::kU8 ? 255 : dtype == DType::kI32 ? 2147483647 : kExact;
+  const double low = dtype == DType::kU8 ? 0 : -high - (dtype == DType::kI32 ? 1 : 0);
+  check(value >= low && value <= high, "[", op, "] expected a number in [", low, ", ", high, "] for ", dtype, ", got ",
+        value);
+}
+
 namespace {
 
 // x += y and the like, in the memory of x.
@@ -125,12 +134,16 @@ void bind_views(nb::class_<Tensor>& tensor) {
            "Converted to a dtype ('bf16'; differentiable) or copied to a device ('cpu'); itself where it is that.")
       .def(
           "copy_",
-          [](Tensor& t, const Tensor& numbers) -> Tensor& {
-            write(t, numbers);
+          [](Tensor& t, const nb::object& numbers) -> Tensor& {
+            const Operand source = operand_of(numbers);
+            check(source.tensor.has_value(), "[copy_] expected a tensor or an array, got ",
+                  nb::inst_name(numbers).c_str());
+            const nb::gil_scoped_release release;
+            write(t, *source.tensor);
             return t;
           },
-          "numbers"_a, nb::rv_policy::none, Unlocked(),
-          "Overwrites the numbers with those of a tensor of the same shape; the bf16 twin of a parameter follows.")
+          "numbers"_a, nb::rv_policy::none, nb::sig("def copy_(self, numbers: object) -> Tensor"),
+          "Overwrites the numbers with those of a tensor or an array of the same shape; the bf16 twin of a parameter follows.")
       .def(
           "index_copy_",
           [](Tensor& t, int dim, const Tensor& index, const Tensor& source) -> Tensor& {
@@ -238,12 +251,12 @@ void bind_operators(nb::class_<Tensor>& tensor) {
   bind_with_tensors(tensor, "__matmul__", [](const Tensor& a, const Tensor& b) { return matmul(a, b); });
   bind_with_tensors(tensor, "__rmatmul__", [](const Tensor& a, const Tensor& b) { return matmul(b, a); });
   bind_binary(tensor, "__pow__", [](const Tensor& a, const auto& b) { return pow(a, b); });
-  bind_binary(tensor, "__rpow__", [](const Tensor& a, const auto& b) {
-    if constexpr (std::is_same_v<decltype(b), const double&>) return pow(full({}, b, options_of(a)), a);
-    else return pow(b, a);
-  });
-  tensor.def(
-      "__neg__", [](const Tensor& a) { return neg(a); }, Unlocked());
+  bind_binary(tensor, "__rpow__", [](const Tensor& a, const auto& b) { return pow(b, a); });
+  tensor
+      .def(
+          "__neg__", [](const Tensor& a) { return neg(a); }, Unlocked())
+      .def("__pos__", [](const Tensor& a) { return a; })
+      .def("__int__", [](const Tensor& a) { return nb::int_(to_number(a)); });
 }
 
 // One size, or all of them.
@@ -269,7 +282,9 @@ void bind_creation(nb::module_& m) {
   m.def(
       "full",
       [](const ShapeArgument& shape, double value, const std::string& dtype, const std::string& device) {
-        return full(shape_of(shape), value, tensor_options(dtype, device));
+        const TensorOptions options = tensor_options(dtype, device);
+        check_fits("full", value, options.dtype);
+        return full(shape_of(shape), value, options);
       },
       "shape"_a, "value"_a, "dtype"_a = "f32", "device"_a = "cpu", "A tensor of one number.");
   using Draw = void (*)(Tensor&, double, double, uint64_t, uint64_t);
@@ -281,7 +296,10 @@ void bind_creation(nb::module_& m) {
         [draw](const ShapeArgument& shape, uint64_t seed, uint64_t stream, const std::string& dtype,
                const std::string& device) {
           Tensor t = empty(shape_of(shape), tensor_options(dtype, device));
+          check(is_floating(t.dtype()), "[random] expected a floating dtype, got ", t.dtype());
           draw(t, 0, 1, seed, stream);
+          // The largest number below 1, to which the next ones are rounded.
+          if (draw == &fill_uniform && t.dtype() == DType::kBf16) t.copy_from(minimum(t, 1 - 0x1p-8));
           return t;
         },
         "shape"_a, nb::kw_only(), "seed"_a, "stream"_a = 0, "dtype"_a = "f32", "device"_a = "cpu",

@@ -123,6 +123,7 @@ step() {  # name, seconds, command …
     printf '%2d. %s (at most %d s)\n      %s\n' "$number" "$name" "$limit" "$*"
     return 0
   fi
+  : >"$scratch"  # a step that does not begin has said nothing
   [ "$(left)" -ge "$limit" ] || limit=$(left)
   if [ "$limit" -lt 5 ]; then
     short=1
@@ -287,15 +288,17 @@ sanitize_stage() {
   others=$(suites_of "Cuda*:*/Cuda*:-$newest" |
     grep -Ev 'Conv$|ConvSettings|Gemm|Cudnn|Cublas|Program|Replay|Step|Properties' | sed 's|.*|&.*:*/&.*|' | paste -sd ':')
   [ -n "$others" ] || { failed=1; row '{"step": "suites", "end": "failed", "status": 1}'; return; }
-  local name
+  local name any=0
   for filter in "$newest" "$others"; do
     for tool in memcheck racecheck initcheck; do
       name="$tool of $([ "$filter" = "$newest" ] && echo own convolutions and norms || echo the other kernels)"
       [[ -z $cases || $name =~ $cases ]] || continue
+      any=1
       step "$name" 150 "$sanitizer" --tool "$tool" --error-exitcode 9 --print-limit 20 \
         "$build/fulcrum_tests" --gtest_brief=1 --gtest_filter="$filter"
     done
   done
+  [ $any = 1 ] || { failed=1; say "--cases '$cases' fits no step"; row '{"step": "cases", "end": "failed", "status": 1}'; }
 }
 
 bench_stage() {  # model
@@ -321,7 +324,7 @@ risks_stage() {
     [ $model = resnet32 ] || flags=(--batch-size 256 --image-size 224)
     step "what the risks cost a step of $model" 220 "$python" "$root/scripts/results/risk_cost.py" --fulcrum "$build/fulcrum" \
       --device cuda --amp bf16 --cudnn-benchmark --model $model "${flags[@]}"
-    [ $dry = 1 ] || cp "$scratch" "$out/risks-$model.txt" 2>/dev/null || true
+    [ $dry = 1 ] || [ ! -s "$scratch" ] || cp "$scratch" "$out/risks-$model.txt"
   done
 }
 

@@ -184,13 +184,14 @@ build() {
     fi
   fi
   if [ -e /dev/nvidiactl ] && has_nvcc && [[ " ${options[*]} " != *" -DFULCRUM_CUDA="* ]]; then
-    local oldest
-    oldest=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -V | head -n 1) || oldest=''
-    if [[ $oldest =~ ^[1-7]\. ]]; then
-      say "a GPU of compute capability $oldest; 8.0 or later is needed: building for the CPU alone"
+    local all usable
+    all=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | sort -Vu) || all=''
+    usable=$(grep -Ev '^[1-7]\.' <<<"$all" | tr -d . | paste -sd ';') || usable=''  # of several those from 8.0 on
+    if [ -n "$all" ] && [ -z "$usable" ]; then
+      say "GPUs of compute capability $(paste -sd ' ' <<<"$all"); 8.0 or later is needed: building for the CPU alone"
     else
       options+=(-DFULCRUM_CUDA=AUTO)
-      [[ " ${options[*]} " == *" -DCMAKE_CUDA_ARCHITECTURES="* ]] || options+=(-DCMAKE_CUDA_ARCHITECTURES=native)
+      [[ " ${options[*]} " == *" -DCMAKE_CUDA_ARCHITECTURES="* ]] || options+=(-DCMAKE_CUDA_ARCHITECTURES="${usable:-native}")
     fi
   fi
   # A cache of another generator, or of a tree that has moved, cannot be configured again.

@@ -32,9 +32,50 @@ TEST(Adopt, KeepsTheWeightsAndJoinsTheTree) {
 
 struct Shared : Module {
   Shared() : Module(0) {}
+  using Module::add;
   using Module::adopt;
+  using Module::release;
   Tensor forward(const Tensor& x) override { return x; }
 };
+
+TEST(Adopt, WhatComesAfterItHasRandomNumbersOfItsOwn) {
+  Shared net;
+  const ModelOptions options{.channels = 1, .dropout = 0.5, .image = 8};
+  Module &first = net.adopt("first", make_model("mlp", options)),
+         &second = net.adopt("second", make_model("mlp", options));
+  Linear& linear = net.add<Linear>("linear", LinearOptions{.in = 64, .out = 256});
+  const Tensor of_first = first.named_parameters()[0].tensor;
+  EXPECT_EQ(of_first.shape(), linear.weight.shape());
+  EXPECT_FALSE(same_bits(of_first, linear.weight));
+  EXPECT_TRUE(same_bits(of_first, make_model("mlp", options)->named_parameters()[0].tensor));
+  EXPECT_NE(first.named_generators()[0].second->stream, second.named_generators()[0].second->stream);
+}
+
+TEST(Adopt, CanBeUndone) {
+  const std::shared_ptr<Module> child = make_model("resnet8");
+  Shared net;
+  net.adopt("a", child);
+  net.release(*child);
+  EXPECT_EQ(child->full_name(), "");
+  EXPECT_TRUE(net.children().empty());
+  EXPECT_ERROR(net.release(*child), "expected a child of ''");
+  net.adopt("b", child);
+  EXPECT_EQ(child->full_name(), "b");
+}
+
+// The backward pass runs the network again, which nobody else holds any more.
+TEST(Adopt, ANetworkThatRecomputesLivesUntilTheBackwardPass) {
+  Tensor weight, y;
+  {
+    const std::shared_ptr<Module> net = make_model("resnet8", {.channels = 1, .recompute = true});
+    weight = net->named_parameters()[0].tensor;
+    net->set_recompute();
+    y = sum((*net)(ones({2, 8, 8, 1})));
+  }
+  const auto other = make_model("resnet8", {.channels = 1});  // in the memory that would be free
+  y.backward();
+  EXPECT_TRUE(weight.grad());
+}
 
 TEST(Adopt, TakesARootOnceAndNotItself) {
   const std::shared_ptr<Module> child = make_model("resnet8");

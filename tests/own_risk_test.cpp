@@ -43,6 +43,21 @@ TEST(OwnRisk, WeighsAndIsSummedUp) {
   EXPECT_DOUBLE_EQ(both.effective_fraction, (0.5 + 1) / 2);
 }
 
+TEST(OwnRisk, WeightsWithAHistoryAreNumbers) {
+  struct Learned : Risk {
+    explicit Learned(Tensor scale) : Risk(Device()), scale_(std::move(scale)) {}
+    const char* name() const override { return "learned"; }
+    Tensor weights(const Tensor& losses, const BatchContext&) override { return mul(ones_like(losses), scale_); }
+    Tensor scale_;
+  };
+  const Tensor w = ones({2}).set_requires_grad(), scale = full({}, 3).set_requires_grad();
+  Sgd opt({w}, {.lr = 1});
+  opt.set_risk(std::make_unique<Learned>(scale));
+  opt.weigh(square(w)).backward();
+  EXPECT_EQ(w.grad().to_vector(), (std::vector<double>{6, 6}));
+  EXPECT_FALSE(scale.grad());
+}
+
 // What a kernel counts of the same weights.
 class CountedAgain : public KlRisk {
  public:

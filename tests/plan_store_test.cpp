@@ -24,6 +24,8 @@ TEST(PlanStore, KeepsItsPlansAsText) {
   EXPECT_EQ(again.find(kKey), "eng45_k2=4_k5=3");
   EXPECT_EQ(again.text(), plans.text());
   EXPECT_EQ(again.find({"sm_100 148SM cudnn 9.19.0", kKey.problem}), std::nullopt);
+  EXPECT_EQ(again.environment_of(kKey.problem), "sm_80 108SM cudnn 9.19.0");  // any that has a plan
+  EXPECT_EQ(again.environment_of("another"), std::nullopt);
 }
 
 TEST(PlanStore, LoadedPlansWin) {

@@ -211,8 +211,10 @@ namespace {
 Device here() { return {Device::Kind::kCuda, current_device()}; }
 /// Of at least so many bytes, and of few different sizes: the pool keeps a block of each, which all convolutions then share.
 Tensor workspace(int64_t bytes) {
-  const auto size = std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(256, bytes)));
-  return empty({static_cast<int64_t>(size)}, {DType::kU8, here()});
+  constexpr int64_t kStep = int64_t{64} << 20;
+  const auto power = std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(256, bytes)));
+  const int64_t size = bytes > kStep ? (bytes + kStep - 1) / kStep * kStep : static_cast<int64_t>(power);
+  return empty({size}, {DType::kU8, here()});
 }
 
 }  // namespace

@@ -16,13 +16,13 @@ Names and meaning are PyTorch's; images are [N, H, W, C]. Whatever Fulcrum refus
 
 from . import _core
 from ._core import (
-    AbAdam, Absgd, Adam, Chi2Risk, CvarRisk, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
+    AbAdam, Absgd, Adam, Chi2Risk, Classifier, CvarRisk, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
     OutOfMemory, RgdRisk, Risk, RiskSummary, Schedule, Sgd, Tensor, TiltedRisk, UInit, UUpdate, __version__, backends,
     empty, empty_cache, freeze_backbone, from_dlpack, full, grad_enabled, head_prefix, inference_mode, load_file,
     load_metadata, make_model, memory_stats, model_names, no_grad, ones, rand, randn, save_file, zeros)
 
 __all__ = [
-    "AbAdam", "Absgd", "Adam", "Chi2Risk", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk",
+    "AbAdam", "Absgd", "Adam", "Chi2Risk", "Classifier", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk",
     "MeanRisk", "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "Schedule", "Sgd", "Tensor",
     "TiltedRisk", "UInit", "UUpdate", "__version__", "arange", "backends", "data", "empty", "empty_cache", "eye",
     "freeze_backbone", "from_dlpack", "from_numpy", "full", "full_like", "functional", "grad_enabled",
@@ -83,6 +83,18 @@ def _with_arrays(self, function, types, arguments, keywords):
 
 # NumPy's functions take a tensor as the array that it is; else np.mean(x) would call x.mean(axis=None, dtype=None, out=None).
 Tensor.__array_function__ = _with_arrays  # type: ignore[attr-defined]
+
+
+# @fulcrum.no_grad(): what the modes make of a function.
+def _within(mode, function):
+    import functools
+
+    @functools.wraps(function)
+    def within(*arguments, **keywords):
+        with mode():
+            return function(*arguments, **keywords)
+
+    return within
 
 
 def zeros_like(x, dtype=None, device=None):

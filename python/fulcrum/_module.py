@@ -19,6 +19,8 @@ class _Parameter:
 
     def _give(self, module, name):
         module._check_open(name)
+        if hasattr(Module, name):
+            raise _core.Error(f"[nn] '{name}' is a method of every module, which a parameter of this name would hide")
         if self._owner is not None:
             raise _core.Error(f"[nn] '{name}' is a parameter elsewhere already")
         self._owner = module
@@ -60,11 +62,12 @@ class Module:
     def forward(self, x):
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
-    def __call__(self, *inputs):
+    def __call__(self, *inputs, **options):
+        """forward(*inputs, **options); with set_recompute() the inputs are tensors."""
         self._build()
         if self._recompute:
-            return _core._recompute(lambda tensors: self.forward(*tensors), list(inputs))
-        return self.forward(*inputs)
+            return _core._recompute(lambda tensors: self.forward(*tensors, **options), list(inputs))
+        return self.forward(*inputs, **options)
 
     def __setattr__(self, name, value):
         if _holds_modules(value):
@@ -113,9 +116,16 @@ class Module:
 
     def _add(self, name, child):
         self._check_open(name)
+        if hasattr(Module, name):
+            raise _core.Error(f"[nn] '{name}' is a method of every module, which a child of this name would hide")
         if isinstance(child, _core.Module):  # a network of make_model, which is there already
+            if child.name or any(child is c for c in self._children.values()):
+                raise _core.Error(f"[nn] '{name}' is a child elsewhere already" + (f", '{child.name}'" if child.name else ""))
             self._children[name] = child
             return
+        if not isinstance(child, Module):
+            raise _core.Error(f"[nn] expected a module as '{name}', got {type(child).__name__}; a function is called in forward, or "
+                              "is a class derived from nn.Module")
         if child._parent is not None or child._core_module is not None:
             raise _core.Error(f"[nn] '{name}' is a child elsewhere, or in use, already")
         ancestor = self
@@ -143,10 +153,12 @@ class Module:
         return self._core_module
 
     def _forget(self):
-        object.__setattr__(self, "_core_module", None)
         for child in self._children.values():
             if isinstance(child, Module):
                 child._forget()
+            elif self._core_module is not None and child.name:
+                self._core_module.release(child)
+        object.__setattr__(self, "_core_module", None)
 
     def _construct(self, parent, name):
         core = self._make(parent, name)

@@ -4,13 +4,15 @@ Every loss gives one number per sample, [B], for `opt.weigh` to weigh; none is a
 i64 [B]. class_weight, f32 [C], multiplies the loss of its class. Formulas and sources are in docs/method.md.
 """
 
+from typing import NamedTuple
+
 from ._core import (
     abs, add, aldr_kl_loss, amax, amin, argmax, argsort, avg_pool2d, binary_cross_entropy_with_logits, clamp,
     class_balanced_weights, class_temperatures, concat, conv2d, cross_entropy, div, eq, exp, gather, ge, gelu,
     global_avg_pool2d, group_norm, gt, index_select, layer_norm, ldam_margins, ldr_kl_loss, le, linear, log,
     log_prior, log_softmax, logsumexp, lt, matmul, max_pool2d, maximum, mean, minimum, mse_loss, mul, ne, neg,
     one_hot, pad, permute, Phi, pow, relu, sigmoid, slice, softmax, softplus, sort, sqrt, square, stack, sub,
-    sum, tanh, topk, transpose, var, where)
+    sum, tanh, Tensor, topk, transpose, var, where)
 
 __all__ = [
     "abs", "add", "aldr_kl_loss", "amax", "amin", "argmax", "argsort", "avg_pool2d", "balanced_softmax_loss",
@@ -19,8 +21,15 @@ __all__ = [
     "group_norm", "gt", "index_select", "js_loss", "layer_norm", "ldam_loss", "ldam_margins", "ldr_kl_loss", "le",
     "linear", "log", "log_prior", "log_softmax", "logit_adjusted_loss", "logsumexp", "lt", "mae_loss", "matmul",
     "max_pool2d", "maximum", "mean", "minimum", "mse_loss", "mul", "ne", "neg", "one_hot", "pad", "permute", "Phi",
-    "pow", "relu", "sce_loss", "sigmoid", "slice", "softmax", "softplus", "sort", "sqrt", "square", "stack", "sub",
-    "sum", "tanh", "topk", "transpose", "truncated_gce_loss", "var", "where"]
+    "pow", "relu", "sce_loss", "sigmoid", "slice", "softmax", "softplus", "sort", "Sorted", "sqrt", "square",
+    "stack", "sub", "sum", "tanh", "topk", "transpose", "truncated_gce_loss", "var", "where"]
+
+
+class Sorted(NamedTuple):
+    """What sort and topk give."""
+
+    values: Tensor
+    indices: Tensor
 
 
 def focal_loss(logits, labels, gamma=2.0, class_weight=None):

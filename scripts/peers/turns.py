@@ -100,6 +100,8 @@ def take_turns(rows: list, rounds: int, seconds: float, pause: float = 0.3, fail
     the others go on, and what it has measured stays."""
     results, last, running = {row.name: [] for row in rows}, {}, list(rows)
     for i in range(rounds):
+        if not running:
+            break
         for row in running[:] if i % 2 == 0 else running[::-1]:
             time.sleep(pause)  # the previous contestant's threads go to sleep
             try:

@@ -323,12 +323,50 @@ class Children(unittest.TestCase):
             opt.weigh(F.cross_entropy(net(x), fulcrum.tensor([0, 1, 1, 0]))).backward()
             opt.step()
         self.assertFalse(np.array_equal(backbone.eval()(x).numpy(), logits))
-        other = nn.Sequential(nn.ReLU(), backbone)
-        with self.assertRaisesRegex(fulcrum.Error, "a module without a parent for '1', got '0' of another"):
-            other(x)
+        with self.assertRaisesRegex(fulcrum.Error, "'1' is a child elsewhere already, '0'"):
+            nn.Sequential(nn.ReLU(), backbone)
         del net, opt
         gc.collect()
         self.assertEqual((backbone.name, backbone(x).shape), ("", (4, 5)))
+
+    def test_a_first_use_that_fails_gives_the_network_back(self):
+        class Broken(nn.Module):
+            def _make(self, parent, name):
+                raise KeyError("broken")
+
+        backbone = fulcrum.make_model("mlp", classes=2, channels=1, image=8)
+        try:
+            nn.Sequential(backbone, Broken()).parameters()
+        except KeyError as error:
+            kept = error  # and with it the frames of the attempt
+        self.assertEqual((backbone.name, str(kept)), ("", "'broken'"))
+        net = nn.Sequential(backbone)
+        net(fulcrum.ones([1, 8, 8, 1]))
+        self.assertEqual(backbone.name, "0")
+
+    def test_a_network_that_recomputes_may_be_gone_before_the_backward_pass(self):
+        for make in (lambda: fulcrum.make_model("resnet8", classes=3, channels=1, recompute=True),
+                     lambda: nn.Sequential(fulcrum.make_model("mlp", classes=3, channels=1, image=8))):
+            net = make()
+            if isinstance(net, nn.Module):
+                net[0].set_recompute()
+            weight = dict(net.named_parameters()).popitem()[1]
+            y = net(fulcrum.ones([2, 8, 8, 1])).sum()
+            del net
+            gc.collect()
+            others = [fulcrum.make_model("resnet8", classes=3, channels=1) for _ in range(3)]
+            y.backward()
+            self.assertIsNotNone(weight.grad)
+            del others
+
+    def test_names_of_methods_and_functions_are_refused(self):
+        net = nn.Sequential()
+        with self.assertRaisesRegex(fulcrum.Error, "'train' is a method of every module"):
+            net.train = nn.ReLU()
+        with self.assertRaisesRegex(fulcrum.Error, "'to' is a method of every module"):
+            net.to = nn.Parameter([1.0])
+        with self.assertRaisesRegex(fulcrum.Error, "expected a module as '0', got .*func"):
+            nn.Sequential(F.relu)
 
     def test_what_cannot_be_a_child_is_refused(self):
         a, b = nn.Sequential(), nn.Sequential()

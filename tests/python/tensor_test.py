@@ -316,6 +316,33 @@ class LikePyTorch(unittest.TestCase):
         self.assertTrue(y.dtype == np.float64 and 0 <= y.min() < 0.01 and 0.99 < y.max() < 1)
         with self.assertRaises(TypeError):
             fulcrum.rand(3)
+        self.assertLess(max(fulcrum.rand(100000, seed=3, dtype="bf16").to("f32").tolist()), 1)
+        with self.assertRaisesRegex(fulcrum.Error, "expected a floating dtype, got i64"):
+            fulcrum.rand(3, seed=1, dtype="i64")
+
+    def test_numbers_that_an_integer_dtype_does_not_hold(self):
+        for call in (lambda: fulcrum.full(2, 300, "u8"), lambda: fulcrum.full(2, 2**53 + 2, "i64"),
+                     lambda: fulcrum.full(2, float("nan"), "i32"), lambda: fulcrum.zeros(2, "i32").__setitem__(0, 2**31)):
+            with self.assertRaisesRegex(fulcrum.Error, "expected a number in"):
+                call()
+        self.assertEqual(fulcrum.full(1, -(2**31), "i32").tolist(), [-(2**31)])
+
+    def test_what_pytorch_has_beside_operators(self):
+        x = fulcrum.tensor([3.0, 1])
+        self.assertEqual((F.add(x, 2).tolist(), F.div(x, 2).tolist(), (+x).tolist()), ([5, 3], [1.5, 0.5], [3, 1]))
+        self.assertEqual((int(x[0]), x.pow(2).tolist(), F.pow(2.0, x).tolist()), (3, [9, 1], [8, 2]))
+        self.assertEqual(fulcrum.zeros(2).copy_(np.ones(2, "f")).tolist(), [1, 1])
+        self.assertEqual((x.sort().values.tolist(), x.topk(1).indices.tolist()), ([1, 3], [0]))
+
+        @fulcrum.no_grad()
+        def double(t, factor=2):
+            """Doubles."""
+            return t * factor
+
+        self.assertFalse(double(x.requires_grad_(), factor=3).requires_grad)
+        self.assertEqual((double.__name__, double.__doc__), ("double", "Doubles."))
+        with self.assertRaisesRegex(fulcrum.Error, "a function that returns one tensor, got tuple"):
+            fulcrum.recompute(lambda t: (t, t), x)
 
     def test_functions_of_numpy_take_tensors_as_arrays(self):
         a = np.random.default_rng(0).normal(size=(2, 3))
