@@ -30,6 +30,8 @@ def drawing(folder, name, title, measure):
     every = [*fixed.values(), ball]
     low = int(min(mean - sd for mean, sd in every)) - 1
     high = int(max(mean + sd for mean, sd in every)) + 2
+    tick = 5 if high - low > 14 else 2
+    low -= low % tick
     scale = (HEIGHT - TOP - BOTTOM) / (high - low)
     step = (WIDTH - 40) / len(order)
 
@@ -40,7 +42,7 @@ def drawing(folder, name, title, measure):
         return 38 + (i + 0.5) * step
 
     out = []
-    for value in range(low, high + 1, 5 if high - low > 14 else 2):
+    for value in range(low, high + 1, tick):
         out.append(f'<path d="M34 {y(value):.1f}H{WIDTH}" stroke="{GREY}" stroke-width="0.5"/>')
         out.append(text(29, y(value) + 4, f"{value:g}", "end", 11))
     mean, sd = ball

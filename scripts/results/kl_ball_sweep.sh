@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # The KL ball, untuned, beside a sweep of a fixed λ, on a fifth of the training set that is held out, with its imbalance and
 # its wrong labels: long-tailed Fashion-MNIST (balanced accuracy), Fashion-MNIST with wrong labels (top-1), and with a
-# step imbalance (balanced accuracy); with a folder of CIFAR-10 also CIFAR-10-LT (balanced accuracy). On the first two
-# three radii, of which the default was taken; on the others the default alone. Three seeds; the risks begin where the
-# grids of `fulcrum reproduce` begin them. Prints the tables of docs/results.md; a run that is finished is not trained
-# again.
+# step imbalance (balanced accuracy); with a folder of CIFAR-10 also CIFAR-10-LT (balanced accuracy). Three seeds, or as many
+# as the variable SEEDS says; the risks begin where the grids of `fulcrum reproduce` begin them. Prints the tables of
+# docs/results.md; a run that is finished is not trained again.
 #
-#   scripts/results/kl_ball_sweep.sh [--only-cifar] [--cifar10 BINARY_FOLDER] [OUTPUT]
+#   [SEEDS=8] scripts/results/kl_ball_sweep.sh [--only-cifar] [--cifar10 BINARY_FOLDER] [OUTPUT]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cifar= fashion=yes
