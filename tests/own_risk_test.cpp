@@ -47,7 +47,9 @@ TEST(OwnRisk, WeightsWithAHistoryAreNumbers) {
   struct Learned : Risk {
     explicit Learned(Tensor scale) : Risk(Device()), scale_(std::move(scale)) {}
     const char* name() const override { return "learned"; }
-    Tensor weights(const Tensor& losses, const BatchContext&) override { return mul(ones_like(losses), scale_); }
+    Tensor weights(const Tensor& losses, const BatchContext&) override {
+      return mul(full(losses.shape(), 1, options_of(losses)), scale_);
+    }
     Tensor scale_;
   };
   const Tensor w = ones({2}).set_requires_grad(), scale = full({}, 3).set_requires_grad();

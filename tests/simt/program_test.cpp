@@ -243,6 +243,18 @@ TEST_F(SimtProgram, ADeviceWithoutMemoryEndsTheRunWithAHint) {
     EXPECT_NE(got.err.find(part), std::string::npos) << got.err;
 }
 
+TEST_F(SimtProgram, AnEvaluationThatDoesNotFitGoesOnInHalves) {
+  if (!emulated) GTEST_SKIP() << "only the emulator has as little";
+  const Flags flags = {"--epochs", "1", "--set", "train.limit_batches=4"};
+  ASSERT_EQ(run_program(cuda_flags(dir, "whole", flags)).code, 0);
+  // Enough for the recorded step of four images, and not for all test images at once.
+  const Outcome got = run_program(cuda_flags(dir, "halves", flags), {}, {"FULCRUM_SIMT_MEMORY=6000000"});
+  ASSERT_EQ(got.code, 0) << got.err;
+  const json whole = metrics_of(dir / "whole").back(), halves = metrics_of(dir / "halves").back();
+  EXPECT_EQ(whole["train"], halves["train"]);
+  EXPECT_NEAR(whole["test"]["loss"], halves["test"]["loss"].get<double>(), 1e-5);
+}
+
 TEST_F(SimtProgram, ADeviceThatIsNotThere) {
   expect_refused(run_program(cuda_flags(dir, "run", {"--device", "cuda:3"})), 1, {"got cuda:3"});
 }

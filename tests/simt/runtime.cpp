@@ -3,6 +3,8 @@
 // is on a GPU.
 #include <fulcrum/core/cuda/runtime.h>
 
+#include <malloc.h>
+
 #include <cstdlib>
 #include <cstring>
 
@@ -27,20 +29,47 @@ void use_device(int index) {
 }
 int current_device() { return current; }
 
+namespace {
+
+// What the device has left of FULCRUM_SIMT_MEMORY, or of a GiB.
+class DeviceMemory {
+ public:
+  bool take(size_t bytes) {
+    if (bytes > left_) return false;
+    left_ -= bytes;
+    return true;
+  }
+  void give(size_t bytes) { left_ += bytes; }
+  size_t left() const { return left_; }
+  bool limited() const { return limit_ != nullptr; }
+
+ private:
+  const char* limit_ = std::getenv("FULCRUM_SIMT_MEMORY");
+  size_t left_ = limit_ ? std::strtoull(limit_, nullptr, 10) : size_t{1} << 30;
+};
+DeviceMemory& device_memory() {
+  static DeviceMemory memory;
+  return memory;
+}
+
+}  // namespace
+
 // Filled with NaN, so that a read of what nobody wrote shows; ASan sees what lies outside.
 void* try_allocate(Device, size_t bytes) {
-  static const char* const limit = std::getenv("FULCRUM_SIMT_MEMORY");
-  static size_t asked = 0;  // in all
-  if (limit && (asked += bytes) > std::strtoull(limit, nullptr, 10)) return nullptr;
+  DeviceMemory& memory = device_memory();
+  if (memory.limited() && !memory.take(bytes)) return nullptr;
   void* block = std::aligned_alloc(256, bytes);
   if (block) std::memset(block, 0xFF, bytes);
   return block;
 }
-void release(Device, void* block) noexcept { std::free(block); }
+void release(Device, void* block) noexcept {
+  if (device_memory().limited()) device_memory().give(malloc_usable_size(block));
+  std::free(block);
+}
 void* try_allocate_pinned(size_t bytes) { return std::aligned_alloc(256, bytes); }
 void release_pinned(void* block) noexcept { std::free(block); }
 std::string memory_report(Device) { return ""; }
-size_t free_memory(Device) { return size_t{1} << 30; }
+size_t free_memory(Device) { return device_memory().left(); }
 
 Stream compute_stream() { return nullptr; }
 Stream copy_stream() { return nullptr; }
