@@ -95,9 +95,10 @@ Tensor logsumexp(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const Tensor top = amax(wide, dims, /*keepdim=*/true);
   const Tensor shift = where(lt(abs(top), INFINITY), top, 0);  // ∞ − ∞ is no number
   const Tensor log_sum = log(sum(exp(wide - shift), dims, /*keepdim=*/true)) + shift;
-  const Tensor y = record("logsumexp", log_sum.to(x.dtype()), {x}, [wide, log_sum](const Tensor& dy, Needs) -> Grads {
-    return {cast(mul(cast(dy, wide.dtype()), exp(wide - log_sum)), dy.dtype())};
-  });
+  const Tensor y = record("logsumexp", log_sum.to(x.dtype()), {x},
+                          [wide, log_sum = log_sum.detach()](const Tensor& dy, Needs) -> Grads {
+                            return {cast(mul(cast(dy, wide.dtype()), exp(wide - log_sum)), dy.dtype())};
+                          });
   return keepdim ? y : y.reshape(r.dropped);
 }
 
