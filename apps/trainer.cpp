@@ -309,7 +309,12 @@ bool Trainer::finish_epoch() {
   std::string line = fmt::format("epoch {:>3}/{}  loss {:.4f}  train top-1 {:.2f}", p.epoch + 1, config_.train.epochs,
                                  row["train"]["loss"].get<double>(), 100 * row["train"]["top1"].get<double>());
   if ((p.epoch + 1) % config_.train.eval_every == 0 || p.epoch + 1 == config_.train.epochs) {
-    if (!evaluate_epoch(row, seen)) return false;
+    try {
+      if (!evaluate_epoch(row, seen)) return false;
+    } catch (const OutOfMemory&) {  // --resume begins with the evaluation
+      if (!several()) save();       // else the others are on their way in the evaluation's own exchange
+      throw;
+    }
     const auto percent = [&](const char* data, const char* key) { return 100 * row[data][key].get<double>(); };
     if (val_loader_) line += fmt::format("  val top-1 {:.2f}", percent("val", "top1"));
     if (const std::string& metric = config_.train.eval_metric; val_loader_ && metric != "top1")

@@ -31,7 +31,7 @@ Operand operand_of(const nb::object& other) {
 
 void check_fits(const char* op, double value, DType dtype) {
   if (is_floating(dtype)) return;
-  constexpr double kExact = 9007199254740992;  // 2⁵³: beyond it a double leaves integers out
+  constexpr double kExact = 9007199254740991;  // 2⁵³ − 1: beyond it two integers share a double
   const double high = dtype == DType::kU8 ? 255 : dtype == DType::kI32 ? 2147483647 : kExact;
   const double low = dtype == DType::kU8 ? 0 : -high - (dtype == DType::kI32 ? 1 : 0);
   check(value >= low && value <= high, "[", op, "] expected a number in [", low, ", ", high, "] for ", dtype, ", got ",

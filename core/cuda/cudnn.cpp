@@ -209,7 +209,7 @@ struct ConvPlan::Built {
 namespace {
 
 Device here() { return {Device::Kind::kCuda, current_device()}; }
-/// Of at least so many bytes, and of few different sizes: the pool keeps a block of each, which all convolutions then share.
+/// Of at least so many bytes, in few sizes: the pool keeps a block of each, which all convolutions of that size share.
 Tensor workspace(int64_t bytes) {
   constexpr int64_t kStep = int64_t{64} << 20;
   const auto power = std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(256, bytes)));

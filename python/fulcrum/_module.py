@@ -119,7 +119,7 @@ class Module:
         if hasattr(Module, name):
             raise _core.Error(f"[nn] '{name}' is a method of every module, which a child of this name would hide")
         if isinstance(child, _core.Module):  # a network of make_model, which is there already
-            if child.name or any(child is c for c in self._children.values()):
+            if child.name or any(child is c for n, c in self._children.items() if n != name):
                 raise _core.Error(f"[nn] '{name}' is a child elsewhere already" + (f", '{child.name}'" if child.name else ""))
             self._children[name] = child
             return
@@ -153,12 +153,13 @@ class Module:
         return self._core_module
 
     def _forget(self):
+        core = self._core_module
+        object.__setattr__(self, "_core_module", None)
         for child in self._children.values():
             if isinstance(child, Module):
                 child._forget()
-            elif self._core_module is not None and child.name:
-                self._core_module.release(child)
-        object.__setattr__(self, "_core_module", None)
+            elif core is not None and any(child is mine for _, mine in core.children()):
+                core.release(child)
 
     def _construct(self, parent, name):
         core = self._make(parent, name)

@@ -122,6 +122,18 @@ class Lists(unittest.TestCase):
         with self.assertRaisesRegex(NotImplementedError, "ModuleList defines no forward"):
             modules(fulcrum.ones([1, 1]))
 
+    def test_a_network_of_two_modules_is_refused_at_every_use_of_the_second(self):
+        shared = fulcrum.make_model("mlp", classes=2, channels=1, image=8)
+        first, second = nn.Sequential(shared), nn.Sequential(nn.Linear(3, 3), shared)
+        first(fulcrum.ones([1, 8, 8, 1]))
+        for _ in range(2):
+            with self.assertRaisesRegex(fulcrum.Error, "a module without a parent for '1', got '0' of another"):
+                second.parameters()
+        self.assertEqual(shared.name, "0")
+        third = nn.Sequential()
+        third.head = head = fulcrum.make_model("mlp")
+        third.head = head  # the same once more
+
     def test_modules_in_plain_containers_are_refused(self):
         net = nn.Sequential()
         for kind, value in (("list", [nn.ReLU()]), ("tuple", (1, nn.ReLU())), ("dict", {"a": nn.ReLU()}),
