@@ -26,9 +26,7 @@ struct ImageSet {
   const char* lists = nullptr;  // published lists in data.dir begin so; "": data.train_list is always given
   bool annotations = false;     // data.train_list and data.test_list name files of another format
   bool links = true;            // its lists name paths, which may be links: data.follow_links
-  bool long_tailed = false, wrong_labels = false;
-  bool every_class_trained =
-      true;  // that a class has no training image is a mistake, of which the listing says nothing
+  LabelsKnown labels = {};
 };
 const ImageSet* find_set(const std::string& name);
 
@@ -112,17 +110,28 @@ ImageParts list_tiny(const DataSettings& s) { return train_and_test(list_tiny_im
 
 const std::vector<ImageSet>& image_sets() {
   static const std::vector<ImageSet> sets = {
-      {.name = "folder", .list = list_folders, .eval_splits = {"val"}, .links = false, .every_class_trained = false},
+      {.name = "folder",
+       .list = list_folders,
+       .eval_splits = {"val"},
+       .links = false,
+       .labels = {.every_class_trained = false}},
       {.name = "list", .list = list_lists, .eval_splits = {"val"}, .lists = ""},
-      {.name = "imagenet-lt", .list = list_lists, .eval_splits = {"val"}, .lists = "ImageNet_LT_", .long_tailed = true},
-      {.name = "places-lt", .list = list_lists, .eval_splits = {"val"}, .lists = "Places_LT_", .long_tailed = true},
-      {.name = "inaturalist18", .list = list_inat, .annotations = true, .long_tailed = true},
-      {.name = "clothing1m", .list = list_clothing, .eval_splits = {"val"}, .wrong_labels = true},
+      {.name = "imagenet-lt",
+       .list = list_lists,
+       .eval_splits = {"val"},
+       .lists = "ImageNet_LT_",
+       .labels = {.long_tailed = true}},
+      {.name = "places-lt",
+       .list = list_lists,
+       .eval_splits = {"val"},
+       .lists = "Places_LT_",
+       .labels = {.long_tailed = true}},
+      {.name = "inaturalist18", .list = list_inat, .annotations = true, .labels = {.long_tailed = true}},
+      {.name = "clothing1m", .list = list_clothing, .eval_splits = {"val"}, .labels = {.wrong = true}},
       {.name = "iwildcam",  // some of its classes are in other splits alone
        .list = list_iwildcam,
        .eval_splits = {"val", "id_val", "id_test"},
-       .long_tailed = true,
-       .every_class_trained = false},
+       .labels = {.long_tailed = true, .every_class_trained = false}},
       {.name = "tiny-imagenet", .list = list_tiny}};
   return sets;
 }
@@ -153,7 +162,7 @@ bool is_image_files(const DataSettings& s) { return find_set(s.name) != nullptr;
 
 LabelsKnown known_of_labels(const DataSettings& s) {
   const ImageSet* set = find_set(s.name);
-  return set == nullptr ? LabelsKnown{} : LabelsKnown{set->long_tailed, set->wrong_labels, set->every_class_trained};
+  return set == nullptr ? LabelsKnown{} : set->labels;
 }
 
 ImageParts list_images(const DataSettings& s) { return find_set(s.name)->list(s); }

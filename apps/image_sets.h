@@ -28,7 +28,7 @@ bool is_image_files(const DataSettings& settings);
 /// What is known of the labels of a data set that was published, before imbalance and noise are made.
 struct LabelsKnown {
   bool long_tailed = false, wrong = false;
-  bool every_class_trained = true;  // a class without training images is a mistake, which listing it has not told
+  bool every_class_trained = true;  // a class without training images is a mistake that the listing does not report
 };
 LabelsKnown known_of_labels(const DataSettings& settings);
 

@@ -19,8 +19,7 @@ class _Parameter:
 
     def _give(self, module, name):
         module._check_open(name)
-        if hasattr(Module, name):
-            raise _core.Error(f"[nn] '{name}' is a method of every module, which a parameter of this name would hide")
+        _refuse_method(name, "parameter")
         if self._owner is not None:
             raise _core.Error(f"[nn] '{name}' is a parameter elsewhere already")
         self._owner = module
@@ -33,6 +32,11 @@ if TYPE_CHECKING:  # what the attribute is
 else:
     Parameter = _Parameter
     Parameter.__name__ = Parameter.__qualname__ = "Parameter"
+
+
+def _refuse_method(name, kind):
+    if hasattr(Module, name):
+        raise _core.Error(f"[nn] '{name}' is a method of every module, which a {kind} of this name would hide")
 
 
 def _as_tensor(value):
@@ -116,8 +120,7 @@ class Module:
 
     def _add(self, name, child):
         self._check_open(name)
-        if hasattr(Module, name):
-            raise _core.Error(f"[nn] '{name}' is a method of every module, which a child of this name would hide")
+        _refuse_method(name, "child")
         if isinstance(child, _core.Module):  # a network of make_model, which is there already
             if child.name or any(child is c for n, c in self._children.items() if n != name):
                 raise _core.Error(f"[nn] '{name}' is a child elsewhere already" + (f", '{child.name}'" if child.name else ""))
