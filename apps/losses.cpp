@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include <fulcrum/core/class_vectors.h>
-#include <fulcrum/core/kernels.h>
+#include <fulcrum/core/ops.h>
 
 #include "apps/ranges.h"
 
@@ -37,23 +37,11 @@ void check_given_weights(const LossSettings& s) {
   for (const double w : given) in_range("loss.given_class_weights", w, 0, kInfinity, "(0, inf)");
 }
 
-// values[indices] of a table u8 [N, 1, 1, 1], as f32 [B], 255 as 1.
-Tensor look_up(const Tensor& table, const Tensor& indices) {
-  const int64_t batch = indices.numel();
-  const Device device = table.device();
-  Tensor y = empty({batch, 1, 1, 1}, {DType::kF32, device});
-  const Tensor counters = zeros({batch}, {DType::kI64, device});
-  dispatch(y, [&]<class K>() {  // as images of one pixel
-    K::augment(y, table, indices, counters, zeros({1}, {DType::kF32, device}), ones({1}, {DType::kF32, device}), {});
-  });
-  return y.reshape({batch});
-}
-
 // z/max(‖z‖₂, 1e-12)^power of every row.
 Tensor normed(const Tensor& logits, double power) {
   const Tensor z = logits.to(DType::kF32);
   const Tensor squares = sum(square(z), {-1}, /*keepdim=*/true);
-  return z / exp(log(maximum(squares, full({1}, 1e-24, options_of(z)))) * (power / 2));
+  return z / pow(maximum(squares, 1e-24), power / 2);
 }
 
 Phi phi_of(const LossSettings& s) {
@@ -129,7 +117,7 @@ LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& co
   if (s.class_weights == "given" && s.given_class_weights.size() != counts.size())
     usage("loss.given_class_weights: expected ", counts.size(), " numbers, one for each class, got ",
           s.given_class_weights.size());
-  if (prunes(s)) kept_ = full({samples, 1, 1, 1}, 255, {DType::kU8, device});
+  if (prunes(s)) kept_ = ones({samples}, {DType::kF32, device});
   if (s.name == "aldr-kl") lambdas_ = full({samples}, s.ldr_lambda, {DType::kF32, device});
   args_.smoothing = s.smoothing;
   args_.phi = phi_of(s);
@@ -167,7 +155,7 @@ Tensor LossFunction::operator()(const Tensor& logits, const Tensor& labels, cons
     return aldr_kl_loss(z, labels, adapt_lambdas(lambdas_, z, indices, args), args);
   }
   const Tensor losses = cross_entropy(z, labels, args_);
-  return kept_ ? losses * look_up(kept_, indices) : losses;
+  return kept_ ? losses * index_select(kept_, 0, indices) : losses;
 }
 
 bool LossFunction::prunes_before(int64_t epoch) const {
@@ -184,7 +172,7 @@ double LossFunction::prune(const std::vector<int64_t>& indices, const Tensor& lo
   for (size_t i = 0; i < indices.size(); i++) {
     const float l = log_p.data<float>()[static_cast<int64_t>(i) * classes + labels[i]];
     const bool keep = l > std::log(settings_.tgce_k);
-    kept.data<uint8_t>()[indices[i]] = keep ? 255 : 0;
+    kept.data<float>()[indices[i]] = keep ? 1 : 0;
     out += !keep;
   }
   kept_.copy_from(kept);

@@ -48,7 +48,7 @@ class LossFunction {
   LossSettings settings_;
   std::vector<int64_t> class_counts_;
   Device device_;
-  Tensor kept_;     // u8 [samples, 1, 1, 1], 255 or 0; undefined without pruning
+  Tensor kept_;     // f32 [samples], 1 or 0; undefined without pruning
   Tensor lambdas_;  // f32 [samples], of ALDR-KL; undefined for other losses
   CrossEntropyArgs args_;
 };

@@ -18,7 +18,7 @@ namespace fulcrum::apps {
 struct Reading {
   int64_t step = 0;
   std::array<double, 4> totals{};              // add_metrics in kernels.inc
-  std::array<double, kControlSize> control{};  // UpdateControl in kernels.h
+  std::array<double, kControlSize> control{};  // UpdateControl in kernel_types.h
 };
 
 class Readings {

@@ -91,6 +91,7 @@ void refresh_twin(const Tensor& parameter) {
   if (!parameter.node() || !parameter.node()->twin) return;
   Tensor twin = parameter.node()->twin;
   dispatch(parameter, [&]<class K>() { K::cast(twin, parameter); });
+  twin.mark_written();
 }
 
 }  // namespace fulcrum

@@ -13,7 +13,7 @@ namespace fulcrum {
 
 namespace {
 thread_local bool recording = true;
-thread_local bool in_gradient = false;  // what an op's gradient calls is part of it, for the profile
+thread_local const Node* in_gradient = nullptr;  // what an op's gradient calls is part of it, for the profile
 thread_local OpObserver* observer = nullptr;
 thread_local BackwardListener* active_listener = nullptr;
 
@@ -51,12 +51,12 @@ void add_term(Tensor& sum, const Tensor& g) {
 }
 
 // Adds g to the gradient that `node` holds.
-void accumulate(Node& node, const Tensor& g, const char* from, PendingSums& pending) {
+void accumulate(Node& node, Tensor g, const char* from, PendingSums& pending) {
   check(g.shape() == node.shape, "[autograd] expected the gradient from ", from, " to ", node.name, " to have shape ",
         node.shape, ", got ", g.shape());
   const bool leaf = node.is_leaf();
   if (!node.grad.defined()) {
-    node.grad = g.to(node.dtype);
+    node.grad = g.dtype() == node.dtype ? std::move(g) : g.to(node.dtype);
     if (leaf && !node.grad.is_unique()) node.grad = node.grad.clone();
   } else if (leaf) {
     pending.add(node.grad, g);
@@ -159,6 +159,27 @@ Tensor computed_again(const Node& node) {
 
 bool Needs::operator[](size_t i) const { return node_.inputs[i] != nullptr; }
 
+Saved::Saved(const Tensor& x) {
+  if (!x.defined()) return;
+  tensor_ = x.detach();
+  saved_at_ = x.storage()->writes().now();
+}
+
+Saved::operator const Tensor&() const {
+  check_unchanged(in_gradient ? in_gradient->name : "a gradient");
+  return tensor_;
+}
+
+void Saved::check_unchanged(const char* op) const {
+  if (!tensor_.defined()) return;
+  const size_t begin = tensor_.offset();
+  check(
+      !tensor_.storage()->writes().any_since(saved_at_, begin, begin + tensor_.bytes()), "[backward] '", op,
+      "' needs a tensor ", tensor_.dtype(), " ", tensor_.shape(),
+      " as it was in the forward pass, but it was written in place since (by copy_, an assignment to a part of it, or "
+      "an optimizer's step); write after backward(), or give the operation a clone()");
+}
+
 NoGrad::NoGrad() : previous_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = previous_; }
 EnableGrad::EnableGrad() : previous_(std::exchange(recording, true)) {}
@@ -201,9 +222,9 @@ Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gra
 namespace {
 Grads gradient_of(const Node& node, const Tensor& dy, const Tensor& also) {
   struct InGradient {
-    bool before = std::exchange(in_gradient, true);
+    const Node* before;
     ~InGradient() { in_gradient = before; }
-  } now;
+  } now{std::exchange(in_gradient, &node)};
   return node.gradient(dy, Needs(node, also));
 }
 }  // namespace
@@ -244,10 +265,9 @@ void Tensor::backward(const Tensor& seed) const {
             node->name, ", got ", grads.size());
       for (size_t i = 0; i < grads.size(); i++) {
         if (!node->inputs[i] || !grads[i].defined()) continue;
-        // Moved out, so that a gradient seen by nobody else can be accumulated into.
-        const Tensor g = std::move(grads[i]);
-        profile_work({.bytes = 2 * bytes_of(g)});
-        accumulate(*node->inputs[i], g, node->name, pending);
+        profile_work({.bytes = 2 * bytes_of(grads[i])});
+        // Moved, so that a gradient seen by nobody else can be accumulated into.
+        accumulate(*node->inputs[i], std::move(grads[i]), node->name, pending);
       }
       if (active_profile) {
         profile_work({.bytes = bytes_of(dy) + bytes_of(also)});

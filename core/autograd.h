@@ -4,12 +4,12 @@
 //   Tensor exp(const Tensor& x) {
 //     Tensor y = empty_like(x);
 //     dispatch(x, [&]<class K>() { K::template unary<Exp>(y, x); });
-//     return record("exp", y, {x}, [y = y.detach()](const Tensor& dy, Needs) -> Grads {
+//     return record("exp", y, {x}, [y = Saved(y)](const Tensor& dy, Needs) -> Grads {
 //       return {mul(dy, y)};
 //     });
 //   }
 //
-// The capture list of the gradient is the list of what is saved. Capture y.detach(), never y: y owns
+// The capture list of the gradient is the list of what is saved. Capture Saved(y), never y: y owns
 // its node, the node owns the gradient, and a captured y would close the circle. Gradients are not
 // themselves differentiable: they run under NoGrad.
 #pragma once
@@ -36,6 +36,23 @@ class Needs {
   const Tensor& also_;
 };
 
+/// A tensor that a gradient needs, without its history. It converts to one: an Error where its numbers were written in
+/// place since (Tensor::mark_written). `->` does not ask: for its shape and dtype.
+class Saved {
+ public:
+  Saved() = default;
+  explicit Saved(const Tensor& x);
+  operator const Tensor&() const;
+  const Tensor* operator->() const { return &tensor_; }
+  explicit operator bool() const { return tensor_.defined(); }
+  /// For `op`, which uses it in another way.
+  void check_unchanged(const char* op) const;
+
+ private:
+  Tensor tensor_;
+  uint64_t saved_at_ = 0;
+};
+
 using Grads = std::vector<Tensor>;
 using Gradient = std::function<Grads(const Tensor& dy, Needs needs)>;
 
@@ -59,7 +76,7 @@ struct Node {
 };
 
 /// What an op was told beside its tensors, by the type that holds it: the geometry of a convolution or
-/// pool (kernels.h), LinearCall, BatchNormCall, the two dimensions of a transposition (std::pair<int, int>), the
+/// pool (kernel_types.h), LinearCall, BatchNormCall, the two dimensions of a transposition (std::pair<int, int>), the
 /// StridedCopy of a shortcut. Valid while the op is observed.
 class OpDetail {
  public:

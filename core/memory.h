@@ -12,6 +12,7 @@
 #include <memory>
 
 #include <fulcrum/core/types.h>
+#include <fulcrum/core/write_log.h>
 
 namespace fulcrum {
 
@@ -48,6 +49,7 @@ class Storage {
   size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
   bool is_borrowed() const { return owner_ != nullptr; }
+  WriteLog& writes() { return writes_; }
 
  private:
   Storage(std::shared_ptr<MemoryPool> pool, size_t bytes);
@@ -57,6 +59,7 @@ class Storage {
   Device device_;
   void* data_;
   size_t bytes_;  // of the block, at least what was asked for; of borrowed memory as given
+  WriteLog writes_;
 };
 
 /// A pool of one's own: while a Use lives on this thread, memory of the pool's device comes from it.

@@ -77,15 +77,15 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const DType dw_dtype = weight.node() && x.device().is_cpu() ? weight.node()->dtype : weight.dtype();
   return record(
       "conv2d", y, {x, weight, bias},
-      [x = x.detach(), w = weight.detach(), g, dw_dtype, dbias_dtype = bias ? bias.dtype() : x.dtype()](
+      [x = Saved(x), w = Saved(weight), g, dw_dtype, dbias_dtype = bias ? bias.dtype() : x.dtype()](
           const Tensor& dy, Needs need) -> Grads {
         Tensor dx, dw, dbias;
         for (const bool product : {need[0], need[1]})
           if (product) profile_work(work_of(g));
         dispatch(dy, [&]<class K>() {
-          if (need[0]) K::conv2d_data_gradient(dx = empty_like(x), dy, w, g);
+          if (need[0]) K::conv2d_data_gradient(dx = empty(x->shape(), options_of(dy)), dy, w, g);
           if (need[1]) {
-            dw = empty(w.shape(), {dw_dtype, w.device()});
+            dw = empty(w->shape(), {dw_dtype, dy.device()});
             K::conv2d_weight_gradient(dw, dy, x, g);
           }
           if (need[2]) {

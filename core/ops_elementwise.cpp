@@ -21,12 +21,12 @@ Tensor unary(const Tensor& x) {
   check_floating(F::kName, x);
   Tensor y = empty_like(x);
   dispatch(x, [&]<class K>() { K::template unary<F>(y, x); });
-  const Tensor saved = (F::kSaves == Saves::kInput ? x : y).detach();
-  return record(F::kName, y, {x}, [saved](const Tensor& dy, Needs) -> Grads {
-    Tensor dx = empty_like(dy);
-    dispatch(dy, [&]<class K>() { K::template unary_gradient<F>(dx, dy, saved); });
-    return {dx};
-  });
+  return record(F::kName, y, {x},
+                [saved = Saved(F::kSaves == Saves::kInput ? x : y)](const Tensor& dy, Needs) -> Grads {
+                  Tensor dx = empty_like(dy);
+                  dispatch(dy, [&]<class K>() { K::template unary_gradient<F>(dx, dy, saved); });
+                  return {dx};
+                });
 }
 
 Shape broadcast_shape(const char* op, const Shape& a, const Shape& b) {
@@ -92,7 +92,7 @@ Tensor sub(const Tensor& a, const Tensor& b) {
 
 Tensor mul(const Tensor& a, const Tensor& b) {
   // Of each what the other's gradient takes.
-  const Tensor for_b = b.requires_grad() ? a.detach() : Tensor(), for_a = a.requires_grad() ? b.detach() : Tensor();
+  const Saved for_b = b.requires_grad() ? Saved(a) : Saved(), for_a = a.requires_grad() ? Saved(b) : Saved();
   return record(
       "mul", binary<Mul>(a, b), {a, b},
       [for_a, for_b, sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
@@ -102,19 +102,19 @@ Tensor mul(const Tensor& a, const Tensor& b) {
 
 Tensor div(const Tensor& a, const Tensor& b) {
   Tensor y = binary<Div>(a, b);
-  const Tensor for_b = b.requires_grad() ? y.detach() : Tensor();
-  return record("div", y, {a, b}, [sa = a.shape(), y = for_b, b = b.detach()](const Tensor& dy, Needs need) -> Grads {
+  const Saved for_b = b.requires_grad() ? Saved(y) : Saved();
+  return record("div", y, {a, b}, [sa = a.shape(), y = for_b, b = Saved(b)](const Tensor& dy, Needs need) -> Grads {
     const Tensor da = div(dy, b);
-    return {need[0] ? sum_to(da, sa) : Tensor(), need[1] ? sum_to(neg(mul(da, y)), b.shape()) : Tensor()};
+    return {need[0] ? sum_to(da, sa) : Tensor(), need[1] ? sum_to(neg(mul(da, y)), b->shape()) : Tensor()};
   });
 }
 
 namespace {
 // dy to the winner; ties share it. share = Share(a, b) for maximum, Share(b, a) for minimum.
 Gradient winner_gradient(const Tensor& a, const Tensor& b, bool larger_wins) {
-  return [a = a.detach(), b = b.detach(), larger_wins](const Tensor& dy, Needs need) -> Grads {
+  return [a = Saved(a), b = Saved(b), larger_wins](const Tensor& dy, Needs need) -> Grads {
     const Tensor da = mul(dy, larger_wins ? binary<Share>(a, b) : binary<Share>(b, a));
-    return {need[0] ? sum_to(da, a.shape()) : Tensor(), need[1] ? sum_to(sub(dy, da), b.shape()) : Tensor()};
+    return {need[0] ? sum_to(da, a->shape()) : Tensor(), need[1] ? sum_to(sub(dy, da), b->shape()) : Tensor()};
   };
 }
 }  // namespace
@@ -146,7 +146,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
   // Asked in its own dtype: a small number may be 0 in another.
   const Tensor holds = condition.dtype() == a.dtype() ? condition.detach() : cast(ne(condition, 0), a.dtype());
   return record("where", binary<Add>(binary<Keep>(holds, a), binary<Drop>(holds, b)), {a, b},
-                [holds, sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
+                [holds = Saved(holds), sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
                   return {need[0] ? sum_to(binary<Keep>(holds, dy), sa) : Tensor(),
                           need[1] ? sum_to(binary<Drop>(holds, dy), sb) : Tensor()};
                 });
@@ -199,8 +199,8 @@ Tensor where(const Tensor& condition, double a, const Tensor& b) {
 
 Tensor pow(const Tensor& x, double exponent) {
   return with_number(x, exponent, [exponent](const Tensor& a, const Tensor& number) {
-    return record("pow", binary<Pow>(a, number), {a}, [a = a.detach(), exponent](const Tensor& dy, Needs) -> Grads {
-      if (exponent == 0) return {zeros_like(a)};  // 0⁻¹ · 0 is no number
+    return record("pow", binary<Pow>(a, number), {a}, [a = Saved(a), exponent](const Tensor& dy, Needs) -> Grads {
+      if (exponent == 0) return {zeros_like(dy)};  // 0⁻¹ · 0 is no number
       return {mul(dy, mul(pow(a, exponent - 1), exponent))};
     });
   });
@@ -214,20 +214,20 @@ Tensor pow(const Tensor& x, const Tensor& exponent) {
   if (x.dtype() == DType::kBf16 && exponent.dtype() == DType::kBf16)  // the exponent of the gradient needs its digits
     return cast(pow(cast(x, DType::kF32), cast(exponent, DType::kF32)), DType::kBf16);
   Tensor y = binary<Pow>(x, exponent);
-  const Tensor for_exponent = exponent.requires_grad() ? y.detach() : Tensor();
-  return record(
-      "pow", y, {x, exponent},
-      [x = x.detach(), exponent = exponent.detach(), y = for_exponent](const Tensor& dy, Needs need) -> Grads {
-        Grads grads(2);
-        // 0 of what is constant, where the formula may be 0 · ∞: x⁰, and 0 to a power that is not negative.
-        if (need[0])
-          grads[0] = sum_to(where(exponent, mul(dy, mul(exponent, pow(x, sub(exponent, 1)))), 0.0), x.shape());
-        if (need[1]) {
-          const Tensor is_constant = mul(eq(x, 0), ge(exponent, 0));
-          grads[1] = sum_to(where(is_constant, 0.0, mul(dy, mul(y, log(x)))), exponent.shape());
-        }
-        return grads;
-      });
+  const Saved for_exponent = exponent.requires_grad() ? Saved(y) : Saved();
+  return record("pow", y, {x, exponent},
+                [x = Saved(x), exponent = Saved(exponent), y = for_exponent](const Tensor& dy, Needs need) -> Grads {
+                  Grads grads(2);
+                  // 0 of what is constant, where the formula may be 0 · ∞: x⁰, and 0 to a power that is not negative.
+                  if (need[0])
+                    grads[0] =
+                        sum_to(where(exponent, mul(dy, mul(exponent, pow(x, sub(exponent, 1)))), 0.0), x->shape());
+                  if (need[1]) {
+                    const Tensor is_constant = mul(eq(x, 0), ge(exponent, 0));
+                    grads[1] = sum_to(where(is_constant, 0.0, mul(dy, mul(y, log(x)))), exponent->shape());
+                  }
+                  return grads;
+                });
 }
 
 Tensor clamp(const Tensor& x, double low, double high) {

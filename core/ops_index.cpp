@@ -30,7 +30,7 @@ Tensor pick(const char* op, const Tensor& x, int d, const Tensor& index, bool sl
   Tensor y = empty(shape, options_of(x));
   dispatch(x, [&]<class K>() { K::gather(y, x, index, loop); });
   const DType wanted = gradient_dtype(x);
-  return record(op, y, {x}, [from = x.shape(), index = index.detach(), loop, wanted](const Tensor& dy, Needs) -> Grads {
+  return record(op, y, {x}, [from = x.shape(), index = Saved(index), loop, wanted](const Tensor& dy, Needs) -> Grads {
     const DType dtype = dy.dtype() == DType::kBf16 ? DType::kF32 : dy.dtype();  // sums of bf16 are kept in f32
     Tensor dx = zeros(from, {dtype, dy.device()});
     dispatch(dx, [&]<class K>() { K::scatter_add(dx, cast(dy, dtype), index, loop); });
@@ -67,6 +67,7 @@ void index_copy_(Tensor& x, int dim, const Tensor& index, const Tensor& source) 
   const IndexLoop loop = loop_over(x.shape(), d, index.numel(), /*slices=*/true);
   const Tensor from = source.storage() == x.storage() ? source.detach().clone() : source;  // it may be a part of x
   dispatch(x, [&]<class K>() { K::scatter(x, from, index, loop); });
+  x.mark_written();
   refresh_twin(x);
 }
 

@@ -50,16 +50,17 @@ Tensor products(const Shape& each, const Tensor& a, bool ta, const Tensor& b, bo
 Tensor batched_matmul(const Tensor& a, const Tensor& b) {
   const int64_t m = a.size(-2), k = a.size(-1), n = b.size(-1), batch = a.numel() / (m * k);
   const Tensor left = a.detach().reshape({batch, m, k}), right = b.detach().reshape({batch, k, n});
-  return record(
-      "matmul", products({m, n}, left, false, right, false, a.dtype()).reshape(with_last(a.shape(), n)), {a, b},
-      [left, right, sa = a.shape(), sb = b.shape(), db = gradient_dtype(b)](const Tensor& dy, Needs need) -> Grads {
-        const Tensor g = dy.reshape({left.size(0), left.size(1), right.size(2)});
-        const Shape matrix_a{left.size(1), left.size(2)}, matrix_b{right.size(1), right.size(2)};
-        Grads grads(2);
-        if (need[0]) grads[0] = products(matrix_a, g, false, right, true, g.dtype()).reshape(sa);
-        if (need[1]) grads[1] = products(matrix_b, left, true, g, false, db).reshape(sb);
-        return grads;
-      });
+  return record("matmul", products({m, n}, left, false, right, false, a.dtype()).reshape(with_last(a.shape(), n)),
+                {a, b},
+                [left = Saved(left), right = Saved(right), sa = a.shape(), sb = b.shape(), db = gradient_dtype(b)](
+                    const Tensor& dy, Needs need) -> Grads {
+                  const Tensor g = dy.reshape({left->size(0), left->size(1), right->size(2)});
+                  const Shape matrix_a{left->size(1), left->size(2)}, matrix_b{right->size(1), right->size(2)};
+                  Grads grads(2);
+                  if (need[0]) grads[0] = products(matrix_a, g, false, right, true, g.dtype()).reshape(sa);
+                  if (need[1]) grads[1] = products(matrix_b, left, true, g, false, db).reshape(sb);
+                  return grads;
+                });
 }
 
 Shape batch_of(const Tensor& t) { return t.shape().without(-1).without(-1); }
@@ -81,15 +82,15 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
   const int64_t k = b.size(0), n = b.size(1), m = a.numel() / k;
   const Tensor rows = a.detach().reshape({m, k});
   Tensor y = product({m, n}, rows, false, b, false, a.dtype()).reshape(with_last(a.shape(), n));
-  return record(
-      "matmul", y, {a, b},
-      [rows, b = b.detach(), from = a.shape(), db = gradient_dtype(b)](const Tensor& dy, Needs need) -> Grads {
-        const Tensor g = dy.reshape({rows.size(0), b.size(1)});
-        Grads grads(2);
-        if (need[0]) grads[0] = product(rows.shape(), g, false, b, true, g.dtype()).reshape(from);
-        if (need[1]) grads[1] = product(b.shape(), rows, true, g, false, db);
-        return grads;
-      });
+  return record("matmul", y, {a, b},
+                [rows = Saved(rows), b = Saved(b), from = a.shape(), db = gradient_dtype(b)](const Tensor& dy,
+                                                                                             Needs need) -> Grads {
+                  const Tensor g = dy.reshape({rows->size(0), b->size(1)});
+                  Grads grads(2);
+                  if (need[0]) grads[0] = product(rows->shape(), g, false, b, true, g.dtype()).reshape(from);
+                  if (need[1]) grads[1] = product(b->shape(), rows, true, g, false, db);
+                  return grads;
+                });
 }
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu) {
@@ -105,22 +106,22 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool re
   Tensor y = flat.reshape(with_last(x.shape(), out));
   return record(
       "linear", y, {x, weight, bias},
-      [rows, w = weight.detach(), from = x.shape(), dw = gradient_dtype(weight),
+      [rows = Saved(rows), w = Saved(weight), from = x.shape(), dw = gradient_dtype(weight),
        dbias = bias ? bias.dtype() : x.dtype(),
-       positive = relu ? flat.detach() : Tensor()](const Tensor& dy, Needs need) -> Grads {
-        Tensor g = dy.reshape({rows.size(0), w.size(0)});
+       positive = relu ? Saved(flat) : Saved()](const Tensor& dy, Needs need) -> Grads {
+        Tensor g = dy.reshape({rows->size(0), w->size(0)});
         if (positive) g = relu_gradient(g, positive);
         Grads grads(3);
-        if (need[0]) grads[0] = product(rows.shape(), g, false, w, false, g.dtype()).reshape(from);
-        if (need[1]) grads[1] = empty(w.shape(), {dw, g.device()});
-        if (need[2]) grads[2] = empty({1, w.size(0)}, {dbias, g.device()});
+        if (need[0]) grads[0] = product(rows->shape(), g, false, w, false, g.dtype()).reshape(from);
+        if (need[1]) grads[1] = empty(w->shape(), {dw, g.device()});
+        if (need[2]) grads[2] = empty({1, w->size(0)}, {dbias, g.device()});
         dispatch(g, [&]<class K>() {
           if (need[1] && need[2]) return K::linear_weight_gradient(grads[1], grads[2], g, rows);
           if (need[1]) K::gemm(grads[1], g, true, rows, false, {}, false);
           if (need[2]) K::reduce_sum(grads[2], g);
         });
-        if (need[1]) profile_work(work_of(w.numel(), rows.size(0)));
-        if (need[2]) grads[2] = grads[2].reshape({w.size(0)});
+        if (need[1]) profile_work(work_of(w->numel(), rows->size(0)));
+        if (need[2]) grads[2] = grads[2].reshape({w->size(0)});
         return grads;
       },
       OpDetail(LinearCall{relu}));

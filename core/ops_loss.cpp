@@ -44,14 +44,14 @@ void check_targets(const char* op, const Tensor& x, const Tensor& target) {
         " and ", target.shape());
 }
 
-// The host may look at once on the CPU. On a GPU that would stop the stream: there the loss is NaN, and the optimiser's
+// On the CPU. To look at labels on a GPU would stop its stream: there the loss of a wrong one is NaN, and the optimiser's
 // flag ends the run.
-void check_labels(const Tensor& invalid, const Tensor& labels, const Tensor& logits) {
-  if (!invalid.device().is_cpu() || invalid.data<int32_t>()[0] == 0) return;
+void check_labels(const Tensor& labels, int64_t classes) {
+  if (!labels.device().is_cpu()) return;
   const int64_t* y = labels.data<int64_t>();
   for (int64_t i = 0; i < labels.numel(); i++)
-    check(y[i] >= 0 && y[i] < logits.size(1), "[cross_entropy] expected labels in [0, ", logits.size(1), "), got ",
-          y[i], " at row ", i);
+    check(y[i] >= 0 && y[i] < classes, "[cross_entropy] expected labels in [0, ", classes, "), got ", y[i], " at row ",
+          i);
 }
 
 }  // namespace
@@ -81,18 +81,19 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
   check_per_class(t.margin, logits, "margin");
   check_per_class(t.class_weight, logits, "class_weight");
   check_per_class(t.temperature, logits, "temperature");
+  check_labels(labels, logits.size(1));
   const CrossEntropyOptions o{args.scale, args.smoothing, args.phi};
 
   const DType dtype = master_dtype(logits.dtype());
   Tensor losses = empty({logits.size(0)}, {dtype, logits.device()});
-  const TensorOptions flag{DType::kI32, logits.device()};
-  Tensor invalid = flag.device.is_cpu() ? zeros({1}, flag) : empty({1}, flag);  // on a GPU nobody reads it
-  dispatch(logits, [&]<class K>() { K::cross_entropy(losses, invalid, logits, labels, t, o); });
-  check_labels(invalid, labels, logits);
+  dispatch(logits, [&]<class K>() { K::cross_entropy(losses, logits, labels, t, o); });
   return record("cross_entropy", losses, {logits},
-                [logits = logits.detach(), labels, t, o](const Tensor& dlosses, Needs) -> Grads {
+                [logits = Saved(logits), labels = Saved(labels), adjust = Saved(t.adjust), margin = Saved(t.margin),
+                 class_weight = Saved(t.class_weight), temperature = Saved(t.temperature),
+                 o](const Tensor& dlosses, Needs) -> Grads {
                   Tensor dlogits = empty_like(logits);
-                  dispatch(logits,
+                  const CrossEntropyTensors t{adjust, margin, class_weight, temperature};
+                  dispatch(dlogits,
                            [&]<class K>() { K::cross_entropy_gradient(dlogits, dlosses, logits, labels, t, o); });
                   return {dlogits};
                 });

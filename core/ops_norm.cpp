@@ -44,18 +44,18 @@ Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const
     K::batch_norm_moments(mean, var, rstd, running_mean, running_var, sums, part.rows, o);
     K::batch_norm_eval(y, x, args.residual, mean, var, t.weight, t.bias, o);
   });
-  const Tensor weight = t.weight ? t.weight.detach() : Tensor();
   return record(
       "batch_norm", y, {x, args.residual, t.weight, t.bias},
-      [x = x.detach(), y = args.relu ? y.detach() : Tensor(), mean, rstd, weight, o, part, statistics, wide](
-          const Tensor& dy, Needs need) -> Grads {
-        Tensor dx = empty_like(x), dresidual, sums = empty({2, x.size(-1)}, wide);
-        if (need[1]) dresidual = empty_like(x);
+      [x = Saved(x), y = args.relu ? Saved(y) : Saved(), mean, rstd, weight = Saved(t.weight), o, part, statistics,
+       wide](const Tensor& dy, Needs need) -> Grads {
+        const int64_t channels = dy.size(-1);
+        Tensor dx = empty_like(dy), dresidual, sums = empty({2, channels}, wide);
+        if (need[1]) dresidual = empty_like(dy);
         return dispatch(dy, [&]<class K>() -> Grads {
           K::batch_norm_gradient_sums(sums, dresidual, dy, x, y, mean, o);
-          const Tensor own = sums.to(statistics.dtype).reshape({2, x.size(-1)});
-          const Tensor dbias = own.slice(0, 1).reshape({x.size(-1)}).clone();
-          const Tensor dweight = mul(own.slice(1, 2).reshape({x.size(-1)}), rstd);
+          const Tensor own = sums.to(statistics.dtype).reshape({2, channels});
+          const Tensor dbias = own.slice(0, 1).reshape({channels}).clone();
+          const Tensor dweight = mul(own.slice(1, 2).reshape({channels}), rstd);
           part.communicator->all_reduce(sums);
           if (part.counts) K::batch_norm_gradient_apply(dx, dy, x, y, mean, rstd, weight, sums, part.rows, o);
           else K::fill(dx, 0);  // the whole batch depends on no stand-in
@@ -111,17 +111,19 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
     saved.mean = t.running_mean.clone();
     saved.rstd = eval_rstd(t.running_var.detach(), args.eps);
   }
-  if (args.relu && (args.residual || !saved.affine)) saved.y = y.detach();
-  const Tensor weight = t.weight ? t.weight.detach() : Tensor();
+  const bool y_needed = args.relu && (args.residual || !saved.affine);
   y = record(
       "batch_norm", y, {x, args.residual, t.weight, t.bias},
-      [x = x.detach(), saved, weight, o, statistics](const Tensor& dy, Needs need) -> Grads {
-        const Shape channels{x.size(-1)};
-        Tensor dx = empty_like(x), dresidual;
+      [x = Saved(x), y = y_needed ? Saved(y) : Saved(), saved, weight = Saved(t.weight), o, statistics](
+          const Tensor& dy, Needs need) -> Grads {
+        const Shape channels{dy.size(-1)};
+        Tensor dx = empty_like(dy), dresidual;
         Tensor dweight = empty(channels, statistics), dbias = empty(channels, statistics);
-        if (need[1]) dresidual = empty_like(x);
+        if (need[1]) dresidual = empty_like(dy);
+        BatchNormSaved forward = saved;
+        forward.y = y;
         dispatch(dy, [&]<class K>() {
-          K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, need.also(), x, saved, weight, o);
+          K::batch_norm_gradient(dx, dresidual, dweight, dbias, dy, need.also(), x, forward, weight, o);
         });
         return {dx, dresidual, dweight, dbias};
       },

@@ -72,7 +72,7 @@ Tensor amax(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const Reduced r = reduced("amax", x, dims);
   Tensor y = empty(r.kept, options_of(x));
   dispatch(x, [&]<class K>() { K::reduce_max(y, x); });
-  y = record("amax", y, {x}, [x = x.detach(), y = y.detach(), dims](const Tensor& dy, Needs) -> Grads {
+  y = record("amax", y, {x}, [x = Saved(x), y = Saved(y), dims](const Tensor& dy, Needs) -> Grads {
     const Tensor winners = eq(x, y);
     return {mul(winners, div(dy, sum(winners, dims, /*keepdim=*/true)))};
   });
@@ -96,8 +96,8 @@ Tensor logsumexp(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const Tensor shift = where(lt(abs(top), INFINITY), top, 0);  // ∞ − ∞ is no number
   const Tensor log_sum = log(sum(exp(wide - shift), dims, /*keepdim=*/true)) + shift;
   const Tensor y = record("logsumexp", log_sum.to(x.dtype()), {x},
-                          [wide, log_sum = log_sum.detach()](const Tensor& dy, Needs) -> Grads {
-                            return {cast(mul(cast(dy, wide.dtype()), exp(wide - log_sum)), dy.dtype())};
+                          [wide = Saved(wide), log_sum = Saved(log_sum)](const Tensor& dy, Needs) -> Grads {
+                            return {cast(mul(cast(dy, wide->dtype()), exp(sub(wide, log_sum))), dy.dtype())};
                           });
   return keepdim ? y : y.reshape(r.dropped);
 }
@@ -117,7 +117,7 @@ Tensor softmax_op(const Tensor& x, bool log) {
         x.dtype(), " ", x.shape());
   Tensor y = empty_like(x);
   dispatch(x, [&]<class K>() { K::softmax(y, x, log); });
-  return record(name, y, {x}, [y = y.detach(), log](const Tensor& dy, Needs) -> Grads {
+  return record(name, y, {x}, [y = Saved(y), log](const Tensor& dy, Needs) -> Grads {
     Tensor dx = empty_like(dy);
     dispatch(dy, [&]<class K>() { K::softmax_gradient(dx, dy, y, log); });
     return {dx};

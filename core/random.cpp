@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <limits>
+
+#include <fulcrum/core/arena.h>
 
 namespace fulcrum {
 
@@ -66,7 +70,9 @@ void fill_from_host(Tensor& t, const Philox& philox, Draw draw) {
       for (int k = 0; k < 4; k++) elements[4 * i + k] = numbers[k][i];
     std::copy_n(elements, std::min(step, n - step * r), x + step * r);
   }
-  if (!in_place) t.copy_from(host);
+  if (!in_place) return t.copy_from(host);
+  t.mark_written();
+  refresh_twin(t);
 }
 
 }  // namespace
@@ -74,11 +80,24 @@ void fill_from_host(Tensor& t, const Philox& philox, Draw draw) {
 Generator::Generator(uint64_t s, uint64_t st, Device device)
     : seed(s), stream(st), position(zeros({1}, {DType::kI64, device})) {}
 
+namespace {
+// The largest number below `high` of the tensor's dtype, or of f32 where that is wider.
+float largest_below(float high, DType dtype) {
+  const float below = std::nextafter(high, -std::numeric_limits<float>::infinity());
+  if (dtype != DType::kBf16) return below;
+  constexpr uint32_t kCut = 0xffff;
+  auto bits = std::bit_cast<uint32_t>(below);
+  if (below < 0) bits += kCut;  // towards −∞
+  return std::bit_cast<float>(bits & ~kCut);
+}
+}  // namespace
+
 void fill_uniform(Tensor& t, double low, double high, uint64_t seed, uint64_t stream) {
   const auto a = static_cast<float>(low), width = static_cast<float>(high - low);
+  const float most = std::max(a, largest_below(static_cast<float>(high), t.dtype()));  // rounding may reach `high`
   fill_from_host(t, Philox(seed, stream), [&](const Run<uint32_t>& words, Run<float>& x) {
     for (int k = 0; k < 4; k++)
-      for (int i = 0; i < kRun; i++) x[k][i] = a + width * Philox::to_uniform(words[k][i]);
+      for (int i = 0; i < kRun; i++) x[k][i] = std::min(a + width * Philox::to_uniform(words[k][i]), most);
   });
 }
 

@@ -108,7 +108,12 @@ Tensor recompute(std::function<Tensor(const std::vector<Tensor>&)> f, std::vecto
   node->shape = y.shape();
   node->dtype = y.dtype();
   for (const Tensor& x : wanted.tensors()) node->inputs.push_back(x.node());
-  node->again = [f = std::move(f), inputs = std::move(inputs), positions = std::move(positions)] {
+  std::vector<Saved> unchanged;
+  for (const Tensor& x : inputs) unchanged.emplace_back(x);
+  for (const Tensor& x : wanted.tensors()) unchanged.emplace_back(x);
+  node->again = [f = std::move(f), inputs = std::move(inputs), positions = std::move(positions),
+                 unchanged = std::move(unchanged)] {
+    for (const Saved& x : unchanged) x.check_unchanged("recompute");
     Run second(positions);
     Tensor again = f(inputs);
     second.check_end();

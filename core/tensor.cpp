@@ -113,7 +113,14 @@ void Tensor::copy_from(const Tensor& other) {
   } else {
     return copy_from(other.to(dtype()));  // converted where it is
   }
+  mark_written();
   refresh_twin(*this);
+}
+
+void Tensor::mark_written() {
+  const std::shared_ptr<Storage>& storage = deref(impl_).storage;
+  if (storage.use_count() > 1)
+    storage->writes().add(offset(), offset() + bytes());  // else nobody has saved a part of it
 }
 
 bool Tensor::requires_grad() const { return deref(impl_).node && impl_->node->requires_grad; }

@@ -94,8 +94,11 @@ class Tensor {
   /// Points this tensor, and with it every copy of the handle, at other storage.
   void rebind(const Tensor& other);
   /// Copies the numbers of `other` (same shape; dtype and device may differ) into this storage and, where this is a parameter,
-  /// not a view of one, into its twin. No op: nothing is recorded, and what a graph has saved of this storage changes, too.
+  /// not a view of one, into its twin. No op: nothing is recorded, and a graph that has saved these numbers can no longer
+  /// go backward.
   void copy_from(const Tensor& other);
+  /// For what writes through raw(): a graph that has saved these numbers can no longer go backward.
+  void mark_written();
 
  private:
   void* typed(DType dtype) const;

@@ -1,6 +1,8 @@
 #include <fulcrum/data/csv.h>
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include <fulcrum/core/check.h>
@@ -17,7 +19,11 @@ CsvReader::CsvReader(const std::filesystem::path& path, std::string op) : path_(
   check_regular(path, op_);
   in_.open(path, std::ios::binary);
   check(in_.is_open(), "[", op_, "] ", path_.string(), ": cannot be opened");
-  if (in_.peek() == 0xEF) in_.ignore(3);  // the byte order mark that spreadsheets write
+  std::array<char, 3> mark{};  // the byte order mark that spreadsheets write
+  if (!in_.read(mark.data(), mark.size()) || std::string_view(mark.data(), mark.size()) != "\xEF\xBB\xBF") {
+    in_.clear();
+    in_.seekg(0);
+  }
   read_row();
   if (fields_.empty()) refuse("expected a header of column names, got an empty file");
   header_ = fields_;
@@ -49,6 +55,7 @@ void CsvReader::refuse(const std::string& reason) const {
 
 int CsvReader::get() {
   const int c = in_.get();
+  if (c == kEnd && !in_.eof()) refuse("cannot be read");
   if (c == '\n') line_++;
   return c;
 }

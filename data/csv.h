@@ -2,7 +2,7 @@
 //
 //   CsvReader csv("metadata.csv", "wilds");
 //   const size_t y = csv.column("y");            // an Error where the header has no such column
-//   while (csv.next()) use(csv[y], csv.row());
+//   while (csv.next()) use(csv[y], csv.line());
 //
 // Fields may stand in double quotes, with doubled quotes, commas and line ends in them. Every Error
 // names the file and the line.

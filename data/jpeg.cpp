@@ -53,7 +53,8 @@ class Decompressor {
 
   /// Reads the header. False where libjpeg fails; message() says why.
   bool start(std::span<const uint8_t> file) {
-    if (!created_ || setjmp(error_.jump)) return false;
+    if (!created_) return false;
+    if (setjmp(error_.jump)) return false;
     jpeg_abort_decompress(&info_);  // what the previous image has left
     jpeg_mem_src(&info_, const_cast<unsigned char*>(file.data()), static_cast<unsigned long>(file.size()));
     jpeg_read_header(&info_, TRUE);

@@ -29,7 +29,8 @@ class PngReader {
 
   /// False where libpng fails; message() says why.
   bool read_header() {
-    if (info_ == nullptr || setjmp(png_jmpbuf(png_))) return false;
+    if (info_ == nullptr) return false;
+    if (setjmp(png_jmpbuf(png_))) return false;
     png_set_read_fn(png_, this, on_read);
     png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_image_size is ours
     png_read_info(png_, info_);

@@ -192,6 +192,10 @@ void Optimizer::step() {
   attach(buckets_ != nullptr);
   dispatch(arena_.values, [&]<class K>() { K::begin_update(control_, arena_.grads, segments_, max_norm_); });
   update();
+  for (const Slice& run : runs_) {
+    arena_.values.slice(run.begin, run.end).mark_written();
+    if (arena_.twin) arena_.twin.slice(run.begin, run.end).mark_written();
+  }
   // Gradients are read, values and slots read and written, the twin written.
   const size_t slots = slots_.size() * arena_.values.bytes(), twin = arena_.twin ? arena_.twin.bytes() : 0;
   profile_work({.bytes = static_cast<double>(arena_.grads.bytes() + 2 * (arena_.values.bytes() + slots) + twin)});

@@ -81,7 +81,7 @@ class Optimizer {
   int64_t steps() const { return static_cast<int64_t>(control_.to_vector()[kStep]); }
   /// False from the first non-finite loss or gradient on. Waits for the device.
   bool finite() const { return control_.to_vector()[kBad] == 0; }
-  /// What kernels read instead of the host: f64 [kControlSize] (UpdateControl in kernels.h), live.
+  /// What kernels read instead of the host: f64 [kControlSize] (UpdateControl in kernel_types.h), live.
   const Tensor& control() const { return control_; }
   /// Lets step() update again.
   void clear_non_finite();

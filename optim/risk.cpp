@@ -74,7 +74,11 @@ Tensor MeanRisk::weights(const Tensor& losses, const BatchContext& context) {
   check(!options_.class_weight || (context.groups && context.groups.shape() == losses.shape()),
         "[risk] expected a group for each of the ", losses.numel(), " losses: the mean is normalised by class weights");
   Tensor p = like_losses(losses, options_.class_weight ? context : BatchContext{});
-  dispatch(losses, [&]<class K>() { K::mean_weights(p, statistics_, losses, options_.class_weight, context.groups); });
+  const Tensor& w = options_.class_weight;
+  check(!w || (w.dim() == 1 && w.dtype() == DType::kF32 && w.device() == losses.device()),
+        "[risk] expected class weights f32 [C] on ", losses.device(), " like the losses, got ",
+        w ? w.dtype() : DType::kF32, " ", w ? w.shape() : Shape(), " on ", w ? w.device() : losses.device());
+  dispatch(losses, [&]<class K>() { K::mean_weights(p, statistics_, losses, w, context.groups); });
   return p;
 }
 

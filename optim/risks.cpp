@@ -104,8 +104,14 @@ double KlBallRisk::lambda() const {
 }
 double KlBallRisk::log_u() const { return state_.to_vector()[kLogU]; }
 
-DeferredRisk::DeferredRisk(std::unique_ptr<Risk> risk)
-    : Risk(risk->state().at("statistics").device()), risk_(std::move(risk)) {
+namespace {
+Device device_of(const std::unique_ptr<Risk>& risk) {
+  check(risk != nullptr, "[risk] expected a risk to defer, got none");
+  return risk->state().at("statistics").device();
+}
+}  // namespace
+
+DeferredRisk::DeferredRisk(std::unique_ptr<Risk> risk) : Risk(device_of(risk)), risk_(std::move(risk)) {
   statistics_ = risk_->state().at("statistics");
 }
 

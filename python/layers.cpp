@@ -98,7 +98,7 @@ void bind_batch_norm(nb::module_& m) {
          bool affine) {
         return make<BatchNorm>(parent, name, BatchNormLayerOptions{channels, eps, momentum, affine});
       },
-      "parent"_a.none(), "name"_a, "channels"_a, "eps"_a, "momentum"_a, "affine"_a);
+      "parent"_a.none(), "name"_a, "num_features"_a, "eps"_a, "momentum"_a, "affine"_a);
 }
 
 void bind_norms(nb::module_& m) {
@@ -108,14 +108,14 @@ void bind_norms(nb::module_& m) {
       [](const nb::object& parent, const std::string& name, int64_t channels, double eps, bool affine) {
         return make<LayerNorm>(parent, name, LayerNormOptions{channels, eps, affine});
       },
-      "parent"_a.none(), "name"_a, "channels"_a, "eps"_a, "affine"_a);
+      "parent"_a.none(), "name"_a, "normalized_shape"_a, "eps"_a, "elementwise_affine"_a);
   bind_norm<GroupNorm>(m, "_GroupNorm");
   m.def(
       "_group_norm",
       [](const nb::object& parent, const std::string& name, int64_t groups, int64_t channels, double eps, bool affine) {
         return make<GroupNorm>(parent, name, GroupNormOptions{groups, channels, eps, affine});
       },
-      "parent"_a.none(), "name"_a, "groups"_a, "channels"_a, "eps"_a, "affine"_a);
+      "parent"_a.none(), "name"_a, "num_groups"_a, "num_channels"_a, "eps"_a, "affine"_a);
 }
 
 void bind_rest(nb::module_& m) {

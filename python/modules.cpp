@@ -10,11 +10,16 @@ namespace {
 
 using NamedTensors = nb::typed<nb::dict, std::string, Tensor>;
 
-// In their order.
 NamedTensors by_name(const std::vector<NamedTensor>& tensors) {
   nb::dict all;
   for (const NamedTensor& t : tensors) all[t.name.c_str()] = nb::cast(t.tensor);
   return NamedTensors(all);
+}
+
+std::vector<std::pair<std::string, Tensor>> with_names(const std::vector<NamedTensor>& tensors) {
+  std::vector<std::pair<std::string, Tensor>> all;
+  for (const NamedTensor& t : tensors) all.emplace_back(t.name, t.tensor);
+  return all;
 }
 
 TensorMap generator_state(Module& net) {
@@ -51,11 +56,11 @@ void bind_module(nb::module_& m) {
           "__call__", [](Module& net, const Tensor& x) { return net(x); }, "x"_a, Unlocked())
       .def(
           "train",
-          [](Module& net, bool on) -> Module& {
-            net.train(on);
+          [](Module& net, bool mode) -> Module& {
+            net.train(mode);
             return net;
           },
-          "on"_a = true, nb::rv_policy::none, "Training, with batch statistics and dropout, or not.")
+          "mode"_a = true, nb::rv_policy::none, "Training, with batch statistics and dropout, or not.")
       .def(
           "eval",
           [](Module& net) -> Module& {
@@ -71,11 +76,11 @@ void bind_module(nb::module_& m) {
            "A call keeps nothing but its input for the backward pass, in which it runs again; or not.")
       .def("parameters", &Module::parameters, "What an optimiser takes: the parameters that require a gradient.")
       .def(
-          "named_parameters", [](const Module& net) { return by_name(net.named_parameters()); },
-          "All parameters by name, live; convolution weights [out, kh, kw, in].")
+          "named_parameters", [](const Module& net) { return with_names(net.named_parameters()); },
+          "(name, parameter) of every parameter, live; convolution weights [out, kh, kw, in].")
       .def(
-          "named_buffers", [](const Module& net) { return by_name(net.named_buffers()); },
-          "State that is not trained: running statistics and counters, live.")
+          "named_buffers", [](const Module& net) { return with_names(net.named_buffers()); },
+          "(name, tensor) of the state that is not trained: running statistics and counters, live.")
       .def("num_parameters", &Module::num_parameters)
       .def(
           "to",
@@ -109,6 +114,14 @@ void bind_module(nb::module_& m) {
       .def_prop_ro("name", &Module::full_name, "'layer1.0.bn2'; '' for the root.")
       .def(
           "children",
+          [](Module& net) {
+            std::vector<Module*> all;
+            for (const auto& child : net.children()) all.push_back(child.get());
+            return all;
+          },
+          nb::rv_policy::reference_internal, "Every child, in order.")
+      .def(
+          "named_children",
           [](Module& net) {
             std::vector<std::pair<std::string, Module*>> all;
             for (const auto& child : net.children()) all.emplace_back(child->name(), child.get());

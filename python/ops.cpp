@@ -88,7 +88,8 @@ void bind_indices(nb::module_& m) {
         "Elements picked along `dim` by an index for each: i64, of x's shape but in `dim`.");
   m.def("index_select", &index_select, "x"_a, "dim"_a, "index"_a, Unlocked(),
         "Whole slices of `dim`, by index i64 [K].");
-  m.def("one_hot", &one_hot, "labels"_a, "classes"_a, Unlocked(), "1 at the label, else 0: f32 [..., classes].");
+  m.def("one_hot", &one_hot, "labels"_a, "num_classes"_a, Unlocked(),
+        "1 at the label, else 0: f32 [..., num_classes].");
 }
 
 void bind_softmax(nb::module_& m) {
@@ -118,7 +119,7 @@ void bind_networks(nb::module_& m) {
       [](const Tensor& x, const Pair& kernel, const std::optional<Pair>& stride, const Pair& padding) {
         return max_pool2d(x, {size2(kernel), size2(stride.value_or(kernel)), size2(padding)});
       },
-      "x"_a, "kernel"_a, "stride"_a = nb::none(), "padding"_a = 0, Unlocked(),
+      "x"_a, "kernel_size"_a, "stride"_a = nb::none(), "padding"_a = 0, Unlocked(),
       "x [N, H, W, C]; the stride is the kernel by default.");
   m.def(
       "avg_pool2d",
@@ -126,7 +127,7 @@ void bind_networks(nb::module_& m) {
          bool count_include_pad) {
         return avg_pool2d(x, {size2(kernel), size2(stride.value_or(kernel)), size2(padding), count_include_pad});
       },
-      "x"_a, "kernel"_a, "stride"_a = nb::none(), "padding"_a = 0, "count_include_pad"_a = true, Unlocked(),
+      "x"_a, "kernel_size"_a, "stride"_a = nb::none(), "padding"_a = 0, "count_include_pad"_a = true, Unlocked(),
       "x [N, H, W, C]; the stride is the kernel by default.");
   m.def(
       "layer_norm",
@@ -140,8 +141,8 @@ void bind_networks(nb::module_& m) {
       [](const Tensor& x, int64_t groups, const OptionalTensor& weight, const OptionalTensor& bias, double eps) {
         return group_norm(x, groups, or_undefined(weight), or_undefined(bias), eps);
       },
-      "x"_a, "groups"_a, "weight"_a = nb::none(), "bias"_a = nb::none(), "eps"_a = 1e-5, Unlocked(),
-      "Of each sample of x [N, ..., C], within groups of C / groups channels; weight and bias f32 [C].");
+      "x"_a, "num_groups"_a, "weight"_a = nb::none(), "bias"_a = nb::none(), "eps"_a = 1e-5, Unlocked(),
+      "Of each sample of x [N, ..., C], within groups of C / num_groups channels; weight and bias f32 [C].");
   m.def("global_avg_pool2d", &global_avg_pool2d, "x"_a, Unlocked(), "[N, H, W, C] → [N, C], the mean over the image.");
 }
 

@@ -146,6 +146,9 @@ class AbAdamRule : public Adam {
   using Adam::Adam;
 };
 
+using Betas = std::pair<double, double>;
+constexpr Betas kBetas{0.9, 0.999};
+
 SharedRisk kl_risk(const Optimizer& opt, double lambda, double gamma, double alpha, double additive, UInit u_init,
                    bool keep_u) {
   return std::make_shared<KlRisk>(KlRiskOptions{lambda, gamma, alpha, additive, u_init, keep_u},
@@ -153,7 +156,7 @@ SharedRisk kl_risk(const Optimizer& opt, double lambda, double gamma, double alp
 }
 
 void bind_sgd(nb::module_& m) {
-  nb::class_<Sgd, Optimizer>(m, "Sgd",
+  nb::class_<Sgd, Optimizer>(m, "SGD",
                              "torch.optim.SGD. max_norm clips the gradient to this norm, 0: does not; the risk "
                              "is the mean by default.")
       .def(
@@ -166,7 +169,8 @@ void bind_sgd(nb::module_& m) {
           "params"_a, "lr"_a, "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
           "risk"_a = nb::none());
   nb::class_<AbsgdRule, Optimizer> absgd(
-      m, "Absgd", "ABSGD (Qi et al., TMLR 2023): SGD with KlRisk, whose arguments it takes. λ = inf is SGD.");
+      m, "ABSGD",
+      "ABSGD (Qi et al., TMLR 2023): SGD with KlRisk, whose arguments it takes, but for u_update and log_step. λ = inf is SGD.");
   absgd.def(
       "__init__",
       [](AbsgdRule* self, const nb::iterable& params, double lr, double momentum, double weight_decay, bool nesterov,
@@ -184,25 +188,27 @@ void bind_adam(nb::module_& m) {
   nb::class_<Adam, Optimizer>(m, "Adam", "torch.optim.Adam and, with decoupled=True, torch.optim.AdamW.")
       .def(
           "__init__",
-          [](Adam* self, const nb::iterable& params, double lr, double beta1, double beta2, double eps,
-             double weight_decay, bool decoupled, double max_norm, const OptionalRisk& risk) {
-            new (self) Adam(groups_of(params), {lr, beta1, beta2, eps, weight_decay, decoupled, max_norm});
+          [](Adam* self, const nb::iterable& params, double lr, const Betas& betas, double eps, double weight_decay,
+             bool decoupled, double max_norm, const OptionalRisk& risk) {
+            new (self) Adam(groups_of(params), {lr, betas.first, betas.second, eps, weight_decay, decoupled, max_norm});
             choose_risk(*self, risk);
           },
-          "params"_a, "lr"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0,
-          "decoupled"_a = false, "max_norm"_a = 0.0, "risk"_a = nb::none());
-  nb::class_<AbAdamRule, Optimizer> abadam(m, "AbAdam", "Adam or AdamW with KlRisk, whose arguments it takes.");
+          "params"_a, "lr"_a, "betas"_a = kBetas, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "decoupled"_a = false,
+          "max_norm"_a = 0.0, "risk"_a = nb::none());
+  nb::class_<AbAdamRule, Optimizer> abadam(
+      m, "ABAdam", "Adam or AdamW with KlRisk, whose arguments it takes, but for u_update and log_step.");
   abadam.def(
       "__init__",
-      [](AbAdamRule* self, const nb::iterable& params, double lr, double beta1, double beta2, double eps,
-         double weight_decay, bool decoupled, double max_norm, double lambda, double gamma, double alpha,
-         double additive, UInit u_init, bool keep_u) {
-        new (self) AbAdamRule(groups_of(params), AdamOptions{lr, beta1, beta2, eps, weight_decay, decoupled, max_norm});
+      [](AbAdamRule* self, const nb::iterable& params, double lr, const Betas& betas, double eps, double weight_decay,
+         bool decoupled, double max_norm, double lambda, double gamma, double alpha, double additive, UInit u_init,
+         bool keep_u) {
+        new (self) AbAdamRule(groups_of(params),
+                              AdamOptions{lr, betas.first, betas.second, eps, weight_decay, decoupled, max_norm});
         set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
       },
-      "params"_a, "lr"_a, "beta1"_a = 0.9, "beta2"_a = 0.999, "eps"_a = 1e-8, "weight_decay"_a = 0.0,
-      "decoupled"_a = false, "max_norm"_a = 0.0, "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9,
-      "alpha"_a = 1.0, "additive"_a = 0.0, "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
+      "params"_a, "lr"_a, "betas"_a = kBetas, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "decoupled"_a = false,
+      "max_norm"_a = 0.0, "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9, "alpha"_a = 1.0,
+      "additive"_a = 0.0, "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
   bind_lambda(abadam);
 }
 

@@ -298,8 +298,6 @@ void bind_creation(nb::module_& m) {
           Tensor t = empty(shape_of(shape), tensor_options(dtype, device));
           check(is_floating(t.dtype()), "[random] expected a floating dtype, got ", t.dtype());
           draw(t, 0, 1, seed, stream);
-          // The largest number below 1, to which the next ones are rounded.
-          if (draw == &fill_uniform && t.dtype() == DType::kBf16) t.copy_from(minimum(t, 1 - 0x1p-8));
           return t;
         },
         "shape"_a, nb::kw_only(), "seed"_a, "stream"_a = 0, "dtype"_a = "f32", "device"_a = "cpu",

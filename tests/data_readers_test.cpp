@@ -47,6 +47,15 @@ TEST_F(Csv, FieldsMayBeQuoted) {
   EXPECT_FALSE(csv.next());
 }
 
+TEST_F(Csv, AnotherLetterThanTheByteOrderMarkIsKept) {
+  for (const std::string name : {"\xEF\xBC\xA1", "\xEF", "ab"}) {  // a wide A, half a mark
+    CsvReader csv(dir_.write("a.csv", name + ",b\n1,2\n"), "csv");
+    EXPECT_EQ(csv.column(name), 0u);
+    ASSERT_TRUE(csv.next());
+    EXPECT_EQ(csv[0], "1");
+  }
+}
+
 TEST_F(Csv, WhatIsMalformedIsNamedWithItsLine) {
   const std::pair<const char*, Names> cases[] = {
       {"a,b\n1,2\n3\n", {"line 3: expected 2 fields, as the header has, got 1"}},

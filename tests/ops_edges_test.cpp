@@ -23,6 +23,17 @@ TEST(OpEdges, LogsumexpOfAnInfiniteNumberGivesTheOthersNothing) {
   EXPECT_EQ(dx[4], 0);
 }
 
+TEST(OpEdges, FewRowsOfManyColumns) {
+  const int64_t rows = 3, columns = 20011;
+  const Tensor x = random_tensor({rows, columns}, 1, -1, 1, DType::kF32);
+  const auto v = x.to_vector(), sums = sum(x, {0}).to_vector(), largest = amax(x, {0}).to_vector();
+  for (size_t c = 0; c < static_cast<size_t>(columns); c++) {
+    const double a = v[c], b = v[c + columns], d = v[c + 2 * columns];
+    ASSERT_EQ(sums[c], static_cast<double>(static_cast<float>(a + b + d))) << c;
+    ASSERT_EQ(largest[c], std::max({a, b, d})) << c;
+  }
+}
+
 TEST(OpEdges, PowersInBf16AreRoundedOnce) {
   const TensorOptions options{DType::kBf16, {}};
   EXPECT_NEAR(pow(1.001, full({}, 100, options)).item(), std::pow(1.001, 100), 4e-3);

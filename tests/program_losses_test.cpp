@@ -237,7 +237,7 @@ TEST_F(ProgramLosses, PruningResumesBitForBit) {
   ASSERT_EQ(std::ssize(kept), kTrainImages);
   const auto out = std::count(kept.begin(), kept.end(), 0.0);
   EXPECT_GT(out, 0);
-  EXPECT_EQ(std::count(kept.begin(), kept.end(), 255.0), kTrainImages - out);
+  EXPECT_EQ(std::count(kept.begin(), kept.end(), 1.0), kTrainImages - out);
   {
     Program program(train_flags(dir(), "pruned-killed", flags));
     ASSERT_TRUE(program.wait_for("epoch 2/3 step 3/")) << program.err();

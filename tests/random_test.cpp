@@ -1,6 +1,8 @@
 // Philox against the published vectors of Random123, and what is drawn from it.
 #include <set>
 
+#include <fulcrum/layers/layers.h>
+
 #include "testing.h"
 
 namespace fulcrum::testing {
@@ -88,6 +90,27 @@ TEST(Fills, OfManyElementsAreTheStreamsElements) {
   fill_uniform(u, 0, 1, 7, 9);
   for (uint64_t i = 0; i < 100003; i++) ASSERT_FLOAT_EQ(t.data<float>()[i], philox.normal(i)) << i;
   for (uint64_t i = 0; i < 129; i++) ASSERT_FLOAT_EQ(u.data<float>()[i], philox.uniform(i)) << i;
+}
+
+TEST(Fills, UniformNumbersStayBelowTheUpperBound) {
+  for (const auto& [low, high] : {std::pair{0.0, 1.0}, {1.0, 2.0}, {-1.0, 0.0}, {-2.0, -1.0}, {1000.0, 1001.0}})
+    for (DType dtype : {DType::kF32, DType::kF64, DType::kBf16}) {
+      Tensor t = empty({100000}, {dtype, {}});
+      fill_uniform(t, low, high, 1, 1);
+      const auto values = t.to_vector();
+      EXPECT_LT(*std::ranges::max_element(values), high) << dtype << low;
+      EXPECT_GE(*std::ranges::min_element(values), low) << dtype << low;
+    }
+  Tensor same = empty({100});
+  fill_uniform(same, 3, 3, 1, 1);
+  EXPECT_TRUE(same_bits(same, full({100}, 3)));
+}
+
+TEST(Fills, AreSeenByTheTwin) {
+  Linear layer({.in = 3, .out = 2});
+  layer.to(Device(), DType::kBf16);
+  fill_normal(layer.weight, 0, 1, 1, 1);
+  EXPECT_TRUE(same_bits(layer.weight.as(DType::kBf16), layer.weight.detach().to(DType::kBf16)));
 }
 
 TEST(Fills, AreTheStreamsElementsInEveryDtype) {

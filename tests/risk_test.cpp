@@ -217,6 +217,12 @@ TEST(MeanRisk, DividesByTheClassWeightsOfTheBatch) {
 }
 
 // PyTorch's cross_entropy(weight=…, reduction="mean") is Σ w l / Σ w.
+TEST(MeanRisk, ClassWeightsOfAnotherDtypeAreNamed) {
+  MeanRisk risk(MeanOptions{ones({3}, {DType::kF64, {}})});
+  EXPECT_ERROR(risk.weights(ones({2}), {{}, labels_of({0, 1}), 2}),
+               "[risk] expected class weights f32 [C] on cpu like the losses, got f64 [3] on cpu");
+}
+
 TEST(MeanRisk, WithWeightedLossesIsPyTorchsMean) {
   const Tensor w = from_vector({3}, std::vector<double>{1, 2, 5}), labels = labels_of({0, 2, 2, 1});
   const Tensor z = random_tensor({4, 3}, 1, -2, 2, DType::kF32);

@@ -166,6 +166,8 @@ TEST(DeferredRisk, IsTheMeanUntilItIsActive) {
   EXPECT_TRUE(same_bits(risk.state().at("kl"), straight.state().at("kl")));
 }
 
+TEST(DeferredRisk, NeedsOne) { EXPECT_ERROR(DeferredRisk(nullptr), "[risk] expected a risk to defer, got none"); }
+
 // ---- what all have in common ----
 
 using MakeRisk = std::function<std::unique_ptr<Risk>()>;

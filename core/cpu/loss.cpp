@@ -31,8 +31,8 @@ int64_t row_grain(int64_t classes) { return std::max<int64_t>(1, cpu::kGrain / 8
 
 }  // namespace
 
-void Cpu::cross_entropy(Tensor& losses, Tensor& invalid, const Tensor& logits, const Tensor& labels,
-                        const CrossEntropyTensors& t, const CrossEntropyOptions& o) {
+void Cpu::cross_entropy(Tensor& losses, const Tensor& logits, const Tensor& labels, const CrossEntropyTensors& t,
+                        const CrossEntropyOptions& o) {
   visit_floating(logits.dtype(), "cross_entropy", [&]<class T>() {
     using A = Accumulate<T>;
     A* out = losses.data<A>();
@@ -41,8 +41,6 @@ void Cpu::cross_entropy(Tensor& losses, Tensor& invalid, const Tensor& logits, c
       for (int64_t i = begin; i < end; i++) {
         const CrossEntropyRow<T> row = row_of(rule, logits, labels, i);
         if (!row.valid()) {
-#pragma omp atomic write
-          invalid.data<int32_t>()[0] = 1;
           out[i] = std::numeric_limits<A>::quiet_NaN();
           continue;
         }

@@ -72,11 +72,29 @@ void put(Y& y, V v) {
   y = Y(static_cast<Accumulate<Y>>(v));
 }
 
-// Rows of [rows, columns] joined into one row: in as many parts as there may be threads, then the parts in
-// order. OpenMP may grant fewer threads, of which one then does several parts.
+// Rows of [rows, columns] joined into one row, each thread its columns.
+template <class R, class T, class Y>
+void reduce_wide_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
+  using V = ValueOf<R, T>;
+  constexpr int64_t kBlock = 1024;  // sums that stay in the first cache
+  parallel_for(columns, kBlock, [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; c += kBlock) {
+      const int64_t n = std::min(kBlock, end - c);
+      V acc[kBlock];
+      std::fill_n(acc, n, R::template kStart<V>);
+      for (int64_t i = 0; i < rows; i++) join_row<R>(acc, x + i * columns + c, n);
+      for (int64_t k = 0; k < n; k++) put(y[c + k], acc[k]);
+    }
+  });
+}
+
+// The same for few columns: the rows in as many parts as there may be threads, then the parts in order. OpenMP may grant
+// fewer threads, of which one then does several parts.
 template <class R, class T, class Y>
 void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
-  const int parts = static_cast<int>(std::clamp<int64_t>(rows * columns / cpu::kGrain, 1, omp_get_max_threads()));
+  if (columns >= cpu::kGrain) return reduce_wide_rows<R>(y, x, rows, columns);
+  const int64_t most = std::min<int64_t>(rows, omp_get_max_threads());
+  const int parts = static_cast<int>(std::clamp<int64_t>(rows * columns / cpu::kGrain, 1, most));
   const auto width = static_cast<size_t>(columns);
   using V = ValueOf<R, T>;
   std::vector<V> partial(static_cast<size_t>(parts) * width, R::template kStart<V>);

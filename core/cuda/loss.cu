@@ -23,13 +23,13 @@ __device__ void find_total(CrossEntropyRow<T>& row) {
 }
 
 template <class W, class T>
-__global__ void loss_kernel(Accumulate<T>* losses, int32_t* invalid, const T* logits, const int64_t* labels,
-                            CrossEntropyRule<T> rule, int64_t rows) {
+__global__ void loss_kernel(Accumulate<T>* losses, const T* logits, const int64_t* labels, CrossEntropyRule<T> rule,
+                            int64_t rows) {
   using A = Accumulate<T>;
   for (int64_t i = W::first(); i < rows; i += W::step()) {
     CrossEntropyRow<T> row(rule, logits + i * rule.classes, labels[i]);
     if (!row.valid()) {
-      if (W::lane() == 0) losses[i] = static_cast<A>(NAN), *invalid = 1;
+      if (W::lane() == 0) losses[i] = static_cast<A>(NAN);
       continue;
     }
     find_total<W>(row);
@@ -66,15 +66,13 @@ __global__ void gradient_kernel(T* dlogits, const Accumulate<T>* dlosses, const 
 
 }  // namespace
 
-// The host does not look at `invalid` here, which would stop the stream: the loss is NaN instead, so
-// that the sticky flag of check_finite ends the training.
-void Cuda::cross_entropy(Tensor& losses, Tensor& invalid, const Tensor& logits, const Tensor& labels,
-                         const CrossEntropyTensors& t, const CrossEntropyOptions& o) {
+void Cuda::cross_entropy(Tensor& losses, const Tensor& logits, const Tensor& labels, const CrossEntropyTensors& t,
+                         const CrossEntropyOptions& o) {
   const int64_t rows = logits.size(0), classes = logits.size(1);
   visit_floating(logits.dtype(), "cross_entropy", [&]<class T>() {
     visit_rows(rows, classes, [&]<class W>(Grid grid) {
-      launch(loss_kernel<W, T>, grid, losses.data<Accumulate<T>>(), invalid.data<int32_t>(), logits.data<T>(),
-             labels.data<int64_t>(), CrossEntropyRule<T>(classes, t, o), rows);
+      launch(loss_kernel<W, T>, grid, losses.data<Accumulate<T>>(), logits.data<T>(), labels.data<int64_t>(),
+             CrossEntropyRule<T>(classes, t, o), rows);
     });
   });
 }

@@ -225,8 +225,12 @@ class MpiCommunicator : public Communicator {
     return Heard{status.MPI_SOURCE, said[0], said[1]};
   }
 
-  void send_notices(std::array<int, 2> said) {
-    std::vector<MPI_Request> requests;
+  void send_notices(std::array<int, 2> message) {
+    // They outlive this function where nobody listens within the limit.
+    static std::array<int, 2> said;
+    static std::vector<MPI_Request> requests;
+    said = message;
+    requests.clear();
     for (int r = 0; r < size(); r++)
       if (r != rank()) MPI_Isend(said.data(), 2, MPI_INT, r, 0, notices_, &requests.emplace_back());
     const auto limit = Clock::now() + std::chrono::seconds(1);

@@ -57,7 +57,7 @@ def main():
     test_loader = data.Loader(test, batch_size=200, mean=mean, stddev=stddev)
 
     model = fulcrum.make_model("resnet8", classes=train.classes, channels=1).to("cpu")
-    opt = fulcrum.Absgd(model.parameters(), lr=0.1, lambda_=options.lambda_)
+    opt = fulcrum.ABSGD(model.parameters(), lr=0.1, lambda_=options.lambda_)
     history = []
     for epoch in range(options.epochs):
         total = 0.0

@@ -4,7 +4,7 @@
     import fulcrum.functional as F
 
     model = fulcrum.make_model("resnet8", classes=10, channels=1).to("cpu")
-    opt = fulcrum.Absgd(model.parameters(), lr=0.1, lambda_=5)
+    opt = fulcrum.ABSGD(model.parameters(), lr=0.1, lambda_=5)
     for x, y in loader:                            # fulcrum.data.Loader
         losses = F.cross_entropy(model(x), y)      # [B], one per sample
         opt.zero_grad()
@@ -16,14 +16,14 @@ Names and meaning are PyTorch's; images are [N, H, W, C]. Whatever Fulcrum refus
 
 from . import _core
 from ._core import (
-    AbAdam, Absgd, Adam, Chi2Risk, Classifier, CvarRisk, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
-    OutOfMemory, RgdRisk, Risk, RiskSummary, Schedule, Sgd, Tensor, TiltedRisk, UInit, UUpdate, __version__, backends,
+    ABAdam, ABSGD, Adam, Chi2Risk, Classifier, CvarRisk, Error, GroupRisk, KlBallRisk, KlRisk, MeanRisk, Module, Optimizer,
+    OutOfMemory, RgdRisk, Risk, RiskSummary, SGD, Schedule, Tensor, TiltedRisk, UInit, UUpdate, __version__, backends,
     empty, empty_cache, freeze_backbone, from_dlpack, full, grad_enabled, head_prefix, inference_mode, load_file,
     load_metadata, make_model, memory_stats, model_names, no_grad, ones, rand, randn, save_file, zeros)
 
 __all__ = [
-    "AbAdam", "Absgd", "Adam", "Chi2Risk", "Classifier", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk",
-    "MeanRisk", "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "Schedule", "Sgd", "Tensor",
+    "ABAdam", "ABSGD", "Adam", "Chi2Risk", "Classifier", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk",
+    "MeanRisk", "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "SGD", "Schedule", "Tensor",
     "TiltedRisk", "UInit", "UUpdate", "__version__", "arange", "backends", "data", "empty", "empty_cache", "eye",
     "freeze_backbone", "from_dlpack", "from_numpy", "full", "full_like", "functional", "grad_enabled",
     "head_prefix", "inference_mode", "load_file", "load_metadata", "make_model", "memory_stats", "model_names",

@@ -161,7 +161,7 @@ class Module:
         for child in self._children.values():
             if isinstance(child, Module):
                 child._forget()
-            elif core is not None and any(child is mine for _, mine in core.children()):
+            elif core is not None and any(child is mine for mine in core.children()):
                 core.release(child)
 
     def _construct(self, parent, name):
@@ -182,6 +182,10 @@ class Module:
         return f"{type(self).__name__}({''.join(rows)}" + ("\n)" if rows else ")")
 
     def children(self):
+        """Every child, in order."""
+        return list(self._children.values())
+
+    def named_children(self):
         """(name, module) of every child, in order."""
         return list(self._children.items())
 
@@ -190,9 +194,9 @@ class Module:
         self._build().to(device, dtype)
         return self
 
-    def train(self, on=True):
+    def train(self, mode=True):
         """Training, with batch statistics and dropout, or not."""
-        self._build().train(on)
+        self._build().train(mode)
         return self
 
     def eval(self):
@@ -222,10 +226,11 @@ class Module:
         return self._build().parameters()
 
     def named_parameters(self):
-        """All parameters by name, live; convolution weights [out, kh, kw, in]."""
+        """(name, parameter) of every parameter, live; convolution weights [out, kh, kw, in]."""
         return self._build().named_parameters()
 
     def named_buffers(self):
+        """(name, tensor) of every buffer, live."""
         return self._build().named_buffers()
 
     def num_parameters(self):

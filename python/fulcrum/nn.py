@@ -90,8 +90,8 @@ class BatchNorm(_Layer):
 
     _function = _core._batch_norm
 
-    def __init__(self, channels, eps=1e-5, momentum=0.1, affine=True):
-        super().__init__(channels=channels, eps=eps, momentum=momentum, affine=affine)
+    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True):
+        super().__init__(num_features=num_features, eps=eps, momentum=momentum, affine=affine)
 
     def fused(self, x, residual=None, relu=False):
         """relu?(bn(x) + residual), in one pass over memory."""
@@ -107,21 +107,21 @@ class BatchNorm(_Layer):
 
 
 class LayerNorm(_Layer):
-    """Over the last dimension of [..., channels]."""
+    """Over the last dimension of [..., C]: normalized_shape is C."""
 
     _function = _core._layer_norm
 
-    def __init__(self, channels, eps=1e-5, affine=True):
-        super().__init__(channels=channels, eps=eps, affine=affine)
+    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True):
+        super().__init__(normalized_shape=normalized_shape, eps=eps, elementwise_affine=elementwise_affine)
 
 
 class GroupNorm(_Layer):
-    """Of each sample of [N, ..., channels], within groups of channels."""
+    """Of each sample of [N, ..., C], within num_groups groups of channels; num_channels is C."""
 
     _function = _core._group_norm
 
-    def __init__(self, groups, channels, eps=1e-5, affine=True):
-        super().__init__(groups=groups, channels=channels, eps=eps, affine=affine)
+    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True):
+        super().__init__(num_groups=num_groups, num_channels=num_channels, eps=eps, affine=affine)
 
 
 class Dropout(_Layer):

@@ -56,7 +56,7 @@ class Risks(unittest.TestCase):
 
         risk = Largest()
         x = fulcrum.tensor([1.0, 2, 3], requires_grad=True)
-        opt = fulcrum.Sgd([x], lr=0.5, risk=risk)
+        opt = fulcrum.SGD([x], lr=0.5, risk=risk)
         opt.weigh(x * x, indices=fulcrum.tensor([7, 8, 9])).backward()
         opt.step()
         self.assertEqual((x.tolist(), opt.weights.tolist(), risk.seen), ([1, 2, 0], [0, 0, 1], ([7, 8, 9], None)))
@@ -89,7 +89,7 @@ class Risks(unittest.TestCase):
 
         def made():
             x = fulcrum.tensor([1.0, 3.0], requires_grad=True)
-            return x, fulcrum.Sgd([x], lr=0.1, risk=Smooth())
+            return x, fulcrum.SGD([x], lr=0.1, risk=Smooth())
 
         x, opt = made()
         opt.weigh(x * x, indices=fulcrum.tensor([3, 1])).backward()
@@ -112,7 +112,7 @@ class Risks(unittest.TestCase):
                 return self.p
 
         x = fulcrum.tensor([1.0, 2], requires_grad=True)
-        opt = fulcrum.Sgd([x], lr=0.1, risk=Fixed())
+        opt = fulcrum.SGD([x], lr=0.1, risk=Fixed())
         for p in ([1.0, 0], [0.5, 0.5], [math.nan, 1]):  # the last is not counted
             opt.risk.p = fulcrum.tensor(p)
             opt.weigh(x * x)
@@ -151,7 +151,7 @@ class Risks(unittest.TestCase):
                 return self.state_of_one
 
         x = fulcrum.tensor([1.0, 2], requires_grad=True)
-        opt = fulcrum.Sgd([x], lr=0.1)
+        opt = fulcrum.SGD([x], lr=0.1)
         for make in (Nothing, Super, fulcrum.Risk):
             opt.risk = make()
             with self.assertRaisesRegex(fulcrum.Error, r"expected .*(Nothing|Super|Risk) to define weights\(self, "):
@@ -170,7 +170,7 @@ class Risks(unittest.TestCase):
         opt.risk = Hides()
         with self.assertRaisesRegex(fulcrum.Error, "'statistics' in state.. of .*Hides is a name of Risk's own"):
             opt.state_dict()
-        for use in (lambda: fulcrum.Sgd([x], lr=0.1, risk=Headless()), lambda: setattr(opt, "risk", Headless())):
+        for use in (lambda: fulcrum.SGD([x], lr=0.1, risk=Headless()), lambda: setattr(opt, "risk", Headless())):
             with self.assertRaisesRegex(fulcrum.Error, r"calls super\(\).__init__\(\), got .*Headless"):
                 use()
         with self.assertRaises(TypeError):
@@ -206,7 +206,7 @@ class Optimisers(unittest.TestCase):
         for _ in range(3):
             m = 0.9 * m + x + 0.1 * x  # mean of two losses x², weight decay
             x = x - 0.1 * m
-        np.testing.assert_allclose(self.step(lambda p: fulcrum.Sgd(p, lr=0.1, momentum=0.9, weight_decay=0.1)), x, rtol=1e-9)
+        np.testing.assert_allclose(self.step(lambda p: fulcrum.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1)), x, rtol=1e-9)
 
     def test_adam(self):
         x, m, v = np.array([1.0, -2.0]), 0, 0
@@ -217,42 +217,42 @@ class Optimisers(unittest.TestCase):
         np.testing.assert_allclose(self.step(lambda p: fulcrum.Adam(p, lr=0.1)), x, rtol=1e-9)
 
     def test_absgd_is_sgd_with_the_kl_risk_and_sgd_where_lambda_is_infinite(self):
-        absgd = self.step(lambda p: fulcrum.Absgd(p, lr=0.1, momentum=0.5, lambda_=2, gamma=0.6))
-        sgd = self.step(lambda p: fulcrum.Sgd(p, lr=0.1, momentum=0.5, risk=fulcrum.KlRisk(lambda_=2, gamma=0.6)))
-        plain = self.step(lambda p: fulcrum.Sgd(p, lr=0.1, momentum=0.5))
+        absgd = self.step(lambda p: fulcrum.ABSGD(p, lr=0.1, momentum=0.5, lambda_=2, gamma=0.6))
+        sgd = self.step(lambda p: fulcrum.SGD(p, lr=0.1, momentum=0.5, risk=fulcrum.KlRisk(lambda_=2, gamma=0.6)))
+        plain = self.step(lambda p: fulcrum.SGD(p, lr=0.1, momentum=0.5))
         np.testing.assert_array_equal(absgd, sgd)
         self.assertFalse((absgd == plain).any())
-        np.testing.assert_array_equal(self.step(lambda p: fulcrum.Absgd(p, lr=0.1, momentum=0.5)), plain)
-        adam = self.step(lambda p: fulcrum.AbAdam(p, lr=0.1, lambda_=2, gamma=0.6))
+        np.testing.assert_array_equal(self.step(lambda p: fulcrum.ABSGD(p, lr=0.1, momentum=0.5)), plain)
+        adam = self.step(lambda p: fulcrum.ABAdam(p, lr=0.1, lambda_=2, gamma=0.6))
         risk = fulcrum.KlRisk(lambda_=2, gamma=0.6)
         np.testing.assert_array_equal(adam, self.step(lambda p: fulcrum.Adam(p, lr=0.1, risk=risk)))
 
     def test_groups_and_state(self):
         a, b = (fulcrum.tensor([1.0], requires_grad=True) for _ in range(2))
-        opt = fulcrum.Absgd([{"params": [a]}, {"params": [b], "lr_scale": 0.5}], lr=0.5, lambda_=3, momentum=0.9)
+        opt = fulcrum.ABSGD([{"params": [a]}, {"params": [b], "lr_scale": 0.5}], lr=0.5, lambda_=3, momentum=0.9)
         opt.weigh(a + b).backward()
         opt.step()
         self.assertEqual((a.item(), b.item(), opt.steps, opt.finite), (0.5, 0.75, 1, True))
         opt.lambda_ = 4
         self.assertEqual((opt.lambda_, opt.risk.lambda_), (4, 4))
         state = opt.state_dict()
-        other = fulcrum.Absgd([{"params": [a]}, {"params": [b], "lr_scale": 0.5}], lr=0.5, momentum=0.9)
+        other = fulcrum.ABSGD([{"params": [a]}, {"params": [b], "lr_scale": 0.5}], lr=0.5, momentum=0.9)
         other.load_state_dict(state)
         self.assertEqual((other.steps, other.lambda_), (1, 4))
         del state["control"]
         with self.assertRaisesRegex(fulcrum.Error, "lacks 'control'"):
             other.load_state_dict(state)
         with self.assertRaisesRegex(fulcrum.Error, "'lr'"):
-            fulcrum.Sgd([{"params": [a], "lr": 1}], lr=1)
+            fulcrum.SGD([{"params": [a], "lr": 1}], lr=1)
 
     def test_losses_in_bf16_are_refused_with_the_way_out(self):
         x = fulcrum.tensor([1.0], requires_grad=True)
         with self.assertRaisesRegex(fulcrum.Error, r"got bf16 \[1\]; begin the loss with logits.to\('f32'\)"):
-            fulcrum.Sgd([x], lr=1).weigh(x.to("bf16"))
+            fulcrum.SGD([x], lr=1).weigh(x.to("bf16"))
 
     def test_a_loss_that_is_not_finite_stops_the_updates(self):
         x = fulcrum.tensor([1.0], requires_grad=True)
-        opt = fulcrum.Sgd([x], lr=1)
+        opt = fulcrum.SGD([x], lr=1)
         opt.weigh(x * math.inf).backward()
         opt.step()
         self.assertEqual((x.item(), opt.finite), (1, False))

@@ -63,7 +63,7 @@ class Sharing(unittest.TestCase):
 
     def test_a_view_of_a_parameter_survives_its_move(self):
         model = fulcrum.make_model("resnet8", channels=1)
-        view = model.named_parameters()["fc.weight"].numpy()
+        view = dict(model.named_parameters())["fc.weight"].numpy()
         before = view.copy()
         model.to("cpu")
         np.testing.assert_array_equal(view, before)

@@ -75,7 +75,7 @@ class Weights(unittest.TestCase):
         weight, bias = (fulcrum.tensor(p.detach().numpy(), requires_grad=True) for p in model.parameters())
         theirs = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
         weigher = Weigher(fulcrum.KlRisk(lambda_=2, gamma=0.7))
-        ours = fulcrum.Absgd([weight, bias], lr=0.3, momentum=0.9, lambda_=2, gamma=0.7)
+        ours = fulcrum.ABSGD([weight, bias], lr=0.3, momentum=0.9, lambda_=2, gamma=0.7)
         for _ in range(20):
             losses = torch.nn.functional.cross_entropy(model(torch.from_numpy(x)), torch.from_numpy(y), reduction="none")
             theirs.zero_grad()
