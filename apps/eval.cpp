@@ -8,6 +8,7 @@
 #include "apps/commands.h"
 #include "apps/evaluation.h"
 #include "apps/exit_codes.h"
+#include "apps/losses.h"
 #include "apps/result.h"
 #include "apps/say.h"
 #include "apps/settings_flags.h"
@@ -50,14 +51,14 @@ int run_eval(const EvalFlags& flags) {
   const std::unique_ptr<Module> model = build(stored, data.test->image_shape(), data.test->classes());
   model->to(Device(config.train.device), activation_dtype(config));
   const Loader loader = make_eval_loader(config, *data.test, all_indices(data.test->size()), statistics);
-  const Evaluation e = evaluate(*model, loader, data.class_counts, processes);
+  const Evaluation e = evaluate(*model, loader, logit_scale(config.loss), data.class_counts, processes);
   int64_t bad = non_finite_rows(e);
   if (!flags.logits.empty() && processes.first())
     save_tensors(flags.logits, {{{"logits", e.logits}, {"labels", e.labels}}, {}});
   nlohmann::json result = to_json(e.metrics);
   const auto add = [&](nlohmann::json& to, const std::string& name, const Dataset& part) {
     const Loader part_loader = make_eval_loader(config, part, all_indices(part.size()), statistics);
-    const Evaluation of_part = evaluate(*model, part_loader, data.class_counts, processes);
+    const Evaluation of_part = evaluate(*model, part_loader, logit_scale(config.loss), data.class_counts, processes);
     bad += non_finite_rows(of_part);
     to[name] = to_json(of_part.metrics);
   };

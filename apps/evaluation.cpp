@@ -31,7 +31,7 @@ void predict_rows(Module& model, const Tensor& images, Tensor rows) {
 
 }  // namespace
 
-Tensor predict(Module& model, const Loader& loader, Communicator& processes) {
+Tensor predict(Module& model, const Loader& loader, double scale, Communicator& processes) {
   const NoGrad no_grad;
   std::optional<EvalMode> eval_mode(model);
   // On the device until the end: a copy to the host would wait for every batch.
@@ -51,13 +51,13 @@ Tensor predict(Module& model, const Loader& loader, Communicator& processes) {
   }
   Tensor host = all.to(Device());
   processes.all_reduce(host);  // every row is 0 in all processes but one
-  return host;
+  return scale == 1 ? host : host * scale;
 }
 
-Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts,
+Evaluation evaluate(Module& model, const Loader& loader, double scale, const std::vector<int64_t>& class_counts,
                     Communicator& processes) {
   Evaluation e;
-  e.logits = predict(model, loader, processes);
+  e.logits = predict(model, loader, scale, processes);
   e.stopped = !e.logits;
   if (e.stopped) return e;
   const NoGrad no_grad;
@@ -85,11 +85,11 @@ nlohmann::json without_classes(nlohmann::json splits) {
   return splits;
 }
 
-std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
+std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits, double scale,
                                               const std::vector<int64_t>& class_counts, Communicator& processes) {
   nlohmann::json all = nlohmann::json::object();
   for (const EvaluatedSplit& split : splits) {
-    const Evaluation e = evaluate(model, split.loader, class_counts, processes);
+    const Evaluation e = evaluate(model, split.loader, scale, class_counts, processes);
     if (e.stopped) return std::nullopt;
     all[split.name] = to_json(e.metrics);
   }

@@ -1,6 +1,6 @@
 // Evaluation: what a model says about a data set.
 //
-//   const Evaluation e = evaluate(model, loader, class_counts, world());
+//   const Evaluation e = evaluate(model, loader, 1, class_counts, world());
 //   if (e.stopped) …                                    // a signal came
 //   e.metrics.top1;  e.save(run / "predictions.safetensors", epoch);
 #pragma once
@@ -33,10 +33,11 @@ struct Evaluation {
 
 /// Logits of every sample of a loader, f32 [N, C] on the host, in evaluation mode; undefined where a
 /// signal came. Each of several processes does a part of the batches, and has all logits in the end.
-Tensor predict(Module& model, const Loader& loader, Communicator& processes);
+/// The logits are the network's answers times `scale`: logit_scale() of losses.h.
+Tensor predict(Module& model, const Loader& loader, double scale, Communicator& processes);
 
 /// `class_counts` [C] of the training set sort the classes into many, medium and few.
-Evaluation evaluate(Module& model, const Loader& loader, const std::vector<int64_t>& class_counts,
+Evaluation evaluate(Module& model, const Loader& loader, double scale, const std::vector<int64_t>& class_counts,
                     Communicator& processes);
 
 /// Images whose logits are not all finite.
@@ -50,7 +51,7 @@ struct EvaluatedSplit {
 /// Metrics of parts by their names, without the lists.
 nlohmann::json without_classes(nlohmann::json splits);
 /// The metrics of each part by its name, as JSON; nothing where a signal came.
-std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits,
+std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits, double scale,
                                               const std::vector<int64_t>& class_counts, Communicator& processes);
 
 }  // namespace fulcrum::apps

@@ -66,6 +66,8 @@ std::vector<int64_t> clipped(std::vector<int64_t> counts, int64_t most) {
 
 }  // namespace
 
+double logit_scale(const LossSettings& s) { return s.name == "ldam" ? s.ldam_scale : 1; }
+
 void check_loss(const LossSettings& s) {
   one_of("loss.name", s.name,
          {"ce", "focal", "gce", "tgce", "sce", "mae", "js", "ldam", "balanced-softmax", "logit-adjustment", "ldr-kl",
@@ -123,7 +125,7 @@ LossFunction::LossFunction(const LossSettings& s, const std::vector<int64_t>& co
   args_.phi = phi_of(s);
   if (s.name == "ldam") {
     args_.margin = ldam_margins(counts, s.ldam_max_m).to(device);
-    args_.scale = s.ldam_scale;
+    args_.scale = logit_scale(s);
   }
   if (s.name == "balanced-softmax") args_.adjust = log_prior(counts).to(device);
   if (s.name == "logit-adjustment") args_.adjust = log_prior(counts, s.tau).to(device);
@@ -156,6 +158,10 @@ Tensor LossFunction::operator()(const Tensor& logits, const Tensor& labels, cons
   }
   const Tensor losses = cross_entropy(z, labels, args_);
   return kept_ ? losses * index_select(kept_, 0, indices) : losses;
+}
+
+Tensor LossFunction::kept(const Tensor& weights, const Tensor& indices) const {
+  return kept_ ? weights * index_select(kept_, 0, indices).to(weights.dtype()) : weights;
 }
 
 bool LossFunction::prunes_before(int64_t epoch) const {

@@ -24,6 +24,9 @@ void check_loss(const LossSettings& settings);
 /// What is allowed and most likely a mistake: a class whose weight is 0.
 std::vector<std::string> loss_warnings(const LossSettings& settings, const std::vector<int64_t>& class_counts);
 
+/// What makes logits of a network's answers, by multiplication: LDAM trains softmax(scale·cosines). 1 for other losses.
+double logit_scale(const LossSettings& settings);
+
 class LossFunction {
  public:
   /// `samples` is the size of the data set that the batches' indices count in. A UsageError where
@@ -41,6 +44,8 @@ class LossFunction {
   double prune(const std::vector<int64_t>& indices, const Tensor& logits, const std::vector<int64_t>& labels);
   /// Live tensors that a checkpoint must hold.
   std::vector<std::pair<std::string, Tensor>> state() const;
+  /// The samples' weights [B], 0 for those that pruning leaves out.
+  Tensor kept(const Tensor& weights, const Tensor& indices) const;
   /// The class weights that the losses carry now, f32 [C]; undefined without.
   const Tensor& class_weight() const { return args_.class_weight; }
 

@@ -18,6 +18,7 @@
 #include "apps/flag_checks.h"
 #include "apps/image_sets.h"
 #include "apps/json_text.h"
+#include "apps/losses.h"
 #include "apps/ranges.h"
 #include "apps/say.h"
 #include "apps/settings_flags.h"
@@ -195,7 +196,7 @@ int run_predict(const PredictFlags& flags) {
   const InferenceMode inference;
   size_t at = 0;
   for (const Batch& batch : loader.epoch(0)) {
-    const Tensor logits = (*model)(batch.images).to(DType::kF32).to(Device());
+    const Tensor logits = (*model)(batch.images).to(DType::kF32).to(Device()) * logit_scale(config.loss);
     for (int64_t i = 0; i < batch.size; i++) {
       const std::string& path = images.paths()[at++];
       const float* row = logits.data<float>() + i * classes;

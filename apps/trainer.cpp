@@ -200,7 +200,7 @@ bool Trainer::begin_epoch(int64_t epoch) {
 bool Trainer::prune(int64_t epoch) {
   const Loader loader = eval_loader(*data_.train, data_.train_indices);
   const std::vector<int64_t> indices = loader.order(0);
-  const Tensor logits = predict(*model_, loader, processes_);
+  const Tensor logits = predict(*model_, loader, logit_scale(config_.loss), processes_);
   if (!logits) return false;
   const double share = loss_.prune(indices, logits, gather(data_.train->labels(), indices));
   progress_.print(fmt::format("epoch {}: {:.2f} % of the training images are left out", epoch + 1, 100 * share));
@@ -271,7 +271,7 @@ void Trainer::train_batch(const Batch& batch) {
   }
   add_metrics(batch, logits.detach(), losses.detach());
   const WeighedBatch& whole = optimizer_->batch();
-  samples_.add(whole.context.indices, whole.weights, whole.losses);
+  samples_.add(whole.context.indices, loss_.kept(whole.weights, whole.context.indices), whole.losses);
 }
 
 nlohmann::json Trainer::training_metrics(const SampleTable& seen) {

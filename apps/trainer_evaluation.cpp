@@ -4,6 +4,7 @@
 #include <fulcrum/core/ops.h>
 
 #include "apps/json_text.h"
+#include "apps/losses.h"
 #include "apps/metrics.h"
 #include "apps/model_inputs.h"
 #include "apps/risks.h"
@@ -15,7 +16,8 @@ namespace fulcrum::apps {
 
 bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
   const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
-  const Evaluation test = evaluate(*model_, test_loader_, data_.class_counts, processes_);
+  const double scale = logit_scale(config_.loss);
+  const Evaluation test = evaluate(*model_, test_loader_, scale, data_.class_counts, processes_);
   if (test.stopped) return false;
   row["test"] = to_json(test.metrics);
   // Early in training it may be large: running statistics are still those of the beginning.
@@ -25,12 +27,12 @@ bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
       !text.empty())
     progress_.print("warning: " + text);
   if (val_loader_) {
-    const Evaluation val = evaluate(*model_, *val_loader_, data_.class_counts, processes_);
+    const Evaluation val = evaluate(*model_, *val_loader_, scale, data_.class_counts, processes_);
     if (val.stopped) return false;
     row["val"] = to_json(val.metrics);
   }
   if (!splits_.empty()) {
-    auto metrics = evaluate_splits(*model_, splits_, data_.class_counts, processes_);
+    auto metrics = evaluate_splits(*model_, splits_, scale, data_.class_counts, processes_);
     if (!metrics) return false;
     row["splits"] = std::move(*metrics);
   }
@@ -49,7 +51,7 @@ bool Trainer::save_suspects() {
   const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
   const Loader loader = eval_loader(*data_.train, data_.train_indices);
   const std::vector<int64_t> indices = loader.order(0);
-  const Tensor logits = predict(*model_, loader, processes_);
+  const Tensor logits = predict(*model_, loader, logit_scale(config_.loss), processes_);
   if (!logits) return false;
   if (!run_.writes()) return true;
   const Tensor predicted = argmax(logits);

@@ -154,7 +154,7 @@ std::optional<nlohmann::json> cell_result(const Cell& cell) {
   if (!fs::exists(file)) return std::nullopt;
   const auto result = nlohmann::json::parse(read_text_file(file), nullptr, false);
   check(result.is_object() && result.contains("top1") && result.contains("best"), "[grid] ", file.string(),
-        ": expected the result of a run");
+        ": expected the result of a run; without this file the run goes on from its last checkpoint");
   return result;
 }
 

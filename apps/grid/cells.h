@@ -30,6 +30,9 @@ struct Cell {
   std::string variant, method;  // of a sweep: "" and the values of its keys
   int64_t seed = 0;
   Config config;  // finished; train.output is the cell's directory
+  // Of a grid: what the command changed of its protocol.
+  int64_t protocol_epochs = 0;
+  std::vector<std::string> changed = {};  // "key=value"
   std::filesystem::path directory() const { return config.train.output; }
   /// "0.01 ldam-drw seed 1".
   std::string name() const;

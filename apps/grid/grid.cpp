@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -10,6 +11,7 @@
 #include "apps/epoch_settings.h"
 #include "apps/grids.h"
 #include "apps/ranges.h"
+#include "apps/run_directory.h"
 #include "apps/smoke.h"
 #include "apps/toml.h"
 
@@ -95,7 +97,11 @@ auto find_named(std::vector<T>& list, const std::string& name) {
   return std::ranges::find(list, name, &T::name);
 }
 
-// A method of a name that is there already gets more settings.
+void refuse_twice(const GridTable& table, bool twice) {
+  if (twice) usage(table.where(), ": the name '", table.name(), "' stands twice");
+}
+
+// Adds settings to a method that the grid has from `methods_of`.
 void add_method(Grid& grid, const GridTable& table) {
   const std::string name = table.name();
   auto found = find_named(grid.methods, name);
@@ -171,14 +177,37 @@ Grid load(const std::string& name, int depth) {
   grid.recipe = file.text("recipe");
   grid.seeds = file.count("seeds", 3);
   file.each("variant", {"name", "set"}, [&](const GridTable& t) {
+    refuse_twice(t, find_named(grid.variants, t.name()) != grid.variants.end());
     grid.variants.push_back({t.name(), t.texts("set")});
   });
-  file.each("method", {"name", "title", "set"}, [&](const GridTable& t) { add_method(grid, t); });
+  std::set<std::string> methods;  // of this file
+  file.each("method", {"name", "title", "set"}, [&](const GridTable& t) {
+    refuse_twice(t, !methods.insert(t.name()).second);
+    add_method(grid, t);
+  });
   file.each("published", {"variant", "method", "top1", "epoch", "source", "note", "certainty"},
             [&](const GridTable& t) { add_published(grid, t); });
   if (grid.variants.empty()) usage(source, ": expected at least one [[variant]]");
   if (grid.methods.empty()) usage(source, ": expected at least one [[method]]");
   return grid;
+}
+
+// As the grid has it; unfinished where the grid needs a setting of the command.
+Config finished(const Config& config) {
+  try {
+    return SettingsFlags().resolve(config);
+  } catch (const Error&) {
+    return config;
+  }
+}
+
+// "key=value" of what `config` has otherwise than the protocol, but for the seed and what makes no other numbers.
+std::vector<std::string> assignments_of(const Config& protocol, const Config& config) {
+  std::vector<std::string> ignored = free_settings(), list;
+  ignored.emplace_back("train.seed");
+  for (const std::string& line : differences(protocol, config, ignored))  // "key: before -> after"
+    list.push_back(line.substr(0, line.find(": ")) + "=" + line.substr(line.find(" -> ") + 4));
+  return list;
 }
 
 int64_t moved(int64_t epoch, int64_t from, int64_t to) { return epoch * to / from; }
@@ -230,12 +259,17 @@ std::vector<Cell> cells_of(const Grid& grid, const GridOptions& options, const S
         const std::string source = "grid " + grid.name;
         for (const auto& s : variant.settings) set_key(config, s, source + ", " + variant.name);
         for (const auto& s : method.settings) set_key(config, s, source + ", " + method.name);
+        const int64_t epochs = config.train.epochs;
         if (options.epochs > 0) scale_epochs(config, options.epochs);
         if (options.smoke) shorten_for_smoke(config);
+        const Config protocol = finished(config);
         config = flags.resolve(config);
         config.train.seed = seed;
         config.train.output = (options.output / variant.name / method.name / fmt::format("seed{}", seed)).string();
-        cells.push_back({variant.name, method.name, seed, std::move(config)});
+        Cell cell{variant.name, method.name, seed, std::move(config)};
+        cell.protocol_epochs = epochs;
+        cell.changed = assignments_of(protocol, cell.config);
+        cells.push_back(std::move(cell));
       }
   return cells;
 }

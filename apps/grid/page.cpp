@@ -167,6 +167,7 @@ std::string grid_page(const Grid& grid, const GridResults& results, const std::f
       " Top-1 on the test set in percent, mean ± sd over the seeds. The best epoch is the one with the highest top-1 "
       "on the test set, so it flatters; (val): on a held-out part of the training set. (!): the difference to a "
       "published figure is more than two sd.");
+  if (const std::string text = other_data_text(results); !text.empty()) body += note(text);
   if (!results.missing.empty())
     body += note(fmt::format("Partial: {} cells are missing; they are listed at the end.", results.missing.size()));
   body += "</header>\n";

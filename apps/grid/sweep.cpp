@@ -7,6 +7,7 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <fulcrum/core/serialize.h>
 
@@ -206,6 +207,32 @@ SweepResults collect(const Sweep& sweep) {
   return results;
 }
 
+bool as_good_as_best(const SweepResults& results, size_t point) {
+  if (!results.best || point == *results.best) return false;
+  const Spread &best = results.points[*results.best].val, &other = results.points[point].val;
+  if (best.count < 2 || other.count < 2) return false;
+  const auto squared_error = [](const Spread& s) { return s.sd * s.sd / static_cast<double>(s.count); };
+  return std::abs(best.mean - other.mean) <= 2 * std::sqrt(squared_error(best) + squared_error(other));
+}
+
+std::string extent_text(const Sweep& sweep) {
+  const auto plural = [](auto n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); };
+  const auto [least, most] = std::ranges::minmax(sweep.cells, {}, [](const Cell& c) { return c.config.train.epochs; });
+  const int64_t from = least.config.train.epochs, to = most.config.train.epochs;
+  return fmt::format("{}, {} each, {}{} a run.", plural(std::ssize(sweep.cells) / sweep.seeds, "combination"),
+                     plural(sweep.seeds, "seed"), from == to ? "" : fmt::format("{} to ", from), plural(to, "epoch"));
+}
+
+std::string test_text(const Sweep& sweep, const SweepPoint& point) {
+  const auto text = [&](const char* metric) { return spread_text(spread_of(test_values(point, metric))) + " %"; };
+  std::string all = "top-1 " + text("top1");
+  if (sweep.metric == "balanced") all += ", balanced " + text("balanced");
+  if (sweep.metric == "macro_f1") all += ", macro F1 " + text("macro_f1");
+  if (sweep.metric == "loss")
+    all += fmt::format(", loss {}", metric_text(sweep, spread_of(test_values(point, "loss"))));
+  return all;
+}
+
 std::vector<std::string> settings_words(const Sweep& sweep, const SweepPoint& point) {
   std::vector<std::string> words;
   for (size_t k = 0; k < sweep.keys.size(); k++)
@@ -252,21 +279,29 @@ std::string to_markdown(const Sweep& sweep, const SweepResults& results, const s
   for (const SweptKey& key : sweep.keys) head.push_back(key.key);
   head.insert(head.end(), {"seeds", sweep.metric + " on the held-out part", ""});
   std::vector<std::vector<std::string>> rows;
+  bool close = false;
   for (size_t p = 0; p < results.points.size(); p++) {
     const SweepPoint& point = results.points[p];
     rows.push_back(point.values);
     rows.back().insert(rows.back().end(), {std::to_string(point.val.count), metric_text(sweep, point.val),
-                                           results.best == p ? "best" : ""});
+                                           results.best == p             ? "best"
+                                           : as_good_as_best(results, p) ? "≈ best"
+                                                                         : ""});
+    close = close || as_good_as_best(results, p);
   }
-  std::string text =
-      fmt::format("# Sweep on {}\n\nAfter the last epoch, on {}.\n\n", sweep.title, held_out_text(sweep)) +
-      markdown_table(head, rows) + missing_text(results);
+  std::string text = fmt::format("# Sweep on {}\n\n{} Selected after the last epoch, on {}.\n\n", sweep.title,
+                                 extent_text(sweep), held_out_text(sweep)) +
+                     markdown_table(head, rows);
+  if (close) text += fmt::format("\n≈ best: {}.\n", kAsGood);
+  text += missing_text(results);
   if (results.best) {
     const SweepPoint& p = results.points[*results.best];
-    text +=
-        fmt::format("\nThe best{}: {}. Its test top-1 is {}.\n\n    {}\n", results.missing.empty() ? "" : " so far",
-                    combination_text(sweep.keys, p.values), spread_text(spread_of(test_values(p, "top1"))), command);
+    text += fmt::format("\nThe best{}: {}. On the test set, which chose nothing: {}.\n\n    {}\n",
+                        results.missing.empty() ? "" : " so far", combination_text(sweep.keys, p.values),
+                        test_text(sweep, p), command);
   }
+  if (const auto commits = commits_of(sweep.cells); !commits.empty())
+    text += fmt::format("\nTrained by commit {}\n", fmt::join(commits, " "));
   return text;
 }
 

@@ -52,6 +52,18 @@ struct SweepResults {
 };
 SweepResults collect(const Sweep& sweep);
 
+inline constexpr const char* kAsGood = "its mean is within two standard errors of the difference to the best";
+
+/// Whether a combination cannot be told apart from the best: their means differ by at most two standard errors of the
+/// difference. False for the best itself, and where either has fewer than two seeds.
+bool as_good_as_best(const SweepResults& results, size_t point);
+
+/// "12 combinations, 2 seeds each, 30 epochs a run."
+std::string extent_text(const Sweep& sweep);
+/// "top-1 91.20 ± 0.31 %, balanced 88.10 ± 0.40 %" of the chosen combination on the test set; the second where the sweep
+/// selects by another metric than top-1.
+std::string test_text(const Sweep& sweep, const SweepPoint& point);
+
 /// "--set risk.lambda=2 --set risk.gamma=0.9".
 std::vector<std::string> settings_words(const Sweep& sweep, const SweepPoint& point);
 

@@ -122,22 +122,40 @@ std::string maps(const Sweep& sweep, const SweepResults& results) {
 std::string all_points(const Sweep& sweep, const SweepResults& results) {
   Table t{.head = {}, .words = sweep.keys.size()};
   for (const SweptKey& key : sweep.keys) t.head.push_back(key.key);
-  t.head.insert(t.head.end(), {"seeds", measure(sweep)});
+  t.head.insert(t.head.end(), {"seeds", measure(sweep), ""});
+  bool close = false;
   for (size_t p = 0; p < results.points.size(); p++) {
     const SweepPoint& point = results.points[p];
     if (results.best == p) t.strong.push_back(t.rows.size());
+    close = close || as_good_as_best(results, p);
     t.rows.push_back(point.values);
-    t.rows.back().insert(t.rows.back().end(), {std::to_string(point.val.count), metric_text(sweep, point.val)});
+    t.rows.back().insert(t.rows.back().end(), {std::to_string(point.val.count), metric_text(sweep, point.val),
+                                               as_good_as_best(results, p) ? "≈ best" : ""});
   }
-  return table(t);
+  return table(t) + (close ? note(concat_text("≈ best: ", kAsGood, ".")) : "");
+}
+
+std::string links(const Sweep& sweep, const SweepResults& results) {
+  std::string html;
+  for (const SweepPoint& p : results.points) {
+    if (p.cells.empty()) continue;
+    html += "<p>" + escape(p.cells.front()->method) + ":";
+    for (const Cell* cell : p.cells) {
+      const auto page = (cell->directory() / "report.html").lexically_proximate(sweep.output);
+      html += fmt::format(" <a href=\"{}\">seed {}</a>", escape(page.generic_string()), cell->seed);
+    }
+    html += "</p>\n";
+  }
+  return html.empty() ? "" : section("Runs", "runs", details("Reports of the single runs", html));
 }
 
 }  // namespace
 
 std::string sweep_page(const Sweep& sweep, const SweepResults& results, const std::string& command) {
-  std::string body =
-      "<header>\n<p class=\"eyebrow\">Fulcrum · sweep</p>\n<h1>Sweep on " + escape(sweep.title) + "</h1>\n" +
-      paragraph(fmt::format("Selected on {}, after the last epoch; the test set has no say.", held_out_text(sweep)));
+  std::string body = "<header>\n<p class=\"eyebrow\">Fulcrum · sweep</p>\n<h1>Sweep on " + escape(sweep.title) +
+                     "</h1>\n" +
+                     paragraph(fmt::format("{} Selected on {}, after the last epoch; the test set has no say.",
+                                           extent_text(sweep), held_out_text(sweep)));
   if (!results.missing.empty())
     body += note(fmt::format("Partial: {} of {} runs are missing; the same command goes on with them.",
                              results.missing.size(), sweep.cells.size()));
@@ -145,15 +163,15 @@ std::string sweep_page(const Sweep& sweep, const SweepResults& results, const st
   const std::string charts = sweep.keys.size() == 1 ? figures({one_key(sweep, results)}) : maps(sweep, results);
   body += section("Results", "results", charts + all_points(sweep, results));
   if (results.best) {
-    std::vector<double> top1;
     const SweepPoint& p = results.points[*results.best];
-    for (const Cell* cell : p.cells) top1.push_back(cell_result(*cell)->at("top1").get<double>());
-    body += section(results.missing.empty() ? "The best" : "The best so far", "best",
-                    paragraph(point_title(sweep, p) +
-                              ". Its test top-1, which chose nothing: " + spread_text(spread_of(top1)) + " %.") +
-                        "<pre style=\"white-space: pre-wrap\">" + escape(command) + "</pre>\n");
+    body += section(
+        results.missing.empty() ? "The best" : "The best so far", "best",
+        paragraph(point_title(sweep, p) + ". On the test set, which chose nothing: " + test_text(sweep, p) + ".") +
+            "<pre style=\"white-space: pre-wrap\">" + escape(command) + "</pre>\n");
   }
-  return page("Sweep on " + sweep.title + " – Fulcrum", body + "<footer>Written by fulcrum sweep.</footer>\n");
+  body += links(sweep, results) + "<footer>Written by fulcrum sweep";
+  for (const std::string& commit : commits_of(sweep.cells)) body += ", commit " + escape(commit);
+  return page("Sweep on " + sweep.title + " – Fulcrum", body + ".</footer>\n");
 }
 
 }  // namespace fulcrum::apps

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
+#include <map>
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <fulcrum/core/serialize.h>
 
@@ -21,15 +24,15 @@ double best_top1(const nlohmann::json& result) {
   return best.at(best.at("selected_on") == "test" ? "top1" : "test_top1").get<double>();
 }
 
-Comparison compare(const PublishedFigure& figure, const GridRow& row) {
+Comparison compare(const PublishedFigure& figure, const GridRow& row, bool as_published) {
   const Spread& ours = figure.epoch == "best" ? row.best : row.last.at("top1");
   Comparison c{figure, ours.mean - figure.top1, false};
-  c.beyond_two_sd = figure.verified && ours.count > 1 && std::abs(c.difference) > 2 * ours.sd;
+  c.beyond_two_sd = figure.verified && as_published && ours.count > 1 && std::abs(c.difference) > 2 * ours.sd;
   return c;
 }
 
 GridRow row_of(const Grid& grid, const GridVariant& variant, const GridMethod& method,
-               const std::vector<const Cell*>& done) {
+               const std::vector<const Cell*>& done, bool as_published) {
   GridRow row{variant.name, method.name, method.title, done, {}, {}, {}, {}, {}, {}};
   std::map<std::string, std::vector<double>> values;
   for (const Cell* cell : done) {
@@ -44,7 +47,7 @@ GridRow row_of(const Grid& grid, const GridVariant& variant, const GridMethod& m
     if (list.size() == done.size()) row.last[key] = spread_of(list);
   row.best = spread_of(row.best_top1);
   for (const PublishedFigure& p : grid.published)
-    if (p.variant == variant.name && p.method == method.name) row.published.push_back(compare(p, row));
+    if (p.variant == variant.name && p.method == method.name) row.published.push_back(compare(p, row, as_published));
   return row;
 }
 
@@ -115,11 +118,29 @@ std::string missing_text(const GridResults& results) {
 
 std::string length_text(const GridResults& results) {
   if (results.rows.empty()) return {};
-  const TrainSettings& train = results.rows.front().cells.front()->config.train;
-  std::string text = fmt::format("Trained for {} epochs", train.epochs);
-  if (train.limit_batches > 0)
-    text += fmt::format(" of {} batches: to see that everything works, the numbers mean nothing", train.limit_batches);
-  return text + ".";
+  int64_t least = std::numeric_limits<int64_t>::max(), most = 0, protocol = 0;
+  for (const GridRow& row : results.rows)
+    for (const Cell* cell : row.cells) {
+      least = std::min(least, cell->config.train.epochs), most = std::max(most, cell->config.train.epochs);
+      protocol = std::max(protocol, cell->protocol_epochs);
+    }
+  std::string text = least == most ? fmt::format("Trained for {} epoch{}", most, most == 1 ? "" : "s")
+                                   : fmt::format("Trained for {} to {} epochs", least, most);
+  if (most != protocol) text += fmt::format(", not {}", protocol);
+  if (const int64_t batches = results.rows.front().cells.front()->config.train.limit_batches; batches > 0)
+    text += fmt::format(" of {} batches: to see that everything works, the numbers mean nothing", batches);
+  text += ".";
+  if (!results.changed.empty())
+    text += fmt::format(" Changed from the protocol: {}.", fmt::join(results.changed, ", "));
+  if (!results.as_published) text += " Published figures are of the whole protocol, so that (!) marks nothing here.";
+  return text;
+}
+
+std::string other_data_text(const GridResults& results) {
+  if (results.other_data.empty()) return {};
+  return fmt::format(
+      "Warning: {} {} tested on other images than the first run of the same variant, so that the means mix test sets.",
+      fmt::join(results.other_data, ", "), results.other_data.size() == 1 ? "was" : "were");
 }
 
 std::string spread_text(const Spread& s) {
@@ -155,8 +176,39 @@ std::vector<std::string> commits_of(const std::vector<Cell>& cells) {
   return {commits.begin(), commits.end()};
 }
 
+namespace {
+
+void note_changes(GridResults& results, const std::vector<Cell>& cells) {
+  for (const Cell& cell : cells) {
+    for (const std::string& change : cell.changed) {
+      if (std::ranges::find(results.changed, change) == results.changed.end()) results.changed.push_back(change);
+      if (!change.starts_with("train.amp=")) results.as_published = false;
+    }
+    if (cell.config.train.epochs != cell.protocol_epochs) results.as_published = false;
+  }
+}
+
+// By the checksum in the checkpoint.
+std::vector<std::string> cells_with_other_data(const std::vector<Cell>& cells) {
+  std::map<std::string, std::string> first;  // of each variant
+  std::vector<std::string> others;
+  for (const Cell& cell : cells) {
+    const std::filesystem::path file = cell.directory() / "last.safetensors";
+    if (cell_state(cell).kind != CellState::kDone || !std::filesystem::exists(file)) continue;
+    const auto metadata = read_tensor_index(file).metadata;
+    const auto sum = metadata.find("test_data");
+    if (sum == metadata.end()) continue;
+    const auto [known, is_new] = first.emplace(cell.variant, sum->second);
+    if (!is_new && known->second != sum->second) others.push_back(cell.name());
+  }
+  return others;
+}
+
+}  // namespace
+
 GridResults collect(const Grid& grid, const std::vector<Cell>& cells) {
   GridResults results;
+  note_changes(results, cells);
   for (const GridVariant& variant : grid.variants)
     for (const GridMethod& method : grid.methods) {
       std::vector<const Cell*> done;
@@ -164,9 +216,10 @@ GridResults collect(const Grid& grid, const std::vector<Cell>& cells) {
         if (cell.variant != variant.name || cell.method != method.name) continue;
         (cell_state(cell).kind == CellState::kDone ? done : results.missing).push_back(&cell);
       }
-      if (!done.empty()) results.rows.push_back(row_of(grid, variant, method, done));
+      if (!done.empty()) results.rows.push_back(row_of(grid, variant, method, done, results.as_published));
     }
   results.commits = commits_of(cells);
+  results.other_data = cells_with_other_data(cells);
   return results;
 }
 
@@ -195,15 +248,23 @@ nlohmann::json to_json(const Grid& grid, const GridResults& results) {
                        {"seed", cell->seed},
                        {"state", cell_state(*cell).text(*cell)}});
   const std::string length = length_text(results);
-  return {{"grid", grid.name}, {"length", length},   {"title", grid.title},       {"recipe", grid.recipe},
-          {"rows", rows},      {"missing", missing}, {"commits", results.commits}};
+  return {{"grid", grid.name},
+          {"length", length},
+          {"changed", results.changed},
+          {"other_data", results.other_data},
+          {"title", grid.title},
+          {"recipe", grid.recipe},
+          {"rows", rows},
+          {"missing", missing},
+          {"commits", results.commits}};
 }
 
 std::string to_markdown(const Grid& grid, const GridResults& results) {
   Sources sources;
   std::string text = "# " + grid.title + "\n\n";
   if (!grid.about.empty()) text += grid.about + "\n\n";
-  if (const std::string length = length_text(results); !length.empty()) text += length + "\n\n";
+  for (const std::string& said : {length_text(results), other_data_text(results)})
+    if (!said.empty()) text += said + "\n\n";
   text +=
       "Top-1 on the test set in percent, mean ± sd over the seeds. The best epoch is the one with the\n"
       "highest top-1 on the test set, so it flatters; (val): on a held-out part of the training set.\n"

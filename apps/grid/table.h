@@ -40,6 +40,11 @@ struct GridResults {
   std::vector<GridRow> rows;
   std::vector<const Cell*> missing;
   std::vector<std::string> commits;  // of the programs that trained the cells
+  std::vector<std::string> changed;  // "key=value" that the command set otherwise than the grid
+  std::vector<std::string>
+      other_data;  // names of cells that were tested on other images than the first of their variant
+  /// Whether the runs are those of the grid's protocol, so that published figures can be compared with them.
+  bool as_published = true;
 };
 
 GridResults collect(const Grid& grid, const std::vector<Cell>& cells);
@@ -51,8 +56,10 @@ std::string to_markdown(const Grid& grid, const GridResults& results);
 /// A page that needs nothing else; it links to the cells' own reports.
 std::string grid_page(const Grid& grid, const GridResults& results, const std::filesystem::path& output);
 
-/// "Trained for 200 epochs."; a warning where the epochs were cut short.
+/// "Trained for 200 epochs."; what the command changed of the protocol, and a warning where the epochs were cut short.
 std::string length_text(const GridResults& results);
+/// A warning for other_data; empty where there are none.
+std::string other_data_text(const GridResults& results);
 
 /// All three files, atomically.
 void write_results(const Grid& grid, const GridResults& results, const std::filesystem::path& output);

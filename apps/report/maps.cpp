@@ -34,7 +34,7 @@ std::string map_cell(const ValueMap& map, const MapLayout& l, const Range& range
                   x + 1, y + 1, l.cell - 2, kRowHeight - 2, opacity);
   out += tooltip(map.titles[r][c]) +
          text_svg(x + l.cell / 2, y + kRowHeight / 2 + 4, "middle", decimal(v, map.decimals),
-                  opacity > 0.55 ? "class=\"on\"" : "") +
+                  opacity > 0.8 ? "class=\"on\"" : "") +
          "</g>";
   if (map.outlined && *map.outlined == std::pair(r, c))
     out += fmt::format("<rect class=\"outline\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>",

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <climits>
 #include <cstdio>
+#include <deque>
 #include <filesystem>
 #include <numeric>
 #include <optional>
@@ -191,7 +192,7 @@ class MpiCommunicator : public Communicator {
   }
 
   void wait(MPI_Request& request) {
-    for (int turn = 0;; turn++) {
+    for (int64_t turn = 0;; turn++) {
       int done = 0;
       FULCRUM_MPI_CHECK(MPI_Test(&request, &done, MPI_STATUS_IGNORE));
       if (done) return;
@@ -226,11 +227,10 @@ class MpiCommunicator : public Communicator {
   }
 
   void send_notices(std::array<int, 2> message) {
-    // They outlive this function where nobody listens within the limit.
-    static std::array<int, 2> said;
+    // Both outlive this function where nobody listens within the limit; a later message leaves an earlier one alone.
+    static std::deque<std::array<int, 2>> messages;
     static std::vector<MPI_Request> requests;
-    said = message;
-    requests.clear();
+    std::array<int, 2>& said = messages.emplace_back(message);
     for (int r = 0; r < size(); r++)
       if (r != rank()) MPI_Isend(said.data(), 2, MPI_INT, r, 0, notices_, &requests.emplace_back());
     const auto limit = Clock::now() + std::chrono::seconds(1);

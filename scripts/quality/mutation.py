@@ -32,7 +32,7 @@ COPIED = ["CMakeLists.txt", "cmake", "core", "layers", "optim", "data", "tests"]
 LEAST_FAULTS, LEAST_SHARE = 50, 0.95
 
 # The tests of the tape, of operations, losses, risks and optimisers.
-FILES = "aldr_kl|autograd|class_vectors|communicator|dro|kernels|kl_ball|norm|ops|optim|risk|risks"
+FILES = "aldr_kl|autograd|class_vectors|communicator|dro|kernels|kl_ball|norm|ops|optim|risk|risks|saved"
 # Otherwise as the usual build, so that ccache has most of it already.
 OPTIONS = ["-DCMAKE_BUILD_TYPE=Release", "-DFULCRUM_APPS=OFF", "-DFULCRUM_CUDA=OFF", "-DFULCRUM_INSTALL=OFF",
            "-DFULCRUM_PYTHON=OFF", f"-DFULCRUM_TEST_FILES={FILES}"]
