@@ -1,4 +1,4 @@
-// What is done to training images: [data] of the settings as options of the loader.
+// Augmentation of training images: turns the [data] settings into options of the loader.
 //
 //   set_augmentation(loader_options, config);
 #pragma once
@@ -11,7 +11,7 @@ namespace fulcrum::apps {
 
 /// Refuses values that are out of range or do not go together.
 void check_augmentation(const DataSettings& settings);
-/// Refuses Mixup and CutMix beside a loss or a risk for which a sample with two labels means nothing.
+/// Refuses Mixup and CutMix together with a loss or a risk that is not defined for a sample with two labels.
 void check_mixing(const Config& config);
 bool mixes(const DataSettings& settings);
 

@@ -49,7 +49,7 @@ struct BenchFlags {
   TrainSettings train;  // batch size, amp, threads and the device with its options
 };
 
-// The risk with the program's defaults, and λ = 5.
+// The risk with its default parameters, but λ = 5.
 Config risk_config(const BenchFlags& f) {
   Config c;
   c.train = f.train;
@@ -59,11 +59,12 @@ Config risk_config(const BenchFlags& f) {
   return c;
 }
 
-// One training step on fixed random data: forward, per-sample losses, weights, backward, update. In one of several
-// processes, on its part of the batch.
+// One training step on fixed random data: forward, per-sample losses, weights, backward, update. With several
+// processes, each steps on its part of the batch.
 class BenchStep {
  public:
-  // An error in one process leaves others in a collective, which the memory of the step would wait for.
+  // After an error in this process the others stay in a collective, and freeing the memory of the step would wait for
+  // it.
   ~BenchStep() {
     if (device_processes_ && std::uncaught_exceptions() > 0) device_processes_->shut_down(/*failed=*/true);
   }
@@ -95,7 +96,7 @@ class BenchStep {
     if (inference_) inference_mode_.emplace();
   }
 
-  /// A step, or all those of a graph; does not wait for a GPU.
+  /// Runs a step, or all the steps of a graph; does not wait for a GPU.
   void run() { graph_ ? replay_() : train(); }
   void train() {
     if (inference_) return infer();
@@ -108,21 +109,21 @@ class BenchStep {
   void wait() const {
     if (!device_.is_cpu()) cuda::synchronize(cuda::compute_stream());
   }
-  /// What comes after the first run(): on a GPU the third records, and is made without a graph too, so that
-  /// both have done as many steps.
+  /// Further calls after the first run(). On a GPU the third call records; it is made even without a graph, so that
+  /// both variants have done as many steps.
   void warm_up() {
     for (int i = 0; i < (device_.is_cpu() ? 1 : 2); i++) run();
     wait();
   }
   Device device() const { return device_; }
   bool graph() const { return graph_; }
-  /// Kernels, copies and fills of a recorded call of run().
+  /// The number of kernels, copies and fills in a recorded call of run().
   int64_t launches() const { return replay_.launches(); }
   /// Seconds that the risk takes for the weights of a batch.
   double risk_seconds() {
     constexpr int kCalls = 100;
     const WeighedBatch& batch = optimizer_->batch();
-    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(batch.losses, batch.context);  // fills a window
+    for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(batch.losses, batch.context);  // fills its window
     wait();
     const auto start = Clock::now();
     for (int i = 0; i < kCalls; i++) optimizer_->risk().weights(batch.losses, batch.context);
@@ -131,13 +132,13 @@ class BenchStep {
   }
   /// The mean loss of the last step. Waits for the device.
   double loss() const { return mean(inference_ ? losses_ : optimizer_->batch().losses).item(); }
-  /// Op by op.
+  /// Profiles a step op by op.
   BenchProfile profile(bool by_shape) {
     std::function<void()> settle;
     if (!device_.is_cpu()) settle = [this] { wait(); };
     return measure_profile([this] { train(); }, settle, by_shape);
   }
-  /// How much of the sum of gradients over the processes hides behind the backward pass: milliseconds a step.
+  /// Measures how much of the all_reduce of the gradients the backward pass hides, in milliseconds a step.
   nlohmann::json communication(Communicator& processes);
 
  private:
@@ -152,14 +153,14 @@ class BenchStep {
   std::unique_ptr<Communicator> device_processes_;
   std::unique_ptr<Module> model_;
   std::unique_ptr<Optimizer> optimizer_;
-  Tensor images_, labels_, losses_;  // losses of inference
+  Tensor images_, labels_, losses_;  // losses_: of inference
   bool graph_, inference_;
   std::optional<InferenceMode> inference_mode_;
   Replay replay_;
 };
 
-// Alone: the gradients summed with nothing else to do. Waited: what step() still waits for, when the sums have begun in
-// the backward pass; the wait for a process that is behind is part of both.
+// `alone`: the all_reduce of the gradients with nothing else to do. `exposed`: what step() still waits for when the
+// all_reduce has begun in the backward pass. Both include the wait for a slower process.
 nlohmann::json BenchStep::communication(Communicator& processes) {
   constexpr int kSteps = 10;
   Profile profile;
@@ -195,7 +196,7 @@ double host_peak_mb() {
   return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
-// Calls of run() that take about half a second, so that a device is waited for twice a second.
+// The number of calls of run() that take about half a second, so that the device is waited for twice a second.
 int64_t chunk_of(BenchStep& step, const BenchFlags& f, Communicator& processes) {
   if (f.steps > 0) return f.steps / f.steps_per_graph;
   for (int64_t n = 1;; n *= 2) {
@@ -245,7 +246,7 @@ void check_flags(const BenchFlags& f) {
         fmt::format("--steps: expected a multiple of --steps-per-graph ({}), got {}", f.steps_per_graph, f.steps));
 }
 
-// What does not change from one measurement to the next.
+// What is the same in every measurement.
 nlohmann::json about(const BenchStep& step, const BenchFlags& f, int threads) {
   nlohmann::json row = {{"model", f.model},     {"batch_size", f.train.batch_size},
                         {"image_size", f.size}, {"threads", threads},
@@ -297,7 +298,7 @@ int bench(const BenchFlags& f) {
   const auto report = [&](double seconds) {
     nlohmann::json row = measure(step, f, processes, calls, seconds);
     row.update(about(step, f, threads));
-    // On the monotonic clock as well, for the driver that knows when it started the process.
+    // Also on the monotonic clock, for a driver that knows when it started the process.
     row.update({{"time_to_first_step_s", seconds_of(first_step_end - start)},
                 {"time_to_warm_s", warm},
                 {"first_step_at", seconds_of(first_step_end.time_since_epoch())}});

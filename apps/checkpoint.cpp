@@ -26,7 +26,7 @@ struct Entry {
   bool convolution;
 };
 
-// An optimiser has its parameters in the order of its groups.
+// The names of an optimiser's parameters, which are in the order of its groups.
 std::vector<NamedTensor> names_of(const std::vector<Tensor>& parameters, const Module& model) {
   std::map<const Node*, NamedTensor> by_node;
   for (const NamedTensor& p : model.named_parameters())
@@ -57,7 +57,8 @@ bool is_run_state(const std::string& name) {
 
 bool is_risk_state(const std::string& name) { return name.starts_with("state.risk."); }
 
-// The file's tensors for the entries, in memory layout; a line in `problems` for each that lacks.
+// The file's tensors for the entries, in memory layout; adds a line to `problems` for each that is missing, does not
+// fit or is unexpected.
 std::vector<Tensor> match(const std::vector<Entry>& entries, const TensorFile& file, bool other_risk,
                           std::string& problems) {
   std::vector<Tensor> found;
@@ -93,11 +94,11 @@ RunProgress progress_in(const std::map<std::string, std::string>& metadata, cons
           p.value("non_finite", false)};
 }
 
-// A second name for the checkpoint that is about to be replaced; where the file system has no links, a copy.
+// Links the checkpoint that is about to be replaced as previous.safetensors; copies it if the file system has no links.
 void keep_previous(const fs::path& path) {
   const fs::path previous = path.parent_path() / "previous.safetensors", beside = previous.string() + ".tmp";
   std::error_code error;
-  // Both names may be of one file: a run was killed right here.
+  // A run that was killed right after this function leaves both names for one file.
   if (!fs::exists(path) || fs::equivalent(path, previous, error)) return;
   fs::remove(beside, error);
   fs::create_hard_link(path, beside, error);
@@ -106,7 +107,7 @@ void keep_previous(const fs::path& path) {
   check(!error, "[checkpoint] cannot keep ", path.string(), " as ", previous.string(), ": ", error.message());
 }
 
-// What is wrong with the file; nothing when it is whole.
+// What is wrong with the file; empty if it is whole.
 std::string damage_of(const fs::path& path) {
   try {
     load_sealed(path);
@@ -126,7 +127,7 @@ bool recover_checkpoint(const fs::path& run) {
   check(fs::exists(previous), damage);
   const std::string other = damage_of(previous);
   check(other.empty(), damage, "\n", other);
-  fs::rename(previous, last);  // at once: a second interruption finds a whole checkpoint, too
+  fs::rename(previous, last);  // atomic: a second interruption also finds a whole checkpoint
   say("warning: {}\nwarning: going on from the checkpoint before it\n", damage);
   return true;
 }
@@ -179,7 +180,7 @@ std::optional<RunProgress> readable_progress(const fs::path& run) {
 void adopt_checkpoint(const fs::path& path, const std::string& config, bool without_risk) {
   TensorFile file = load_sealed(path);
   file.metadata["config"] = config;
-  if (without_risk)  // the statistics are any risk's
+  if (without_risk)  // the statistics belong to every risk
     std::erase_if(file.tensors,
                   [](const auto& t) { return is_risk_state(t.first) && t.first != "state.risk.statistics"; });
   save_sealed(path, std::move(file));
@@ -198,7 +199,7 @@ void load_checkpoint(const std::filesystem::path& path, RunState& state, const D
           " data are not those of the checkpoint (checksum ", found, ", expected ", text(key), ")");
   };
   check_data("data", "training", data.training);
-  if (file.metadata.contains("test_data")) check_data("test_data", "test", data.test);  // else of an earlier build
+  if (file.metadata.contains("test_data")) check_data("test_data", "test", data.test);  // earlier builds wrote none
   RunProgress progress = progress_in(file.metadata, path);
   const std::vector<Entry> entries = live_entries(state);
   std::string problems;

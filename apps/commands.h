@@ -34,7 +34,7 @@ void add_sweep_command(CLI::App& app, Command& command);
 
 /// Applies train.threads and returns the number of threads in use.
 int use_threads(const Config& config);
-/// Refuses a device that this build or machine cannot serve; takes its options.
+/// Selects the device and applies its options. Throws Error if this build or machine does not have the device.
 void use_device(const TrainSettings& settings);
 /// "AMD EPYC, AVX2, oneDNN 2.6.2, 2 threads".
 std::string backend_text(Device device, int threads);

@@ -22,7 +22,8 @@ std::vector<std::string> child_names(const CommandDoc& command) {
   return names;
 }
 
-// Calls visit(path, command) for every command; path is "" for the program, "data pack" below it.
+// Calls visit(path, command) for every command; path is "" for the program, and e.g. "data pack" for a command below
+// it.
 template <class Visit>
 void walk(const CommandDoc& command, const std::string& path, const Visit& visit) {
   visit(path, command);
@@ -30,7 +31,7 @@ void walk(const CommandDoc& command, const std::string& path, const Visit& visit
     walk(child, path.empty() ? child.name : path + " " + child.name, visit);
 }
 
-// In single quotes of any shell.
+// Quotes the text in single quotes, for any shell.
 std::string shell_quoted(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -45,7 +46,7 @@ std::string bash(const CommandDoc& program) {
     for (const CommandDoc& child : command.children)
       enter += fmt::format("      '{} {}') command='{}' ;;\n", path, child.name,
                            path.empty() ? child.name : path + " " + child.name);
-    std::string plain;  // options with a value that is a file, or anything
+    std::string plain;  // options whose value is a file or free text
     for (const OptionDoc& o : command.options) {
       if (o.positional || !o.takes_value) continue;
       for (const std::string& name : o.names) {
@@ -58,7 +59,7 @@ std::string bash(const CommandDoc& program) {
     words += fmt::format("    '{}') flags='{}' children='{}' ;;\n", path, fmt::join(flag_names(command), " "),
                          fmt::join(child_names(command), " "));
   });
-  // The fallback of `complete -o default` are files.
+  // `complete -o default` falls back to files.
   return fmt::format(R"(# bash completion for fulcrum; written by `fulcrum completion bash`
 _fulcrum() {{
   local cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD-1]}} command= word flags= children= choices=
@@ -83,7 +84,7 @@ complete -o default -F _fulcrum fulcrum
 
 // ---- zsh ----
 
-// In a specification of _arguments, in single quotes.
+// Escapes text within a single-quoted specification of _arguments.
 std::string zsh_text(const std::string& text) {
   std::string out;
   for (const char c : text) {
@@ -131,7 +132,7 @@ std::string zsh(const CommandDoc& program) {
 
 // ---- fish ----
 
-// Whether the command line is inside of the command and not yet in one below it.
+// The condition that the command line is inside the command and not yet in one below it.
 std::string fish_condition(const std::string& path, const CommandDoc& command) {
   std::string condition = path.empty() ? "__fish_use_subcommand" : "";
   for (size_t at = 0; at < path.size();) {

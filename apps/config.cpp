@@ -88,7 +88,7 @@ void assign(const Key& key, const toml::node& node, const std::string& source) {
   std::visit(Assign{node, at + ": " + key.name}, key.field);
 }
 
-// The parser goes a level deeper for each dot of a key, so that a long line could exhaust the stack.
+// The parser recurses once for each dot of a key, so that a long line could exhaust the stack.
 void refuse_long_lines(std::string_view text, const std::string& source) {
   constexpr size_t kMost = 16384;
   size_t line = 1, begin = 0;
@@ -164,7 +164,7 @@ void set_key(Config& config, std::string_view assignment, const std::string& sou
   try {
     table = toml::parse("value = " + value);
   } catch (const toml::parse_error&) {
-    table = toml::parse("value = {}");  // no key takes that
+    table = toml::parse("value = {}");  // a table, which no key takes
   }
   std::visit(Assign{*table.get("value"), source + ": " + key.name, concat_text(", got '", value, "'")}, key.field);
 }

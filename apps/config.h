@@ -5,7 +5,7 @@
 //   set_key(config, "risk.lambda=5", "--set");
 //   std::string complete = to_toml(config);          // re-runnable
 //
-// Unknown keys and wrong types are UsageErrors that name where they stand and the nearest key.
+// Unknown keys and wrong types throw UsageError, which names their place and the nearest key.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@
 
 namespace fulcrum::apps {
 
-/// The user asked for something that cannot be: exit code 2.
+/// The user asked for something impossible; exit code 2.
 class UsageError : public Error {
  public:
   using Error::Error;
@@ -198,16 +198,16 @@ std::vector<Key> keys_of(Config& config);
 
 /// Sets keys from TOML text; `source` names it in errors.
 void load_toml(Config& config, std::string_view text, const std::string& source);
-/// "section.key=value"; the value in TOML, strings may stand without quotes.
+/// Sets one key from "section.key=value"; the value is TOML, but strings may be unquoted.
 void set_key(Config& config, std::string_view assignment, const std::string& source);
 /// The complete configuration.
 std::string to_toml(const Config& config);
-/// Spells out shorthands (optim.name = absgd) and refuses values that cannot work together.
+/// Expands shorthands (optim.name = absgd). Throws UsageError for values that are out of range or do not go together.
 void finish(Config& config);
-/// "key: a → b" for every key outside `ignored` in which two configurations differ.
+/// "key: a -> b" for every key outside `ignored` in which two configurations differ.
 std::vector<std::string> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored);
 
-/// The text of a file of settings; one that cannot be read is a UsageError that names the flag.
+/// The text of a settings file. Throws UsageError, which names the flag, if it cannot be read.
 std::string read_settings_file(const std::string& flag, const std::string& path);
 
 /// The TOML of a built-in recipe, or of a file when `name` is a path that exists.

@@ -1,4 +1,4 @@
-// The table of keys: every setting with its name and what --help says of it.
+// The table of keys: every setting with its name and its --help text.
 #include "apps/config.h"
 
 namespace fulcrum::apps {

@@ -19,8 +19,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// Epoch after epoch for so many seconds; the threads of an epoch that has begun are ended
-// unclocked.
+// Loads epoch after epoch for `seconds`. The time that the threads of an unfinished epoch take to end is not measured.
 nlohmann::json measure(const Loader& loader, double seconds, int64_t& epoch) {
   const auto start = Clock::now();
   int64_t images = 0;

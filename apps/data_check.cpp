@@ -38,7 +38,7 @@ int64_t missing_files(const ImageListing& listing) {
   return missing;
 }
 
-// Without data.image_size all images must be of one size: says how many are not.
+// Without data.image_size all images must be of one size: reports how many are not.
 void check_sizes(const ImageListing& listing, const ImageOptions& options, const std::vector<BadImage>& bad,
                  Problems& problems) {
   const DecodeOptions decode = {.exif_orientation = options.exif_orientation};
@@ -76,7 +76,7 @@ nlohmann::json check_files(const ImageListing& listing, const DataSettings& s, P
   return summary;
 }
 
-// A list may name a training image among those of another part.
+// Reports images of another part that are training images, too, as lists may name them.
 void check_overlap(const ImageListing& train, const ImagePart& part, Problems& problems) {
   const std::set<std::string_view> seen(train.paths.begin(), train.paths.end());
   for (const std::string& path : part.listing.paths)
@@ -128,7 +128,7 @@ int check_data_set(const Config& config) {
     for (const auto& [part, summary] : result.items()) print_summary(part, summary);
   } catch (const UsageError&) {
     throw;
-  } catch (const Error& error) {  // a file without which there is nothing to look at
+  } catch (const Error& error) {  // a file without which nothing can be checked
     problems.push_back(error.what());
   }
   for (const std::string& problem : problems) say("problem: {}\n", problem);

@@ -1,4 +1,5 @@
-// Hashes of the data of a run, which a resumed run must find again: experiment.h makes them, checkpoint.h keeps them.
+// Hashes of a run's data, which must match when the run is resumed: experiment.h computes them, checkpoint.h stores
+// them.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,7 @@ namespace fulcrum::apps {
 
 struct DataChecksums {
   uint64_t training = 0, test = 0;
-  uint64_t others = 0;  // of a part val and further test sets: what processes compare, and no checkpoint keeps
+  uint64_t others = 0;  // of the val part and further test sets; compared between processes, but not stored
 };
 
 }  // namespace fulcrum::apps

@@ -24,7 +24,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// A pack holds all of the data with their own labels; what training makes of them is decided there.
+// A pack holds the whole data set with its own labels; imbalance, noise and splits are made when training on it.
 void refuse_what_a_pack_cannot_hold(const DataSettings& s) {
   const std::pair<const char*, bool> given[] = {{"data.imb_type", s.imb_type != "none"},
                                                 {"data.n_max", s.n_max != 0},
@@ -62,7 +62,7 @@ int pack_data(const Config& config, const std::filesystem::path& out, int64_t sh
     const Dataset& data;
     PendingPack pack;
   };
-  // All of them, before the first replaces one of an earlier pack.
+  // Write all packs before the first one replaces that of an earlier call.
   std::vector<Part> parts;
   const auto write = [&](const std::string& name, const Dataset& data) {
     parts.push_back({name, data, PendingPack(out / (name + ".pack"), data, {.shard_bytes = shard_mb * 1'000'000})});

@@ -1,4 +1,4 @@
-// What `fulcrum data …` does, one function a subcommand; each returns the exit code.
+// The subcommands of `fulcrum data`, one function each; all return the exit code.
 //
 //   data pack OUT      the data set as OUT/train.pack and OUT/test.pack
 //   data check         everything that is wrong with it, on stderr, and its class counts
@@ -15,7 +15,7 @@
 
 namespace fulcrum::apps {
 
-/// With images of shard_mb megabytes a file; 0: one file.
+/// Writes `shard_mb` megabytes of images to each file; 0: all to one file.
 int pack_data(const Config& config, const std::filesystem::path& out, int64_t shard_mb);
 int check_data_set(const Config& config);
 int data_stats(const Config& config);

@@ -25,22 +25,23 @@ struct DataSplit {
 struct DataSets {
   std::unique_ptr<Dataset> train, test;
   std::vector<DataSplit> splits;  // data.eval_splits
-  /// What recipes for this data set normalise with, where there are any.
+  /// The channel statistics that recipes for this data set commonly use, if there are any.
   std::optional<ChannelStatistics> published;
   std::vector<std::string> skipped;  // images left out: "train/a.jpg: reason"
 };
 
-/// Opens all parts; an Error where their images or classes do not match, a UsageError for lists. Images left out by
-/// data.on_bad_image = skip are counted, and the first ones listed, on stderr.
+/// Opens all parts. Throws Error if their images or classes do not match (UsageError for lists). Counts the images that
+/// data.on_bad_image = skip leaves out on stderr, and lists the first ones.
 DataSets open_data_sets(const DataSettings& settings);
 
 /// The data set's folder: data.dir, or where Debian installs Fashion-MNIST.
 std::filesystem::path data_dir(const DataSettings& settings);
 
-/// Refuses a setting that is given for a data set that does not look at it.
+/// Throws UsageError if the setting `key` is `given` for a data set other than `names`, which are those that use it.
 void only_for(const DataSettings& settings, const std::vector<std::string>& names, const char* key, bool given);
 
-/// What is allowed and has no effect: a rate of noise or an imbalance without its kind.
+/// Warnings about what is allowed but has no effect: a noise rate or an imbalance factor without its kind, or a folder
+/// val that data.eval_splits does not name.
 std::vector<std::string> data_warnings(const DataSettings& settings);
 
 /// Refuses settings that are out of range or do not go together.

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// What the process that has the lock has written; it may be about to.
+// The process that holds the lock, by the number that it has written; it may not have written it yet.
 std::string holder(int file) {
   std::array<char, 32> text{};
   const ssize_t n = pread(file, text.data(), text.size() - 1, 0);
@@ -36,7 +36,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory) {
   check(file_ >= 0, "[run] cannot write ", path.string(), ": ", std::generic_category().message(errno));
   if (flock(file_, LOCK_EX | LOCK_NB) == 0) {
     const std::string pid = std::to_string(getpid());
-    // Without the number the lock still holds.
+    // If the number cannot be written, the lock still holds.
     [[maybe_unused]] const bool told = ftruncate(file_, 0) == 0 && pwrite(file_, pid.data(), pid.size(), 0) > 0;
     return;
   }

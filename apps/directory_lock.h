@@ -1,9 +1,9 @@
-// One process at a time in a directory: two that train in one would mix their files.
+// DirectoryLock: keeps a directory to one process at a time. Two runs in one directory would mix their files.
 //
 //   DirectoryLock lock("runs/first");        // an Error that names the other process where there is one
 //
-// The lock is the kernel's (flock on DIRECTORY/.lock) and ends with the process, however that ends: a file
-// that is left behind locks nothing. On a file system without locks nothing is locked.
+// The kernel holds the lock (flock on DIRECTORY/.lock) and releases it however the process ends: a left-over file locks
+// nothing. On a file system without locks nothing is locked.
 #pragma once
 
 #include <filesystem>
@@ -12,8 +12,8 @@ namespace fulcrum::apps {
 
 class DirectoryLock {
  public:
-  DirectoryLock() = default;  // of nothing
-  /// Makes the directory if it isn't there.
+  DirectoryLock() = default;  // locks nothing
+  /// Creates the directory if needed.
   explicit DirectoryLock(const std::filesystem::path& directory);
   ~DirectoryLock();
   DirectoryLock(DirectoryLock&& other) noexcept;

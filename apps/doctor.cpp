@@ -1,4 +1,4 @@
-// fulcrum doctor: what this machine has of what building and running need, and how to mend what lacks.
+// fulcrum doctor: checks this machine for what building and running need, and says how to mend what is missing.
 #include <dlfcn.h>
 #include <omp.h>
 #include <unistd.h>
@@ -35,7 +35,7 @@ struct Check {
   State state;
   std::string found;
   std::string cure = {};
-  bool needed = false;  // what lacks, keeps the program from what it was told to do
+  bool needed = false;  // if missing, the program cannot do what the environment asks for
 };
 
 using Checks = std::vector<Check>;
@@ -47,9 +47,9 @@ const char* variable(const char* name) {
   return value && *value ? value : nullptr;
 }
 
-// ---- tools and libraries of other people ----
+// ---- external tools and libraries ----
 
-// The first line that a command prints, empty where it fails.
+// The first line that a command prints; empty if it fails.
 std::string first_line(const std::string& command) {
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(("{ " + command + "; } 2>/dev/null").c_str(), "r"), pclose);
   char text[256];
@@ -67,7 +67,7 @@ Check tool(const char* name, const std::string& command, const char* cure) {
 
 using Version = size_t (*)();
 
-// A library by the names under which it may be installed, and its version.
+// Looks for a library under the names that it may be installed by, and for its version.
 Check library(const char* name, const std::vector<std::string>& files, const char* version, const char* cure) {
   for (const std::string& file : files) {
     void* handle = dlopen(file.c_str(), RTLD_LAZY | RTLD_LOCAL);
@@ -94,7 +94,7 @@ void check_build(Checks& all) {
   all.push_back(tool("ninja", "ninja --version", "apt install ninja-build"));
 }
 
-// What the processor has beyond the instructions that this build uses.
+// The instruction set that the processor has but this build does not use.
 std::string unused_instructions() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
@@ -125,7 +125,7 @@ void check_cpu(Checks& all) {
                    fmt::format("--threads {:.0f}, or OMP_NUM_THREADS", std::max(cores, 1.0))});
 }
 
-// The folder itself, or the nearest above it that exists.
+// The folder itself or, if it does not exist, the nearest one above it that does.
 fs::path existing(fs::path path) {
   std::error_code ignored;
   path = fs::absolute(path);
@@ -182,7 +182,7 @@ void check_data_folders(Checks& all) {
                    "apt install" + lacking + ", then configure again"});
 }
 
-// Whether the kernel has a driver of NVIDIA's.
+// Whether the kernel has loaded NVIDIA's driver.
 bool has_driver() { return fs::exists("/proc/driver/nvidia/version"); }
 
 void check_gpu(Checks& all) {

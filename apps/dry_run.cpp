@@ -40,7 +40,7 @@ int64_t evaluations(const Config& config) {
 
 }  // namespace
 
-// The third step: the first two make plans and fill the pool.
+// Reports the time of the third step: the first two make plans and fill the pool.
 RunCost measure_cost(const Config& config, const ExperimentData& data) {
   const Device device(config.train.device);
   const Loader loader = make_train_loader(config, data);

@@ -6,22 +6,22 @@
 
 namespace fulcrum::apps {
 
-/// What training costs, from three steps that are done and thrown away.
+/// The cost of training, measured over three steps whose results are thrown away.
 struct RunCost {
   double step_seconds, eval_seconds_an_image;
-  size_t peak_bytes;  // beside the data
+  size_t peak_bytes;  // without the data
 };
 RunCost measure_cost(const Config& config, const ExperimentData& data);
 
-/// Of the whole run, evaluations included.
+/// Seconds of the whole run, evaluations included.
 double estimated_seconds(const Config& config, const ExperimentData& data, const RunCost& cost);
 
-/// Images of an evaluation, as train.limit_batches leaves them.
+/// The number of images in an evaluation, as limited by train.limit_batches.
 int64_t evaluated_images(const Config& config, const ExperimentData& data);
 
-/// Prints the complete configuration as TOML to stdout, with data, model, memory and time as
-/// comments, so that the output is a recipe. Three training steps are done and thrown away to
-/// measure; no file is written. Returns the exit code.
+/// Prints the complete configuration as TOML to stdout, with data, model, memory and time as comments, so that the
+/// output is a recipe. Measures three training steps, whose results are thrown away; writes no file. Returns the exit
+/// code.
 int dry_run(const Config& config);
 
 }  // namespace fulcrum::apps

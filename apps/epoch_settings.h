@@ -14,11 +14,11 @@ namespace fulcrum::apps {
 struct EpochSetting {
   const char* key;
   int64_t* epoch;         // in the config
-  bool active;            // with the other settings of the config it does something
-  const char* otherwise;  // what a run says that ends before it; empty: nothing
+  bool active;            // has an effect, given the other settings
+  const char* otherwise;  // the warning of a run that ends before it; empty: none
 };
 
-/// Those of the schedule are the warm-up and the milestones of a multistep schedule.
+/// All of them; the schedule's are the warm-up and the milestones of a multistep schedule.
 std::vector<EpochSetting> epoch_settings(Config& config);
 
 }  // namespace fulcrum::apps

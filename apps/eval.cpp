@@ -22,10 +22,11 @@ namespace {
 struct EvalFlags {
   SettingsFlags settings;
   std::string path;
-  std::string logits;  // where to write them
+  std::string logits;  // file for the logits
 };
 
-// What the model was trained with: the images may be others, with other statistics, but their classes must be the same.
+// The statistics that the model was trained with, unless the settings give others. The images may be another set, but
+// their classes must be the same.
 ChannelStatistics statistics_for(const StoredModel& stored, const ExperimentData& data) {
   const auto inputs = read_inputs(stored.tensors, stored.file.string());
   if (!inputs) return data.statistics;

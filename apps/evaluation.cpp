@@ -16,7 +16,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// In halves, where memory does not hold the whole batch.
+// Halves the batch if memory does not hold the whole of it.
 void predict_rows(Module& model, const Tensor& images, Tensor rows) {
   const int64_t n = images.size(0);
   try {
@@ -34,7 +34,7 @@ void predict_rows(Module& model, const Tensor& images, Tensor rows) {
 Tensor predict(Module& model, const Loader& loader, double scale, Communicator& processes) {
   const NoGrad no_grad;
   std::optional<EvalMode> eval_mode(model);
-  // On the device until the end: a copy to the host would wait for every batch.
+  // Stay on the device until the end: a copy to the host would wait for every batch.
   Tensor all = zeros({loader.size(), loader.dataset().classes()}, {DType::kF32, loader.options().device});
   const Slice own = slice_of(loader.batches(), processes.rank(), processes.size());
   int64_t number = own.begin, row = own.begin * loader.options().batch_size;

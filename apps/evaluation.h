@@ -1,4 +1,4 @@
-// Evaluation: what a model says about a data set.
+// Evaluation: the logits, predictions and metrics of a model on a data set.
 //
 //   const Evaluation e = evaluate(model, loader, 1, class_counts, world());
 //   if (e.stopped) …                                    // a signal came
@@ -27,20 +27,20 @@ struct Evaluation {
   Tensor labels, predictions;  // i64 [N]
   Tensor confidence;           // f32 [N], the largest softmax probability
 
-  /// label, prediction, confidence; the epoch in the metadata.
+  /// Writes label, prediction and confidence as tensors, and the epoch as metadata.
   void save(const std::filesystem::path& path, int64_t epoch) const;
 };
 
-/// Logits of every sample of a loader, f32 [N, C] on the host, in evaluation mode; undefined where a
-/// signal came. Each of several processes does a part of the batches, and has all logits in the end.
-/// The logits are the network's answers times `scale`: logit_scale() of losses.h.
+/// The logits of every sample of a loader in evaluation mode, f32 [N, C] on the host; undefined if a signal came. With
+/// several processes each computes a part of the batches, and all get the complete result. The logits are the network's
+/// outputs times `scale`: logit_scale() of losses.h.
 Tensor predict(Module& model, const Loader& loader, double scale, Communicator& processes);
 
 /// `class_counts` [C] of the training set sort the classes into many, medium and few.
 Evaluation evaluate(Module& model, const Loader& loader, double scale, const std::vector<int64_t>& class_counts,
                     Communicator& processes);
 
-/// Images whose logits are not all finite.
+/// The number of images whose logits are not all finite.
 int64_t non_finite_rows(const Evaluation& evaluation);
 
 /// A part of the data that is evaluated beside the test set: the name in the results, and its loader.
@@ -48,9 +48,9 @@ struct EvaluatedSplit {
   std::string name;
   Loader loader;
 };
-/// Metrics of parts by their names, without the lists.
+/// Metrics by the name of the part (evaluate_splits), without their lists by class.
 nlohmann::json without_classes(nlohmann::json splits);
-/// The metrics of each part by its name, as JSON; nothing where a signal came.
+/// The metrics of each part by its name, as JSON; nothing if a signal came.
 std::optional<nlohmann::json> evaluate_splits(Module& model, const std::vector<EvaluatedSplit>& splits, double scale,
                                               const std::vector<int64_t>& class_counts, Communicator& processes);
 

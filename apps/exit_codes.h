@@ -1,4 +1,4 @@
-// What the program returns; a stopped run 128 + its signal.
+// Exit codes of the program. A run that a signal stops returns 128 + the signal's number.
 #pragma once
 
 namespace fulcrum::apps {

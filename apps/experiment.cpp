@@ -46,12 +46,12 @@ TransitionMatrix noise_matrix(const DataSettings& s, int64_t classes) {
   throw UsageError("data.noise_type: asymmetric noise is defined for cifar10 and cifar100, not for " + s.name);
 }
 
-// Own data have no published statistics: those of the training set, of a sample where it is large.
+// The statistics of the training set, for data without published ones; of an evenly spaced sample if the set is large.
 ChannelStatistics own_statistics(const Dataset& train, const std::vector<int64_t>& indices) {
   constexpr int64_t kSample = 5000;
   const int64_t n = std::ssize(indices);
   if (n <= kSample) return channel_statistics(train, indices);
-  std::vector<int64_t> sample;  // evenly spaced, since folders come class by class
+  std::vector<int64_t> sample;  // evenly spaced, since folders list one class after the other
   for (int64_t i = 0; i < kSample; i++) sample.push_back(indices[static_cast<size_t>(i * n / kSample)]);
   return channel_statistics(train, sample);
 }
@@ -74,7 +74,7 @@ ExperimentData load_data(const DataSettings& s) {
   ExperimentData d;
   const auto seed = static_cast<uint64_t>(s.subset_seed);
   const int64_t classes = sets.train->classes();
-  // Without imbalance a limit on the class size is a step of ratio 1.
+  // A limit on the class size without imbalance is a step imbalance of ratio 1.
   const Imbalance type = s.imb_type == "none" && s.n_max > 0 ? Imbalance::kStep : parse_imbalance(s.imb_type);
   const double ratio = s.imb_type == "none" ? 1 : s.imb_factor;
   try {
@@ -85,7 +85,7 @@ ExperimentData load_data(const DataSettings& s) {
     throw UsageError(concat_text("data.imb_type = ", s.imb_type, ", data.imb_factor = ", s.imb_factor,
                                  ", data.n_max = ", s.n_max, ": ", e.what()));
   }
-  // Before the split: statistics do not depend on what is held out.
+  // Before the split, so that the statistics do not depend on what is held out.
   d.statistics = choose_statistics(s, sets, d.train_indices);
   d.train = std::move(sets.train);
   d.test = std::move(sets.test);
@@ -96,7 +96,7 @@ ExperimentData load_data(const DataSettings& s) {
   d.skipped = std::move(sets.skipped);
   if (s.noise_type != "none")
     d.train->set_labels(add_label_noise(d.train->labels(), d.train_indices, noise_matrix(s, classes), seed));
-  // After the noise: who tunes on data with wrong labels has no others to select by.
+  // After the noise: whoever tunes on data with wrong labels has no other labels to select by.
   if (s.val_fraction > 0) {
     Split split = stratified_split(d.train->labels(), d.train_indices, s.val_fraction, seed);
     d.train_indices = std::move(split.train);
@@ -167,7 +167,7 @@ Schedule make_schedule(const Config& c) {
 }
 
 namespace {
-// Batch normalisation cannot train on a last batch of one sample.
+// Drops a last batch of one sample, on which batch normalisation cannot train.
 bool drops_last(const Config& c, int64_t samples) { return samples % c.train.batch_size == 1; }
 }  // namespace
 
@@ -199,8 +199,8 @@ Loader make_train_loader(const Config& c, const ExperimentData& d, int part, int
   return Loader(*d.train, std::move(o));
 }
 
-// Some megabytes a batch, however large the images are; on a GPU four times as many, which keep it busy, unless a process
-// would have none.
+// A few megabytes a batch, however large the images are. On a GPU up to four times as many images, to keep it busy, but
+// not so many that a process would have no batch.
 int64_t eval_batch(const Dataset& data, Device device) {
   const int64_t batch = std::clamp((int64_t{1} << 23) / data.image_shape().numel(), int64_t{1}, int64_t{500});
   if (device.is_cpu()) return batch;

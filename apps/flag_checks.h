@@ -1,4 +1,4 @@
-// Checks of flags that are no settings, with messages that say what was expected.
+// Checks of flags that are not settings, with messages that say what was expected.
 //
 //   sub->add_option("--seconds", seconds)->check(above_zero());
 #pragma once
@@ -18,7 +18,7 @@ inline CLI::Validator above_zero() {
   return {check, ""};
 }
 
-/// An unset variable of the shell leaves nothing behind a flag.
+/// Refuses an empty value, such as an unset shell variable leaves after a flag.
 inline CLI::Validator not_empty() {
   return {[](std::string& text) { return std::string(text.empty() ? "expected a value, got nothing" : ""); }, ""};
 }

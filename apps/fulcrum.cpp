@@ -18,17 +18,18 @@
 
 namespace {
 
-// OpenMP's threads spin while they wait for each other: without that a step on an idle machine is
-// slower, with libgomp's default of milliseconds it is several times slower as soon as another
-// process wants a core. The limit is read when the library is loaded, so the
-// program starts itself again with one. Whoever sets either variable keeps his choice.
+// Limits how long OpenMP's threads spin while they wait for each other. Without spinning a step on an idle machine is
+// slower; with libgomp's default, milliseconds, it is several times slower as soon as another process wants a core.
+// libgomp reads the limit when it is loaded, so the program sets it and starts itself again. A value that the user has
+// set is kept.
 void limit_spinning(char** argv) {
   if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
   setenv("GOMP_SPINCOUNT", "100000", 1);
-  execv("/proc/self/exe", argv);  // where that fails, the run is right and perhaps slower
+  execv("/proc/self/exe", argv);  // if this fails, the run is correct, though perhaps slower
 }
 
-// Where one is closed, the next file that is opened would get its number, and messages with it.
+// Opens standard streams that are closed. Otherwise the next file to be opened would get the number of one, and
+// messages with it.
 void open_standard_streams() {
   for (int stream = 0; stream <= 2; stream++)
     if (::fcntl(stream, F_GETFD) < 0) ::open("/dev/null", stream == 0 ? O_RDONLY : O_WRONLY);
@@ -41,7 +42,7 @@ int failed(const std::exception& e, int code) {
   return leave_world(code, /*failed=*/true);
 }
 
-// What is wrong with the command line, and what may have been meant.
+// Says what is wrong with the command line, and what may have been meant.
 std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
   const CLI::App* app = &program;
   std::string path = app->get_name();
@@ -67,8 +68,7 @@ std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
 
 }  // namespace
 
-// What throws while the message of an error is put together, is memory that has run out; then the program may end as it does.
-// NOLINTNEXTLINE(bugprone-exception-escape)
+// Only running out of memory throws while an error message is put together; the program may then end as it does.
 int main(int argc, char** argv) {
   using namespace fulcrum::apps;
   limit_spinning(argv);

@@ -9,7 +9,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// Columns of stdout; where it is no terminal, lines are as long as they are.
+// The width of stdout in columns; unlimited if it is not a terminal.
 size_t columns() {
   winsize size{};
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : std::string::npos;

@@ -1,4 +1,4 @@
-// --help in lines that fit the terminal; CLI11's own go on to its edge and break there.
+// HelpFormatter: wraps --help to the width of the terminal at spaces. CLI11's own lines break at the terminal's edge.
 //
 //   app.formatter(std::make_shared<HelpFormatter>());     // before the subcommands, which take it over
 #pragma once

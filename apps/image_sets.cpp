@@ -18,19 +18,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A data set of image files: how its parts are listed, which settings it takes, and what is known of its labels.
+// A data set of image files: how its parts are listed, which settings it takes, and what is known about its labels.
 struct ImageSet {
   const char* name;
   ImageParts (*list)(const DataSettings&);
-  std::vector<std::string> eval_splits = {};  // what can be in data.eval_splits
-  const char* lists = nullptr;  // published lists in data.dir begin so; "": data.train_list is always given
+  std::vector<std::string> eval_splits = {};  // what data.eval_splits may name
+  const char* lists = nullptr;  // prefix of its published lists in data.dir; "": the settings always name them
   bool annotations = false;     // data.train_list and data.test_list name files of another format
   bool links = true;            // its lists name paths, which may be links: data.follow_links
   LabelsKnown labels = {};
 };
 const ImageSet* find_set(const std::string& name);
 
-// A list as the setting names it, from where the program runs, or under its published name in data.dir.
+// The list that the setting names, relative to the working directory, or the published list in data.dir.
 fs::path list_file(const DataSettings& s, const std::string& part) {
   const std::string& given = part == "train" ? s.train_list : part == "test" ? s.test_list : s.val_list;
   if (!given.empty()) return given;
@@ -61,10 +61,10 @@ ImageParts list_lists(const DataSettings& s) {
   return parts;
 }
 
-// Whether all that is wrong with a list is that its labels are not those of the classes.
+// Whether a list's only problem is that its labels are not those of the classes.
 bool has_other_classes(const ImageListing& listing, const fs::path& list, bool follow_links) {
-  constexpr int64_t kAny = int64_t{1} << 20;  // as many as a list may have
-  // Problems of the file of names stand among the training list's.
+  constexpr int64_t kAny = int64_t{1} << 20;  // the most classes that a list may have
+  // Problems of the file of class names are among the training list's.
   const auto of_list = [&](const std::string& p) { return p.find(list.filename().string()) != std::string::npos; };
   if (!std::ranges::all_of(listing.problems, of_list)) return false;
   return list_image_list(listing.root, list, kAny, follow_links).problems.empty();
@@ -128,7 +128,7 @@ const std::vector<ImageSet>& image_sets() {
        .labels = {.long_tailed = true}},
       {.name = "inaturalist18", .list = list_inat, .annotations = true, .labels = {.long_tailed = true}},
       {.name = "clothing1m", .list = list_clothing, .eval_splits = {"val"}, .labels = {.wrong = true}},
-      {.name = "iwildcam",  // some of its classes are in other splits alone
+      {.name = "iwildcam",  // some of its classes have no training images
        .list = list_iwildcam,
        .eval_splits = {"val", "id_val", "id_test"},
        .labels = {.long_tailed = true, .every_class_trained = false}},
@@ -136,7 +136,7 @@ const std::vector<ImageSet>& image_sets() {
   return sets;
 }
 
-// The names of those that a condition holds for.
+// The names of the data sets for which a condition holds.
 template <class Condition>
 std::vector<std::string> sets_with(Condition condition) {
   std::vector<std::string> names;
@@ -172,7 +172,7 @@ void check_list_classes(const DataSettings& s, const ImageParts& parts) {
   const std::string source = s.class_names.empty() ? "data.train_list" : "data.class_names";
   for (const auto& [part, listing] : parts) {
     if (listing.problems.empty()) continue;
-    if (!has_other_classes(listing, list_file(s, part), s.follow_links)) return;  // then no class is sure
+    if (!has_other_classes(listing, list_file(s, part), s.follow_links)) return;  // the classes are not certain then
     const std::string key = "data." + part + "_list";
     const auto more = listing.problems.size() - 1;
     usage(key, ": ", listing.problems[0], key == source ? "" : "; the classes are those of " + source,

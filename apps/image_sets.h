@@ -25,25 +25,25 @@ using ImageParts = std::vector<ImagePart>;
 /// The data sets of image files by their data.name.
 const std::vector<std::string>& image_file_sets();
 bool is_image_files(const DataSettings& settings);
-/// What is known of the labels of a data set that was published, before imbalance and noise are made.
+/// What is known about the labels of a published data set, before imbalance or noise is added.
 struct LabelsKnown {
   bool long_tailed = false, wrong = false;
-  bool every_class_trained = true;  // a class without training images is a mistake that the listing does not report
+  bool every_class_trained = true;  // `data check` reports classes without images; false: allowed, or listed already
 };
 LabelsKnown known_of_labels(const DataSettings& settings);
 
-/// Listings with what is wrong with them; an Error for a file that cannot be read at all.
+/// The listings of all parts, with their problems. Throws Error if a file cannot be read at all.
 ImageParts list_images(const DataSettings& settings);
-/// Refuses lists whose labels are not those of the classes, and names the setting; what else is wrong with them, and
-/// with other data sets, is for ImageDataset.
+/// Throws UsageError, which names the setting, if a list's labels are not those of the classes. Other problems, and
+/// other data sets, are left to ImageDataset.
 void check_list_classes(const DataSettings& settings, const ImageParts& parts);
 ImageOptions image_options(const DataSettings& settings);
 
-/// What can be in data.eval_splits.
+/// The parts that data.eval_splits may name.
 std::vector<std::string> eval_splits_of(const DataSettings& settings);
-/// data.eval_splits; a list's val where there is a data.val_list.
+/// The parts of data.eval_splits; for data.name = list, val if there is a data.val_list.
 std::vector<std::string> eval_splits(const DataSettings& settings);
-/// Whether the part val is among them: it chooses the best epoch.
+/// Whether eval_splits() has the part val, which chooses the best epoch.
 bool has_val_part(const DataSettings& settings);
 
 /// Refuses settings of image files that are out of range or do not go together.

@@ -46,7 +46,7 @@ void show_build() {
   fmt::print("recipes  {}\n", joined(recipe_names()));
 }
 
-// Networks that begin with a 7×7 convolution are made for ImageNet's images.
+// The image size that a network is made for: ImageNet's if its first convolution is 7×7, else CIFAR's.
 int64_t own_image_size(const Module& model) {
   constexpr int64_t kImagenet = 224, kCifar = 32;
   return model.named_parameters().front().tensor.size(1) == 7 ? kImagenet : kCifar;

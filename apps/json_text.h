@@ -1,4 +1,4 @@
-// JSON as text, and numbers out of it; bytes that are no UTF-8 (names of folders may be any) become U+FFFD.
+// JSON to text, and numbers from JSON. Bytes that are not UTF-8 (folder names may have any) become U+FFFD.
 //
 //   fmt::print("{}\n", json_text(result));
 #pragma once
@@ -15,7 +15,7 @@ inline std::string json_text(const nlohmann::json& json, int indent = -1) {
   return json.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-/// NaN where it is null, as JSON has NaN, or not there.
+/// The number under `key`; NaN if it is missing or null, which is how JSON holds NaN.
 inline double number_in(const nlohmann::json& row, const std::string& key) {
   const auto found = row.find(key);
   return found != row.end() && found->is_number() ? found->get<double>() : std::numeric_limits<double>::quiet_NaN();

@@ -48,7 +48,7 @@ Phi phi_of(const LossSettings& s) {
   Phi phi;
   if (s.name == "focal") phi = Phi::focal(s.focal_gamma);
   if (s.name == "gce") phi = Phi::gce(s.gce_q);
-  // With pruning hard samples are left out instead of truncated; before the first time this is plain GCE.
+  // With pruning, hard samples are left out instead of truncated; before the first pruning this is plain GCE.
   if (s.name == "tgce") phi = prunes(s) ? Phi::gce(s.gce_q) : Phi::truncated_gce(s.gce_q, s.tgce_k);
   if (s.name == "sce") phi = Phi::sce(s.sce_a, s.sce_b);
   if (s.name == "mae") phi = Phi::mae();
@@ -57,7 +57,7 @@ Phi phi_of(const LossSettings& s) {
   return phi;
 }
 
-// loss.cb_max_count.
+// Applies loss.cb_max_count.
 std::vector<int64_t> clipped(std::vector<int64_t> counts, int64_t most) {
   if (most > 0)
     for (int64_t& n : counts) n = std::min(n, most);

@@ -1,4 +1,4 @@
-// The loss of a run: what [loss] of the settings describes, on the class counts that training sees.
+// The loss of a run: what the [loss] settings describe, for the class counts of the training set.
 //
 //   LossFunction loss(config.loss, data.class_counts, data.train->size(), device);
 //   loss.begin_epoch(epoch);                              // deferred class weights
@@ -21,7 +21,7 @@ namespace fulcrum::apps {
 /// Refuses names that do not exist and parameters out of range.
 void check_loss(const LossSettings& settings);
 
-/// What is allowed and most likely a mistake: a class whose weight is 0.
+/// Warnings about what is allowed but most likely a mistake: a class whose weight is 0.
 std::vector<std::string> loss_warnings(const LossSettings& settings, const std::vector<int64_t>& class_counts);
 
 /// What makes logits of a network's answers, by multiplication: LDAM trains softmax(scale·cosines). 1 for other losses.
@@ -29,18 +29,18 @@ double logit_scale(const LossSettings& settings);
 
 class LossFunction {
  public:
-  /// `samples` is the size of the data set that the batches' indices count in. A UsageError where
-  /// the loss needs samples of every class and one has none.
+  /// `samples` is the size of the data set that the batches' indices refer to. Throws UsageError if the loss needs
+  /// samples of every class and one has none.
   LossFunction(const LossSettings& settings, const std::vector<int64_t>& class_counts, int64_t samples, Device device);
   void begin_epoch(int64_t epoch);
-  /// Of a training batch: ALDR-KL adapts the λ of its samples. Of one that is mixed, share·l(label) +
-  /// (1 − share)·l(other label).
+  /// The per-sample losses of a training batch. ALDR-KL adapts the λ of its samples. A mixed sample has share·l(label)
+  /// + (1 − share)·l(other label).
   Tensor operator()(const Tensor& logits, const Batch& batch);
   Tensor operator()(const Tensor& logits, const Tensor& labels, const Tensor& indices);
-  /// Whether samples are chosen anew before this epoch (pruning of the truncated GCE).
+  /// Whether samples are pruned anew before this epoch (truncated GCE).
   bool prunes_before(int64_t epoch) const;
-  /// Keeps, of the samples with these indices, those whose label has a probability above k. Logits
-  /// [N, C] on the host. The share that is left out.
+  /// Keeps those of the samples `indices` whose label has a probability above k. `logits` is [N, C] on the host.
+  /// Returns the share of the samples that is left out.
   double prune(const std::vector<int64_t>& indices, const Tensor& logits, const std::vector<int64_t>& labels);
   /// Live tensors that a checkpoint must hold.
   std::vector<std::pair<std::string, Tensor>> state() const;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kDecay = 0.98, kDivergence = 4;
 
-// Adds what a step gave; whether the test goes on.
+// Adds the loss of a step; returns whether the test continues.
 bool add_step(LrCurve& curve, double lr, double loss, double& average) {
   const auto steps = static_cast<double>(curve.lr.size() + 1);
   average = kDecay * average + (1 - kDecay) * loss;
@@ -74,7 +74,7 @@ std::optional<double> lr_valley(const LrCurve& core) {
   const auto& losses = core.smoothed;
   const auto n = std::ssize(losses);
   if (n < 2) return std::nullopt;
-  // length[i]: of the longest falling subsequence that ends with i.
+  // length[i]: length of the longest falling subsequence that ends at i.
   std::vector<int64_t> length(losses.size(), 1);
   const auto at = [](int64_t i) { return static_cast<size_t>(i); };
   int64_t first = 0, last = 0;

@@ -27,27 +27,27 @@ struct LrFindOptions {
 struct LrCurve {
   std::vector<double> lr;
   std::vector<double> loss;      // mean over the batch, without weights
-  std::vector<double> smoothed;  // exponential average of decay 0.98, without the bias of its start
+  std::vector<double> smoothed;  // exponential average with decay 0.98, bias-corrected
   /// The smoothed loss rose to four times its minimum, or a number was not finite.
   bool diverged = false;
 };
 
-/// The model, on its device, is trained by the optimiser, risk and loss of `config`; its weights are
-/// of no use afterwards. An epoch that ends is followed by the next. A signal ends the test.
+/// Trains `model`, which is on its device, with the optimiser, risk and loss of `config`; its weights are useless
+/// afterwards. Runs as many epochs as the steps need. A signal ends the test.
 LrCurve lr_range_test(const Config& config, const ExperimentData& data, Module& model, const LrFindOptions& options);
 
-/// What suggestions look at: without the first tenth of the steps and the last five.
+/// The part of the curve that suggestions use: without the first tenth of the steps and the last five.
 LrCurve lr_core(const LrCurve& curve, int64_t steps);
 
-/// The middle of the middle third of the longest falling subsequence: the default of fastai. The
-/// suggestions are nothing for curves too short for them.
+/// The middle of the middle third of the longest falling subsequence: fastai's default. All suggestions are empty if
+/// the curve is too short for them.
 std::optional<double> lr_valley(const LrCurve& core);
-/// Before the loss turns: the slopes at the ends of an interval of 15 steps, slid down from the right
-/// end, differ by at most 0.005.
+/// The learning rate before the loss turns. An interval of 15 steps slides down from the right end until the slopes at
+/// its ends differ by at most 0.005.
 std::optional<double> lr_slide(const LrCurve& core);
-/// A tenth of where the loss is least.
+/// A tenth of the learning rate at the least loss.
 std::optional<double> lr_minimum(const LrCurve& core);
-/// Where the loss falls fastest over log lr.
+/// The learning rate at which the loss falls fastest over log lr.
 std::optional<double> lr_steep(const LrCurve& core);
 
 }  // namespace fulcrum::apps

@@ -66,7 +66,7 @@ std::string page_of(const Config& config, const LrCurve& curve, const std::vecto
   };
   LineChart chart{.description = "Loss by learning rate", .x_name = "learning rate", .y_name = "loss"};
   chart.x = {.log = true, .snap = false};
-  // A diverging end would flatten the rest.
+  // Cut off a diverging end, which would flatten the rest.
   const auto [least, most] = std::ranges::minmax(curve.smoothed);
   const double top = std::min(most, std::max(curve.smoothed.front(), least) * 1.5);
   chart.y.most = top;

@@ -3,7 +3,7 @@
 
 namespace fulcrum::apps {
 
-/// Cores: its affinity, and the quota of its control group.
+/// The number of cores, by CPU affinity and the quota of the control group.
 double usable_cores();
 /// Bytes: the smaller of what the system has available and what the control group leaves.
 double available_memory();

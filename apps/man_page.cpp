@@ -11,7 +11,7 @@ namespace {
 
 bool is_setting(const OptionDoc& option) { return option.group.starts_with("Settings"); }
 
-// Text of roff: dashes that stay dashes, no line that begins like a request.
+// Escapes text for roff: dashes stay dashes, and no line begins like a request.
 std::string roff(const std::string& text) {
   std::string out;
   bool line_starts = true;

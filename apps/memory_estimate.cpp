@@ -28,8 +28,9 @@ MemoryEstimate estimate_memory(const Config& config, Module& model, const Shape&
   e.state = parameters * (twins ? 6 : 4) + trained * 4 * (1 + slots);
   if (config.train.ema_decay > 0) e.state += parameters * 4;
   e.activations = batch * saved.bytes(dtype);
-  // Two gradients of the largest result live at a time, and the sums into weights that are put off; where a frozen part keeps
-  // nothing, what a residual block has in hand: its input, what goes into and comes out of two layers, and their scratch.
+  // Two gradients of the largest result live at a time, plus the deferred sums into weight gradients. A frozen part
+  // keeps nothing for the backward pass, but a residual block holds six results at a time: its input, the inputs and
+  // outputs of two layers, and their scratch.
   const int64_t in_hand = trained < parameters ? 6 : 2;
   constexpr int64_t kMostPending = int64_t{16} << 20;
   e.working = in_hand * batch * saved.largest * static_cast<int64_t>(size_of(dtype)) + 4 * largest_weight +
@@ -46,7 +47,7 @@ std::string text_of(const MemoryEstimate& e) {
 
 std::vector<std::string> memory_lines(const MemoryEstimate& e, Device device, const Communicator& processes) {
   std::vector<std::string> lines = {(processes.size() > 1 ? "memory of each process: " : "memory: ") + text_of(e)};
-  // The processes of a machine share its memory, and have a GPU each.
+  // The processes of a machine share its memory, but each has a GPU of its own.
   const double available = device.is_cpu()
                                ? available_memory() / processes.local_size()
                                : static_cast<double>(cuda::free_memory(device) + memory_stats(device).reserved);

@@ -39,12 +39,12 @@ void summarise_recalls(Metrics& m, std::span<const int64_t> train_counts) {
   m.few = mean_recall(m.per_class, train_counts, 0, 19);
 }
 
-// What one row of logits says.
+// The outcome of one row of logits.
 struct Answer {
-  size_t predicted = 0;   // the first of the largest
-  size_t rank = 0;        // of the label: how many classes come before it
+  size_t predicted = 0;   // the class of the largest logit; of equals, the first
+  size_t rank = 0;        // of the label: the number of classes before it
   double loss = 0;        // −log softmax(z)_y
-  double confidence = 0;  // of the prediction: the largest probability
+  double confidence = 0;  // the largest probability
 };
 
 Answer answer(const float* z, size_t classes, size_t y) {
@@ -54,7 +54,7 @@ Answer answer(const float* z, size_t classes, size_t y) {
   Answer a{.predicted = static_cast<size_t>(largest - z)};
   double total = 0;
   for (size_t c = 0; c < classes; c++) {
-    if (c != y) a.rank += !(z[c] < z[y] || (z[c] == z[y] && c > y));  // a NaN wins against the label
+    if (c != y) a.rank += !(z[c] < z[y] || (z[c] == z[y] && c > y));  // a NaN ranks before the label
     total += std::exp(static_cast<double>(z[c]) - top);
   }
   a.loss = std::log(total) + top - static_cast<double>(z[y]);
@@ -62,7 +62,7 @@ Answer answer(const float* z, size_t classes, size_t y) {
   return a;
 }
 
-// F1 = 2 TP / (2 TP + FP + FN) of the classes that occur on either side, averaged.
+// The mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in the labels or the predictions.
 double mean_f1(std::span<const double> right, std::span<const double> seen, std::span<const double> predicted) {
   double total = 0, classes = 0;
   for (size_t c = 0; c < right.size(); c++) {
@@ -73,14 +73,14 @@ double mean_f1(std::span<const double> right, std::span<const double> seen, std:
   return total / classes;
 }
 
-// Expected calibration error: samples by confidence into equal bins, bin b of M is (b/M, (b+1)/M];
-// the mean of |accuracy − confidence| of the bins, weighted by their sizes.
+// Expected calibration error: samples are sorted by confidence into M equal bins, bin b being (b/M, (b+1)/M]; the error
+// is the mean of |accuracy − confidence| over the bins, weighted by their sizes.
 class Calibration {
  public:
   void add(double confidence, bool right) {
     undefined_ = undefined_ || std::isnan(confidence);
     if (undefined_) return;
-    // The first edge that the confidence does not exceed; edges as linspace(0, 1, M + 1) has them.
+    // The bin of the first upper edge that the confidence does not exceed; edges as in linspace(0, 1, M + 1).
     size_t bin = 0;
     while (bin + 1 < kBins && confidence > static_cast<double>(bin + 1) / kBins) bin++;
     // Σ right − Σ confidence is all that a bin contributes.
@@ -126,7 +126,7 @@ Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> la
     m.top1 += a.rank == 0;
     m.top5 += a.rank < 5;
     calibration.add(a.confidence, a.rank == 0);
-    // The difference orders samples as the probability of class 1 does, and keeps more digits.
+    // The difference of the logits orders samples as the probability of class 1 does, with more digits.
     if (classes == 2) scores.push_back(static_cast<double>(z[1]) - static_cast<double>(z[0]));
     if (classes == 2) positive.push_back(y == 1);
   }

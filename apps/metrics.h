@@ -33,10 +33,11 @@ struct Metrics {
 Metrics classification_metrics(const Tensor& logits, std::span<const int64_t> labels,
                                std::span<const int64_t> train_counts);
 
-/// Whether `a` is better than `b` by this train.eval_metric: less of a loss, more of the others; any number than NaN.
+/// Whether `a` is better than `b` by this train.eval_metric: lower for loss, higher for the others; any number beats
+/// NaN.
 bool is_better(const std::string& metric, double a, double b);
 
-/// NaN becomes null; auroc and auprc are there for two classes only.
+/// Has auroc and auprc only for two classes. NaN becomes null when the JSON is written.
 nlohmann::json to_json(const Metrics& metrics);
 
 }  // namespace fulcrum::apps

@@ -16,7 +16,7 @@ std::string class_difference(const std::vector<std::string>& there, const std::v
   const std::vector<std::string> numbers = numbered_class_names(std::ssize(here));
   if (there.size() != here.size() || there == numbers || here == numbers) return {};
   for (size_t c = 0; c < here.size(); c++)
-    // As in the file, where bytes that are no UTF-8 have been replaced.
+    // Compare names as they are in a file, where bytes that are not UTF-8 have been replaced.
     if (json_text(there[c]) != json_text(here[c]))
       return concat_text("class ", c, " is ", there[c], " there and ", here[c], " here");
   return {};

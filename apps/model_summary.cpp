@@ -12,7 +12,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// A convolution weight meets every output pixel, that of a linear layer every output row.
+// A convolution weight is applied at every output pixel, a linear layer's weight at every output row.
 int64_t multiply_adds_of(const NamedTensor& weight, const Shape& y) {
   if (weight.convolution) return weight.tensor.numel() * y[1] * y[2];
   return weight.tensor.dim() == 2 ? weight.tensor.numel() : 0;
@@ -24,16 +24,16 @@ void run_on_zeros(Module& model, const Shape& images) {
   model(zeros(images));
 }
 
-// Batch normalisation with a ReLU makes a result that most layers keep (a pool does not, below); without one the next is
-// a sum, which keeps nothing.
+// Whether an op's result is kept for the backward pass. The result of batch normalisation with a ReLU is kept by most
+// layers that read it (not by a pool, see below); without a ReLU the next op is a sum, which keeps nothing.
 bool keeps_result(const OpObserver::Op& op) {
   if (const auto* norm = op.detail.as<BatchNormCall>()) return norm->args.relu;
   constexpr std::string_view kPassing[] = {"reshape", "transpose", "pad_shortcut"};
   return std::ranges::find(kPassing, op.name) == std::end(kPassing);
 }
 
-// Such a result is needed for the ReLU's gradient as well, unless its input tells the same: then a pool behind it, taken
-// for its only reader, frees it.
+// The ReLU's gradient needs such a result, too, unless the layer's input determines it (no residual). Then a pool that
+// reads it, which is taken for its only reader, frees it.
 bool freed_by_pool(const OpObserver::Op& op) {
   const auto* norm = op.detail.as<BatchNormCall>();
   return norm && norm->args.relu && !norm->args.residual;
@@ -69,8 +69,8 @@ SavedActivations saved_for_backward(Module& model, const Shape& images) {
   std::vector<Kept> ops;
   Kept now{images.numel()};
   SavedActivations saved;
-  bool trains = false;             // before the first weight that is not frozen nothing is kept
-  const void* freeable = nullptr;  // the result of the last op, where a pool would free it
+  bool trains = false;             // nothing is kept before the first weight that is not frozen
+  const void* freeable = nullptr;  // the result of the last op, if a pool would free it
   const OpObserver observer([&](const OpObserver::Op& op) {
     const int64_t elements = op.output.numel();
     if (const auto* call = op.detail.as<RecomputeCall>()) {

@@ -1,5 +1,5 @@
-// A table of a model's layers: names, output shapes, parameters, multiply-adds; and what a backward
-// pass needs of a forward pass.
+// A table of a model's layers (names, output shapes, parameters, multiply-adds), and the size of what a forward pass
+// keeps for the backward pass.
 //
 //   for (const LayerRow& row : layer_table(model, {1, 32, 32, 3})) …
 //   saved_for_backward(model, {1, 32, 32, 3}).bytes(DType::kBf16);
@@ -23,11 +23,11 @@ struct LayerRow {
 /// mode on zeros [N, H, W, C]. The model is on the CPU.
 std::vector<LayerRow> layer_table(Module& model, const Shape& images);
 
-/// The most that the ops of a training step keep for the backward pass at a time. A function that is recomputed
-/// (core/recompute.h) keeps its result alone but while it runs again, when all before it is kept.
+/// The peak of what the ops of a training step keep for the backward pass. A recomputed function (core/recompute.h)
+/// keeps only its result, except while it runs again; everything before it is still kept then.
 struct SavedActivations {
-  int64_t elements = 0;  // in the dtype of the batch, the images among them
-  int64_t winners = 0;   // of max-pooling, 4 bytes each
+  int64_t elements = 0;  // in the dtype of the batch, images included
+  int64_t winners = 0;   // indices that max-pooling keeps, 4 bytes each
   int64_t largest = 0;   // elements of the largest result of an op
   int64_t bytes(DType dtype) const { return elements * static_cast<int64_t>(size_of(dtype)) + 4 * winners; }
 };

@@ -31,7 +31,7 @@ Rule parse_rule(const char* key, const std::string& text) {
   return rule;
 }
 
-// Where the rest does not fit, the last star takes one letter more; the stars before it never have to.
+// Glob matching. On a mismatch the last star takes one letter more; earlier stars never have to.
 bool matches(std::string_view pattern, std::string_view name) {
   size_t at = 0, star = std::string_view::npos, after_star = 0;
   for (size_t i = 0; i < name.size();) {
@@ -50,7 +50,7 @@ bool matches(std::string_view pattern, std::string_view name) {
   return pattern.find_first_not_of('*', at) == std::string_view::npos;
 }
 
-/// The rules of one setting, and which of them some parameter has met.
+/// The rules of one setting, and which of them match some parameter.
 class Rules {
  public:
   Rules(const char* key, const std::vector<std::string>& texts) : key_(key) {
@@ -85,7 +85,7 @@ constexpr const char *kDecays = "optim.weight_decay_of", *kRates = "optim.lr_of"
 }  // namespace
 
 void check_parameter_patterns(const OptimSettings& s) {
-  const Rules decays(kDecays, s.weight_decay_of), rates(kRates, s.lr_of);  // refuses what is no rule
+  const Rules decays(kDecays, s.weight_decay_of), rates(kRates, s.lr_of);  // throws for malformed rules
   if (!s.lr_of.empty() && s.lr == 0) usage("optim.lr: expected a number above 0 beside optim.lr_of, got 0");
 }
 

@@ -1,4 +1,4 @@
-// The parameters of a run: which are trained together, with which learning rate and weight decay.
+// The parameter groups of a run: which parameters share a learning rate and a weight decay.
 //
 //   Sgd optimizer(parameter_groups(*model, config.optim), …);
 #pragma once
@@ -12,12 +12,13 @@
 
 namespace fulcrum::apps {
 
-/// Refuses an entry of optim.weight_decay_of or optim.lr_of that is not PATTERN=VALUE with a value of at least 0.
+/// Throws UsageError for an entry of optim.weight_decay_of or optim.lr_of that is not PATTERN=VALUE with VALUE at least
+/// 0.
 void check_parameter_patterns(const OptimSettings& settings);
 
-/// What is trained, one group for each pair of learning rate and weight decay. A UsageError for a pattern of
-/// optim.weight_decay_of or optim.lr_of that no parameter's name matches. In a pattern a * stands for any
-/// characters; of two that match, the later one wins.
+/// The parameters that are not frozen, one group for each pair of learning rate and weight decay. Throws UsageError if
+/// a pattern of optim.weight_decay_of or optim.lr_of matches no parameter's name. In a pattern * stands for any
+/// characters; if several patterns match, the last wins.
 std::vector<ParamGroup> parameter_groups(const Module& model, const OptimSettings& settings);
 
 }  // namespace fulcrum::apps

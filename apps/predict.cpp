@@ -55,7 +55,7 @@ void add_folder(std::vector<std::string>& paths, const fs::path& folder) {
   paths.insert(paths.end(), found.begin(), found.end());
 }
 
-// Paths as on the command line: relative ones start where the program runs.
+// Reads paths, which are relative to the working directory, as on the command line.
 std::vector<std::string> read_list(const std::string& list) {
   std::ifstream file;
   if (list != "-") file.open(list);
@@ -85,8 +85,8 @@ std::vector<std::string> image_paths(const PredictFlags& flags) {
   return paths;
 }
 
-// As evaluation sees its images. A data set that brings its images to no size is of one size already:
-// others are brought to it as data.image_size would.
+// The options of evaluation. If those set no data.image_size, the data set is of one size already, and images are
+// brought to that size as data.image_size would.
 ImageOptions options_for(const DataSettings& data, const Shape& image) {
   ImageOptions options = is_image_files(data) ? image_options(data) : ImageOptions();
   options.channels = image[2];
@@ -115,7 +115,7 @@ ImageDataset open_images(const PredictFlags& flags, const Config& config, const 
   listing.paths = image_paths(flags);
   listing.class_names = inputs.classes;
   if (flags.skip) leave_out_bad(listing, options);
-  listing.labels.assign(listing.paths.size(), 0);  // nobody asks for them
+  listing.labels.assign(listing.paths.size(), 0);  // unused
   ImageDataset images(std::move(listing), options);
   check(images.image_shape() == inputs.image, "[predict] ", images.paths()[0], ": expected images of ", inputs.image[0],
         "x", inputs.image[1], " (height x width), got ", images.image_shape()[0], "x", images.image_shape()[1]);
@@ -129,7 +129,7 @@ struct Guess {
   double probability;
 };
 
-// The likeliest `top` classes, the likeliest first; of equals, the first.
+// The `top` likeliest classes, the likeliest first; of equals, the first.
 std::vector<Guess> guesses_of(const float* logits, size_t classes, size_t top) {
   const double largest = *std::max_element(logits, logits + classes);
   double sum = 0;

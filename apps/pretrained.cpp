@@ -24,7 +24,7 @@ bool same_shapes(const TensorMap& a, const TensorMap& b) {
       a, b, [](const auto& x, const auto& y) { return x.first == y.first && x.second.shape() == y.second.shape(); });
 }
 
-// What keeps the file's head from being used.
+// Why the file's head cannot be used.
 std::string difference(const TensorMap& theirs, const TensorMap& ours, const std::string& prefix) {
   if (theirs.empty()) return "the file has none";
   const auto there = theirs.find(prefix + "weight"), here = ours.find(prefix + "weight");

@@ -16,7 +16,7 @@ namespace fulcrum::apps {
 namespace {
 constexpr double kRefreshSeconds = 0.2;
 
-// A line that is wider than the terminal would wrap, and leave its first part behind.
+// A line wider than the terminal would wrap, and its first part would not be overwritten.
 size_t terminal_width() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 ? size.ws_col - 1u : 79u;
@@ -59,7 +59,7 @@ void ProgressLine::show(const StepInfo& s) {
     print(fmt::format("time: about {} to go at {:.3g} ms a step, without evaluations", duration_text(left),
                       1e3 * per_step));
   }
-  // What matters first: a narrow terminal cuts the end off.
+  // The most important first: a narrow terminal cuts off the end.
   std::string text = fmt::format("epoch {}/{} step {}/{} left {} loss {:.4f} lr {:.3g} {:.0f} img/s", s.epoch + 1,
                                  s.epochs, s.step, s.steps, duration_text(left), s.loss, s.lr, rate);
   if (std::abs(s.objective - s.loss) >= 5e-5) text += fmt::format(" weighted {:.4f}", s.objective);
@@ -75,7 +75,7 @@ void ProgressLine::show(const StepInfo& s) {
 
 void ProgressLine::print(const std::string& line) {
   if (!shown_) return;
-  log(line);  // first: a pipe that nobody reads any more may be the end of the next line
+  log(line);  // first: writing to a closed pipe may end the program
   say("{}{}\n", terminal_ ? "\r\x1b[K" : "", line);
 }
 
@@ -85,7 +85,7 @@ void ProgressLine::print_error(const std::string& line) {
   say("{}{}{}\n", terminal_ ? "\r\x1b[K" : "", red("error: ", STDERR_FILENO), line);
 }
 
-// The log is a convenience: where it cannot be written, the run goes on.
+// The log is a convenience: if it cannot be written, the run continues.
 void ProgressLine::log(const std::string& line) const {
   char time[24];
   const std::time_t now = std::time(nullptr);

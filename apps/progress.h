@@ -1,5 +1,5 @@
-// What a person sees while a run goes on: one line that rewrites itself on a terminal, plain lines
-// elsewhere. On stderr; stdout is for the result. Lasting lines go to the run's log.txt, too.
+// ProgressLine: the progress of a run on stderr, as one line that rewrites itself on a terminal, or plain lines
+// elsewhere. Lasting lines go to the run's log.txt, too. stdout is for the result.
 #pragma once
 
 #include <chrono>
@@ -18,23 +18,23 @@ struct StepInfo {
 
 class ProgressLine {
  public:
-  /// Plain lines come every `log_interval` steps. One that is not `shown` is silent and writes no log.
+  /// Prints plain lines every `log_interval` steps. If not `shown`, it prints nothing and writes no log.
   ProgressLine(int64_t log_interval, std::filesystem::path log, bool shown = true);
-  /// `step`: of an epoch that goes on after a stop, the steps that are done.
+  /// `step` is the number of steps already done, in an epoch that is resumed.
   void begin_epoch(int64_t step = 0);
   /// Time spent waiting for the loader, in seconds.
   void add_data_wait(double seconds) { data_wait_ += seconds; }
-  /// Cheap when nothing is due: ask due() before gathering the numbers.
+  /// Whether a line is due; cheap, so that the numbers for show() are gathered only then.
   bool due(int64_t step, int64_t steps) const;
-  /// The first time that enough steps are done, also a lasting line with the time that is left.
+  /// Shows the line. Once, after enough steps, also prints a lasting line with the time that is left.
   void show(const StepInfo& info);
-  /// A lasting line.
+  /// Prints a lasting line.
   void print(const std::string& line);
-  /// A lasting line, red on a terminal.
+  /// Prints a lasting line, red on a terminal.
   void print_error(const std::string& line);
-  /// `images` since begin_epoch.
+  /// The rate, from the number of images since begin_epoch.
   double images_per_second(int64_t images) const;
-  /// Steps that were done at begin_epoch.
+  /// Steps already done at begin_epoch.
   int64_t first_step() const { return first_step_; }
 
  private:

@@ -33,7 +33,7 @@ inline void at_least(const std::string& key, double value, double low) {
   if (!(value >= low)) usage(key, ": expected at least ", low, ", got ", value);
 }
 
-/// A whole number that the engine keeps in 32 bits.
+/// For a whole number that the engine keeps in 32 bits.
 inline void count(const std::string& key, int64_t value, int64_t low,
                   int64_t high = std::numeric_limits<int32_t>::max()) {
   at_least(key, static_cast<double>(value), static_cast<double>(low));

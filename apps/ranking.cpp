@@ -37,7 +37,7 @@ const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged) {
 bool weights_differ(const std::vector<double>& weights) {
   constexpr double kRounding = 1e-5;
   double low = std::nan(""), high = low;
-  for (const double w : weights) low = std::fmin(low, w), high = std::fmax(high, w);  // which leave out NaN
+  for (const double w : weights) low = std::fmin(low, w), high = std::fmax(high, w);  // fmin and fmax ignore NaN
   return high - low > kRounding * high;
 }
 

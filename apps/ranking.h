@@ -16,29 +16,31 @@ struct Ranking {
     size_t flagged;  // samples with the highest scores
     double precision, recall;
   };
-  /// The probability that a member has a larger score than another, ties counting half: the area under the ROC curve.
+  /// The probability that a member has a larger score than a non-member, ties counting half: the area under the ROC
+  /// curve.
   double auroc = 0;
-  /// Σ (recall step) · precision over the different scores: scikit-learn's average_precision_score.
+  /// Σ (recall step) · precision over the distinct scores: scikit-learn's average_precision_score.
   double average_precision = 0;
-  std::vector<Cut> curve;  // a cut at each different score
+  std::vector<Cut> curve;  // a cut at each distinct score
 };
 
-/// Samples with a NaN score are left out. There must be members and others among the rest; else
-/// the curve is empty.
+/// Leaves out samples with a NaN score. The curve is empty unless the rest has both members and non-members.
 Ranking rank_quality(const std::vector<double>& scores, const std::vector<bool>& members);
 
-/// By more than rounding: 1/B times B is not always 1. NaN, of samples that were not visited, are left out.
+/// Whether the weights differ by more than rounding: 1/B times B is not always 1. Ignores NaN, the weight of samples
+/// that were not visited.
 bool weights_differ(const std::vector<double>& weights);
 
 /// How well low weights find wrong labels.
 struct FoundLabels {
   double auroc;
   double precision, recall;  // among as many of the lightest samples as there are wrong labels
-  size_t flagged;            // that many, and those of equal weight
+  size_t flagged;            // as many, plus those tied with the last
 };
-/// Nothing where no label is wrong or all are, or where all weights are alike.
+/// Nothing if no label is wrong, if all are, or if all weights are alike.
 std::optional<FoundLabels> found_labels(const std::vector<double>& weights, const std::vector<bool>& wrong);
-/// The first cut of the curve, which is not empty, that flags so many samples; the last where none does.
+/// The first cut of the curve that flags at least `flagged` samples; the last cut if none does. The curve must not be
+/// empty.
 const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged);
 
 }  // namespace fulcrum::apps

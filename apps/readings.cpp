@@ -20,7 +20,7 @@ Readings::Readings(Tensor totals, Tensor control)
 
 void Readings::post(int64_t step) {
   const auto slot = static_cast<size_t>(posted_ % kSlots);
-  if (posted_ >= kSlots) events_[slot].synchronize();  // the row is written anew
+  if (posted_ >= kSlots) events_[slot].synchronize();  // its row is overwritten
   double* row = ring_.data<double>() + static_cast<int64_t>(slot) * kRow;
   const cuda::Stream stream = cuda::compute_stream();
   cuda::copy_async(row, Device(), totals_.raw(), totals_.device(), totals_.bytes(), stream);

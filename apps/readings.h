@@ -1,5 +1,5 @@
-// Numbers of a device that the host reads some steps late, so that it need not wait for the steps between: small copies
-// into pinned memory, each with an event.
+// Readings: numbers of a device that the host reads some steps late, so that it need not wait for the steps in between.
+// Each reading is a small copy into pinned memory, followed by an event.
 //
 //   Readings readings(totals, control);
 //   readings.post(step);                          // every few steps
@@ -23,13 +23,13 @@ struct Reading {
 
 class Readings {
  public:
-  /// Both f64 [4], on one GPU; live.
+  /// Both are f64 [4], on one GPU, and live: each post copies their current values.
   Readings(Tensor totals, Tensor control);
-  /// Enqueues a copy of both as they are after what was enqueued before.
+  /// Enqueues a copy of both, after the work enqueued so far.
   void post(int64_t step);
-  /// The last posted; waits for the device.
+  /// The reading posted last; waits for the device.
   Reading wait();
-  /// The one posted before the last; waits for the device. There must have been two.
+  /// The reading posted before the last; waits for the device. There must have been two posts.
   Reading wait_for_previous();
 
  private:

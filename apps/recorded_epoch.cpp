@@ -1,5 +1,5 @@
-// An epoch on a GPU: the step is recorded as a CUDA graph and replayed; the host stages batches, reads
-// the device's numbers a few steps late, and waits only where a run stops.
+// An epoch on a GPU. The step is recorded as a CUDA graph and replayed; the host stages batches, reads the device's
+// numbers a few steps late, and waits only where a run stops.
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 namespace fulcrum::apps {
 
 namespace {
-// Steps between two looks at the device's numbers.
+// Steps between two readings of the device's numbers.
 constexpr int64_t kPostEvery = 8;
 }  // namespace
 
@@ -38,7 +38,7 @@ std::string Trainer::eager_part() const {
 bool Trainer::train_recorded_epoch() {
   RunProgress& p = state_.progress;
   const int64_t last = steps(), first = p.batch;
-  if (first >= last) return true;  // stopped in the evaluation of this epoch
+  if (first >= last) return true;  // the run was stopped in the evaluation of this epoch
   const int64_t updates_before = optimizer_->steps();
   int64_t posts = 0;
   StagedRange staged = train_loader_.staged(p.epoch, first);
@@ -54,12 +54,12 @@ bool Trainer::train_recorded_epoch() {
     if (end || looks) recorded_->readings.post(p.batch), posts++;
     std::optional<Reading> reading;
     if (end) reading = recorded_->readings.wait();
-    // Not whichever the device has reached by now: a stop at numbers that are not finite must leave the same state in
-    // every run, and find all processes at the same step.
+    // Not the latest reading that happens to be there: a stop at non-finite numbers must leave the same state in every
+    // run, and find all processes at the same step.
     else if (looks && posts > 1) reading = recorded_->readings.wait_for_previous();
     if (!reading) continue;
     if (reading->control[kBad] != 0) {
-      // The device has not updated since: what it has done tells which batch it was.
+      // The device has not updated since then: its count of updates tells which batch it was.
       p.batch = first + static_cast<int64_t>(reading->control[kStep]) - updates_before;
       return !stopped_by_non_finite();
     }
@@ -72,7 +72,7 @@ bool Trainer::train_recorded_epoch() {
 
 void Trainer::run_staged(StagedBatch staged) {
   if (staged.total < config_.train.batch_size) {
-    // Another shape: the last batch of an epoch runs as it is, where the recorded step's memory is.
+    // The last batch of an epoch may have another shape: it runs eagerly, in the recorded step's memory.
     return recorded_->replay.eagerly([&] { train_batch(train_loader_.make(staged)); });
   }
   const bool replayed = recorded_->replay.recorded();

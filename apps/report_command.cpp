@@ -22,7 +22,8 @@ struct ReportFlags {
 
 namespace fs = std::filesystem;
 
-// A directory of runs, as --seeds and grids leave it, stands for those in it, in the order of their paths.
+// The runs given, where a directory of runs, as --seeds and grids leave it, stands for those in it, in the order of
+// their paths.
 std::vector<fs::path> runs_in(const std::vector<std::string>& given) {
   std::vector<fs::path> all;
   for (const fs::path path : given) {
@@ -33,16 +34,16 @@ std::vector<fs::path> runs_in(const std::vector<std::string>& given) {
            ++entry)
         if (fs::exists(entry->path() / "config.toml")) {
           if (entry->path().extension() != ".part") inside.push_back(entry->path());
-          entry.disable_recursion_pending();  // copies of its epochs for other cells of a grid
+          entry.disable_recursion_pending();  // skip copies of its epochs for other cells of a grid
         }
     std::ranges::sort(inside);
-    if (inside.empty()) all.push_back(path);  // whose error says what is missing
+    if (inside.empty()) all.push_back(path);  // its error will say what is missing
     all.insert(all.end(), inside.begin(), inside.end());
   }
   return all;
 }
 
-// What a run is made of is not to be replaced by a page.
+// Refuses to replace a file of a run, other than its report.html, by the page.
 void refuse_files_of_runs(const fs::path& output, const std::vector<fs::path>& runs) {
   std::error_code ignored;
   for (const fs::path& run : runs)

@@ -27,7 +27,7 @@ std::string scalar_text(const json& value) {
   if (value.is_string()) return value.get<std::string>();
   if (!value.is_number_float()) return value.dump();
   const double x = value.get<double>();
-  if (std::isnan(x)) return "-";  // null in JSON
+  if (std::isnan(x)) return "-";  // JSON prints it as null
   return std::abs(x) >= 9999.5 && std::abs(x) < 1e15 ? fmt::format("{:.0f}", x) : fmt::format("{:.4g}", x);
 }
 
@@ -60,7 +60,7 @@ void append(std::string& text, const json& object, size_t indent) {
 
 }  // namespace
 
-// mpirun gives its processes terminals of its own, and passes on what they print there, to a file or a pipe, too.
+// mpirun gives its processes terminals of its own, even where it passes their output on to a file or a pipe.
 bool stdout_is_terminal() { return isatty(STDOUT_FILENO) != 0 && !launched_with_others(); }
 
 std::string readable_text(const json& object) {

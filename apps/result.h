@@ -1,4 +1,4 @@
-// What a command found, on stdout: a line of JSON for the program that reads it, aligned text for a person at a terminal.
+// Prints the result of a command to stdout: a line of JSON for programs, aligned text on a terminal.
 //
 //   print_result({{"top1", 0.62}, {"per_class", {0.8, 0.4}}});
 //
@@ -12,15 +12,16 @@
 
 namespace fulcrum::apps {
 
-/// Whether a person reads stdout of this one process.
+/// Whether stdout is a terminal and this process was started alone, not by mpirun or srun.
 bool stdout_is_terminal();
 
 void print_result(const nlohmann::json& result);
 
-/// For results that are on stderr already, as a table of the command's own: nothing where both are a terminal.
+/// For results that the command has already printed to stderr as a table: prints nothing if both streams are terminals.
 void print_result_to_programs(const nlohmann::json& result);
 
-/// The text of an object: a line for each key, objects in it indented, "-" for null. Of a list the first ten.
+/// An object as text: a line for each key, larger objects in it indented, "-" for null, the first ten elements of a
+/// list.
 std::string readable_text(const nlohmann::json& object);
 
 }  // namespace fulcrum::apps

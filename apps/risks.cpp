@@ -14,7 +14,7 @@ namespace {
 
 nlohmann::json finite_or_null(double v) { return std::isfinite(v) ? nlohmann::json(v) : nlohmann::json(); }
 
-// Whether large losses are heard (1), small ones (−1), or all alike (0).
+// Whether large losses are emphasised (1), small ones (−1), or neither (0).
 int emphasis(const RiskSettings& r) {
   if (r.name == "mean") return 0;
   if (r.name == "kl") return std::isinf(r.lambda) ? 0 : r.lambda > 0 ? 1 : -1;
@@ -22,7 +22,7 @@ int emphasis(const RiskSettings& r) {
   return 1;
 }
 
-// Made wrong, or known to be.
+// Whether labels are made wrong by the settings, or known to be wrong in the data set.
 bool has_wrong_labels(const DataSettings& d) {
   return d.noise_type == "matrix" || (d.noise_type != "none" && d.noise_rate > 0) || known_of_labels(d).wrong;
 }
@@ -40,7 +40,7 @@ void check_ranges(const RiskSettings& r) {
     usage("risk.lambda: expected a number outside (-1e-30, 1e-30), inf for plain SGD; got ", r.lambda);
   in_range("risk.gamma", r.gamma, 0, 1, "(0, 1]");
   in_range("risk.alpha", r.alpha, 0, kInfinity, "(0, inf)");
-  if (r.gamma * r.alpha < 1e-30)  // weights go up to the inverse
+  if (r.gamma * r.alpha < 1e-30)  // weights can be as large as its inverse
     usage("risk.gamma, risk.alpha: expected a product of at least 1e-30, got ", r.gamma, " * ", r.alpha);
   in_range("risk.additive", r.additive, 0, 1e30, "[0, 1e30]");
   in_range("risk.log_step", r.log_step, -kInfinity, kInfinity, "(-inf, inf)");

@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kRounds = 5;
 
-/// The least seconds of some rounds.
+/// The least time of a few rounds, in seconds.
 template <class F>
 double least_seconds(F f) {
   double least = std::numeric_limits<double>::max();
@@ -27,8 +27,8 @@ double least_seconds(F f) {
   return least;
 }
 
-// Registers enough to hide the latency of a multiply-add, few enough not to spill, of the width that the
-// compiler was told of.
+// Enough accumulators to hide the latency of a multiply-add, few enough not to spill registers; each as wide as the
+// instruction set that the compiler targets.
 constexpr int kSums = 12;
 #if defined(__AVX512F__)
 constexpr int kBytes = 64;
@@ -42,7 +42,7 @@ typedef float Vec __attribute__((vector_size(kBytes)));
 Vec multiply_add(int64_t steps, float x) {
   Vec sums[kSums] = {}, a = {}, b = {};
   a += x, b += x;
-  // Each sum from a start of its own: of equal ones the compiler makes one.
+  // Each sum starts from a different value: the compiler would merge equal ones.
   for (int i = 0; i < kSums; i++) sums[i] += x * static_cast<float>(i);
   for (int64_t i = 0; i < steps; i++) {
 #pragma GCC unroll 12

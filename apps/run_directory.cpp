@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// "test/top1" for every number of an epoch's row, however deep; lists stay in metrics.jsonl.
+// Adds every number of an epoch's row, however deep, under a name such as "test/top1"; lists stay in metrics.jsonl.
 void add_scalars(const std::string& prefix, const nlohmann::json& value,
                  std::vector<std::pair<std::string, double>>& scalars) {
   if (value.is_number()) scalars.emplace_back(prefix, value.get<double>());
@@ -29,7 +29,7 @@ void add_scalars(const std::string& prefix, const nlohmann::json& value,
   for (const auto& [key, inner] : value.items()) add_scalars(prefix.empty() ? key : prefix + "/" + key, inner, scalars);
 }
 
-// On the disk when it returns: a checkpoint that is written next must not outlive what it follows.
+// The line is on the disk when this returns: a checkpoint written next must not survive a crash that the line does not.
 void append_line(const fs::path& path, const std::string& line) {
   const std::string text = line + "\n";
   const int file = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
@@ -75,16 +75,16 @@ void write_lists(const fs::path& run, const ExperimentData& d, const std::string
                  "labels that training sees, in the order of train_indices.txt");
 }
 
-// What is written at the beginning of every run.
+// The files that are written at the beginning of every run.
 constexpr const char* kSettings[] = {"config.toml", "env.json", "data.json", "metrics.jsonl", "train_indices.txt"};
-// What follows, or may be left out, so that an earlier run's has to go. The older checkpoint first: alone it would be
-// taken for what is left of the last one.
+// The files that come later or may be missing, so that those of an earlier run must be removed. The older checkpoint
+// first: alone it would be taken for what is left of the last one.
 constexpr const char* kResults[] = {
     "previous.safetensors", "last.safetensors", "best.safetensors", "predictions.safetensors",
     "samples.safetensors",  "val_indices.txt",  "noisy_labels.txt", "skipped_images.txt",
     "suspects.csv",         "result.json",      "report.html",      "log.txt"};
 
-// TensorBoard's, which have the time in their names.
+// TensorBoard's event files, which have the time in their names.
 std::vector<fs::path> event_files(const fs::path& directory) {
   std::vector<fs::path> files;
   std::error_code none;  // there may be no directory yet

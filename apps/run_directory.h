@@ -21,10 +21,10 @@
 
 namespace fulcrum::apps {
 
-/// Settings that may differ between a run and its continuation without changing its numbers.
+/// Settings that may differ between a run and its continuation without a change of its results.
 const std::vector<std::string>& free_settings();
 
-/// The name of a file in the directory that a run would replace or remove, config.toml first; nothing where there is none.
+/// The name of a file in the directory that a run would replace or remove, config.toml first; nothing if there is none.
 std::optional<std::string> file_of_run(const std::filesystem::path& directory);
 
 /// The settings that the run's last checkpoint was made with.
@@ -32,21 +32,21 @@ Config stored_config(const std::filesystem::path& run);
 
 class RunDirectory {
  public:
-  /// Nothing is made yet: what is refused before the run begins leaves no directory.
-  /// One that does not write leaves all to another process.
+  /// Creates nothing yet, so that a run that is refused before it begins leaves no directory. If not `writes`, does
+  /// nothing: another process writes.
   explicit RunDirectory(std::filesystem::path path, bool writes = true);
   bool writes() const { return writes_; }
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const char* file) const { return path_ / file; }
 
-  /// Keeps other processes out, from now on; an Error where one is in. A run that is resumed needs this before it reads
-  /// its checkpoint; begin() does it.
+  /// Locks the directory against other processes; throws Error if one holds it. A resumed run must call this before it
+  /// reads its checkpoint; begin() does so itself.
   void lock();
-  /// Makes the directory, clears what an overwritten run left, and writes what stays the same for the whole run.
+  /// Creates the directory, removes the files of an overwritten run, and writes what stays the same for the whole run.
   void begin(const Config& config, const ExperimentData& data);
-  /// Drops what an interrupted run wrote of the epochs from `epoch` on.
+  /// Writes the settings again and drops what an interrupted run wrote about the epochs from `epoch` on.
   void resume(const Config& config, int64_t epoch);
-  /// A line of metrics.jsonl, its numbers as TensorBoard scalars of step epoch + 1.
+  /// Appends a line to metrics.jsonl, and its numbers as TensorBoard scalars of step epoch + 1.
   void add_epoch(const nlohmann::json& row);
   void finish(const nlohmann::json& result);
 

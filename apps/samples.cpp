@@ -24,7 +24,7 @@ Tensor to_tensor(const std::vector<int64_t>& values) {
   return t;
 }
 
-// The images at these indices, each pixel one of the image's, at most kThumbnail wide and high.
+// The images at these indices, at most kThumbnail wide and high; each pixel is a pixel of the image (no averaging).
 Tensor thumbnails(const Dataset& data, const std::vector<int64_t>& indices) {
   const Shape& s = data.image_shape();
   const int64_t factor = (std::max(s[0], s[1]) + kThumbnail - 1) / kThumbnail;

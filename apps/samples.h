@@ -1,5 +1,4 @@
-// What training has seen of each sample: its weights and its last loss. For reports, and to find
-// wrong labels.
+// SampleRecords: the weights and the last loss of each sample in training. For reports, and to find wrong labels.
 //
 //   SampleRecords records(dataset.size(), device);
 //   records.add(batch.indices, opt.weights(), losses);          // every step
@@ -22,14 +21,14 @@
 
 namespace fulcrum::apps {
 
-/// The numbers of one moment, on the host.
+/// The records, on the host.
 class SampleTable {
  public:
   explicit SampleTable(Tensor host) : host_(std::move(host)) {}
   bool visited(int64_t index) const { return row(index)[kSampleVisits] > 0; }
-  /// Mean over the visits of B·p, 1 in the plain mean; 0 before the first.
+  /// The mean of B·p over the visits, 1 in the plain mean; 0 before the first visit.
   float mean_weight(int64_t index) const;
-  /// False where all mean weights are those of the plain mean, or alike.
+  /// False if all mean weights are alike, as in the plain mean.
   bool weights_differ(std::span<const int64_t> indices) const;
   /// The share of each class in the sum of the samples' last weights, [classes].
   std::vector<double> class_share(std::span<const int64_t> labels, std::span<const int64_t> indices,
@@ -37,10 +36,10 @@ class SampleTable {
   /// How many of the visited samples lie in each bin of `bins`, by their last weight or loss.
   std::vector<int64_t> weight_histogram(std::span<const int64_t> indices, const LogBins& bins) const;
   std::vector<int64_t> loss_histogram(std::span<const int64_t> indices, const LogBins& bins) const;
-  /// How well low mean weights tell wrong labels from right ones; nothing where no label is wrong
-  /// or all weights are alike.
+  /// How well low mean weights tell wrong labels from right ones; nothing if no label is wrong or all weights are
+  /// alike.
   std::optional<FoundLabels> found_labels(const Dataset& data, std::span<const int64_t> indices) const;
-  /// docs/recipes.md, "The run's directory", says what the file holds.
+  /// Writes samples.safetensors; docs/recipes.md, "The run's directory", says what the file holds.
   void save(const std::filesystem::path& path, const Dataset& data, const std::vector<int64_t>& indices) const;
 
  private:
@@ -52,21 +51,20 @@ class SampleTable {
 class SampleRecords {
  public:
   SampleRecords(int64_t samples, Device device);
-  /// indices i64 [B], weights and losses [B]; detached.
+  /// Adds a batch: indices i64 [B], weights and losses [B]; detached.
   void add(const Tensor& indices, const Tensor& weights, const Tensor& losses);
   /// f32 [samples, kSampleColumns], live: part of a checkpoint.
   const Tensor& table() const { return table_; }
-  /// A copy on the host; where the table is there already, that table, which goes on changing.
+  /// The records as they are: a copy on the host or, if the table is there already, the live table.
   SampleTable read() const { return SampleTable(table_.to(Device())); }
 
  private:
   Tensor table_;
 };
 
-/// suspects.csv: the samples that training has visited and that have a prediction, the smallest
-/// mean weight first: index, given_label, predicted, mean_weight, clean_label where the data
-/// have one, the names of the two classes, and the path of an image file. predictions[i] is the class that
-/// the model gives sample indices[i].
+/// Writes suspects.csv: those of the samples `indices` that training has visited, the smallest mean weight first.
+/// Columns: index, given_label, predicted, mean_weight, clean_label where the data have one, the names of the given and
+/// the predicted class, and the path of an image file. predictions[i] is the class predicted for sample indices[i].
 void save_suspects(const std::filesystem::path& path, const Dataset& data, const SampleTable& seen,
                    std::span<const int64_t> indices, std::span<const int64_t> predictions);
 

@@ -1,4 +1,4 @@
-// What a person is told, on stderr. A disk or a terminal that takes nothing there is no reason to stop the work.
+// Prints a message to stderr. A write that fails (full disk, closed terminal) does not stop the work.
 //
 //   say("{} images are missing\n", count);
 #pragma once

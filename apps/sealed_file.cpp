@@ -11,7 +11,7 @@ namespace {
 
 const std::string kChecksum = "checksum";
 
-// Of tensors in host memory.
+// For tensors in host memory.
 std::string checksum_of(const TensorFile& file) {
   Hash hash;
   for (const auto& [name, tensor] : file.tensors) {
@@ -32,7 +32,7 @@ std::string checksum_of(const TensorFile& file) {
 }  // namespace
 
 void save_sealed(const std::filesystem::path& path, TensorFile file) {
-  for (auto& [name, tensor] : file.tensors) tensor = tensor.to(Device());  // once, for both
+  for (auto& [name, tensor] : file.tensors) tensor = tensor.to(Device());  // once, for the checksum and the file
   file.metadata[kChecksum] = checksum_of(file);
   save_tensors(path, file);
 }

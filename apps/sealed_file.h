@@ -1,4 +1,4 @@
-// Tensor files with a checksum, so that damage on the disk is seen before anything is made of it.
+// Tensor files with a checksum, so that damage on the disk is detected before the contents are used.
 //
 //   save_sealed("last.safetensors", file);
 //   TensorFile file = load_sealed("last.safetensors");
@@ -13,11 +13,11 @@
 
 namespace fulcrum::apps {
 
-/// save_tensors with the checksum among the metadata.
+/// save_tensors, with the checksum in the metadata.
 void save_sealed(const std::filesystem::path& path, TensorFile file);
 
-/// load_tensors; an Error, too, where the file has a checksum and what was read has another. Files
-/// of other programs have none.
+/// load_tensors, but also throws Error if the file has a checksum that does not match its contents. Files of other
+/// programs have no checksum.
 TensorFile load_sealed(const std::filesystem::path& path);
 
 }  // namespace fulcrum::apps

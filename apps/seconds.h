@@ -1,4 +1,4 @@
-// Seconds on the clock that never goes back.
+// Seconds on the monotonic clock.
 //
 //   const auto start = Clock::now();
 //   seconds_since(start);

@@ -27,7 +27,7 @@ struct Flag {
   const char* key;
 };
 
-// timm's and torchvision's spellings, with ABSGD's own as aliases.
+// The spellings of timm and torchvision, with those of ABSGD's own code as aliases.
 constexpr Flag kFlags[] = {
     {"--dataset", "data.name"},
     {"--data-dir", "data.dir"},
@@ -95,7 +95,7 @@ std::string first_name(const std::string& names) {
   return last.substr(0, last.find(','));
 }
 
-// Settings of class weights, beside which others choose whether there are any.
+// Whether a setting of class weights has no effect, given loss.class_weights.
 bool lacks_class_weights(const std::string& key, const std::string& class_weights) {
   if (key == "loss.cb_beta" || key == "loss.cb_max_count") return class_weights != "balanced";
   if (key == "loss.given_class_weights") return class_weights != "given";
@@ -160,7 +160,7 @@ std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) c
     if (lacks_class_weights(key, resolved.loss.class_weights))
       found.push_back(key + " has no effect with loss.class_weights = " + resolved.loss.class_weights);
   }
-  std::string rule;  // as it was asked for last: absgd and its like have a risk
+  std::string rule;  // as given last; absgd and its like have a risk of their own
   for (const Assignment& a : assignments_)
     if (a.text.starts_with("optim.name=")) rule = a.text.substr(a.text.find('=') + 1);
   const bool is_plain = !rule.empty() && rule.find("ab") == std::string::npos;
@@ -193,11 +193,11 @@ Config SettingsFlags::resolve(const Config& base) const {
   if (!recipe_.empty()) load_toml(config, recipe_text(recipe_), "recipe " + recipe_);
   read_environment(config);
   for (const Assignment& a : assignments_) set_key(config, a.text, a.flag);
-  // finish() cannot tell a mean or a γ that was asked for from the default.
+  // finish() cannot tell a mean or a γ that was given from the default.
   if (config.optim.name.starts_with("ab") && has("risk.name") && config.risk.name == "mean")
     refuse_risk_beside(config.optim.name, config.risk.name);
   if (config.risk.name == "tilted" && has("risk.gamma")) check_gamma_of_tilted(config.risk.gamma);
-  else if (config.risk.name == "tilted" && has("risk.name")) config.risk.gamma = 1;  // a recipe's is for its own risk
+  else if (config.risk.name == "tilted" && has("risk.name")) config.risk.gamma = 1;  // a recipe's γ is for its own risk
   finish(config);
   return config;
 }
@@ -206,7 +206,7 @@ int use_threads(const Config& config) {
   if (config.train.threads > 0) {
     omp_set_num_threads(static_cast<int>(config.train.threads));
   } else if (const int sharers = world().local_size(); sharers > 1 && !std::getenv("OMP_NUM_THREADS")) {
-    // mpirun may have bound each process to cores of its own, or none to any.
+    // mpirun may have bound each process to cores of its own, or none of them to any.
     const auto cores = static_cast<int>(std::thread::hardware_concurrency());
     omp_set_num_threads(std::max(1, std::min(omp_get_num_procs(), cores / sharers)));
   }

@@ -17,7 +17,7 @@ class App;
 
 namespace fulcrum::apps {
 
-/// What FULCRUM_DATA_DIR, FULCRUM_OUTPUT, FULCRUM_DEVICE and FULCRUM_THREADS say, where they are set.
+/// Applies FULCRUM_DATA_DIR, FULCRUM_OUTPUT, FULCRUM_DEVICE and FULCRUM_THREADS, where they are set.
 void read_environment(Config& config);
 
 /// Settings from the command line, in the order default < recipe < environment < flags.
@@ -25,17 +25,17 @@ class SettingsFlags {
  public:
   /// Registers --recipe, --set and a flag for each of the common keys.
   void add_to(CLI::App& app);
-  /// The same with --set, and flags for these keys alone.
+  /// Registers --set, and flags only for these keys.
   void add_some_to(CLI::App& app, const std::vector<std::string>& keys);
-  /// The configuration; `base` replaces the defaults (a run that is resumed).
+  /// The configuration; `base` replaces the defaults (of a run that is resumed).
   Config resolve(const Config& base = {}) const;
   const std::string& recipe() const { return recipe_; }
   bool empty() const { return recipe_.empty() && assignments_.empty(); }
   /// Whether the command line sets the key.
   bool has(const std::string& key) const;
-  /// What the command line sets and `resolved`, made from it, does not use, in words.
+  /// Messages about settings on the command line that have no effect in `resolved`, which was made from it.
   std::vector<std::string> without_effect(const Config& resolved) const;
-  /// The words that give the recipe and the settings again, but for those of `without`.
+  /// The words of a command line that gives the same recipe and settings, except for the keys `without`.
   std::vector<std::string> words(const std::vector<std::string>& without) const;
 
  private:

@@ -7,9 +7,9 @@
 
 namespace fulcrum::apps {
 
-/// Two batches an epoch, in training and evaluation, and one epoch for each phase of the run, in their order:
-/// phases begin with the end of the warm-up, a new learning rate, class weights, the risk, pruning. Of a step
-/// schedule the first three steps are kept. A run without phases has two epochs.
+/// Shortens the run to two batches an epoch, in training and evaluation, and one epoch for each of its phases, in their
+/// order: phases begin with the end of the warm-up, a new learning rate, class weights, the risk, pruning. A step
+/// schedule keeps its first three steps. A run without phases has two epochs.
 void shorten_for_smoke(Config& config);
 
 }  // namespace fulcrum::apps

@@ -12,7 +12,7 @@ namespace fulcrum::apps {
 
 struct Spread {
   double mean = std::numeric_limits<double>::quiet_NaN();
-  double sd = std::numeric_limits<double>::quiet_NaN();  // of a sample; NaN for fewer than two
+  double sd = std::numeric_limits<double>::quiet_NaN();  // sample standard deviation; NaN for fewer than two
   size_t count = 0;
 };
 

@@ -8,7 +8,7 @@ volatile std::sig_atomic_t stop_signal = 0;
 
 namespace {
 
-volatile std::sig_atomic_t signals = 0;  // that came to this process
+volatile std::sig_atomic_t signals = 0;  // whether one came to this process
 
 extern "C" void on_stop_signal(int signal) {
   if (signals != 0) _exit(128 + signal);

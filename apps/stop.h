@@ -8,13 +8,13 @@
 
 namespace fulcrum::apps {
 
-/// 0, or the signal that came.
+/// The signal that came, or 0.
 extern volatile std::sig_atomic_t stop_signal;
 
 void install_stop_handlers();
 
-/// The signal that came to any of the processes, which from here on has come to this one, too; 0: none. Every process
-/// calls it, at the same place.
+/// The signal that came to any of the processes, or 0. It counts from then on as having come to this process, too. A
+/// collective call: every process makes it at the same place.
 int agree_on_stop(Communicator& processes);
 
 }  // namespace fulcrum::apps

@@ -10,7 +10,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// Rows of the head's weight.
+// The rows of the head's weight.
 int64_t classes_of(const StoredModel& stored) {
   const std::string head = head_prefix(*fulcrum::make_model(stored.config.model.name)) + "weight";
   const auto weight = stored.tensors.tensors.find(head);

@@ -26,15 +26,14 @@ struct StoredModel {
 /// have no settings: the command line gives them.
 StoredModel open_stored_model(const std::filesystem::path& path, const SettingsFlags& settings);
 
-/// A UsageError where `output`, which the flag gives, is the model's file itself.
+/// Throws UsageError if `output`, the value of `flag`, is the model's own file.
 void refuse_to_replace(const StoredModel& stored, const std::string& flag, const std::filesystem::path& output);
 
-/// As stored; else what data.image_size, data.channels, data.mean and data.std say, with numbered
+/// The inputs stored in the file; else those of data.image_size, data.channels, data.mean and data.std, with numbered
 /// classes; else those of the data set.
 ModelInputs inputs_of(const StoredModel& stored);
 
-/// The network with its weights, moving averages where the run has them, in f32 on the CPU. `image` is
-/// [H, W, C].
+/// The network with its weights, or their moving averages if the run has them, in f32 on the CPU. `image` is [H, W, C].
 std::unique_ptr<Module> build(const StoredModel& stored, const Shape& image, int64_t classes);
 
 }  // namespace fulcrum::apps

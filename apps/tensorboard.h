@@ -3,10 +3,10 @@
 //   EventWriter events(run_directory, /*first_step=*/0);
 //   events.add(epoch, {{"test/top1", 0.71}, {"train/loss", 0.9}});
 //
-// Every writer makes a new file, events.out.tfevents.<seconds>.<process>.fulcrum; TensorBoard reads
-// all files of a directory as one run. The first record of a continued run tells it to forget what
-// an earlier file has from `first_step` on. The format: records of length, masked CRC-32C, an Event
-// message, masked CRC-32C (tensorflow/core/lib/io/record_writer.h, util/event.proto).
+// Every writer makes a new file, events.out.tfevents.<seconds>.<process>.fulcrum; TensorBoard reads all files of a
+// directory as one run. The first record of a resumed run tells TensorBoard to forget what earlier files have from
+// `first_step` on. The format: records of length, masked CRC-32C, an Event message, masked CRC-32C
+// (tensorflow/core/lib/io/record_writer.h, util/event.proto).
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ namespace fulcrum::apps {
 class EventWriter {
  public:
   EventWriter(const std::filesystem::path& directory, int64_t first_step);
-  /// Not finite values are left out. Flushed, so that a watcher sees it.
+  /// Writes the finite values and flushes, so that a running TensorBoard sees them.
   void add(int64_t step, const std::vector<std::pair<std::string, double>>& scalars);
 
  private:

@@ -35,7 +35,7 @@ struct TrainFlags {
   int seeds = 1;
 };
 
-// The length of a run may be extended.
+// A resumed run may also have other train.epochs: its length may be extended.
 std::vector<std::string> free_on_resume() {
   std::vector<std::string> keys = free_settings();
   keys.push_back("train.epochs");
@@ -53,7 +53,7 @@ void refuse_to_overwrite(const std::filesystem::path& output) {
                    ", which a run would replace: --exist-ok overwrites it, --output names another directory");
 }
 
-// Whether the name is one of those that --smoke gives; that of the directory above, for one of several seeds.
+// Whether the directory has a name that --smoke gives; for one of several seeds, whether the directory above it has.
 bool is_of_smoke(std::filesystem::path output, bool of_seeds) {
   output = (output / "").lexically_normal().parent_path();
   if (of_seeds) output = output.parent_path();
@@ -67,11 +67,11 @@ struct Plan {
 
 bool resumes_named_run(const TrainFlags& flags) { return !flags.resume.empty() && flags.resume != "auto"; }
 
-// The settings from the command line; the output directory has a name.
+// The settings from the command line; train.output is set.
 Config resolve(const TrainFlags& flags) {
   if (resumes_named_run(flags)) {
     if (world().first()) recover_checkpoint(flags.resume);
-    world().barrier();  // it may have moved a file
+    world().barrier();  // the first process may have moved a file
     const std::filesystem::path run = flags.resume;
     if (std::filesystem::exists(run / "config.toml") && !std::filesystem::exists(run / "last.safetensors"))
       fail("[resume] ", flags.resume, ": there is no checkpoint yet; --resume auto --output ", flags.resume,
@@ -100,7 +100,8 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
   } else {
     const std::filesystem::path output = plan.config.train.output;
     if (flags.resume == "auto" && recover_checkpoint(output)) plan.start = Trainer::Start::kResume;
-    // A run that was killed before its first checkpoint starts again; env.json tells it from other people's files.
+    // A run that was killed before its first checkpoint starts again; env.json distinguishes it from files of other
+    // origin.
     const bool is_begun = plan.start == Trainer::Start::kResume || std::filesystem::exists(output / "env.json");
     const bool goes_on = flags.resume == "auto" && is_begun;
     if (!goes_on && !flags.exist_ok && !(flags.smoke && is_of_smoke(output, flags.seeds > 1)))
@@ -117,7 +118,7 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
   return plan;
 }
 
-// The first process looks at the run's directory, before it or any other changes something there.
+// Only the first process looks at the run's directory, before it or any other changes something there.
 Plan plan_together(const TrainFlags& flags, const Config& config) {
   Communicator& processes = world();
   Plan plan{config};
@@ -182,7 +183,7 @@ int train_seeds(const TrainFlags& flags, const Config& config) {
   if (!world().first()) return kExitDone;
   say("{} seeds, mean ± sd: {}, {}\n", flags.seeds, show("top1"), show("balanced"));
   nlohmann::json result = {{"seeds", flags.seeds}, {"summary", summary}};
-  if (!stdout_is_terminal()) result["runs"] = results;  // each is in its directory, too
+  if (!stdout_is_terminal()) result["runs"] = results;  // each is also in its directory
   print_result(result);
   return kExitDone;
 }

@@ -21,14 +21,14 @@ namespace fulcrum::apps {
 
 namespace {
 
-// Epochs at which numbers that a recorded step has frozen are others: class weights begin, a risk
-// begins, γ is annealed. λ, the learning rate and all counters are on the device.
+// Whether numbers that a recorded step has frozen change at this epoch: class weights begin, a risk begins, γ is
+// annealed. λ, the learning rate and all counters are on the device, and not frozen.
 bool step_changes(const Config& c, int64_t epoch) {
   const bool weights = c.loss.class_weights != "none" && epoch == c.loss.drw_epoch;
   return weights || epoch == c.risk.from_epoch || c.risk.anneal_gamma;
 }
 
-// To where it trains, which comes before its optimiser.
+// Moves the model to the device that trains; must precede the construction of its optimiser.
 Module& moved(Module& model, const Config& c) {
   model.to(Device(c.train.device), activation_dtype(c));
   return model;
@@ -67,7 +67,7 @@ Trainer::Trainer(Config config, Start start, Communicator& processes)
   }
   add_eval_loaders();
   for (auto& tensor : loss_.state()) state_.tensors.push_back(std::move(tensor));
-  std::string pretrained;  // what was loaded; before the averages begin with it
+  std::string pretrained;  // what was loaded; must precede the moving averages, which begin with it
   if (start == Start::kFresh && !config_.model.pretrained.empty())
     pretrained =
         load_pretrained(*model_, config_.model.pretrained, config_.model.reset_head, data_.train->class_names());
@@ -90,7 +90,7 @@ void Trainer::add_eval_loaders() {
 }
 
 void Trainer::begin(const std::string& pretrained) {
-  check_state_alike();  // and nobody reads model.pretrained any more, which may lie where the run begins
+  check_state_alike();  // a barrier, too: model.pretrained, now read, may be in a directory that begin() clears
   run_.begin(config_, data_);
   print_warnings();
   if (const std::string part = eager_part(); !part.empty()) progress_.print(part);
@@ -113,7 +113,7 @@ void Trainer::resume(Start start) {
   if (start == Start::kResumeChanged) print_warnings();
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
   for (const std::string& line : changed) progress_.print("changed: " + line);
-  if (!changed.empty()) save();  // a run that is killed now goes on with them, too
+  if (!changed.empty()) save();  // so that a run that is killed now resumes with them, too
 }
 
 void Trainer::print_warnings() {
@@ -152,7 +152,7 @@ bool Trainer::finished() const {
   const RunProgress& p = state_.progress;
   if (p.epoch >= config_.train.epochs) return true;
   if (config_.train.patience == 0 || p.best.is_null() || p.batch > 0) return false;
-  if (!p.latest.contains("test")) return false;  // the last epoch is always evaluated
+  if (!p.latest.contains("test")) return false;  // stop only after an evaluated epoch
   return p.epoch - 1 - p.best["epoch"].get<int64_t>() >= config_.train.patience;
 }
 
@@ -234,7 +234,7 @@ bool Trainer::train_epoch() {
   if (recorded_) return train_recorded_epoch();
   RunProgress& p = state_.progress;
   const int64_t last = steps(), first = p.batch;
-  if (first >= last) return true;  // stopped in the evaluation of this epoch
+  if (first >= last) return true;  // the run was stopped in the evaluation of this epoch
   auto asked = Clock::now();
   for (const Batch& batch : train_loader_.epoch(p.epoch, first)) {
     progress_.add_data_wait(seconds_since(asked));
@@ -291,7 +291,7 @@ nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
   if (state_.progress.epoch >= config_.risk.from_epoch) {
     row.update(risk_readings(optimizer_->risk()));
   } else {
-    row["inv_lambda"] = 0;  // still the mean, whichever risk follows: runs that share these epochs have the same rows
+    row["inv_lambda"] = 0;  // still the mean, whatever the risk: runs that share these epochs get the same rows
   }
   return row;
 }
@@ -301,7 +301,7 @@ bool Trainer::finish_epoch() {
   share_statistics();
   const SampleTable seen = samples_.read();
   nlohmann::json row = training_metrics(seen);
-  // Of an epoch that was resumed, what was trained since; nothing where all of it was.
+  // In an epoch that was resumed, count what was trained since; nothing if all was trained before.
   const int64_t all = std::min(steps() * config_.train.batch_size, train_loader_.size());
   const int64_t images = all - progress_.first_step() * config_.train.batch_size;
   row["images"] = all;
@@ -311,8 +311,8 @@ bool Trainer::finish_epoch() {
   if ((p.epoch + 1) % config_.train.eval_every == 0 || p.epoch + 1 == config_.train.epochs) {
     try {
       if (!evaluate_epoch(row, seen)) return false;
-    } catch (const OutOfMemory&) {  // --resume begins with the evaluation
-      if (!several()) save();       // else the others are on their way in the evaluation's own exchange
+    } catch (const OutOfMemory&) {  // --resume will begin with the evaluation
+      if (!several()) save();       // else the others wait in a collective of the evaluation
       throw;
     }
     const auto percent = [&](const char* data, const char* key) { return 100 * row[data][key].get<double>(); };

@@ -38,7 +38,7 @@ struct TrainOutcome {
   nlohmann::json result;      // of a finished run
 };
 
-/// What a recorded step reads and writes beside the model (recorded_epoch.cpp).
+/// What a recorded step reads and writes besides the model (recorded_epoch.cpp).
 struct RecordedStep {
   RecordedStep(const Loader& loader, Tensor totals, Tensor control, std::function<void(const Batch&)> train);
   BatchSlot slot;
@@ -49,11 +49,12 @@ struct RecordedStep {
 class Trainer {
  public:
   enum class Start { kFresh, kResume, kResumeChanged };
-  /// Builds everything and, to resume, restores config.train.output/last.safetensors. Settings may
-  /// differ from the checkpoint's only with kResumeChanged.
-  /// In one of several processes it trains on a part of each batch; the first writes all files and prints.
+  /// Builds everything and, to resume, restores config.train.output/last.safetensors. Settings may differ from the
+  /// checkpoint's only with kResumeChanged. If there are several processes, each trains on a part of every batch; the
+  /// first one writes all files and prints.
   Trainer(Config config, Start start, Communicator& processes);
-  /// `after_epoch` gets the number of finished epochs as soon as their checkpoint is written, as long as there are more.
+  /// Calls `after_epoch` with the number of finished epochs, after each but the last, as soon as its checkpoint is
+  /// written.
   TrainOutcome run(std::function<void(int64_t epochs)> after_epoch = {});
 
  private:
@@ -63,76 +64,77 @@ class Trainer {
   void resume(Start start);
   void print_warnings();
   TrainOutcome run_to_end();
-  /// All epochs done, or none better for train.patience of them.
+  /// Whether all epochs are done, or the last train.patience of them brought no better one.
   bool finished() const;
-  /// False when a signal came while samples were chosen, which a resumed run then does again.
+  /// Sets what depends on the epoch. False if a signal came during pruning, which a resumed run then repeats.
   bool begin_epoch(int64_t epoch);
   bool prune(int64_t epoch);
-  /// False when a signal or a non-finite number ended the epoch early.
+  /// False if a signal or a non-finite number ended the epoch early.
   bool train_epoch();
-  /// The same on a GPU, where the step is replayed.
+  /// The same on a GPU, with a recorded step that is replayed.
   bool train_recorded_epoch();
   void run_staged(StagedBatch staged);
-  /// Whether the step is recorded: on a GPU, one update a batch, and nobody has said otherwise.
+  /// Whether the step is recorded as a CUDA graph: on a GPU, with one batch an update, unless train.graph is off.
   bool records() const;
-  /// What of it runs eagerly for all that, for the reader of the log; else empty.
+  /// What runs eagerly although train.graph is on, as a line for the log; else empty.
   std::string eager_part() const;
   void show_progress(int64_t step, int64_t last, std::span<const double> totals);
   /// Tells layers that work over the whole batch which part of it this process has.
   void announce_part(const Batch& batch);
-  /// Adds the batch to the gradients and, with the last of its group, updates.
+  /// Adds the batch's gradients and, after the last batch of a group, updates.
   void train_batch(const Batch& batch);
-  /// Sums of the batch, over all processes, into totals_.
+  /// Adds the sums of the batch, over all processes, to totals_.
   void add_metrics(const Batch& batch, const Tensor& logits, const Tensor& losses);
-  /// Running statistics that each process has of its parts become the same in all.
+  /// Averages the running statistics, which each process has of its own parts, over all processes.
   void share_statistics();
-  /// Refuses processes that begin with other weights, or go on from other checkpoints.
+  /// Throws UsageError if the processes begin with different weights or resume from different checkpoints.
   void check_state_alike();
-  /// Batches that make the update to which batch number `batch` of the epoch belongs.
+  /// The number of batches in the update to which batch `batch` of the epoch belongs.
   int64_t group_size(int64_t batch) const;
   bool group_ends(int64_t batch) const;
   int64_t steps() const;
   /// Whether a checkpoint is due after this many batches of the epoch.
   bool save_due(int64_t batches) const;
-  /// False when a signal came during the evaluation, which a resumed run then does again.
+  /// False if a signal came during the evaluation, which a resumed run then repeats.
   bool finish_epoch();
-  /// Those that are evaluated: in a smoke test not all.
+  /// Loads the samples at `indices`, or the first of them if train.limit_batches is set.
   Loader eval_loader(const Dataset& data, const std::vector<int64_t>& indices) const;
-  /// Adds the test and validation metrics to the epoch's row and keeps the best model; nothing
-  /// when a signal came.
+  /// Adds the test and validation metrics to the epoch's row and keeps the best model; returns false, and keeps
+  /// nothing, if a signal came.
   bool evaluate_epoch(nlohmann::json& row, const SampleTable& seen);
-  /// `row` is the epoch's.
+  /// Writes best.safetensors if the epoch of `row` is the best so far.
   void keep_if_best(const nlohmann::json& row);
-  /// Whether the last update found a number that is not finite; then its batches are looked at once more.
+  /// Whether the last update met a number that is not finite; if so, saves the run and searches its batches for the
+  /// source.
   bool stopped_by_non_finite();
-  /// Where a batch has a number that is not finite, the first layer that gave one, and whose loss is one: samples of
-  /// the data set.
+  /// The source of non-finite numbers in a batch: the first layer that produced one, and the indices (in the data set)
+  /// of the samples whose loss is one.
   struct NonFinite {
     std::string layer;
     std::vector<int64_t> samples;
   };
   NonFinite find_non_finite(const Batch& batch);
   nlohmann::json training_metrics(const SampleTable& seen);
-  /// suspects.csv, where labels may be wrong and weights say which; false when a signal came.
+  /// Writes suspects.csv, if labels may be wrong and the weights differ; false if a signal came.
   bool save_suspects();
   nlohmann::json result() const;
   TrainOutcome stopped();
   void save();
-  /// report.html; what goes wrong there does not spoil the run.
+  /// Writes report.html; an Error there becomes a warning.
   void write_page();
 
   bool several() const { return processes_.size() > 1; }
-  /// For tensors of the training.
+  /// The communicator for tensors on the device that trains.
   Communicator& on_device() { return device_processes_ ? *device_processes_ : processes_; }
 
   Communicator& processes_;
   Config config_;
   RunDirectory run_;
   ExperimentData data_;
-  std::unique_ptr<Communicator> device_processes_;  // on a GPU, where there are several
+  std::unique_ptr<Communicator> device_processes_;  // only of several processes on GPUs
   std::shared_ptr<BatchPart> part_ = std::make_shared<BatchPart>();
   std::unique_ptr<Module> model_;
-  MemoryEstimate memory_;  // of this process
+  MemoryEstimate memory_;  // for this process
   std::unique_ptr<Optimizer> optimizer_;
   Schedule schedule_;
   Loader train_loader_, test_loader_;
@@ -145,8 +147,8 @@ class Trainer {
   LossFunction loss_;
   ProgressLine progress_;
   std::function<void(int64_t epochs)> after_epoch_;
-  std::string non_finite_;                  // what stopped the run
-  std::unique_ptr<RecordedStep> recorded_;  // last: its step uses the rest
+  std::string non_finite_;                  // the message that stopped the run
+  std::unique_ptr<RecordedStep> recorded_;  // the last member: its step uses the others
 };
 
 }  // namespace fulcrum::apps

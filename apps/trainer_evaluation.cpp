@@ -1,4 +1,4 @@
-// What a run learns of itself: the metrics after an epoch, the best epoch so far, the samples that weighed least.
+// What a run evaluates: the metrics after an epoch, the best epoch so far, the samples that weighed least.
 #include <memory>
 
 #include <fulcrum/core/ops.h>
@@ -20,7 +20,7 @@ bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
   const Evaluation test = evaluate(*model_, test_loader_, scale, data_.class_counts, processes_);
   if (test.stopped) return false;
   row["test"] = to_json(test.metrics);
-  // Early in training it may be large: running statistics are still those of the beginning.
+  // Early in training the loss may be large, since running statistics are still those of the beginning.
   const bool is_last = state_.progress.epoch + 1 == config_.train.epochs;
   if (const auto text =
           evaluation_warning(non_finite_rows(test), is_last ? test.metrics.loss : 0, data_.train->classes());
@@ -59,7 +59,7 @@ bool Trainer::save_suspects() {
   return true;
 }
 
-// Recipes that hold nothing out have only the test set to choose by: labelled as what it is.
+// Recipes without a held-out part can only choose on the test set; selected_on says so.
 void Trainer::keep_if_best(const nlohmann::json& row) {
   RunProgress& p = state_.progress;
   const nlohmann::json& chosen = row[val_loader_ ? "val" : "test"];

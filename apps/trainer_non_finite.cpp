@@ -35,7 +35,7 @@ std::string named(const std::vector<int64_t>& samples, int64_t batch) {
 
 bool Trainer::stopped_by_non_finite() {
   if (optimizer_->finite()) return false;
-  // The update did not happen: these are the last good weights, and its batches are to be tried again.
+  // The update was not made: these are the last good weights, and a resumed run tries its batches again.
   optimizer_->clear_non_finite();
   RunProgress& p = state_.progress;
   p.batch -= p.batch % config_.train.accumulate;
@@ -73,7 +73,7 @@ Trainer::NonFinite Trainer::find_non_finite(const Batch& batch) {
   for (size_t i = 0; i < losses.size(); i++)
     if (!std::isfinite(losses[i])) samples += fmt::format("{} ", static_cast<int64_t>(indices[i]));
   if (layer.empty() && !samples.empty()) layer = "the loss";
-  // In the part of any process.
+  // Collect the findings of all processes.
   NonFinite all;
   for (const std::string& found : processes_.all_gather(layer))
     if (all.layer.empty()) all.layer = found;

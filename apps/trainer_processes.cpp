@@ -1,4 +1,4 @@
-// A run in several processes: what it adds up over them, metrics and running statistics, and what all must begin with.
+// A run in several processes: metrics and running statistics are combined over the processes, and all must begin alike.
 #include <set>
 #include <string>
 

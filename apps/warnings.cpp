@@ -13,7 +13,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// What would begin after the last epoch: of a recipe that was shortened.
+// Warnings about settings that would take effect only after the last epoch, as in a recipe that was shortened.
 std::vector<std::string> never_reached(const Config& c) {
   std::vector<std::string> all;
   Config config = c;

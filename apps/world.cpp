@@ -13,18 +13,18 @@ namespace {
 
 std::unique_ptr<Communicator> processes;
 
-// May differ from process to process, since their machines may.
+// May differ between processes, since their machines may.
 const std::vector<std::string> kOfTheMachine = {"data.dir", "data.workers", "data.cache_mb", "train.threads"};
 
-/// Every process learns of what one has found, before any goes on.
+/// Throws in all processes if one of them has found a problem: UsageError there, PeerFailed in the others.
 void refuse_together(Communicator& all, const std::string& problem) {
   if (all.max(!problem.empty()) == 0) return;
   if (!problem.empty()) throw UsageError(problem);
   all.await_failure();
 }
 
-// The GPU of this process alone, from the list that CUDA_VISIBLE_DEVICES has, or of all. Empty where the list is too
-// short for it.
+// The GPU of this process, from the list in CUDA_VISIBLE_DEVICES or, if that is not set, of all. Empty if the list is
+// too short.
 std::string own_gpu(int local_rank) {
   const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
   if (!visible) return std::to_string(local_rank);
@@ -35,8 +35,9 @@ std::string own_gpu(int local_rank) {
   return local_rank < static_cast<int>(list.size()) ? list[static_cast<size_t>(local_rank)] : "";
 }
 
-// The driver reads the variable once, and an MPI that knows of GPUs wakes it in MPI_Init: before that, where the launcher
-// says which of its machine's processes this one is.
+// Makes only this process's GPU visible. The driver reads the variable once, and an MPI that supports GPUs initialises
+// the driver in MPI_Init: so this must run before that, if the launcher says which of its machine's processes this one
+// is.
 void see_own_gpu_alone() {
   if (!launched_with_others()) return;
   for (const char* variable : {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"})
@@ -68,7 +69,7 @@ bool speaks_of_failure(int exit_code) {
   if (!launched_with_others()) return true;
   try {
     return world().fail(exit_code);
-  } catch (const Error&) {  // there is no connection, and that is what has failed
+  } catch (const Error&) {  // the connection itself has failed
     return first_process();
   }
 }

@@ -4,7 +4,7 @@
 //   check_alike(processes, config);
 //   if (processes.first()) fmt::print("{}\n", result);
 //
-// What goes wrong is said once, by the process of the lowest rank that it went wrong in.
+// An error is reported once, by the lowest rank among the processes that it occurred in.
 #pragma once
 
 #include <string>
@@ -18,25 +18,26 @@ namespace fulcrum::apps {
 
 Communicator& world();
 
-/// Whether this process is the one that speaks for all; known before they are connected.
+/// Whether this process is the one that prints for all; known before the processes are connected.
 bool first_process();
-/// Whether this process should print why it fails; tells the others that it does.
+/// Tells the other processes that this one fails; returns whether this one should print why.
 bool speaks_of_failure(int exit_code);
-/// Leaves the others, and returns the code.
+/// Disconnects from the other processes; returns `exit_code`.
 int leave_world(int exit_code, bool failed);
-/// "process 1 of 2: " where there are several and this is not the first, else empty.
+/// "process 1 of 2: " if there are several processes and this is not the first; else empty.
 std::string process_label();
 
-/// Refuses, with the command's name, to run in several processes.
+/// Throws UsageError, which names the command, if there are several processes.
 void require_one_process(const std::string& command);
-/// Refuses settings in which a process differs from the first: names key, values and process.
+/// Throws UsageError if the settings of a process differ from the first one's; names key, values and process.
 void check_alike(Communicator& processes, const Config& config);
-/// The same for a text or number that is named in the message.
+/// The same for a text or number, which the message calls `what`.
 void check_alike(Communicator& processes, const std::string& what, const std::string& value);
 void check_alike(Communicator& processes, const DataChecksums& data);
-/// Refuses settings that do not go with so many processes.
+/// Throws UsageError for settings that do not suit the number of processes.
 void check_divisible(const Communicator& processes, const Config& config);
-/// On GPUs leaves each process of a machine that of its local rank, as its only one. Before the first use of CUDA.
+/// On GPUs, makes only the GPU of its local rank visible to each process of a machine. Must precede the first use of
+/// CUDA.
 void take_own_gpu(Communicator& processes, const TrainSettings& settings);
 
 }  // namespace fulcrum::apps

@@ -1,4 +1,4 @@
-// λ of one sample of ALDR-KL, shared by the CPU and CUDA kernels. Formula: docs/method.md.
+// The λ that ALDR-KL assigns to one sample, shared by the CPU and CUDA kernels. Formula: docs/method.md.
 #pragma once
 
 #include <cmath>
@@ -8,8 +8,8 @@
 
 namespace fulcrum {
 
-/// λ0·(1 − KL/(α log C)), KL = Σ p log(C p) of p = softmax(h/λ), for a row h of C ≥ 2 numbers. λ itself where
-/// the row is not finite.
+/// Returns λ0·(1 − KL/(α log C)) with KL = Σ p log(C p) and p = softmax(h/λ), for a row h of C ≥ 2 values. Returns λ
+/// unchanged if the result is not finite.
 template <class T>
 FULCRUM_HD double adapted_lambda(const T* h, int64_t classes, double lambda, double lambda0, double alpha) {
   double top = static_cast<double>(h[0]);

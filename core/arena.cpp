@@ -11,13 +11,13 @@ namespace fulcrum {
 namespace {
 constexpr int64_t kBoundaryBytes = 256;
 
-// The part [offset, offset + shape) of a one-dimensional arena.
+// A view of `shape` that starts at element `offset` of a one-dimensional arena tensor.
 Tensor view(const Tensor& arena, int64_t offset, const Shape& shape) {
   return Tensor(arena.storage(), static_cast<size_t>(offset) * size_of(arena.dtype()), shape, arena.dtype());
 }
 
 int64_t padded(int64_t elements) {
-  // A multiple of the boundary in elements of the narrowest tensor laid out alike (bf16 twins).
+  // The boundary in elements of 2 bytes: the bf16 twin has the same offsets, in elements.
   constexpr int64_t kStep = kBoundaryBytes / 2;
   return (elements + kStep - 1) / kStep * kStep;
 }

@@ -18,20 +18,21 @@ struct Arena {
   Tensor values;                 // [total], f32 or f64; from the first parameter to the last
   Tensor grads;                  // same layout; every parameter's grad() is a view of it
   Tensor twin;                   // bf16 copy of values, or undefined
-  std::vector<int64_t> offsets;  // of each parameter in `values`, in elements
+  std::vector<int64_t> offsets;  // where each parameter starts in `values`, in elements
 
   /// Moves the parameters (converted to options.dtype) into one arena. Those that require a
   /// gradient get a zeroed view of `grads`.
   static Arena lay_out(const std::vector<Tensor>& parameters, TensorOptions options, std::optional<DType> twin = {});
-  /// The part of an arena that already holds all of these parameters, or nothing. Others may lie between them.
+  /// Returns the part of an existing arena that spans these parameters, or nothing unless one arena holds them all.
+  /// Other parameters may lie between them.
   static std::optional<Arena> holding(const std::vector<Tensor>& parameters);
-  /// Ranges of the arena, in elements, that hold these parameters only, and the padding between them.
+  /// Returns the ranges of the arena, in elements, that contain nothing but these parameters and padding.
   std::vector<Slice> runs(const std::vector<Tensor>& parameters) const;
-  /// Rewrites the twins from the masters, after values were set from outside.
+  /// Recomputes the twin from `values`; call it after writing to `values` directly.
   void refresh_twin();
 };
 
-/// Rewrites one parameter's twin from its master.
+/// Recomputes one parameter's twin from its master. Does nothing if the parameter has no twin.
 void refresh_twin(const Tensor& parameter);
 
 }  // namespace fulcrum

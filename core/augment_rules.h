@@ -1,7 +1,7 @@
 // Where a pixel of an augmented image comes from: the geometry that the CPU and CUDA kernels share.
 //
 //   const AugmentDraw draw(o, philox.block(counter), h, w);      // once for an image
-//   int64_t y = i, x = j;                                        // of the output
+//   int64_t y = i, x = j;                                        // output row and column
 //   const bool inside = draw.to_source(y, x, h, w);              // else the pixel is 0
 //
 // The order is that of torchvision's RandomCrop(padding), RandomHorizontalFlip, RandomRotation.
@@ -14,10 +14,9 @@
 
 namespace fulcrum {
 
-/// The rotation of an image about its centre, counter-clockwise for a positive angle, by the nearest
-/// pixel: x' = (x·xx + y·xy + x0) >> 16, y' likewise, are where the output pixel (x, y) comes from.
-/// 16.16 fixed point as in Pillow's Image.rotate, so that the pixels are Pillow's, and the same on
-/// every device.
+/// Rotation of an image about its centre with nearest-pixel sampling; a positive angle turns it counter-clockwise.
+/// Output pixel (x, y) is read from x' = (x·xx + y·xy + x0) >> 16 and y' likewise. The arithmetic is Pillow's 16.16
+/// fixed point (Image.rotate), so the result equals Pillow's pixel by pixel, on every device.
 struct Rotation {
   int64_t xx = 0, xy = 0, x0 = 0, yx = 0, yy = 0, y0 = 0;
 
@@ -29,7 +28,7 @@ struct Rotation {
     xx = yy = fixed(c);
     xy = fixed(-s);
     yx = fixed(s);
-    // Of the centre of the pixel (0, 0).
+    // Where the centre of output pixel (0, 0) comes from.
     x0 = fixed(middle_x - c * middle_x + s * middle_y + (c - s) * 0.5);
     y0 = fixed(middle_y - s * middle_x - c * middle_y + (s + c) * 0.5);
   }
@@ -37,9 +36,9 @@ struct Rotation {
   FULCRUM_HD static int64_t fixed(double v) { return static_cast<int64_t>(std::floor(v * 65536 + 0.5)); }
 };
 
-/// What one Philox block says of one image.
+/// The random choices for one image, drawn from one Philox block.
 struct AugmentDraw {
-  int64_t shift_y, shift_x;  // of the crop, in [−pad, pad]
+  int64_t shift_y, shift_x;  // offset of the crop, in [−pad, pad]
   bool flip, rotates;
   Rotation rotation;
 
@@ -57,7 +56,7 @@ struct AugmentDraw {
     return (2 * static_cast<double>(Philox::to_uniform(words.w[3])) - 1) * o.rotation;
   }
 
-  /// Turns the output's row and column into the source's; false where that is not in the image.
+  /// Replaces the row and column of an output pixel by its source's. Returns false if those are outside the image.
   FULCRUM_HD bool to_source(int64_t& y, int64_t& x, int64_t h, int64_t w) const {
     if (rotates) {
       const int64_t column = x, row = y;

@@ -13,12 +13,12 @@ namespace fulcrum {
 
 namespace {
 thread_local bool recording = true;
-thread_local const Node* in_gradient = nullptr;  // what an op's gradient calls is part of it, for the profile
+thread_local const Node* in_gradient = nullptr;  // the profile charges ops called by a gradient to that gradient
 thread_local OpObserver* observer = nullptr;
 thread_local BackwardListener* active_listener = nullptr;
 
-// Sums into the gradients of leaves that are put off, since a launch for each of a hundred small tensors
-// takes longer than the sums themselves.
+// Postponed additions to the gradients of leaves, done together: one launch for each of a hundred small tensors takes
+// longer than the additions themselves.
 class PendingSums {
  public:
   void add(const Tensor& sum, const Tensor& term) {
@@ -38,19 +38,19 @@ class PendingSums {
   }
 
  private:
-  static constexpr size_t kMostBytes = size_t{16} << 20;  // held back from the pool
+  static constexpr size_t kMostBytes = size_t{16} << 20;  // of terms kept alive, which the pool cannot reuse
   std::vector<TensorPair> sums_;
   std::unordered_set<const void*> targets_;
   size_t bytes_ = 0;
 };
 
-// In place only where nobody else can see the numbers: the gradient of add(a, b) is one tensor given to both.
+// Adds in place only if nothing else refers to the tensor: the gradient of add(a, b) is one tensor, given to both.
 void add_term(Tensor& sum, const Tensor& g) {
   if (!sum.is_unique()) sum = sum.clone();
   dispatch(g, [&]<class K>() { K::add_into(sum, g); });
 }
 
-// Adds g to the gradient that `node` holds.
+// Adds g to the gradient of `node`, which `from` has computed.
 void accumulate(Node& node, Tensor g, const char* from, PendingSums& pending) {
   check(g.shape() == node.shape, "[autograd] expected the gradient from ", from, " to ", node.name, " to have shape ",
         node.shape, ", got ", g.shape());
@@ -73,13 +73,13 @@ void mark(const char* name, const char* suffix, const Shape& y) {
 
 double bytes_of(const Tensor& x) { return x.defined() ? static_cast<double>(x.bytes()) : 0; }
 
-// The nodes of a pass, each after all that it depends on: the pass takes them from the back.
+// The nodes of a backward pass in topological order, each after its inputs. The pass takes them from the back.
 class Order {
  public:
   using Nodes = std::span<const std::shared_ptr<Node>>;
 
-  /// Appends what is reachable from root and not here yet, and returns it. Iterative: a chain of 100 000 ops must not
-  /// overflow the stack.
+  /// Appends the nodes reachable from root that are not present yet, and returns them. Iterative, so that a chain of
+  /// 100 000 ops does not overflow the stack.
   Nodes add(const std::shared_ptr<Node>& root) {
     const size_t before = nodes_.size();
     if (!here_.insert(root.get()).second) return {};
@@ -97,7 +97,7 @@ class Order {
     return Nodes(nodes_).subspan(before);
   }
 
-  /// Where the pass ends early: the next one must not find what this one has left.
+  /// Drops pending gradients if the pass ends early, so that the next pass does not find them.
   void forget_gradients() {
     for (const auto& node : nodes_)
       if (!node->is_leaf()) node->grad = node->also = {};
@@ -107,7 +107,7 @@ class Order {
   std::shared_ptr<Node> take() {
     std::shared_ptr<Node> node = std::move(nodes_.back());
     nodes_.pop_back();
-    here_.erase(node.get());  // a later node may come to lie at its address
+    here_.erase(node.get());  // a node created later may reuse the address
     return node;
   }
 
@@ -116,12 +116,12 @@ class Order {
   std::unordered_set<const Node*> here_;
 };
 
-// Tells the listener, where there is one, when a leaf has got all its terms: one for each operation that uses it.
+// Tells the listener, if there is one, when a leaf has received all its terms, one from each operation that uses it.
 class LeafUses {
  public:
   explicit LeafUses(BackwardListener* listener) : listener_(listener) {}
 
-  /// These nodes are part of the pass.
+  /// Counts the uses of leaves by these nodes, which have joined the pass.
   void add(Order::Nodes nodes) {
     if (!listener_) return;
     for (const auto& node : nodes)
@@ -129,7 +129,7 @@ class LeafUses {
         if (input && input->is_leaf()) left_[input.get()]++;
   }
 
-  /// The terms from this node are there.
+  /// Call it when the terms from this node have been accumulated.
   void done(const Node& node, PendingSums& pending) {
     if (!listener_) return;
     bool wanted = false;
@@ -253,7 +253,7 @@ void Tensor::backward(const Tensor& seed) const {
     check(!node->released, "[backward] the graph under '", node->name, "' was freed by an earlier backward pass");
     const Tensor dy = std::exchange(node->grad, {}), also = std::exchange(node->also, {});
     if (dy.defined() && node->again) {
-      // The ops that made the result take the node's place. They end where it does, at its inputs.
+      // The ops of the second run replace the node in the pass. Their graph ends at the node's inputs, as the node did.
       const Tensor y = computed_again(*node);
       if (y.requires_grad()) {
         uses.add(order.add(y.node()));
@@ -266,7 +266,7 @@ void Tensor::backward(const Tensor& seed) const {
       for (size_t i = 0; i < grads.size(); i++) {
         if (!node->inputs[i] || !grads[i].defined()) continue;
         profile_work({.bytes = 2 * bytes_of(grads[i])});
-        // Moved, so that a gradient seen by nobody else can be accumulated into.
+        // Move it, so that a gradient without another owner can be accumulated into.
         accumulate(*node->inputs[i], std::move(grads[i]), node->name, pending);
       }
       if (active_profile) {
@@ -275,7 +275,7 @@ void Tensor::backward(const Tensor& seed) const {
       }
     }
     uses.done(*node, pending);
-    // What the gradient saved is free from here on.
+    // Free what the gradient saved.
     node->gradient = nullptr;
     node->again = nullptr;
     node->inputs.clear();
@@ -284,10 +284,10 @@ void Tensor::backward(const Tensor& seed) const {
   pending.flush();
 }
 
-// A long chain would be destroyed recursively, one stack frame a node; this unties it in a loop.
+// Destroys a chain of nodes in a loop: the default would recurse, and a long chain would overflow the stack.
 Node::~Node() {
   std::vector<std::shared_ptr<Node>> pending = std::move(inputs);
-  gradient = nullptr;  // a tensor that it captured with its history holds nodes, too
+  gradient = nullptr;  // a tensor captured with its history holds nodes as well
   again = nullptr;
   while (!pending.empty()) {
     const std::shared_ptr<Node> node = std::move(pending.back());

@@ -1,5 +1,5 @@
-// Autograd: an eager tape. An op records how to turn the gradient of its result into the gradients
-// of its inputs:
+// Autograd: an eager tape.
+// An op records how to turn the gradient of its result into the gradients of its inputs:
 //
 //   Tensor exp(const Tensor& x) {
 //     Tensor y = empty_like(x);
@@ -9,9 +9,9 @@
 //     });
 //   }
 //
-// The capture list of the gradient is the list of what is saved. Capture Saved(y), never y: y owns
-// its node, the node owns the gradient, and a captured y would close the circle. Gradients are not
-// themselves differentiable: they run under NoGrad.
+// The lambda's capture list is the list of what is saved for the backward pass. Capture Saved(y), never
+// y: y owns its node and the node owns the lambda, so a captured y would form a reference cycle and
+// leak. Gradients run under NoGrad: there are no second derivatives.
 #pragma once
 
 #include <functional>
@@ -23,12 +23,12 @@
 
 namespace fulcrum {
 
-/// Which inputs of an op want a gradient: needs[i]. The others may be left undefined.
+/// needs[i] tells whether input i of an op needs a gradient. Gradients that are not needed may be left undefined.
 class Needs {
  public:
   Needs(const Node& node, const Tensor& also) : node_(node), also_(also) {}
   bool operator[](size_t i) const;
-  /// A second term of dy, not added to it yet; undefined unless the node takes_two.
+  /// A second term of dy that the gradient must add itself. Undefined unless Node::takes_two.
   const Tensor& also() const { return also_; }
 
  private:
@@ -36,8 +36,8 @@ class Needs {
   const Tensor& also_;
 };
 
-/// A tensor that a gradient needs, without its history. It converts to one: an Error where its numbers were written in
-/// place since (Tensor::mark_written). `->` does not ask: for its shape and dtype.
+/// A tensor saved for the backward pass, without its history. Converts to a Tensor, and then throws Error if its values
+/// were overwritten after it was saved (Tensor::mark_written). `->` skips this check; use it for shape and dtype.
 class Saved {
  public:
   Saved() = default;
@@ -45,7 +45,7 @@ class Saved {
   operator const Tensor&() const;
   const Tensor* operator->() const { return &tensor_; }
   explicit operator bool() const { return tensor_.defined(); }
-  /// For `op`, which uses it in another way.
+  /// Performs that check for users other than a gradient; `op` names the user in the message.
   void check_unchanged(const char* op) const;
 
  private:
@@ -56,17 +56,17 @@ class Saved {
 using Grads = std::vector<Tensor>;
 using Gradient = std::function<Grads(const Tensor& dy, Needs needs)>;
 
-/// A vertex of the graph: a leaf that wants its gradient, or the result of an op.
+/// A node of the graph: a leaf that requires its gradient, or the result of an op.
 struct Node {
   const char* name = "leaf";
   Shape shape;
   DType dtype = DType::kF32;
   Gradient gradient;                          // empty for a leaf
-  std::function<Tensor()> again;              // in place of a gradient: computes the result once more (recompute.h)
-  std::vector<std::shared_ptr<Node>> inputs;  // null where no gradient is wanted
+  std::function<Tensor()> again;              // instead of `gradient`: computes the result again (recompute.h)
+  std::vector<std::shared_ptr<Node>> inputs;  // null where no gradient is needed
   Tensor grad;                                // leaf: accumulated; otherwise: pending during a backward pass
-  Tensor also;                                // pending, too: a second term, for a gradient that adds the two itself
-  bool takes_two = false;                     // whether `gradient` does so while it reads them, which saves a pass
+  Tensor also;                                // second pending term, if takes_two
+  bool takes_two = false;                     // `gradient` adds the two terms as it reads them, which saves a pass
   Tensor twin;  // leaf: copy of the parameter in another dtype, kept up to date by the optimiser
   bool requires_grad = true;
   bool released = false;  // a backward pass has freed `gradient` or `again`
@@ -75,9 +75,9 @@ struct Node {
   bool is_leaf() const { return inputs.empty() && !released; }
 };
 
-/// What an op was told beside its tensors, by the type that holds it: the geometry of a convolution or
-/// pool (kernel_types.h), LinearCall, BatchNormCall, the two dimensions of a transposition (std::pair<int, int>), the
-/// StridedCopy of a shortcut. Valid while the op is observed.
+/// An op's arguments other than tensors, retrieved by their type: the geometry of a convolution or pool
+/// (kernel_types.h), LinearCall, BatchNormCall, the two dimensions of a transposition (std::pair<int, int>), the
+/// StridedCopy of a shortcut. Refers to the arguments: valid only during the observer's callback.
 class OpDetail {
  public:
   OpDetail() = default;
@@ -103,12 +103,12 @@ struct BatchNormCall {
   const BatchNormArgs& args;
 };
 
-/// Gives y a history, when gradients are enabled and an input requires one, and shows the op to the
-/// OpObserver if there is one.
+/// Gives y a history if gradients are enabled and an input requires one, and reports the op to the active
+/// OpObservers. Returns y.
 Tensor record(const char* name, Tensor y, const std::vector<Tensor>& inputs, Gradient gradient, OpDetail detail = {});
 
-/// While one of these lives on this thread, it sees every op that has a gradient, recorded or not, in
-/// the order in which they are computed, and so do those around it:
+/// While alive, calls `callback` for every differentiable op of this thread, recorded or not, in the order of
+/// computation. Enclosing observers are called as well.
 ///
 ///   OpObserver observer([&](const OpObserver::Op& op) { bytes += op.output.bytes(); });
 ///   net(images);
@@ -125,9 +125,9 @@ class OpObserver {
   ~OpObserver();
   OpObserver(const OpObserver&) = delete;
   OpObserver& operator=(const OpObserver&) = delete;
-  /// For record().
+  /// Reports `op` to all observers of this thread; called by record().
   static void show(const Op& op);
-  /// Whether one lives on this thread.
+  /// Whether this thread has an observer.
   static bool active();
 
  private:
@@ -135,18 +135,19 @@ class OpObserver {
   OpObserver* previous_;
 };
 
-/// Follows backward passes: what sends gradients away while others are still being computed.
+/// Follows backward passes, so that finished gradients can be sent while others are still being computed.
 class BackwardListener {
  public:
   virtual ~BackwardListener() = default;
-  /// A leaf's gradient gets no more terms in this pass. True: sum all terms so far, and call summed().
+  /// Called when a leaf's gradient has received its last term of the pass. Return true to have all postponed terms
+  /// added now, after which summed() is called.
   virtual bool leaf_done(const Node& leaf) = 0;
   virtual void summed() = 0;
-  /// After each operation's gradient.
+  /// Called after the gradient of each operation.
   virtual void advance() = 0;
 };
 
-/// While one of these lives on this thread, its listener follows what runs backward.
+/// While alive, its listener follows the backward passes of this thread.
 class Listening {
  public:
   explicit Listening(BackwardListener& listener);
@@ -158,7 +159,7 @@ class Listening {
   BackwardListener* previous_;
 };
 
-/// While one of these lives on this thread, nothing is recorded.
+/// While alive, no op of this thread is recorded.
 class NoGrad {
  public:
   NoGrad();
@@ -169,7 +170,7 @@ class NoGrad {
  private:
   bool previous_;
 };
-/// While one of these lives on this thread, ops are recorded, within NoGrad, too.
+/// While alive, ops of this thread are recorded, even inside NoGrad.
 class EnableGrad {
  public:
   EnableGrad();

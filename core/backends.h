@@ -1,4 +1,4 @@
-// What this build can compute with, and on what: for `fulcrum info`, logs and bug reports.
+// The devices and libraries that this build can compute with: for `fulcrum info`, logs and bug reports.
 //
 //   for (const Backend& b : backends()) std::cout << b.device << ": " << b.description << "\n";
 #pragma once
@@ -15,12 +15,12 @@ struct Backend {
   std::string description;  // "AMD EPYC, AVX-512 with bf16, oneDNN 2.6.2"
 };
 
-/// One for each device that this build and this machine offer; the CPU first.
+/// Returns one entry per device that this build can use on this machine, the CPU first.
 std::vector<Backend> backends();
 
-/// The vector instructions that Fulcrum's own code was compiled for: "AVX-512 with bf16".
+/// Returns the vector instructions that Fulcrum's own code was compiled for: "AVX-512 with bf16".
 std::string cpu_isa();
-/// Processor, instructions and libraries: the CPU's entry in backends().
+/// Returns processor, instructions and libraries: the CPU's description in backends().
 std::string describe_cpu();
 
 }  // namespace fulcrum

@@ -2,8 +2,8 @@
 //
 //   check(x.dim() == 4, "[conv2d] expected x [N, H, W, C], got ", x.shape());
 //
-// The message parts are only formatted when the condition is false. A message names the operation in
-// brackets, what was expected and what came instead.
+// The message is formatted only when the condition is false. A message names the operation in brackets, what was
+// expected, and what it got instead.
 #pragma once
 
 #include <sstream>
@@ -12,13 +12,13 @@
 
 namespace fulcrum {
 
-/// Everything that Fulcrum refuses or fails at is thrown as this type.
+/// The exception type of everything that Fulcrum throws itself.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// The system or a device has no memory left. With less in use the same may succeed.
+/// The system or a device has no memory left. The same call may succeed once memory has been freed.
 class OutOfMemory : public Error {
  public:
   using Error::Error;

@@ -1,5 +1,5 @@
-// Vectors with a number for each class, made of the class counts of a training set: what losses for
-// imbalanced data add, subtract or multiply.
+// Per-class vectors for losses on imbalanced data, computed from the class counts of a training set.
+// The losses add, subtract or multiply them:
 //
 //   cross_entropy(z, y, {.adjust = log_prior(counts)});                          // balanced softmax
 //   cross_entropy(cosines, y, {.margin = ldam_margins(counts), .scale = 30});    // LDAM
@@ -15,19 +15,17 @@
 
 namespace fulcrum {
 
-/// (1−β)/(1−βⁿ), scaled to the sum C (Cui et al. 2019); a class with no samples gets 0.
+/// (1−β)/(1−βⁿ), scaled so that they sum to C (Cui et al. 2019). A class without samples gets 0.
 Tensor class_balanced_weights(const std::vector<int64_t>& counts, double beta);
 
-/// τ·log(n/Σn) (Menon et al. 2021; τ = 1: balanced softmax, Ren et al. 2020). A class with no
-/// samples is given the prior of one with a single sample: its logarithm has to be finite.
+/// τ·log(n/Σn) (Menon et al. 2021; τ = 1: balanced softmax, Ren et al. 2020). A class without samples
+/// is treated as having one, so that the logarithm is finite.
 Tensor log_prior(const std::vector<int64_t>& counts, double tau = 1);
 
-/// max_m·(min n/n)^¼ (Cao et al. 2019). A class with no samples is an Error: its margin is
-/// infinite.
+/// max_m·(min n/n)^¼ (Cao et al. 2019). Throws Error if a class has no samples: its margin would be infinite.
 Tensor ldam_margins(const std::vector<int64_t>& counts, double max_m = 0.5);
 
-/// (max n/n)^γ, temperatures of the classes (CDT, Ye et al. 2020); γ = 0: all 1. A class with no
-/// samples is an Error.
+/// (max n/n)^γ, the temperatures of CDT (Ye et al. 2020); with γ = 0 all are 1. Throws Error if a class has no samples.
 Tensor class_temperatures(const std::vector<int64_t>& counts, double gamma);
 
 }  // namespace fulcrum

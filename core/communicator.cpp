@@ -71,8 +71,8 @@ std::vector<std::string> Communicator::all_gather(const std::string& text) {
   return texts;
 }
 
-// Open MPI's mpirun; MPICH's and Intel's, and srun with PMI; srun with PMIx. Inside an allocation of Slurm a program
-// that srun has not started has no step of several tasks.
+// The variables are set by Open MPI's mpirun; by MPICH's and Intel's, and by srun with PMI; and by srun with PMIx. In a
+// Slurm allocation, a program that srun has not started is not in a step of several tasks.
 bool launched_with_others() {
   return number_in("OMPI_COMM_WORLD_SIZE") > 1 || number_in("PMI_SIZE") > 1 || number_in("SLURM_STEP_NUM_TASKS") > 1;
 }

@@ -1,13 +1,13 @@
-// Communicator: the processes of one training, a process for each device.
+// Communicator: the processes of one distributed training run, one per device.
 //
 //   const std::unique_ptr<Communicator> world = launched_processes();  // by mpirun or srun; one without
 //   const Slice mine = slice_of(batch, world->rank(), world->size());
 //   …
 //   world->all_reduce(sums);                    // Σ over the processes, the same bits in each
 //
-// Every process calls the same functions in the same order. A wait ends with PeerFailed when another process has
-// given up or is gone, so that none hangs for ever. communicator.cpp has that of one process, core/mpi that of
-// processes on CPUs, core/cuda/nccl.cpp that on GPUs.
+// Every process must call the same functions in the same order. A wait throws PeerFailed when another process has
+// failed or disappeared, so that none hangs for ever. communicator.cpp implements it for a single process, core/mpi for
+// processes on CPUs, core/cuda/nccl.cpp for GPUs.
 #pragma once
 
 #include <cstdint>
@@ -19,18 +19,19 @@
 
 namespace fulcrum {
 
-/// Part number `part` of `parts` contiguous ones, in order, of sizes that differ by at most one; it may be empty.
+/// Splits [0, total) into `parts` contiguous slices whose sizes differ by at most one, and returns slice number `part`,
+/// which may be empty.
 Slice slice_of(int64_t total, int part, int parts);
-/// Their sizes.
+/// Returns the sizes of all slices of slice_of().
 std::vector<int64_t> slice_sizes(int64_t total, int parts);
 
-/// Another process has failed and says why, or is gone; the run of this one ends, too.
+/// Thrown when another process has failed (and said why) or disappeared: this process must stop as well.
 class PeerFailed : public Error {
  public:
   PeerFailed(const std::string& what, int exit_code, bool silent)
       : Error(what), exit_code_(exit_code), silent_(silent) {}
   int exit_code() const { return exit_code_; }
-  /// Whether the other process prints the reason.
+  /// Whether to print nothing here, because the other process prints the reason.
   bool silent() const { return silent_; }
 
  private:
@@ -46,36 +47,37 @@ class Communicator {
 
   int rank() const { return place_.rank; }
   int size() const { return place_.size; }
-  /// Among the processes of this machine.
+  /// Rank among the processes of this machine.
   int local_rank() const { return place_.local_rank; }
   int local_size() const { return place_.local_size; }
   bool first() const { return rank() == 0; }
 
-  /// The sum over the processes, in place; f32, f64 or i64. Contiguous tensors on the communicator's device, or on the
-  /// host, as in all that follows.
+  /// Replaces `values` by their sum over all processes; f32, f64 or i64. Here and below, tensors lie on the
+  /// communicator's device or on the host.
   virtual void all_reduce(Tensor& values) = 0;
-  /// Begins it: until finish() nobody may touch the values.
+  /// Starts an asynchronous all_reduce; `values` must not be read or written before finish().
   virtual void start_all_reduce(const Tensor& values) = 0;
-  /// Lets what was begun go on; to be called now and then while other work is done.
+  /// Makes progress on started operations; call it from time to time while doing other work.
   virtual void advance() = 0;
-  /// Waits for all that was begun.
+  /// Waits for all started operations.
   virtual void finish() = 0;
-  /// all [Σ rows, …] = the parts [rows[r], …] of every process r, in their order; an undefined part has no rows.
+  /// Concatenates the parts [rows[r], …] of all processes r in rank order into all [Σ rows, …]. A process without rows
+  /// passes an undefined part.
   virtual void all_gather(Tensor& all, const Tensor& part, const std::vector<int64_t>& rows) = 0;
-  /// The numbers of process 0.
+  /// Replaces `values` by those of process 0.
   virtual void broadcast(Tensor& values) = 0;
 
-  /// Tells the others, who wait or will, that this process gives up. True where this process is the one that prints
-  /// the reason: of several that fail for the same reason one does.
+  /// Tells the other processes, which wait or will wait, that this one has failed. Returns whether this process should
+  /// print the reason: if several fail for the same reason, only one does.
   virtual bool fail(int exit_code) = 0;
-  /// For when another process is known to have failed: waits for its word and throws PeerFailed.
+  /// Call it when another process is known to have failed: waits for its message and throws PeerFailed.
   [[noreturn]] virtual void await_failure() = 0;
-  /// Ends the connection; after a failure it waits, for a few seconds at most, until the reason is printed.
+  /// Closes the connection. After a failure, first waits a few seconds at most for the reason to be printed.
   virtual void shut_down(bool failed) = 0;
 
-  // ---- on the host, for what is small ----
+  // ---- small values, on the host ----
   int64_t max(int64_t value);
-  /// The texts of all processes, in their order.
+  /// Returns the texts of all processes, in rank order.
   std::vector<std::string> all_gather(const std::string& text);
   void barrier() { max(0); }
 
@@ -89,12 +91,12 @@ class Communicator {
   Place place_;
 };
 
-/// Whether mpirun or srun has started this process as one of several, by the environment: costs nothing.
+/// Whether mpirun or srun has started this process as one of several. Only reads environment variables.
 bool launched_with_others();
-/// Connects the processes that a launcher has started (the first time some 0.3 s); without a launcher, the one. An
-/// Error where there are several and this build has no MPI.
+/// Connects the processes that a launcher has started (takes about 0.3 s the first time). Without a launcher, returns a
+/// communicator of one process. Throws Error if there are several and this build has no MPI.
 std::unique_ptr<Communicator> launched_processes();
-/// For tensors on `device`: null for the CPU, which `host` serves.
+/// Returns a communicator for tensors on `device`, or null where `host` serves: on the CPU and for a single process.
 std::unique_ptr<Communicator> device_processes(Communicator& host, Device device);
 
 }  // namespace fulcrum

@@ -12,7 +12,7 @@
 
 namespace fulcrum {
 
-/// What is the same for all rows.
+/// What all rows of a batch share.
 template <class T>
 struct CrossEntropyRule {
   using A = Accumulate<T>;
@@ -39,8 +39,8 @@ struct CrossEntropyRule {
   static const A* optional(const Tensor& t) { return t ? t.data<A>() : nullptr; }
 };
 
-/// A row of logits, seen as z' = scale·(z/temperature − margin_y·e_y) + adjust. The kernel finds the
-/// largest z' (top) and then log Σ exp(z' − top).
+/// One row of logits, read as z' = scale·(z/temperature − margin_y·e_y) + adjust. The kernel sets `top`, the
+/// largest z', and then `log_total`, log Σ exp(z' − top).
 template <class T>
 struct CrossEntropyRow {
   using A = Accumulate<T>;
@@ -58,28 +58,29 @@ struct CrossEntropyRow {
     return rule.scale * shifted + (rule.adjust ? rule.adjust[c] : A(0));
   }
   FULCRUM_HD A log_probability(int64_t c) const { return (at(c) - top) - log_total; }
-  /// −log p of the label. Rounding must not take it below 0, where φ is not defined: a compiler may fuse the sum in at() in
-  /// one place and not in another. A NaN stays one.
+  /// −log p of the label, clamped at 0, below which φ is not defined: at() may round differently in two places, because
+  /// a compiler may fuse its multiply-add in only one of them. Passes NaN.
   FULCRUM_HD A surprise() const {
     const A l = -log_probability(label);
     return l < 0 ? A(0) : l;
   }
 
-  /// Class c's part of what label smoothing spreads over all classes.
+  /// Class c's term of the sum over all classes that label smoothing adds.
   FULCRUM_HD A spread(int64_t c) const { return -rule.class_weight(c) * log_probability(c); }
-  /// The loss, with the sum of spread(c) where there is smoothing.
+  /// The loss. spread_sum = Σ spread(c) over all classes; used only with smoothing.
   FULCRUM_HD A loss(A spread_sum) const {
     const A w = rule.class_weight(label), l = surprise();
     const A hard = (1 - rule.smoothing) * (rule.on_weighted ? rule.phi.value(w * l) : w * rule.phi.value(l));
     return rule.smoothing > 0 ? hard + rule.smoothing / static_cast<A>(rule.classes) * spread_sum : hard;
   }
 
-  /// The factor of p − e_y in the gradient by z'.
+  /// The factor of p − e_y in the gradient with respect to z'.
   FULCRUM_HD A label_factor() const {
     const A w = rule.class_weight(label), l = surprise();
     return (1 - rule.smoothing) * w * rule.phi.gradient(rule.on_weighted ? w * l : l);
   }
-  /// The derivative of the loss by z_c. weight_sum, of all classes, counts where there is smoothing.
+  /// The derivative of the loss with respect to z_c. factor: label_factor(). weight_sum = Σ class_weight(c) over all
+  /// classes; used only with smoothing.
   FULCRUM_HD A gradient(int64_t c, A factor, A weight_sum) const {
     const A p = std::exp(log_probability(c));
     A dz = factor * (p - (c == label ? A(1) : A(0)));

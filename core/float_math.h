@@ -1,11 +1,11 @@
-// exp, log(1 + x), tanh and erfc of floats as arithmetic without calls or branches, of which compilers make vectors:
-// several times as fast as the library's functions, one element after the other. On a GPU, and of doubles, they are the
-// library's.
+// exp, log(1 + x), tanh and erfc of floats without calls or branches, so that compilers vectorise loops over them:
+// several times as fast as calling the library's functions element by element. On a GPU, and for doubles, the library's
+// functions are used.
 //
 //   for (int64_t i = 0; i < n; i++) y[i] = math::exp(x[i]);
 //
-// Errors are below 3e-7 of the result (erfc: 7e-7, in its tail below 0.005 1e-5); NaN and infinities are what they should
-// be. A loop needs -fno-trapping-math to become one of vectors: core/CMakeLists.txt.
+// Relative errors are below 3e-7 (erfc: 7e-7, and 1e-5 in its tail, where the result is below 0.005). NaN and
+// infinities are handled as in the library. Loops vectorise only with -fno-trapping-math: core/CMakeLists.txt.
 #pragma once
 
 #include <bit>
@@ -21,9 +21,9 @@ namespace detail {
 
 inline float two_to(uint32_t exponent) { return std::bit_cast<float>((exponent + 127u) << 23); }
 
-/// With the polynomial of Cephes' expf (Moshier), e^x = 2^k e^r.
+/// e^x = 2^k e^r, with the polynomial of Cephes' expf (Moshier) for e^r.
 inline float exp(float x) {
-  constexpr float kShift = 12582912.0F;  // 1.5·2²³: a sum with it has its integer part in the lowest bits
+  constexpr float kShift = 12582912.0F;  // 1.5·2²³: adding it rounds to an integer, held in the lowest bits
   const float c = x < -104.0F ? -104.0F : x > 89.0F ? 89.0F : x;
   const float shifted = c * 1.44269504F + kShift, k = shifted - kShift;
   const float r = (c - k * 0.693359375F) + k * 2.12194440e-4F;  // ln 2 in two parts
@@ -34,7 +34,7 @@ inline float exp(float x) {
   p = p * r + 1.6666665459e-1F;
   p = p * r + 5.0000001201e-1F;
   p = p * (r * r) + r + 1.0F;
-  // In two steps: 2^k alone may be too large or too small for a float where e^x is not.
+  // Multiply by 2^k in two steps: 2^k may overflow or underflow a float where e^x does not.
   const auto power = static_cast<int32_t>(std::bit_cast<uint32_t>(shifted) - std::bit_cast<uint32_t>(kShift));
   const int32_t half = power >> 1;
   return p * two_to(static_cast<uint32_t>(half)) * two_to(static_cast<uint32_t>(power - half));
@@ -52,7 +52,7 @@ inline float log1p_of_unit(float x) {
   return s * (p * q + 2.0F);
 }
 
-/// (1 − e^−2|x|)/(1 + e^−2|x|), which loses digits near 0: there the series.
+/// ±(1 − e^−2|x|)/(1 + e^−2|x|). Near 0, where this loses digits, the Taylor series.
 inline float tanh(float x) {
   const float a = x < 0 ? -x : x, e = exp(-2.0F * a), far = (1.0F - e) / (1.0F + e), q = x * x;
   float p = 62.0F / 2835;

@@ -14,7 +14,7 @@
 
 namespace fulcrum {
 
-/// A number in another dtype; bf16 goes by way of float.
+/// Converts x to another dtype; from and to bf16 by way of float.
 template <class To, class From>
 FULCRUM_HD To convert_to(From x) {
   if constexpr (std::is_same_v<To, From>) return x;
@@ -23,7 +23,7 @@ FULCRUM_HD To convert_to(From x) {
   else return static_cast<To>(x);
 }
 
-/// y + x in y's dtype, summed as wide as its sums are.
+/// y + x, added in Accumulate<To> and rounded to y's dtype.
 template <class To>
 struct AddTo {
   template <class From>
@@ -115,8 +115,8 @@ struct Softplus {
   }
 };
 
-/// x·Φ(x), Φ the distribution function of a standard normal (Hendrycks & Gimpel 2016, arXiv 1606.08415). By erfc, since
-/// 1 + erf loses all digits where x is far below 0.
+/// x·Φ(x), Φ the distribution function of a standard normal (Hendrycks & Gimpel 2016, arXiv 1606.08415). Uses erfc,
+/// since 1 + erf loses all digits where x is far below 0.
 struct Gelu {
   static constexpr const char* kName = "gelu";
   static constexpr Saves kSaves = Saves::kInput;
@@ -135,7 +135,7 @@ struct Gelu {
   }
 };
 
-/// Its approximation ½x(1 + tanh(u)), u = √(2/π)(x + 0.044715x³), from the same source: x·σ(2u).
+/// The approximation of GELU from the same source, ½x(1 + tanh(u)) = x·σ(2u) with u = √(2/π)(x + 0.044715x³).
 struct GeluTanh {
   static constexpr const char* kName = "gelu_tanh";
   static constexpr Saves kSaves = Saves::kInput;
@@ -147,7 +147,7 @@ struct GeluTanh {
   template <class A>
   FULCRUM_HD static A gradient(A dy, A x) {
     const A s = share(x), slope = s * (A(1) - s);
-    // Far from 0 the slope vanishes sooner than x³ grows; 0·∞ would be no number.
+    // Far from 0 the slope underflows to 0 long before x² overflows; without the test 0·∞ would give NaN.
     const A rest = slope > 0 ? x * slope * A(kTwoSqrtTwoOverPi) * (A(1) + A(3 * kCubic) * x * x) : A(0);
     return dy * (s + rest);
   }
@@ -157,7 +157,7 @@ struct GeluTanh {
   }
 };
 
-/// max(x, 0); NaN stays NaN, as in PyTorch. The gradient at 0 is 0.
+/// max(x, 0); passes NaN, as PyTorch does. The gradient at 0 is 0.
 struct Relu {
   static constexpr const char* kName = "relu";
   static constexpr Saves kSaves = Saves::kOutput;
@@ -243,7 +243,7 @@ struct Div {
     return a / b;
   }
 };
-/// NaN wins, in two choices, of which compilers make vectors; one with || has a branch.
+/// NaN propagates. Two selects, which vectorise; `||` would branch.
 struct Maximum {
   static constexpr const char* kName = "maximum";
   template <class A>
@@ -297,7 +297,7 @@ struct Pow {
     return std::pow(a, b);
   }
 };
-/// x where the condition holds, else 0, whatever x is there: a product would leave NaN of an infinite x.
+/// x where the condition holds, else 0. A select, since the product 0·x is NaN where x is infinite or NaN.
 struct Keep {
   static constexpr const char* kName = "where";
   template <class A>

@@ -1,4 +1,4 @@
-// A fast hash of bytes, to tell data apart and damage from health, not to protect from anybody.
+// A fast hash of bytes, for checksums and equality tests; not cryptographic.
 //
 //   Hash hash;
 //   hash.add(numbers.data(), numbers.size() * sizeof(float));
@@ -25,7 +25,7 @@ class Hash {
     }
     for (; bytes; bytes--) mix(*p++);
   }
-  /// With its length, so that two texts are not the same as another two.
+  /// Adds the length first, so that "ab", "c" and "a", "bc" give different values.
   void add_text(std::string_view text) {
     mix(text.size());
     add(text.data(), text.size());

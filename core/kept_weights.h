@@ -1,8 +1,8 @@
-// The forms of weights that InferenceMode keeps from one call of a convolution to the next.
+// The converted weights that InferenceMode keeps from one call of a convolution to the next.
 //
 //   const Tensor packed = kept_weight(w, {WeightForm::kWinograd, g, x.dtype(), threads}, [&] { return pack(w); });
 //
-// Outside of the mode that is pack(w).
+// Outside the mode, kept_weight() just returns pack(w).
 #pragma once
 
 #include <functional>
@@ -26,14 +26,14 @@ class KeptWeights {
   using Make = std::function<Tensor()>;
   Tensor get(const Tensor& weight, const WeightForm& form, const Make& make);
 
-  /// Of this thread's innermost InferenceMode; null outside of one.
+  /// The forms kept by this thread's innermost InferenceMode; null outside the mode.
   inline static thread_local KeptWeights* active = nullptr;
 
  private:
-  // Images of ever new sizes, or weights that are computed in each call, would fill the memory.
+  // At this many, all are dropped: images of ever new sizes, or weights computed in each call, would fill the memory.
   static constexpr size_t kMost = 1024;
   struct Kept {
-    Tensor weight;  // held, so that its address means the same weight
+    Tensor weight;  // held so that its address, the key, is not reused for another weight
     Tensor form;
   };
   std::map<std::pair<const void*, WeightForm>, Kept> kept_;

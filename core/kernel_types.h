@@ -1,4 +1,4 @@
-// The plain structs and tables' columns that kernels take: what users of kernels need without calling one.
+// The plain structs that kernels take, and the columns of their tables, for code that does not itself call kernels.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@ struct StridedCopy {
   int64_t y_strides[Shape::kMaxDims] = {};
 };
 
-/// Picking along a dimension: between x [outer, size, inner] and y [outer, count, inner], y's [o, k, i] is x's
-/// [o, index, i], where index i64 is [outer, count, inner] or, for whole slices, [count].
+/// Indexing along one dimension: element [o, k, i] of y [outer, count, inner] corresponds to element [o, index, i] of
+/// x [outer, size, inner]. The indices, i64, are [outer, count, inner] or, for whole slices, [count].
 struct IndexLoop {
   int64_t outer, size, count, inner;
   bool slices;
@@ -27,12 +27,12 @@ struct IndexLoop {
   }
 };
 
-/// Two tensors of one size, of which y is written.
+/// Two tensors of equal size; kernels write y.
 struct TensorPair {
   Tensor y, x;
 };
 
-/// All sizes of a convolution: the key under which back-ends cache their plans.
+/// All sizes of a convolution; back-ends use it as the key of cached plans.
 struct Conv2dGeometry {
   int64_t n, h, w, c;
   int64_t out_h, out_w, out_c;
@@ -55,9 +55,9 @@ struct BatchNormOptions {
   bool training = true;  // in the gradient: whether mean and rstd depend on x
 };
 
-/// What a forward pass of batch normalisation leaves for its gradient. The zeros of a ReLU are told by its result y or,
-/// where y is undefined and no residual was added, by x once more, which is read anyway. y is there with a residual, in
-/// evaluation and for a batch in parts; affine is not in the last two.
+/// What the forward pass of batch normalisation saves for its gradient. To find the zeros of the ReLU, the gradient
+/// reads the result y; if y is undefined, it recomputes the ReLU's input from affine and x, which it reads anyway. y is
+/// saved with a residual, in evaluation mode, and for a batch spread over processes; the last two have no affine.
 struct BatchNormSaved {
   Tensor mean, rstd;  // [C]
   Tensor affine;      // [2, C]: the scale and shift of x − mean
@@ -75,7 +75,7 @@ struct CrossEntropyOptions {
   Phi phi = {};
 };
 
-/// x may be one part of a larger draw: the blocks before it, and those of the whole (0: x alone).
+/// For an x that is part of a larger tensor: blocks of 4 elements before x, and in all (0: x is the whole tensor).
 struct DropoutBlocks {
   int64_t before = 0, all = 0;
 };
@@ -104,15 +104,15 @@ enum KlBallState : int { kFilled = 2, kNext = 3, kBallSteps = 4, kKlBallStateSiz
 /// The sign of λ, and which statistic of the window must equal `target`.
 struct KlBallOptions {
   bool positive = true;
-  bool by_fraction = false;  // (Σp)²/(n Σp²) instead of KL(p ‖ 1/n)
+  bool by_fraction = false;  // the statistic is (Σp)²/(n Σp²) instead of KL(p ‖ 1/n)
   double target = 1;
-  int64_t every = 10;  // steps between two solutions
+  int64_t every = 10;  // λ is solved for every so many steps
 };
 
-/// What an update reads and writes beside the arenas, f64 [4].
+/// State that updates read and write besides the arenas, f64 [4].
 enum UpdateControl : int { kStep = 0, kClip = 1, kNorm = 2, kBad = 3, kControlSize = 4 };
 
-/// Which parts of an arena an update touches, and with which hyper-parameters.
+/// The ranges of an arena that an update touches, and their hyper-parameters.
 struct Segments {
   Tensor offset, size;  // i64 [S], elements, the offsets ascending
   Tensor group;         // i32 [S]
@@ -127,9 +127,9 @@ struct AdamRule {
   bool decoupled = false;  // weight decay as in AdamW
 };
 
-/// A row of a table of samples, f32 [N, 4].
+/// Columns of the table of samples, f32 [N, 4].
 enum SampleColumns : int {
-  kSampleWeightSum = 0,  // Σ B·p over the visits: a mean of 1 is the plain mean's
+  kSampleWeightSum = 0,  // Σ B·p over the visits; plain averaging has B·p = 1
   kSampleVisits = 1,
   kSampleWeight = 2,  // B·p at the last visit
   kSampleLoss = 3,    // at the last visit
@@ -139,7 +139,7 @@ enum SampleColumns : int {
 struct AugmentOptions {
   int pad = 0;          // zero pixels on each side before the random crop back to h×w
   bool flip = false;    // left-right with probability ½
-  double rotation = 0;  // degrees either way, uniform; after crop and flip
+  double rotation = 0;  // uniform in ± this many degrees; after crop and flip
   uint64_t seed = 0;
 };
 

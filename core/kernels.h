@@ -1,5 +1,5 @@
-// The back-ends: struct Cpu and struct Cuda, each with every kernel of kernels.inc, and dispatch(),
-// the one place that chooses between them.
+// The back-ends, struct Cpu and struct Cuda, and dispatch(), the one place that chooses between them.
+// Both implement every kernel of kernels.inc.
 //
 //   dispatch(x, [&]<class K>() { K::softmax(y, x, /*log=*/true); });
 #pragma once
@@ -24,7 +24,8 @@ struct Cuda {
 #include <fulcrum/core/kernels.inc>
 };
 
-/// Calls f.operator()<Cpu>() or f.operator()<Cuda>(), by where `operand` lies, the latter with the device in use.
+/// Calls f.operator()<Cpu>() or f.operator()<Cuda>(), depending on the device of `operand`; makes a GPU the current
+/// device first.
 template <class F>
 decltype(auto) dispatch(const Tensor& operand, F&& f, std::source_location op = std::source_location::current()) {
   const Device device = operand.device();

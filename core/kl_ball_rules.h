@@ -1,7 +1,7 @@
-// λ of the KL ball: a root by Newton's method, shared by the CPU and CUDA kernels. Formulas and
-// edges: docs/method.md.
+// The λ of the KL ball, found by Newton's method; shared by the CPU and CUDA kernels.
+// Formulas and edge cases: docs/method.md.
 //
-//   const auto cumulant = [&](double t) -> Cumulant { … of the window … };
+//   const auto cumulant = [&](double t) -> Cumulant { … over the window … };
 //   const double t = solve_kl_ball(cumulant, most - least, o);      // |1/λ|
 #pragma once
 
@@ -11,14 +11,13 @@
 
 namespace fulcrum {
 
-/// K(t) = log mean exp(t·d) with its first two derivatives: mean and variance of d under the
-/// weights. d ≤ 0 are the losses, less the extreme one and signed, so that every exponent is at most
-/// 0.
+/// K(t) = log mean exp(t·d) and its first two derivatives, the mean and variance of d under the weights. d is ± the
+/// difference of a loss from the most extreme one, with the sign that makes d ≤ 0, so no exponent is above 0.
 struct Cumulant {
   double value, mean, variance;
 };
 
-/// How far the weights at t are beyond the target (a growing function of t), and its derivative.
+/// How far the statistic of the weights at t is beyond the target (an increasing function of t), and its derivative.
 struct KlBallExcess {
   double value, slope;
 };
@@ -32,11 +31,11 @@ FULCRUM_HD KlBallExcess kl_ball_excess(const F& cumulant, double t, const KlBall
   return {two.value - 2 * one.value + std::log(o.target), 2 * (two.mean - one.mean)};
 }
 
-/// Newton's method, and bisection where it would leave the bracket. `spread` > 0 is the largest |d|.
+/// Returns t = |1/λ|, by Newton's method with bisection where it would leave the bracket. `spread` > 0: largest |d|.
 template <class F>
 FULCRUM_HD double solve_kl_ball(const F& cumulant, double spread, const KlBallOptions& o) {
   double low = 0, high = 1 / spread;
-  // A target beyond what the window can reach ends here: only the extreme losses are left.
+  // Stop here if the window cannot reach the target: by now only the extreme losses have weight.
   const double most = 0x1p20 / spread;
   while (high < most && kl_ball_excess(cumulant, high, o).value < 0) {
     low = high;

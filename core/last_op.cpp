@@ -17,7 +17,7 @@ std::string op_name(std::string function) {
   std::string name = function.substr(0, arguments);
   if (const size_t space = name.rfind(' '); space != std::string::npos) name.erase(0, space + 1);
   const bool gradient = rest.find("Needs)") != std::string::npos;  // the second parameter of every gradient
-  // Of a template: "[with F = Relu]".
+  // Keep a template's arguments: "[with F = Relu]".
   if (const size_t with = rest.rfind(" ["); with != std::string::npos) name += rest.substr(with);
   return gradient ? name + "'s gradient" : name;
 }

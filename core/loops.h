@@ -1,5 +1,6 @@
-// The loops of kernels over shapes, worked out once on the host: neighbouring dimensions that a kernel
-// would treat alike become one. Plain numbers, so that a CUDA kernel takes them as an argument.
+// Loop nests of kernels over shapes, computed once on the host.
+// Adjacent dimensions that a kernel treats alike are merged into one. The structs hold plain numbers, so that CUDA
+// kernels can take them as arguments.
 #pragma once
 
 #include <fulcrum/core/types.h>
@@ -9,21 +10,21 @@ namespace fulcrum {
 struct Division {
   int64_t quotient, remainder;
 };
-/// Of numbers that are not negative. In 32 bits where both fit: on a GPU a division of 64 takes hundreds of instructions.
+/// Divides non-negative numbers, in 32 bits where both fit: on a GPU, a 64-bit division takes hundreds of instructions.
 FULCRUM_HD inline Division divide(int64_t a, int64_t b) {
   if (((a | b) >> 32) != 0) return {a / b, a % b};
   const auto low = static_cast<uint32_t>(a), by = static_cast<uint32_t>(b);
   return {low / by, low % by};
 }
 
-// The loop of a broadcast: sizes with the strides of a and b, neighbours merged where both allow it.
+// The loop nest of a broadcast, innermost first: sizes, and strides of a and b. Dimensions are merged if both allow it.
 struct BroadcastLoop {
   int rank = 0;
   int64_t size[Shape::kMaxDims] = {}, a[Shape::kMaxDims] = {}, b[Shape::kMaxDims] = {};
 
   BroadcastLoop(const Shape& y, const Shape& sa, const Shape& sb) {
     int64_t stride_a = 1, stride_b = 1;
-    // From the innermost dimension outwards; merged ones stay in the last entry.
+    // From the innermost dimension outwards; one that can be merged is folded into the last entry.
     for (int i = 1; i <= y.dim(); i++) {
       const int64_t na = i <= sa.dim() ? sa[-i] : 1, nb = i <= sb.dim() ? sb[-i] : 1;
       const int64_t step_a = na == 1 ? 0 : stride_a, step_b = nb == 1 ? 0 : stride_b;
@@ -42,7 +43,7 @@ struct BroadcastLoop {
   }
 };
 
-// The loop of a reduction: sizes from the outermost dimension, neighbours of one kind merged.
+// The loop nest of a reduction, outermost first; adjacent dimensions that are all reduced, or all kept, are merged.
 struct ReductionLoop {
   int rank = 0;
   int64_t size[Shape::kMaxDims] = {};

@@ -21,7 +21,7 @@ constexpr size_t kManyClasses = size_t{1} << 20;
 void* allocate_host(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
   void* block = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  // Fewer TLB misses for activations; a kernel that does not support it ignores the advice.
+  // Huge pages: fewer TLB misses for activations. A kernel that does not support them ignores the advice.
   if (block && bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
   return block;
 }
@@ -53,9 +53,10 @@ const std::shared_ptr<MemoryPool>& pinned_pool() {
 thread_local std::shared_ptr<MemoryPool> private_pool;
 thread_local PrivatePool::Fit private_fit = PrivatePool::Fit::kExact;
 
-/// What the pool has free is of other sizes: where the system has no more, it goes back, and the system is asked again.
-/// Not from a private pool, whose free blocks are the addresses of a recorded step, nor while a step may be being recorded,
-/// which must free nothing; beside a recorded step the common pool's goes back.
+/// Takes a block. If the system is out of memory, returns the pool's free blocks (all of other sizes) to it and tries
+/// again. Blocks of a private pool are never returned, as their addresses belong to a recorded step: Replay::eagerly
+/// returns the common pool's instead. Under any other use of a private pool a step may be being recorded, during which
+/// nothing may be freed, so the error is passed on.
 void* take_or_release(MemoryPool& pool, size_t& bytes) {
   const bool own = &pool == private_pool.get(), beside = private_fit == PrivatePool::Fit::kLarger;
   const auto fit = own ? private_fit : PrivatePool::Fit::kExact;

@@ -3,9 +3,9 @@
 //   std::shared_ptr<Storage> block = Storage::allocate(Device("cpu"), 1 << 20);
 //   MemoryStats s = memory_stats(Device("cpu"));   // s.allocated, s.reserved, s.peak
 //
-// A training step asks for the same sizes every time. The pool keeps what is freed and hands it out
-// again, so that after the first steps the system is not asked for memory: a process that returns
-// its pages every step spends more time in page faults than in arithmetic (docs/performance.md).
+// Every training step allocates the same sizes. The pool keeps freed blocks and hands them out again,
+// so that after the first steps no memory is requested from the system: a process that returns its
+// pages every step spends more time in page faults than in arithmetic (docs/performance.md).
 #pragma once
 
 #include <cstddef>
@@ -21,13 +21,13 @@ struct MemoryStats {
   size_t allocated = 0;        // in use now
   size_t reserved = 0;         // taken from the system: in use + cached
   size_t peak = 0;             // largest `allocated` since start or reset_peak_memory
-  size_t system_requests = 0;  // number of times that the system was asked
+  size_t system_requests = 0;  // number of allocations from the system
 };
 
-/// Of all pools of a device.
+/// Returns totals over all pools of a device.
 MemoryStats memory_stats(Device device);
 void reset_peak_memory(Device device);
-/// Returns cached blocks to the system.
+/// Returns the free blocks of the device's common pool to the system.
 void empty_cache(Device device);
 
 class MemoryPool;
@@ -35,11 +35,11 @@ class MemoryPool;
 /// One block of device memory, aligned to 256 bytes unless borrowed. Not copyable; shared through shared_ptr.
 class Storage {
  public:
-  /// Contents are undefined. Throws OutOfMemory, an Error.
+  /// Returns a block with undefined contents. Throws OutOfMemory, which is an Error.
   static std::shared_ptr<Storage> allocate(Device device, size_t bytes);
-  /// Host memory from which a GPU copies while the host goes on; plain memory without a GPU.
+  /// Returns pinned host memory, from which a GPU can copy asynchronously; ordinary memory if there is no GPU.
   static std::shared_ptr<Storage> allocate_pinned(size_t bytes);
-  /// Memory of somebody else (an array of NumPy), of any alignment, which `owner` keeps as long as this lives.
+  /// Wraps memory owned elsewhere (e.g. a NumPy array), of any alignment; `owner` keeps it alive.
   static std::shared_ptr<Storage> borrow(Device device, void* data, size_t bytes, std::shared_ptr<void> owner);
   ~Storage();
   Storage(const Storage&) = delete;
@@ -54,21 +54,21 @@ class Storage {
  private:
   Storage(std::shared_ptr<MemoryPool> pool, size_t bytes);
   Storage(Device device, void* data, size_t bytes, std::shared_ptr<void> owner);
-  std::shared_ptr<MemoryPool> pool_;  // lives as long as its last block; null where the memory is borrowed
+  std::shared_ptr<MemoryPool> pool_;  // lives as long as its last block; null if borrowed
   std::shared_ptr<void> owner_;       // of borrowed memory
   Device device_;
   void* data_;
-  size_t bytes_;  // of the block, at least what was asked for; of borrowed memory as given
+  size_t bytes_;  // size of the block, at least the requested size; if borrowed, the size given
   WriteLog writes_;
 };
 
-/// A pool of one's own: while a Use lives on this thread, memory of the pool's device comes from it.
-/// A recorded step (replay.h) keeps its addresses in one.
+/// A separate pool: while a Use of it is alive, this thread's allocations on the pool's device come from it.
+/// A recorded step (replay.h) has one, so that its addresses stay reserved.
 class PrivatePool {
  public:
   explicit PrivatePool(Device device);
 
-  enum class Fit { kExact, kLarger };  // kLarger: a free block may be larger than what is asked for
+  enum class Fit { kExact, kLarger };  // kLarger: a larger free block may serve a request
 
   class Use {
    public:
@@ -82,7 +82,7 @@ class PrivatePool {
     Fit previous_fit_;
   };
 
-  /// While it lives on this thread memory comes from the device's common pool again.
+  /// While alive, this thread's allocations come from the device's common pool again.
   class Pause {
    public:
     Pause();

@@ -1,7 +1,7 @@
-// The caching pool behind Storage, for one device: what is freed is kept and handed out again.
+// The caching pool behind Storage, for one device: keeps freed blocks and hands them out again.
 //
 // On a GPU everything runs in one compute stream, so a block can be reused as soon as the host drops
-// it: whatever still reads it was enqueued before whatever will write it.
+// it: kernels that still read it were enqueued before any kernel that will write it.
 #pragma once
 
 #include <map>
@@ -15,7 +15,7 @@ namespace fulcrum {
 
 class MemoryPool;
 
-/// What all pools of a device have taken together, the lock that they share, and the common one.
+/// What the pools of a device share: the statistics over all of them, a lock, and the common pool.
 struct MemoryAccount {
   explicit MemoryAccount(Device device);
   std::mutex mutex;
@@ -31,7 +31,7 @@ class MemoryPool {
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
-  /// `bytes` must be a size class, and is the block's size afterwards. Throws Error when the system has none left.
+  /// Takes a block. `bytes` must be a size class; on return it is the size of the block. Throws OutOfMemory.
   void* take(size_t& bytes, PrivatePool::Fit fit = PrivatePool::Fit::kExact);
   void give(void* block, size_t bytes);
   void release_cached();
@@ -43,12 +43,12 @@ class MemoryPool {
 
   Device device_;
   MemoryAccount& account_;
-  bool pinned_;  // host memory that the device can copy from while the host goes on
+  bool pinned_;  // host memory that a GPU can copy from asynchronously
   std::map<size_t, std::vector<void*>> free_;
 };
 
-/// Eight size classes an octave, so that batches of slightly different size (the last of an epoch) still find a block; from
-/// a MiB on 32, of which at most 3 % is wasted: activations of 7·2ⁿ pixels, squared, fit exactly.
+/// Rounds up to a size class. There are 8 per octave, so that batches of slightly different size (the last of an epoch)
+/// still find a block. Above 1 MiB there are 32, which wastes at most 3 %; activations of (7·2ⁿ)² pixels fit exactly.
 size_t size_class(size_t bytes);
 
 }  // namespace fulcrum

@@ -1,9 +1,9 @@
-// What Mixup and CutMix do to a pixel: the rule that the CPU and CUDA kernels share.
+// How Mixup and CutMix combine two pixels: the rule that the CPU and CUDA kernels share.
 //
 //   const MixRule rule(plan, batch, b);
 //   y = rule.in_box(row, column) ? x_before : rule.mixed(x_own, x_before);
 //
-// One rule for both: Mixup has an empty box, CutMix pixels that are wholly one's own outside of it.
+// One rule serves both: Mixup has an empty box; CutMix has a pixel share of 1 outside the box.
 #pragma once
 
 #include <cmath>
@@ -15,8 +15,8 @@ namespace fulcrum {
 
 /// Rows of a plan i64 [kMixRows, B]. The box holds rows [top, bottom) and columns [left, right).
 enum MixRow : int64_t {
-  kPixelShare = 0,  // outside of the box, in units of 1/kMixUnit
-  kLabelShare = 1,  // of the whole sample, in the same units
+  kPixelShare = 0,  // weight of the own pixels outside the box, in units of 1/kMixUnit
+  kLabelShare = 1,  // weight of the own label, in the same units
   kMixTop = 2,
   kMixLeft = 3,
   kMixBottom = 4,
@@ -41,7 +41,7 @@ struct MixRule {
   FULCRUM_HD bool in_box(int64_t row, int64_t column) const {
     return row >= top && row < bottom && column >= left && column < right;
   }
-  /// One rounding after the other on every device: nothing is left for a compiler to fuse.
+  /// An explicit fma, so that all devices round alike: no multiply-add is left that a compiler might or might not fuse.
   FULCRUM_HD float mixed(float own, float before) const {
     return std::fma(pixel_share, own, (1 - pixel_share) * before);
   }

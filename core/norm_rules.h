@@ -1,4 +1,4 @@
-// The arithmetic of a channel in batch normalisation, shared by the CPU and CUDA kernels.
+// Per-channel arithmetic of batch normalisation, shared by the CPU and CUDA kernels.
 #pragma once
 
 #include <cmath>
@@ -7,10 +7,10 @@
 
 namespace fulcrum {
 
-/// Without what cancellation leaves below 0; a NaN stays.
+/// Clamps the small negative values that cancellation leaves; passes NaN.
 FULCRUM_HD inline double not_negative(double variance) { return variance < 0 ? 0 : variance; }
 
-/// Of n numbers with these sums, f64: what the cancellation in Σx² costs is 1e-16 of mean²/variance.
+/// Moments of n numbers from Σx and Σx². In f64, cancellation costs a relative error of 1e-16·mean²/variance.
 struct BatchMoments {
   double mean, variance;  // biased
 
@@ -18,17 +18,19 @@ struct BatchMoments {
       : mean(sum / n), variance(not_negative(squares / n - mean * mean)) {}
 };
 
-/// What the running variance takes of a batch's, which is biased.
+/// Converts the biased variance of a batch to the unbiased one that the running variance tracks.
 FULCRUM_HD inline double unbiased(double variance, double n) { return n > 1 ? variance * (n / (n - 1)) : variance; }
 
-/// running = (1 − momentum)·running + momentum·value. What is not finite would spoil the last good state of a run for ever.
+/// running = (1 − momentum)·running + momentum·value. Skips values that are not finite, which would spoil the running
+/// statistics for the rest of the run.
 template <class A>
 FULCRUM_HD void track(A* running, int64_t c, double value, double momentum) {
   if (!running || !std::isfinite(value)) return;
   running[c] = static_cast<A>((1 - momentum) * static_cast<double>(running[c]) + momentum * value);
 }
 
-/// What `normalised` takes of channel c: weight/√(variance + eps), and the bias less what rounding the mean to A has lost.
+/// The arguments of normalised() for channel c: scale = weight/√(variance + eps), and a shift, which is the bias
+/// corrected for rounding the mean to A.
 template <class A>
 struct ChannelAffine {
   double rstd, scale, shift;
@@ -40,8 +42,8 @@ struct ChannelAffine {
               (mean - static_cast<double>(static_cast<A>(mean))) * scale) {}
 };
 
-/// dx = dz·scale + (x − mean)·slope + offset, from Σ dz and Σ dz·(x − mean); share: 1/rows, or 0 where mean and rstd are
-/// constants.
+/// The coefficients of dx = dz·scale + (x − mean)·slope + offset. first = Σ dz, second = Σ dz·(x − mean); share is
+/// 1/rows, or 0 where mean and rstd are constants.
 template <class A>
 struct ChannelGradient {
   double dbias, dweight, scale, slope, offset;
@@ -54,15 +56,16 @@ struct ChannelGradient {
         offset(-scale * share * dbias) {}
 };
 
-/// Before residual and ReLU. The gradient takes the zeros of a ReLU from it, too, so it must round the same in both. The
-/// mean is subtracted first, and what its rounding to A lost is in the shift: so a channel far from zero keeps all its
-/// digits.
+/// The normalised value, before residual and ReLU. The gradient recomputes it to find the zeros of the ReLU, so it must
+/// round alike in both passes. The mean is subtracted first, and `shift` contains its rounding error, so that a channel
+/// whose mean is far from zero loses no digits.
 template <class A>
 FULCRUM_HD A normalised(A x, A mean, A scale, A shift) {
   return (x - mean) * scale + shift;
 }
 
-/// Where the gradient of batch normalisation finds which elements the ReLU let through.
+/// Where the gradient of batch normalisation finds which elements passed the ReLU: there is none, from the ReLU's
+/// result, or from the input x.
 enum class ReluMask { kNone, kResult, kInput };
 
 }  // namespace fulcrum

@@ -13,8 +13,7 @@ struct NamedTensorRef {
   const Tensor& tensor;  // may be undefined
 };
 
-/// An Error unless all tensors are on the first one's device: "[conv2d] expected weight on cuda:0 like
-/// x, got cpu".
+/// Throws Error unless all tensors are on the first one's device: "[conv2d] expected weight on cuda:0 like x, got cpu".
 inline void check_one_device(const char* op, std::initializer_list<NamedTensorRef> tensors) {
   const NamedTensorRef& first = *tensors.begin();
   for (const NamedTensorRef& t : tensors)
@@ -22,10 +21,10 @@ inline void check_one_device(const char* op, std::initializer_list<NamedTensorRe
           first.tensor.device(), " like ", first.name, ", got ", t.tensor ? t.tensor.device() : Device());
 }
 
-/// Of an input's gradient: a twin's is that of its master.
+/// The dtype of the gradient of input x. For a twin, it is the dtype of its master.
 inline DType gradient_dtype(const Tensor& x) { return x.node() ? x.node()->dtype : x.dtype(); }
 
-/// An Error unless all indices i64 are in [0, size). Those on a GPU are not looked at: that would wait for it.
+/// Throws Error unless all indices (i64) are in [0, size). Skips indices on a GPU: reading them would wait for the GPU.
 inline void check_indices(const char* op, const Tensor& indices, int64_t size) {
   if (!indices.device().is_cpu()) return;
   const int64_t* index = indices.data<int64_t>();

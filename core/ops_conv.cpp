@@ -72,8 +72,8 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   Tensor y = empty({g.n, g.out_h, g.out_w, g.out_c}, options_of(x));
   dispatch(x, [&]<class K>() { K::conv2d(y, x, weight, bias, g); });
   profile_work(work_of(g));
-  // The dtype of the master; of the batch on a GPU, where cuDNN gives no other and the sum into the
-  // master's gradient converts.
+  // On the CPU, the dtype of the master. On a GPU, the dtype of the batch, as cuDNN computes no other; adding it to the
+  // master's gradient converts it.
   const DType dw_dtype = weight.node() && x.device().is_cpu() ? weight.node()->dtype : weight.dtype();
   return record(
       "conv2d", y, {x, weight, bias},

@@ -49,7 +49,7 @@ Tensor binary(const Tensor& a, const Tensor& b) {
   return y;
 }
 
-// The gradient of a broadcast input: g summed over the dimensions that were repeated.
+// The gradient of a broadcast input: g summed over the broadcast dimensions.
 Tensor sum_to(const Tensor& g, const Shape& shape) {
   if (g.shape() == shape) return g;
   Shape kept = g.shape();
@@ -91,7 +91,7 @@ Tensor sub(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
-  // Of each what the other's gradient takes.
+  // Save each factor only if the other one needs a gradient.
   const Saved for_b = b.requires_grad() ? Saved(a) : Saved(), for_a = a.requires_grad() ? Saved(b) : Saved();
   return record(
       "mul", binary<Mul>(a, b), {a, b},
@@ -110,7 +110,7 @@ Tensor div(const Tensor& a, const Tensor& b) {
 }
 
 namespace {
-// dy to the winner; ties share it. share = Share(a, b) for maximum, Share(b, a) for minimum.
+// The gradient of maximum and minimum: dy goes to the input that won; on a tie, half to each.
 Gradient winner_gradient(const Tensor& a, const Tensor& b, bool larger_wins) {
   return [a = Saved(a), b = Saved(b), larger_wins](const Tensor& dy, Needs need) -> Grads {
     const Tensor da = mul(dy, larger_wins ? binary<Share>(a, b) : binary<Share>(b, a));
@@ -143,7 +143,7 @@ Tensor lt(const Tensor& a, const Tensor& b) { return gt(b, a); }
 Tensor le(const Tensor& a, const Tensor& b) { return ge(b, a); }
 
 Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
-  // Asked in its own dtype: a small number may be 0 in another.
+  // Compare with 0 in the condition's own dtype: a small number may become 0 in another.
   const Tensor holds = condition.dtype() == a.dtype() ? condition.detach() : cast(ne(condition, 0), a.dtype());
   return record("where", binary<Add>(binary<Keep>(holds, a), binary<Drop>(holds, b)), {a, b},
                 [holds = Saved(holds), sa = a.shape(), sb = b.shape()](const Tensor& dy, Needs need) -> Grads {
@@ -153,7 +153,7 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
 }
 
 namespace {
-// op(a, b) of a number that bf16 would round: it is rounded once, with the result.
+// op(a, b) for a scalar b. With bf16 it is computed in f32, so that b is not rounded, only the result.
 template <class Op>
 Tensor with_number(const Tensor& a, double b, Op op) {
   if (a.dtype() != DType::kBf16) return op(a, full({}, b, options_of(a)));
@@ -200,7 +200,7 @@ Tensor where(const Tensor& condition, double a, const Tensor& b) {
 Tensor pow(const Tensor& x, double exponent) {
   return with_number(x, exponent, [exponent](const Tensor& a, const Tensor& number) {
     return record("pow", binary<Pow>(a, number), {a}, [a = Saved(a), exponent](const Tensor& dy, Needs) -> Grads {
-      if (exponent == 0) return {zeros_like(dy)};  // 0⁻¹ · 0 is no number
+      if (exponent == 0) return {zeros_like(dy)};  // at 0 the formula gives 0⁻¹ · 0 = NaN
       return {mul(dy, mul(pow(a, exponent - 1), exponent))};
     });
   });
@@ -211,14 +211,15 @@ Tensor pow(double base, const Tensor& exponent) {
 }
 
 Tensor pow(const Tensor& x, const Tensor& exponent) {
-  if (x.dtype() == DType::kBf16 && exponent.dtype() == DType::kBf16)  // the exponent of the gradient needs its digits
+  if (x.dtype() == DType::kBf16 &&
+      exponent.dtype() == DType::kBf16)  // exponent − 1 in the gradient must not be rounded
     return cast(pow(cast(x, DType::kF32), cast(exponent, DType::kF32)), DType::kBf16);
   Tensor y = binary<Pow>(x, exponent);
   const Saved for_exponent = exponent.requires_grad() ? Saved(y) : Saved();
   return record("pow", y, {x, exponent},
                 [x = Saved(x), exponent = Saved(exponent), y = for_exponent](const Tensor& dy, Needs need) -> Grads {
                   Grads grads(2);
-                  // 0 of what is constant, where the formula may be 0 · ∞: x⁰, and 0 to a power that is not negative.
+                  // 0 where y is constant and the formula may give 0 · ∞: x⁰, and 0 to a non-negative power.
                   if (need[0])
                     grads[0] =
                         sum_to(where(exponent, mul(dy, mul(exponent, pow(x, sub(exponent, 1)))), 0.0), x->shape());
@@ -234,7 +235,7 @@ Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "[clamp] expected low <= high, got ", low, " and ", high);
   const Tensor y = minimum(maximum(x.detach(), low), high);
   if (!x.requires_grad() || !grad_enabled()) return record("clamp", y, {x}, {});
-  // As PyTorch, nothing where x is at a bound.
+  // The gradient is 0 where x equals a bound, as in PyTorch.
   Tensor inside = eq(x, y);
   for (const double bound : {low, high})
     if (std::isfinite(bound)) inside = inside * (1 - eq(x, full({}, bound, options_of(x))));

@@ -1,11 +1,11 @@
-// Normalisation within a sample, composed of other operations.
+// Layer and group normalisation, composed of other operations.
 #include <fulcrum/core/ops.h>
 
 namespace fulcrum {
 
 namespace {
 
-// x − mean over √(variance + eps), in f32 where x is bf16.
+// (x − mean)/√(variance + eps) over `dims`. The callers pass x in f32 or f64.
 Tensor normalised_over(const Tensor& x, const std::vector<int>& dims, double eps) {
   const Tensor apart = x - mean(x, dims, /*keepdim=*/true);
   return apart / sqrt(mean(square(apart), dims, /*keepdim=*/true) + eps);

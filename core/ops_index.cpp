@@ -1,4 +1,4 @@
-// Operations that read or write where indices say.
+// Operations that read or write at indices.
 #include <fulcrum/core/arena.h>
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/kernels.h>
@@ -65,7 +65,7 @@ void index_copy_(Tensor& x, int dim, const Tensor& index, const Tensor& source) 
   check_index("index_copy_", x, index, x.size(d));
   check_one_device("index_copy_", {{"x", x}, {"source", source}});
   const IndexLoop loop = loop_over(x.shape(), d, index.numel(), /*slices=*/true);
-  const Tensor from = source.storage() == x.storage() ? source.detach().clone() : source;  // it may be a part of x
+  const Tensor from = source.storage() == x.storage() ? source.detach().clone() : source;  // source may be part of x
   dispatch(x, [&]<class K>() { K::scatter(x, from, index, loop); });
   x.mark_written();
   refresh_twin(x);

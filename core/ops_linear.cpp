@@ -9,7 +9,7 @@
 namespace fulcrum {
 
 namespace {
-/// Of a product with `elements` sums of `terms`.
+/// The work of a product whose result has `elements`, each a sum of `terms` products.
 Work work_of(int64_t elements, int64_t terms) {
   return {.flop = 2.0 * static_cast<double>(elements) * static_cast<double>(terms)};
 }
@@ -35,7 +35,7 @@ Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
 }  // namespace
 
 namespace {
-// One product for each of the leading indices, of a [batch, ·, ·] and b [batch, ·, ·].
+// One matrix product per leading index of a [batch, ·, ·] and b [batch, ·, ·]. each: the shape of one result.
 Tensor products(const Shape& each, const Tensor& a, bool ta, const Tensor& b, bool tb, DType dtype) {
   Tensor c = empty({a.size(0), each[0], each[1]}, {dtype, a.device()});
   const auto matrix = [](const Tensor& t, int64_t i) { return t.slice(i, i + 1).reshape({t.size(1), t.size(2)}); };

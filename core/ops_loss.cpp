@@ -1,4 +1,4 @@
-// Losses: one number per sample, so that a risk can weigh them.
+// Losses, one value per sample, so that a risk can weigh them.
 #include <cmath>
 
 #include <fulcrum/core/autograd.h>
@@ -44,8 +44,8 @@ void check_targets(const char* op, const Tensor& x, const Tensor& target) {
         " and ", target.shape());
 }
 
-// On the CPU. To look at labels on a GPU would stop its stream: there the loss of a wrong one is NaN, and the optimiser's
-// flag ends the run.
+// Checks labels on the CPU only. Reading labels on a GPU would stall its stream; there, the loss of an invalid label is
+// NaN, and the optimiser's flag ends the run.
 void check_labels(const Tensor& labels, int64_t classes) {
   if (!labels.device().is_cpu()) return;
   const int64_t* y = labels.data<int64_t>();
@@ -123,8 +123,8 @@ void check_aldr(const char* op, const AldrKlArgs& args, const Tensor& logits) {
 }
 }  // namespace
 
-// log mean_k exp((c·[k≠y] + h_k − h_y)/λ) is the cross entropy of h/λ with the margin c on the label,
-// less log C: the cross entropy of equal logits, which also brings the class weight along.
+// log mean_k exp((c·[k≠y] + h_k − h_y)/λ) is the cross entropy of h/λ with margin c on the label, minus
+// log C. log C is computed as the cross entropy of equal logits, which applies the class weight to it as well.
 Tensor ldr_kl_loss(const Tensor& logits, const Tensor& labels, const LdrKlArgs& args) {
   check(args.lambda > 0 && std::isfinite(args.lambda), "[ldr_kl_loss] expected lambda > 0, got ", args.lambda);
   check(args.margin >= 0 && std::isfinite(args.margin), "[ldr_kl_loss] expected margin >= 0, got ", args.margin);
@@ -136,8 +136,8 @@ Tensor ldr_kl_loss(const Tensor& logits, const Tensor& labels, const LdrKlArgs& 
   return mul(sub(cross_entropy(h, labels, ce), loss_of_equal_logits(h, labels, args.class_weight)), args.lambda);
 }
 
-// The same with a λ for each row. The gradient of the cross entropy of equal logits, 1/C − [k=y], is 1 larger for every
-// k ≠ y than for y: c times it is the margin.
+// The same with a λ per row. The margin is added to h as c times the gradient of the cross entropy of equal logits. It
+// is 1/C − [k=y], larger by 1 for k ≠ y than for k = y; a constant added to all logits does not matter.
 Tensor aldr_kl_loss(const Tensor& logits, const Tensor& labels, const Tensor& lambdas, const AldrKlArgs& args) {
   check_aldr("aldr_kl_loss", args, logits);
   const Tensor h = positive_shares("aldr_kl_loss", logits);

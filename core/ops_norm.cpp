@@ -1,4 +1,4 @@
-// Batch normalisation, optionally with the residual sum and the ReLU that follow it in a ResNet.
+// Batch normalisation, optionally fused with the residual sum and the ReLU that follow it in a ResNet.
 #include <fulcrum/core/autograd.h>
 #include <fulcrum/core/communicator.h>
 #include <fulcrum/core/kernels.h>
@@ -16,7 +16,7 @@ void check_channels(const Tensor& x, const Tensor& t, const char* what) {
         t ? t.shape() : Shape());
 }
 
-// What training moves; nothing where it has moved already.
+// The statistics that training updates. Undefined in the second run of recompute(), as the first has updated them.
 struct RunningStatistics {
   Tensor mean, var;
 };
@@ -25,8 +25,9 @@ RunningStatistics moving_statistics(const BatchNormTensors& t) {
 }
 
 Tensor eval_rstd(const Tensor& var, double eps) { return div(ones(var.shape(), options_of(var)), sqrt(add(var, eps))); }
-// The sums are those of all processes, forward and backward; weight and bias get this part's share of their gradients,
-// as every parameter does.
+
+// Sums over all processes, forward and backward. Weight and bias get only this part's share of their gradients, like
+// every other parameter.
 Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const BatchNormArgs& args,
                                const BatchNormOptions& o) {
   const BatchNormPart part = args.part;
@@ -58,7 +59,7 @@ Tensor batch_norm_of_processes(const Tensor& x, const BatchNormTensors& t, const
           const Tensor dweight = mul(own.slice(1, 2).reshape({channels}), rstd);
           part.communicator->all_reduce(sums);
           if (part.counts) K::batch_norm_gradient_apply(dx, dy, x, y, mean, rstd, weight, sums, part.rows, o);
-          else K::fill(dx, 0);  // the whole batch depends on no stand-in
+          else K::fill(dx, 0);  // a placeholder is not part of the batch
           return {dx, dresidual, dweight, dbias};
         });
       },
@@ -128,8 +129,8 @@ Tensor batch_norm(const Tensor& x, const BatchNormTensors& t, const BatchNormArg
         return {dx, dresidual, dweight, dbias};
       },
       OpDetail(BatchNormCall{t, args}));
-  // A block's result goes to the next block's first convolution and its shortcut: two gradients. Their sum is written
-  // here anyway, as the residual's.
+  // A residual block's result goes to the next block's first convolution and to its shortcut, so it gets two gradient
+  // terms. Their sum is written here anyway, as the residual's gradient.
   if (y.requires_grad()) y.node()->takes_two = args.residual && args.residual.requires_grad();
   return y;
 }

@@ -42,7 +42,7 @@ Reduced reduced(const char* op, const Tensor& x, const std::vector<int>& dims) {
   return r;
 }
 
-// g repeated to `shape`, of which it has the rank.
+// Broadcasts g to `shape`, which has the same rank.
 Tensor expand(const Tensor& g, const Shape& shape) {
   Tensor y = empty(shape, options_of(g));
   const Tensor zero = zeros({}, options_of(g));
@@ -93,7 +93,7 @@ Tensor logsumexp(const Tensor& x, const std::vector<int>& dims, bool keepdim) {
   const Reduced r = reduced("logsumexp", x, dims);
   const Tensor wide = cast(x.detach(), x.dtype() == DType::kBf16 ? DType::kF32 : x.dtype());
   const Tensor top = amax(wide, dims, /*keepdim=*/true);
-  const Tensor shift = where(lt(abs(top), INFINITY), top, 0);  // ∞ − ∞ is no number
+  const Tensor shift = where(lt(abs(top), INFINITY), top, 0);  // ∞ − ∞ would be NaN
   const Tensor log_sum = log(sum(exp(wide - shift), dims, /*keepdim=*/true)) + shift;
   const Tensor y = record("logsumexp", log_sum.to(x.dtype()), {x},
                           [wide = Saved(wide), log_sum = Saved(log_sum)](const Tensor& dy, Needs) -> Grads {

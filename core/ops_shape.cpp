@@ -1,4 +1,4 @@
-// Operations that move numbers without changing them.
+// Operations that move or copy data without changing values.
 #include <numeric>
 #include <utility>
 
@@ -19,7 +19,7 @@ void row_major_strides(const Shape& shape, int64_t* strides) {
   }
 }
 
-// A box of `extent` between two row-major tensors, at x_start in x and y_start in y.
+// The copy of a box of `extent` between two row-major tensors, from x_start in x to y_start in y.
 StridedCopy box(const Shape& extent, const Shape& x, const std::vector<int64_t>& x_start, const Shape& y,
                 const std::vector<int64_t>& y_start) {
   StridedCopy c;

@@ -1,4 +1,4 @@
-// Sorting: where the elements stand in order, and the elements by gather, whose gradient is sort's.
+// Sorting: a kernel computes the indices, and gather() the values; so gather's gradient is sort's.
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 

@@ -1,8 +1,8 @@
-// φ of the cross entropy: what a loss makes of l = −log p, p the probability of the label.
+// φ of the cross entropy: a function applied to l = −log p, where p is the probability of the label.
 //
 //   cross_entropy(logits, labels, {.phi = Phi::focal(2)});   // (1−p)²·l, one per sample
 //
-// Every φ here depends on p alone, so that one fused kernel serves all: it computes l, and φ′(l) in
+// Every φ here depends only on p, so one fused kernel serves all: it computes φ(l), and uses φ′(l) in
 // the gradient. Formulas and sources are in docs/method.md.
 #pragma once
 
@@ -34,10 +34,10 @@ struct Phi {
   static Phi js(double pi) { return {kJs, pi}; }
 };
 
-/// A of SCE's reverse cross entropy, which stands for −log 0.
+/// The constant A of SCE's reverse cross entropy, which replaces −log 0.
 inline constexpr double kSceLogZero = 9.210340371976182;  // −log 1e-4
 
-/// φ and φ′ in the precision A, for l ≥ 0. 1−p is −expm1(−l), which has all its digits near p = 1.
+/// φ and φ′ in precision A, for l ≥ 0. 1−p is computed as −expm1(−l), which is accurate near p = 1.
 template <class A>
 struct PhiStep {
   Phi::Kind kind;
@@ -83,7 +83,7 @@ struct PhiStep {
   }
 
  private:
-  // log(π + (1−π)p), the mixture's share of the label.
+  // log(π + (1−π)p), the log-probability of the label in the mixture.
   FULCRUM_HD A log_mixture(A miss) const { return std::log1p((a - 1) * miss); }
   FULCRUM_HD A js(A l, A miss) const {
     const A rest = 1 - a, p = std::exp(-l);

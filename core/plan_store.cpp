@@ -36,7 +36,7 @@ std::map<PlanKey, std::string> parse(const std::string& text) {
   return plans;
 }
 
-/// Empty where the user has no such folder.
+/// Returns an empty path if neither XDG_CACHE_HOME nor HOME is an absolute path.
 fs::path cache_file(const std::string& environment) {
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
@@ -71,7 +71,8 @@ void load_file(PlanStore& plans, const fs::path& path) {
   }
 }
 
-// A reader sees the old file or the new one. What cannot be written is timed again next time.
+// Writes by renaming, so that a reader sees either the old file or the new one. Ignores failures: plans that could not
+// be written are timed again next time.
 void write_file(const fs::path& path, const std::string& text) {
   std::error_code ignored;
   fs::create_directories(path.parent_path(), ignored);
@@ -135,7 +136,7 @@ std::optional<std::string> find_cached_plan(const PlanKey& key) {
 void cache_plan(const PlanKey& key, const std::string& plan) {
   const fs::path path = cache_file(key.environment);
   if (path.empty()) return;
-  PlanStore plans;  // what other processes have added since stays
+  PlanStore plans;  // re-read the file to keep what other processes have added
   load_file(plans, path);
   plans.put(key, plan);
   write_file(path, plans.text());

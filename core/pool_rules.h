@@ -1,4 +1,4 @@
-// Which pixels a window of pooling has, and which windows have a pixel, shared by the CPU and CUDA kernels.
+// Which pixels a pooling window covers, and which windows cover a pixel; shared by the CPU and CUDA kernels.
 #pragma once
 
 #include <fulcrum/core/kernel_types.h>
@@ -14,10 +14,10 @@ struct Windows {
 
   FULCRUM_HD explicit Windows(const Pool2dGeometry& geometry) : g(geometry) {}
 
-  /// Those of a window that are in the image.
+  /// The rows (columns) of the image that a window covers.
   FULCRUM_HD Part rows(int64_t oh) const { return inside(oh, g.kernel_h, g.stride_h, g.padding_h, g.h); }
   FULCRUM_HD Part cols(int64_t ow) const { return inside(ow, g.kernel_w, g.stride_w, g.padding_w, g.w); }
-  /// The windows that cover a pixel.
+  /// The windows that cover a pixel, by its row (column).
   FULCRUM_HD Part over_row(int64_t ih) const { return covering(ih, g.kernel_h, g.stride_h, g.padding_h, g.out_h); }
   FULCRUM_HD Part over_col(int64_t iw) const { return covering(iw, g.kernel_w, g.stride_w, g.padding_w, g.out_w); }
 

@@ -1,16 +1,16 @@
-// Where the time of a step goes: each mark charges the time since the previous one to a name, with the
-// work that was done in it.
+// Profile: where the time of a step goes.
+// Each mark charges the time since the previous mark, and the work done in it, to a name.
 //
 //   Profile profile;
 //   { Profiling on(profile); train_step(); }
 //   for (auto& [name, row] : profile.rows) …   // row.calls, row.seconds, row.work.flop, row.work.bytes
 //
-// Bytes are the least that the op must move: each tensor that it takes or makes, once; an input and its
-// gradient in the gradient. FLOP are those of convolutions and matrix products, a multiplication and an
-// addition being two, by the definition of the op and not by the way it is computed.
-// Ops mark themselves when they record (forward) and after their gradient ran ("… gradient"). While
-// nobody profiles, a mark is one test of a thread-local pointer. On a GPU an op has only been enqueued when
-// it marks itself: `profile.settle` waits for it, and the time is the op's own.
+// Bytes are the least that the op must move: each input and output tensor once; in the gradient, each
+// input and its gradient. FLOP count convolutions and matrix products only, a multiplication and an
+// addition as two, by the definition of the op, however it is computed.
+// Ops mark themselves when they record (forward) and after their gradient has run ("… gradient"). Without
+// a profile, a mark is one test of a thread-local pointer. On a GPU an op has only been enqueued when it
+// marks itself; set `profile.settle` to wait for it, so that the time charged is the op's own.
 #pragma once
 
 #include <chrono>
@@ -43,8 +43,8 @@ struct Profile {
   std::map<std::string, ProfileRow> rows;
   Clock::time_point last = Clock::now();
   std::function<void()> settle;  // called before the clock is read; may be empty
-  Work pending;                  // since the last mark
-  bool by_shape = false;         // a row for each shape of an op's output
+  Work pending;                  // work since the last mark
+  bool by_shape = false;         // one row per op and shape of its output, instead of per op
 
   void mark(const std::string& name) {
     if (settle) settle();
@@ -59,7 +59,7 @@ struct Profile {
 
 inline thread_local Profile* active_profile = nullptr;
 
-/// Charges what happens on this thread while it lives to a profile.
+/// While alive, charges the work of this thread to a profile.
 class Profiling {
  public:
   explicit Profiling(Profile& profile) : previous_(active_profile) {
@@ -75,7 +75,7 @@ class Profiling {
   Profile* previous_;
 };
 
-/// Counts work that the next mark charges to its name.
+/// Adds work, which the next mark will charge to its name.
 inline void profile_work(const Work& work) {
   if (active_profile) active_profile->pending += work;
 }

@@ -11,9 +11,9 @@ namespace fulcrum {
 
 namespace {
 
-// The logarithm of u in (0, 1], to the last bits of f64 (atanh's series about the nearest power of two). Without
-// branches and calls, so that the compiler makes vectors of it: with the C library's log, sin and cos ResNet-50's first
-// step ended 0.24 s later (of 0.79), and of 25 million floats none was another.
+// The logarithm of u in (0, 1], accurate to the last bits of f64 (atanh's series about the nearest power of two).
+// Without branches and calls, so that the compiler vectorises it: with the C library's log, sin and cos, the same 25
+// million floats, ResNet-50's first step ended 0.24 s later (of 0.79).
 double log_of(double u) {
   constexpr uint64_t kSqrtHalf = 0x3fe6a09e667f3bcd;
   const auto bits = std::bit_cast<uint64_t>(u);
@@ -22,7 +22,7 @@ double log_of(double u) {
   const double s = (m - 1) / (m + 1), z = s * s;
   double p = 2.0 / 21;
   for (double n : {19.0, 17.0, 15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0}) p = p * z + 2 / n;
-  // A small integer turns into a double without an instruction that older vectors lack.
+  // Converts a small integer to double without the instruction, which vector units before AVX-512 lack.
   const double e = std::bit_cast<double>(0x4338000000000000 + static_cast<uint64_t>(exponent)) - 0x1.8p52;
   return e * 0.6931471805599453 + (p * z * s + 2 * s);
 }
@@ -30,7 +30,7 @@ double log_of(double u) {
 struct SinCos {
   double sin, cos;
 };
-// Of 2π·turns, turns in [0, 1): Taylor's series about the nearest quarter.
+// Sine and cosine of 2π·turns, turns in [0, 1), by Taylor series about the nearest quarter turn.
 SinCos sin_cos_of(double turns) {
   const double shifted = turns * 4 + 0x1.8p52;
   const auto quarter = std::bit_cast<uint64_t>(shifted);
@@ -47,9 +47,9 @@ SinCos sin_cos_of(double turns) {
 
 constexpr int kRun = 32;  // blocks drawn at a time
 template <class T>
-using Run = T[4][kRun];  // number k of block i
+using Run = T[4][kRun];  // [k][i]: number k of block i
 
-// Elements 4b to 4b + 3 are the numbers of block b: draw(words of a run of blocks, their numbers).
+// Fills t: elements 4b to 4b + 3 come from block b. draw(words, numbers) turns a run of blocks into numbers.
 template <class Draw>
 void fill_from_host(Tensor& t, const Philox& philox, Draw draw) {
   const bool in_place = t.device().is_cpu() && t.dtype() == DType::kF32;
@@ -81,7 +81,7 @@ Generator::Generator(uint64_t s, uint64_t st, Device device)
     : seed(s), stream(st), position(zeros({1}, {DType::kI64, device})) {}
 
 namespace {
-// The largest number below `high` of the tensor's dtype, or of f32 where that is wider.
+// The largest number below `high` in the tensor's dtype, or in f32 if the dtype is wider.
 float largest_below(float high, DType dtype) {
   const float below = std::nextafter(high, -std::numeric_limits<float>::infinity());
   if (dtype != DType::kBf16) return below;
@@ -94,14 +94,14 @@ float largest_below(float high, DType dtype) {
 
 void fill_uniform(Tensor& t, double low, double high, uint64_t seed, uint64_t stream) {
   const auto a = static_cast<float>(low), width = static_cast<float>(high - low);
-  const float most = std::max(a, largest_below(static_cast<float>(high), t.dtype()));  // rounding may reach `high`
+  const float most = std::max(a, largest_below(static_cast<float>(high), t.dtype()));  // rounding may give `high`
   fill_from_host(t, Philox(seed, stream), [&](const Run<uint32_t>& words, Run<float>& x) {
     for (int k = 0; k < 4; k++)
       for (int i = 0; i < kRun; i++) x[k][i] = std::min(a + width * Philox::to_uniform(words[k][i]), most);
   });
 }
 
-// Philox::to_normal in runs.
+// Computes Philox::to_normal for runs of blocks.
 void fill_normal(Tensor& t, double mean, double stddev, uint64_t seed, uint64_t stream) {
   const auto m = static_cast<float>(mean), s = static_cast<float>(stddev);
   fill_from_host(t, Philox(seed, stream), [&](const Run<uint32_t>& words, Run<float>& x) {

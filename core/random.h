@@ -1,5 +1,6 @@
-// Philox4x32-10, a counter-based generator (Salmon et al., "Parallel random numbers: as easy as
-// 1, 2, 3", SC 2011): the same bits on every device, at any position, in any order.
+// Random numbers by Philox4x32-10, a counter-based generator.
+// It gives the same bits on every device, at any position, in any order (Salmon et al., "Parallel random
+// numbers: as easy as 1, 2, 3", SC 2011).
 //
 //   Philox philox(seed, stream);
 //   float u = philox.uniform(i);      // element i of the stream, in [0, 1)
@@ -22,7 +23,7 @@ class Philox {
  public:
   FULCRUM_HD Philox(uint64_t seed, uint64_t stream) : seed_(seed), stream_(stream) {}
 
-  /// Four random words of the block with this index.
+  /// Returns the four random words of block `index`.
   FULCRUM_HD Words4 block(uint64_t index) const {
     uint32_t c0 = lo(index), c1 = hi(index), c2 = lo(stream_), c3 = hi(stream_);
     uint32_t k0 = lo(seed_), k1 = hi(seed_);
@@ -43,7 +44,7 @@ class Philox {
   FULCRUM_HD uint32_t word(uint64_t i) const { return block(i / 4).w[i % 4]; }
   /// In [0, 1), a multiple of 2^-24.
   FULCRUM_HD float uniform(uint64_t i) const { return to_uniform(word(i)); }
-  /// Standard normal by Box-Muller from words 2·(i/2) and 2·(i/2) + 1.
+  /// Standard normal, by Box-Muller from words 2·(i/2) and 2·(i/2) + 1.
   FULCRUM_HD float normal(uint64_t i) const { return to_normal(block(i / 4), i % 4); }
   /// An integer in [0, n) from word i; the bias is below n / 2^32.
   FULCRUM_HD uint32_t below(uint64_t i, uint32_t n) const { return scale(word(i), n); }
@@ -64,8 +65,8 @@ class Philox {
   uint64_t seed_, stream_;
 };
 
-/// Stream numbers, one for each use of randomness, so that no two uses share bits.
-/// Parameters of a model use kInit + index of the parameter.
+/// Stream numbers, one per use of randomness, so that no two uses share random bits.
+/// Parameter number i of a model is initialised from stream kInit + i.
 namespace streams {
 inline constexpr uint64_t kShuffle = 1;
 inline constexpr uint64_t kAugment = 2;
@@ -90,9 +91,9 @@ struct Generator {
   Generator(uint64_t seed, uint64_t stream, Device device = {});
 };
 
-/// Fills with uniform numbers in [low, high). Drawn on the host whatever the device is.
+/// Fills t with uniform numbers in [low, high). They are drawn on the host, whatever the device of t.
 void fill_uniform(Tensor& t, double low, double high, uint64_t seed, uint64_t stream);
-/// Fills with normal numbers. Drawn on the host.
+/// Fills t with normal numbers, drawn on the host.
 void fill_normal(Tensor& t, double mean, double stddev, uint64_t seed, uint64_t stream);
 
 }  // namespace fulcrum

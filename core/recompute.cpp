@@ -10,7 +10,7 @@ namespace fulcrum {
 
 namespace {
 
-// One of the two runs of a function; they lie within each other where recomputed functions do.
+// One of the two runs of a function. Runs nest if recomputed functions do.
 class Run {
  public:
   Run() : outer_(std::exchange(innermost, this)) {}
@@ -28,7 +28,7 @@ class Run {
     return run != nullptr;
   }
 
-  // What a first run draws within the second run of an outer function was drawn before, too: the outer one knows where.
+  // A first run inside the second run of an outer function repeats earlier draws; the outer run knows their positions.
   static Generator draw(Run* run, const Generator& generator) {
     if (!run) return generator;
     if (run->second_) {
@@ -42,7 +42,7 @@ class Run {
     return from;
   }
 
-  /// Where the generators stood, draw by draw.
+  /// The positions of the generators, draw by draw.
   const std::vector<Tensor>& positions() const { return positions_; }
   void check_end() const { check_draws(draws_ == positions_.size()); }
 
@@ -62,7 +62,7 @@ class Run {
 
 thread_local Run* Run::innermost = nullptr;
 
-// Tensors that want a gradient, each once.
+// A set of tensors that require a gradient.
 class Wanted {
  public:
   void add(const Tensor& t) {
@@ -90,14 +90,14 @@ Tensor recompute(std::function<Tensor(const std::vector<Tensor>&)> f, std::vecto
   {
     const NoGrad no_grad;
     Run first;
-    // Nothing being recorded, a tensor with a history comes from outside: an input, a parameter, or another that f
-    // uses.
+    // Nothing is recorded here, so a tensor with a history comes from outside: an input, a parameter, or another tensor
+    // that f uses.
     const OpObserver observer([&](const OpObserver::Op& op) {
       for (const Tensor& x : op.inputs) wanted.add(x);
       ops++;
     });
     const Tensor result = f(inputs);
-    wanted.add(result);  // of a function that hands through what it is given
+    wanted.add(result);  // f may return a tensor from outside as it is
     y = result.detach();
     positions = first.positions();
   }

@@ -1,16 +1,16 @@
-// Replay: a step that does the same every time, recorded once as a CUDA graph and replayed.
+// Replay: records a step that does the same every time as a CUDA graph, and replays the graph.
 //
 //   Replay step(device, [&] { train(input); });     // input, weights, …: tensors that stay where they are
 //   for (…) {
 //     input.copy_from(batch);
-//     step();                                       // the third call records, from then on one launch
+//     step();                                       // the third call records; from then on, one launch
 //   }
 //
-// All that changes from step to step must be numbers in tensors that exist before the step; a host
-// number that the step reads is frozen by the recording (restart() records anew). The step must not
-// read from the device, nor wait for it. Its own tensors live in a private pool, at addresses that
-// stay; the first two calls run eagerly, so that plans are built and the pool is filled. On the CPU
-// every call runs the step.
+// Whatever changes from step to step must be values in tensors that exist before the step. Host values
+// that the step reads are frozen by the recording; restart() records anew. The step must not read from
+// the device, nor wait for it. Tensors that the step creates live in a private pool, at fixed
+// addresses. The first two calls run eagerly, to build plans and fill the pool. On the CPU every call
+// runs the step.
 #pragma once
 
 #include <functional>
@@ -25,13 +25,13 @@ class Replay {
  public:
   Replay(Device device, std::function<void()> step);
   void operator()();
-  /// Runs something else, and smaller, in the memory that the step leaves free between two calls. Tensors that it makes
-  /// hold numbers until the next call alone.
+  /// Runs `other` in the recorded step's memory between two calls. It should need less memory than the step; tensors
+  /// that it creates are overwritten by the next call.
   void eagerly(const std::function<void()>& other);
-  /// Forgets the recording: the next calls run eagerly, then record again.
+  /// Discards the recording: the next two calls run eagerly, and the third records again.
   void restart();
   bool recorded() const { return graph_ != nullptr; }
-  /// Kernels, copies and fills of the recording; 0 before there is one.
+  /// The number of kernels, copies and fills in the recording; 0 before there is one.
   int64_t launches() const { return graph_ ? graph_->launches() : 0; }
 
  private:

@@ -8,7 +8,7 @@
 
 namespace fulcrum {
 
-/// One step more. log_mean is log mean exp(l/λ) where a risk has a λ.
+/// Adds one step to the statistics. log_mean: log mean exp(l/λ) for a risk with a λ. sum, squares: Σ p and Σ p².
 FULCRUM_HD inline void add_statistics(double* statistics, double log_mean, double sum, double squares, int64_t batch) {
   statistics[kSumLogMean] += log_mean;
   statistics[kSumWeight] += sum;
@@ -44,17 +44,17 @@ struct KlAverage {
     const double scaled = log_alpha + log_m;
     if (log_u == -std::numeric_limits<double>::infinity() && !start_from_zero) return scaled;
     if (!scent) return log_add_exp(log_rest + log_u, log_gamma + scaled);
-    // SCENT is a moving average, too, whose γ depends on u. Weights go up to 1/(γα): that stays a finite f32.
+    // SCENT is a moving average whose γ depends on u. Weights reach 1/(γα), so γα is kept above 1e-30 for a finite f32.
     const double share = log_sigmoid(log_step + log_u) + log_alpha, least = -69.07755278982137;  // log 1e-30
     return log_add_exp(log_sigmoid(-log_step - log_u) + log_u, (share > least ? share : least) + log_m);
   }
 };
 
-/// The eta < 0 at which ½·mean((Bp−1)²) is rho, for p ∝ relu(d − eta) of d = losses less the largest:
-/// d's least number, mean and variance, and that divergence as a function of eta, which grows with it.
+/// Returns the eta < 0 at which ½·mean((Bp−1)²) is rho, where p ∝ relu(d − eta) and d is the losses less the largest
+/// one. least, mean, variance: those of d. divergence(eta): ½·mean((Bp−1)²), which increases with eta.
 template <class Divergence>
 FULCRUM_HD double solve_chi2_eta(double least, double mean, double variance, double rho, Divergence&& divergence) {
-  // As long as every sample has weight, the divergence is ½·variance/(mean − eta)².
+  // While every sample has weight, the divergence is ½·variance/(mean − eta)².
   const double all = mean - std::sqrt(variance / (2 * rho));
   if (all <= least) return all;
   double low = least, high = 0;

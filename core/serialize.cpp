@@ -25,7 +25,7 @@ using header_json::quote;
 using header_json::shown;
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the reference implementation's limit
-constexpr size_t kAlignment = 8;                   // of the first number in the file
+constexpr size_t kAlignment = 8;                   // of the tensor data in the file
 constexpr std::string_view kMetadataKey = "__metadata__";
 
 struct DTypeName {
@@ -37,7 +37,7 @@ constexpr DTypeName kDTypeNames[] = {{DType::kF32, "F32"}, {DType::kBf16, "BF16"
 
 // ---- the header ----
 
-// Reads the header; checks each tensor by itself. check_layout checks them together.
+// Reads the header and checks each tensor by itself; check_layout() checks them together.
 class HeaderReader {
  public:
   HeaderReader(std::string_view text, const std::string& file, uint64_t data_begin)
@@ -115,7 +115,7 @@ class HeaderReader {
   TensorIndex index_;
 };
 
-// The tensors must fill [data_begin, size) in some order, without overlap, hole or rest.
+// Checks that the tensors fill [data_begin, size) in some order, without overlaps, gaps or a remainder.
 void check_layout(const TensorIndex& index, const std::string& file, uint64_t data_begin, uint64_t size) {
   std::vector<std::pair<const std::string*, const TensorEntry*>> order;
   for (const auto& [name, entry] : index.entries) order.emplace_back(&name, &entry);
@@ -174,14 +174,14 @@ class Descriptor {
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   int get() const { return fd_; }
-  /// Whether the system took the close well: it may report a failed write only here.
+  /// Returns whether close() succeeded: the system may report a failed write only here.
   bool close() { return ::close(std::exchange(fd_, -1)) == 0; }
 
  private:
   int fd_;
 };
 
-// Removes a temporary file unless told that it has become the real one.
+// Removes a temporary file on destruction, unless keep() was called because it has been renamed.
 class Temporary {
  public:
   explicit Temporary(fs::path path) : path_(std::move(path)) {}
@@ -282,7 +282,7 @@ void save_tensors(const fs::path& path, const TensorFile& file) {
   }
   for (const auto& [key, text] : file.metadata)
     check(is_utf8(key) && is_utf8(text), "[save_tensors] expected metadata in UTF-8");
-  // By falling size of the dtype, so that every tensor is aligned to it without padding.
+  // Sort by decreasing dtype size, so that every tensor is aligned without padding.
   std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return size_of(a->second.dtype()) > size_of(b->second.dtype());
   });
@@ -317,7 +317,7 @@ void write_file_atomically(const fs::path& path, const std::vector<std::string_v
   sync_folder(path);
 }
 
-// Some file systems cannot sync a folder; what they rename is durable as it is.
+// EINVAL and ENOTSUP are not errors: some file systems cannot sync a folder, and their renames are durable anyway.
 void sync_folder(const fs::path& file) {
   const fs::path folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
   const Descriptor fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -1,13 +1,13 @@
-// A small strict JSON reader for the header of a safetensors file: objects, strings, lists of
-// strings and of non-negative integers. Not installed. Others (data/, apps/) take its is_utf8 and the text of a
-// JSON string.
+// A small strict JSON reader for the header of a safetensors file.
+// It reads objects, strings, and lists of strings and of non-negative integers. Not installed. data/ and
+// apps/ also use it, for is_utf8 and JSON strings.
 //
 //   header_json::Reader json(text, "[load_tensors] model.safetensors");
 //   json.object([&](const std::string& key) { values[key] = json.string(); });
 //   json.finish();
 //
-// Nothing recurses but by the caller's own hand, so no input can exhaust the stack; every string is
-// valid UTF-8. What is malformed is an Error that names the position.
+// The reader recurses only where the caller nests its calls, so no input can exhaust the stack. Every
+// string is valid UTF-8. Throws Error with the position for malformed input.
 #pragma once
 
 #include <algorithm>
@@ -21,7 +21,7 @@
 
 namespace fulcrum::header_json {
 
-/// Length of the valid UTF-8 sequence at the start of `s`, or 0 (RFC 3629: no overlong forms, no
+/// Returns the length of the valid UTF-8 sequence at the start of `s`, or 0 (RFC 3629: no overlong forms, no
 /// surrogates, nothing above U+10FFFF).
 inline size_t utf8_length(std::string_view s) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(s[i]); };
@@ -46,7 +46,7 @@ inline bool is_utf8(std::string_view s) {
   return true;
 }
 
-/// `s` as a JSON string, quoted.
+/// Returns `s` as a JSON string, with quotes and escapes.
 inline std::string quote(std::string_view s) {
   constexpr char kHex[] = "0123456789abcdef";
   std::string out = "\"";
@@ -62,7 +62,7 @@ inline std::string quote(std::string_view s) {
   return out + '"';
 }
 
-/// A name from a file for use in a message: of bounded length, without control characters.
+/// Quotes a name from a file for a message: escapes control characters and bounds the length.
 inline std::string shown(std::string_view name) {
   constexpr size_t kMaxShown = 120;
   if (name.size() <= kMaxShown) return quote(name);
@@ -73,13 +73,13 @@ inline std::string shown(std::string_view name) {
 
 class Reader {
  public:
-  /// `where` opens every message. The text must outlive the reader.
+  /// `where` is the start of every error message. The text must outlive the reader.
   Reader(std::string_view text, std::string where) : text_(text), where_(std::move(where)) {
     if (!is_utf8(text_)) fail(where_, ": expected a header in UTF-8");
     if (text_.substr(0, 1) != "{") fail_here("'{'");  // the format allows no space before it
   }
 
-  /// Calls member(key) with the reader before each value.
+  /// Reads an object: calls member(key) for each key, which must then read the value.
   template <class Member>
   void object(Member member) {
     expect('{');
@@ -108,7 +108,7 @@ class Reader {
     return value;
   }
 
-  /// A list of at most max_count integers.
+  /// Reads a list of at most max_count integers.
   std::vector<uint64_t> numbers(size_t max_count) {
     std::vector<uint64_t> values;
     expect('[');
@@ -158,7 +158,7 @@ class Reader {
     }
   }
 
-  /// Nothing but spaces may follow.
+  /// Throws Error if anything but white space is left.
   void finish() {
     skip_space();
     if (at_ != text_.size()) fail_here("only spaces after the last '}'");
@@ -196,7 +196,7 @@ class Reader {
     return value;
   }
 
-  // The character of an escape \uXXXX, after its 'u'; a pair of surrogates is one character.
+  // Appends the character of an escape \uXXXX, whose \u has been read. Two surrogates make one character.
   void append_escaped_unicode(std::string& out) {
     uint32_t code = hex4();
     if (code >= 0xD800 && code < 0xE000) {

@@ -8,12 +8,13 @@
 
 namespace fulcrum {
 
-/// A total order, so that every way of sorting has one result: by value, NaN as the largest, equal elements by their place.
+/// A total order, so that every sorting algorithm gives the same result: by value, with NaN as the largest, and equal
+/// elements by position.
 template <class T>
 struct SortOrder {
   bool descending;
 
-  /// Whether x, which stands at `at_x`, comes before y at `at_y`.
+  /// Whether x, at position at_x, comes before y, at position at_y.
   FULCRUM_HD bool operator()(T x, int64_t at_x, T y, int64_t at_y) const {
     const bool less = is_less(x, y), more = is_less(y, x);
     if (less || more) return descending ? more : less;

@@ -78,7 +78,7 @@ Tensor Tensor::detach() const {
 Tensor Tensor::clone() const {
   Tensor copy = empty_like(*this);
   copy.copy_from(*this);
-  if (!requires_grad() && !OpObserver::active()) return copy;  // the engine's own copies are no ops
+  if (!requires_grad() && !OpObserver::active()) return copy;  // the engine's own copies are not ops
   return record("clone", copy, {*this}, [](const Tensor& dy, Needs) -> Grads { return {dy}; });
 }
 
@@ -106,12 +106,12 @@ void Tensor::copy_from(const Tensor& other) {
   if (device().is_cpu() && other.device().is_cpu() && dtype() == other.dtype()) {
     std::memmove(raw(), other.raw(), bytes());
   } else if (dtype() == other.dtype()) {
-    const Tensor from = storage() == other.storage() ? other.detach().clone() : other;  // they may overlap
+    const Tensor from = storage() == other.storage() ? other.detach().clone() : other;  // may overlap
     cuda::copy(raw(), device(), from.raw(), from.device(), bytes());
   } else if (device() == other.device()) {
     dispatch(*this, [&]<class K>() { K::cast(*this, other); });
   } else {
-    return copy_from(other.to(dtype()));  // converted where it is
+    return copy_from(other.to(dtype()));  // converts on the source's device
   }
   mark_written();
   refresh_twin(*this);
@@ -119,8 +119,7 @@ void Tensor::copy_from(const Tensor& other) {
 
 void Tensor::mark_written() {
   const std::shared_ptr<Storage>& storage = deref(impl_).storage;
-  if (storage.use_count() > 1)
-    storage->writes().add(offset(), offset() + bytes());  // else nobody has saved a part of it
+  if (storage.use_count() > 1) storage->writes().add(offset(), offset() + bytes());  // else nothing can have saved it
 }
 
 bool Tensor::requires_grad() const { return deref(impl_).node && impl_->node->requires_grad; }

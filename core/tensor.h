@@ -6,7 +6,7 @@
 //   y.backward();
 //   w.grad().to_vector();                     // {2, 2, 2}
 //
-// Copying a Tensor copies the handle; clone() copies the numbers. Every tensor is contiguous; the
+// Copying a Tensor copies the handle; clone() copies the data. Every tensor is contiguous; the
 // only views are reshapes and slices of the leading dimension. Images are NHWC, convolution weights
 // [out, kh, kw, in]. Sizes are at least 1: a size of 0 is an Error.
 #pragma once
@@ -38,7 +38,7 @@ class Tensor {
   DType dtype() const;
   Device device() const;
 
-  /// Pointer to the first element in device memory; an Error when T is not the tensor's dtype.
+  /// Returns a pointer to the first element, in device memory. Throws Error if T is not the tensor's dtype.
   template <class T>
   T* data() {
     return static_cast<T*>(typed(dtype_of<T>));
@@ -50,25 +50,25 @@ class Tensor {
   void* raw();
   const void* raw() const;
 
-  /// The number of a tensor with one element, converted to double. Waits for the device.
+  /// Returns the value of a one-element tensor as a double. Waits for the device.
   double item() const;
-  /// All numbers in row-major order, converted. Waits for the device.
+  /// Returns all values in row-major order, as doubles. Waits for the device.
   std::vector<double> to_vector() const;
 
-  /// A view with the same numbers; one size may be -1. Differentiable.
+  /// Returns a view of the same data; one size may be -1. Differentiable.
   Tensor reshape(Shape shape) const;
-  /// Rows [begin, end) of the leading dimension, a view. Differentiable.
+  /// Returns a view of rows [begin, end) of the leading dimension. Differentiable.
   Tensor slice(int64_t begin, int64_t end) const;
-  /// A handle on the same storage without history.
+  /// Returns a handle on the same storage without history.
   Tensor detach() const;
-  /// A copy of the numbers. Differentiable.
+  /// Returns a copy of the data. Differentiable.
   Tensor clone() const;
-  /// Converted copy, or this tensor where the dtype is the same already. Differentiable.
+  /// Returns a converted copy, or this tensor if it has that dtype already. Differentiable.
   Tensor to(DType dtype) const;
-  /// Copy on another device, or this tensor. Differentiable.
+  /// Returns a copy on another device, or this tensor if it is there already. Differentiable.
   Tensor to(Device device) const;
-  /// The twin of a parameter in `dtype` (see arena.h), through which gradients reach the master;
-  /// to(dtype) where there is none.
+  /// Returns the parameter's twin in `dtype` (see arena.h), whose gradient goes to the master; to(dtype) if there is no
+  /// such twin.
   Tensor as(DType dtype) const;
 
   // ---- autograd ----
@@ -77,7 +77,7 @@ class Tensor {
   Tensor& set_requires_grad(bool value = true);
   /// Accumulated gradient of a leaf; undefined before the first backward pass.
   Tensor grad() const;
-  /// Of the leaf's shape, dtype and device, or undefined for none.
+  /// Sets the gradient of a leaf: a tensor of the leaf's shape, dtype and device, or undefined for none.
   void set_grad(Tensor grad);
   /// Adds d(this)/d(leaf), contracted with `seed` (default: 1, for one-element tensors), to every
   /// leaf's gradient, and frees the graph.
@@ -87,17 +87,18 @@ class Tensor {
   Tensor(std::shared_ptr<Storage> storage, size_t offset, Shape shape, DType dtype);
   const std::shared_ptr<Storage>& storage() const;
   size_t offset() const;  // bytes from the start of the storage
-  /// Whether nothing else can see this tensor's numbers.
+  /// Whether nothing else refers to this tensor's data, so that it may be modified in place.
   bool is_unique() const;
   const std::shared_ptr<Node>& node() const;
   void set_node(std::shared_ptr<Node> node);
   /// Points this tensor, and with it every copy of the handle, at other storage.
   void rebind(const Tensor& other);
-  /// Copies the numbers of `other` (same shape; dtype and device may differ) into this storage and, where this is a parameter,
-  /// not a view of one, into its twin. No op: nothing is recorded, and a graph that has saved these numbers can no longer
-  /// go backward.
+  /// Overwrites this tensor with the values of `other` (same shape; dtype and device may differ). If this is a
+  /// parameter, not a view of one, updates its twin as well. Not an op: nothing is recorded, and the backward pass of a
+  /// graph that has saved the old values throws Error.
   void copy_from(const Tensor& other);
-  /// For what writes through raw(): a graph that has saved these numbers can no longer go backward.
+  /// Call it after writing through raw() or data(): the backward pass of a graph that has saved the old values then
+  /// throws Error.
   void mark_written();
 
  private:
@@ -105,7 +106,7 @@ class Tensor {
   std::shared_ptr<TensorImpl> impl_;
 };
 
-/// What a tensor is made like: dtype and device.
+/// The dtype and device of a new tensor.
 struct TensorOptions {
   DType dtype = DType::kF32;
   Device device = {};
@@ -119,12 +120,12 @@ Tensor full(const Shape& shape, double value, TensorOptions options = {});
 Tensor from_vector(const Shape& shape, const std::vector<double>& values, TensorOptions options = {});
 Tensor from_vector(const Shape& shape, const std::vector<float>& values, TensorOptions options = {});
 Tensor from_vector(const Shape& shape, std::initializer_list<double> values, TensorOptions options = {});
-/// As i64.
+/// An i64 tensor.
 Tensor from_vector(const Shape& shape, const std::vector<int64_t>& values, Device device = {});
 inline TensorOptions options_of(const Tensor& like) { return {like.dtype(), like.device()}; }
 inline Tensor empty_like(const Tensor& like) { return empty(like.shape(), options_of(like)); }
 inline Tensor zeros_like(const Tensor& like) { return zeros(like.shape(), options_of(like)); }
-/// Shape, dtype, device and the first numbers, for messages and debuggers.
+/// Prints shape, dtype, device and the first values, for messages and debuggers.
 std::ostream& operator<<(std::ostream& out, const Tensor& tensor);
 
 }  // namespace fulcrum

@@ -1,4 +1,4 @@
-// The value types every other part speaks in: DType, bf16, Device, Shape.
+// The value types that all other parts use: DType, bf16, Device, Shape.
 //
 //   Shape s{8, 32, 32, 3};            // up to five sizes, stored inline
 //   s.numel(); s[-1]; s.str();        // 24576, 3, "[8, 32, 32, 3]"
@@ -48,9 +48,9 @@ enum class DType : uint8_t { kF32, kBf16, kF64, kU8, kI32, kI64 };
 
 size_t size_of(DType dtype);
 const char* name_of(DType dtype);
-/// "f32", "bf16", "f64", "u8", "i32", "i64"; anything else is an Error.
+/// Parses "f32", "bf16", "f64", "u8", "i32" or "i64". Throws Error for anything else.
 DType parse_dtype(std::string_view name);
-/// Of sums, losses, per-channel vectors and masters that go with numbers of this dtype.
+/// The dtype of sums, losses, per-channel vectors and masters that go with data of dtype d.
 inline DType master_dtype(DType d) { return d == DType::kF64 ? DType::kF64 : DType::kF32; }
 inline bool is_floating(DType d) { return d == DType::kF32 || d == DType::kBf16 || d == DType::kF64; }
 std::ostream& operator<<(std::ostream& out, DType dtype);
@@ -77,7 +77,7 @@ decltype(auto) visit_floating(DType dtype, const char* op, F&& f) {
   }
 }
 
-/// The same for what is f32 or f64: masters, gradients of masters, losses, weights of samples.
+/// The same for tensors that are f32 or f64: masters, their gradients, losses, sample weights.
 template <class F>
 decltype(auto) visit_master(DType dtype, F&& f) {
   if (dtype == DType::kF64) return f.template operator()<double>();
@@ -98,7 +98,7 @@ decltype(auto) visit_any(DType dtype, F&& f) {
   fail("[dtype] corrupt dtype ", static_cast<int>(dtype));
 }
 
-/// The type in which sums over T are kept: double for double, float for float and bf16.
+/// The type in which sums over T are accumulated: double for double, float for float and bf16.
 template <class T>
 using Accumulate = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
@@ -109,7 +109,7 @@ struct Device {
 
   Device() = default;
   Device(Kind k, int i) : kind(k), index(i) {}
-  /// "cpu", "cuda" (= "cuda:0") or "cuda:N".
+  /// Parses "cpu", "cuda" (= "cuda:0") or "cuda:N". Throws Error for anything else.
   explicit Device(std::string_view name);
   bool is_cpu() const { return kind == Kind::kCpu; }
   std::string str() const;
@@ -127,14 +127,14 @@ class Shape {
   explicit Shape(const std::vector<int64_t>& sizes);
 
   int dim() const { return dim_; }
-  /// Size of dimension `i`; negative counts from the end.
+  /// Returns the size of dimension `i`; a negative `i` counts from the end.
   int64_t operator[](int i) const { return sizes_[static_cast<size_t>(index(i))]; }
   void set(int i, int64_t size) { sizes_[static_cast<size_t>(index(i))] = size; }
   int64_t numel() const;
   void push_back(int64_t size);
-  /// Shape with dimension `i` removed.
+  /// Returns the shape with dimension `i` removed.
   Shape without(int i) const;
-  /// Dimension index in [0, dim()), from one that may be negative; an Error outside.
+  /// Converts an index in [−dim(), dim()) to [0, dim()). Throws Error if it is out of range.
   int index(int i) const;
   std::string str() const;
   std::vector<int64_t> sizes() const { return {sizes_.begin(), sizes_.begin() + dim_}; }

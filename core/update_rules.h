@@ -1,5 +1,5 @@
 // The arithmetic of one optimiser step on one element, shared by the CPU and CUDA kernels.
-// Same order of operations as PyTorch's torch.optim.SGD, Adam and AdamW.
+// The order of operations is that of PyTorch's torch.optim.SGD, Adam and AdamW.
 #pragma once
 
 #include <cmath>
@@ -8,7 +8,7 @@
 
 namespace fulcrum {
 
-/// What begin_update writes into control, from the sum of the squares of all gradients.
+/// Computes what begin_update writes into control. squares: the sum of the squares of all gradients.
 FULCRUM_HD inline void begin_step(double* control, double squares, double max_norm) {
   const double norm = std::sqrt(squares);
   control[kNorm] = norm;
@@ -38,7 +38,7 @@ struct SgdStep {
   }
 };
 
-/// 1 − β₁ᵗ and √(1 − β₂ᵗ), the same for all elements. t counts from 1.
+/// The bias corrections 1 − β₁ᵗ and √(1 − β₂ᵗ), the same for all elements. t counts from 1.
 struct AdamCorrections {
   double first, root_second;
 };

@@ -9,7 +9,7 @@ void WriteLog::add(size_t begin, size_t end) {
   const std::lock_guard lock(mutex_);
   Write write{begin, end, ++now_};
   std::erase_if(writes_, [&](const Write& w) { return begin <= w.begin && w.end <= end; });
-  if (writes_.size() == kMostWrites) {  // many small ones: from here on one that covers them all
+  if (writes_.size() == kMostWrites) {  // too many small writes: merge them into one that covers all
     for (const Write& w : writes_) write.begin = std::min(write.begin, w.begin), write.end = std::max(write.end, w.end);
     writes_.clear();
   }

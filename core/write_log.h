@@ -1,5 +1,5 @@
-// WriteLog: which bytes of a storage were written in place, and when. What a graph has saved there is checked against it
-// before a gradient uses it (Saved in autograd.h).
+// WriteLog: which bytes of a storage were written in place, and when.
+// Before a gradient uses a saved tensor, Saved (autograd.h) checks that its bytes have not been written since.
 //
 //   const uint64_t saved_at = storage->writes().now();
 //   …
@@ -17,7 +17,7 @@ namespace fulcrum {
 class WriteLog {
  public:
   uint64_t now() const { return now_; }
-  /// Bytes [begin, end) were written.
+  /// Records that bytes [begin, end) were written.
   void add(size_t begin, size_t end);
   bool any_since(uint64_t time, size_t begin, size_t end) const;
 
@@ -27,7 +27,7 @@ class WriteLog {
     uint64_t time;
   };
   mutable std::mutex mutex_;
-  std::vector<Write> writes_;  // none within a later one
+  std::vector<Write> writes_;  // none lies entirely inside a later one
   std::atomic<uint64_t> now_ = 0;
 };
 

@@ -8,7 +8,7 @@ namespace fulcrum {
 
 namespace {
 
-// Events belong to the device that is current when they are made.
+// Makes the loader's device current: events belong to the device that is current when they are created.
 std::shared_ptr<const BatchSource> on_its_device(std::shared_ptr<const BatchSource> source) {
   const Device device = source->options().device;
   check(!device.is_cpu(), "[batch_slot] expected a loader for a GPU, got ", device);
@@ -31,15 +31,16 @@ BatchSlot::BatchSlot(const Loader& loader) : source_(on_its_device(loader.source
   for (Transfer& t : transfers_) t.columns = columns(), t.pixels = pixels();
   batch_ = source_->batch_of(columns_);
   batch_.total = o.batch_size;
-  // The pool may have given memory that kernels still use.
+  // The pool may have returned memory that kernels in the compute stream still use.
   for (Transfer& t : transfers_) t.taken.record(cuda::compute_stream());
 }
 
 BatchSlot::~BatchSlot() {
   try {
     for (const Transfer& t : transfers_)
-      if (t.host.columns) t.arrived.synchronize();  // its memory goes back to the pool
-  } catch (const Error&) {  // of a device that has failed; the error that ends the run is on its way
+      if (t.host.columns) t.arrived.synchronize();  // the copy must not read memory that has returned to the pool
+  } catch (const Error&) {
+    // The device has failed; the error that ends the run is already on its way.
   }
 }
 
@@ -48,7 +49,7 @@ void BatchSlot::load(StagedBatch staged) {
   cuda::use_device(source_->options().device.index);
   Transfer& t = transfers_[std::exchange(next_, 1 - next_)];
   const cuda::Stream copies = cuda::copy_stream(), compute = cuda::compute_stream();
-  if (t.host.columns) t.arrived.synchronize();  // two batches ago
+  if (t.host.columns) t.arrived.synchronize();  // the copy of two batches ago, before t.host is overwritten
   t.taken.hold(copies);
   t.host = std::move(staged);
   const auto move = [&](Tensor& to, const Tensor& from, cuda::Stream stream) {

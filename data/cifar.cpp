@@ -22,8 +22,8 @@ struct Family {
   size_t record_bytes() const { return label_bytes() + kPixels; }
 };
 
-/// `dir`, or the directory below it that the archive unpacks to; an Error where neither has the
-/// file.
+/// Returns `dir`, or the directory below it that the archive unpacks to, whichever has the file. Throws Error if
+/// neither has it.
 fs::path find_directory(const Family& family, const fs::path& dir, const std::string& name) {
   std::string looked;
   for (const fs::path& candidate : {dir, dir / family.subdirectory}) {
@@ -59,7 +59,7 @@ void check_label(const InputFile& file, int64_t record, const char* kind, int64_
     file.refuse(concat_text("record ", record, ": expected a ", kind, " in [0, ", classes, "), got ", label));
 }
 
-/// Red, green and blue plane to pixels.
+/// Converts a red, a green and a blue plane to interleaved pixels.
 void interleave(uint8_t* image, const uint8_t* planes) {
   for (int64_t i = 0; i < kPlane; i++)
     for (int64_t c = 0; c < 3; c++) image[3 * i + c] = planes[c * kPlane + i];

@@ -20,7 +20,7 @@ fs::path text_file(const fs::path& root, const std::string& name) {
   return !fs::exists(root / name, ignored) && fs::exists(inner, ignored) ? inner : root / name;
 }
 
-/// Finds keys by a sorted order of them: a million take 8 bytes each.
+/// Finds keys by binary search in a sorted order of their indices, which takes 8 bytes per key.
 class KeyOrder {
  public:
   explicit KeyOrder(const std::vector<std::string>& keys) : keys_(keys), order_(keys.size()) {

@@ -1,10 +1,10 @@
-// CsvReader: a table of comma-separated values (RFC 4180), a row at a time. Internal to data/.
+// CsvReader: reads a table of comma-separated values (RFC 4180), one row at a time. Internal to data/.
 //
 //   CsvReader csv("metadata.csv", "wilds");
-//   const size_t y = csv.column("y");            // an Error where the header has no such column
+//   const size_t y = csv.column("y");            // throws Error if the header has no such column
 //   while (csv.next()) use(csv[y], csv.line());
 //
-// Fields may stand in double quotes, with doubled quotes, commas and line ends in them. Every Error
+// Fields may be quoted; a quoted field may contain commas, line ends and doubled quotes. Every Error
 // names the file and the line.
 #pragma once
 
@@ -18,13 +18,13 @@ namespace fulcrum {
 
 class CsvReader {
  public:
-  /// Reads the header. An Error where there is none.
+  /// Opens the file and reads the header. Throws Error if there is none.
   CsvReader(const std::filesystem::path& path, std::string op);
 
-  /// Its number; an Error that lists the columns where it is missing or comes twice.
+  /// The index of a column. Throws Error, listing the columns, if the name is missing or occurs twice.
   size_t column(const std::string& name) const;
-  /// False after the last row. An Error for a row that is malformed or has not as many fields as the
-  /// header.
+  /// Reads the next row; false after the last one. Throws Error if a row is malformed or its number of fields differs
+  /// from the header's.
   bool next();
   const std::string& operator[](size_t column) const { return fields_[column]; }
   /// The line on which the row starts; the header is line 1.
@@ -32,9 +32,9 @@ class CsvReader {
 
  private:
   [[noreturn]] void refuse(const std::string& reason) const;
-  /// The fields of the next row; none at the end.
+  /// Reads the fields of the next row into fields_; none at the end of the file.
   void read_row();
-  /// What follows the opening quote, up to the closing one.
+  /// Reads up to the closing quote; the opening quote has been read.
   void read_quoted(std::string& field);
   int get();
 

@@ -1,4 +1,4 @@
-// Draws that depend on (seed, stream, index of the sample) and on nothing else.
+// Random draws that depend only on (seed, stream, index of the sample).
 //
 //   Philox philox(seed, streams::kSubset);
 //   auto members = shuffled_members(labels, indices, classes, philox);   // [class][i]
@@ -15,14 +15,14 @@
 
 namespace fulcrum {
 
-/// A key to sort by: the first two words of block `index`.
+/// A random sort key: the first two words of block `index`.
 inline uint64_t draw_key(const Philox& philox, int64_t index) {
   const Words4 words = philox.block(static_cast<uint64_t>(index));
   return uint64_t{words.w[0]} << 32 | words.w[1];
 }
 
-/// For each class, those of `indices` with its label, in random order. Labels are in [0, classes);
-/// an index without a label is an Error.
+/// For each class, the members of `indices` with its label, in random order. Labels must be in [0, classes).
+/// Throws Error if an index is outside the labels.
 inline std::vector<std::vector<int64_t>> shuffled_members(std::span<const int64_t> labels,
                                                           std::span<const int64_t> indices, int64_t classes,
                                                           const Philox& philox) {

@@ -10,7 +10,7 @@ namespace {
 
 using Span = std::span<const uint8_t>;
 
-/// Numbers in one of TIFF's two byte orders; 0 beyond the end.
+/// Reads numbers in either of TIFF's byte orders; returns 0 beyond the end.
 struct Tiff {
   Span bytes;
   bool big_endian;
@@ -30,7 +30,7 @@ int orientation_in_tiff(Span bytes) {
   for (size_t i = 0; i < entries; i++) {
     const size_t at = directory + 2 + 12 * i;
     if (tiff.number(at, 2) != 0x0112) continue;
-    const uint32_t value = tiff.number(at + 8, 2);  // one short, in the first bytes of the field
+    const uint32_t value = tiff.number(at + 8, 2);  // a single short, in the first two bytes of the value field
     return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
   }
   return 1;
@@ -65,14 +65,14 @@ Image oriented(Image image, int orientation) {
   const bool swaps = orientation >= 5;
   Image out = {swaps ? image.width : image.height, swaps ? image.height : image.width, image.channels, {}};
   out.pixels.resize(image.pixels.size());
-  // Whether its rows and columns are taken from the last one back.
+  // Whether the source's rows and columns are read in reverse order.
   const bool rows_back = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
   const bool columns_back = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
   const auto at = [&](int64_t y, int64_t x) { return (y * image.width + x) * image.channels; };
   uint8_t* to = out.pixels.data();
   for (int64_t y = 0; y < out.height; y++) {
     for (int64_t x = 0; x < out.width; x++) {
-      int64_t row = swaps ? x : y, column = swaps ? y : x;  // of the image
+      int64_t row = swaps ? x : y, column = swaps ? y : x;  // in the source
       if (rows_back) row = image.height - 1 - row;
       if (columns_back) column = image.width - 1 - column;
       to = std::copy_n(image.pixels.data() + at(row, column), image.channels, to);

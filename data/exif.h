@@ -1,4 +1,5 @@
-// The orientation that a camera notes in a JPEG, and the image turned accordingly. Internal to data/.
+// exif_orientation, oriented: reads the orientation from a JPEG's EXIF data and turns the image upright. Internal to
+// data/.
 //
 //   Image upright = oriented(image, exif_orientation(file));
 #pragma once
@@ -10,11 +11,11 @@
 
 namespace fulcrum {
 
-/// The orientation tag (0x0112) of the first EXIF segment, 1 to 8; 1, upright, where there is none or it
-/// makes no sense: what is said of a picture must not keep it from being read.
+/// Returns the orientation tag (0x0112) of the first EXIF segment, 1 to 8. Returns 1 (upright) if it is missing or
+/// malformed: bad metadata must not make an image unreadable.
 int exif_orientation(std::span<const uint8_t> jpeg);
 
-/// As PIL's ImageOps.exif_transpose turns and mirrors it.
+/// Rotates and mirrors the image as PIL's ImageOps.exif_transpose does.
 Image oriented(Image image, int orientation);
 
 }  // namespace fulcrum

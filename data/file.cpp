@@ -44,12 +44,12 @@ struct InputFile::Handle {
     if (file != nullptr) gzclose(file);
   }
   bool open() const { return file != nullptr; }
-  /// Bytes read, or -1 with the reason.
+  /// Returns the number of bytes read, or -1 and sets `reason`.
   int64_t read(void* out, size_t bytes, std::string& reason) {
     const int got = gzread(file, out, static_cast<unsigned>(bytes));
     int code = Z_OK;
     const char* text = gzerror(file, &code);
-    // Z_BUF_ERROR: the file ends inside the gzip stream, be it only inside the checksum at its end.
+    // Z_BUF_ERROR: the file ends inside the gzip stream, possibly inside the checksum at its end.
     if (got > 0 || (got == 0 && code != Z_BUF_ERROR)) return got;
     reason = code == Z_ERRNO       ? std::strerror(errno)
              : code == Z_BUF_ERROR ? "truncated gzip data"
@@ -132,14 +132,14 @@ void for_each_line(const fs::path& path, const std::string& op,
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   check(in.is_open(), "[", op, "] ", path.string(), ": cannot be opened: ", std::strerror(errno));
-  std::string buffer(kMaxLineBytes + 2, '\0');  // room for the carriage return and getline's zero
+  std::string buffer(kMaxLineBytes + 2, '\0');  // room for a carriage return and getline's terminating zero
   int64_t number = 0;
   while (in.getline(buffer.data(), static_cast<std::streamsize>(buffer.size()))) {
     auto length = static_cast<size_t>(in.gcount());
-    if (!in.eof()) length--;  // the line end counts
+    if (!in.eof()) length--;  // gcount() includes the line end
     std::string_view text(buffer.data(), length);
     if (text.ends_with('\r')) text.remove_suffix(1);
-    if (number == 0 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // the mark of UTF-8 that editors write
+    if (number == 0 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // UTF-8 byte order mark
     check(text.find('\0') == std::string_view::npos, "[", op, "] ", path.string(), ": line ", number + 1,
           ": expected text, got a byte 0");
     line(text, ++number);

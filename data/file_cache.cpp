@@ -20,7 +20,7 @@ void FileCache::keep(size_t index, std::span<const uint8_t> file) const {
       return;
     }
   }
-  room_.fetch_add(size, std::memory_order_relaxed);  // another thread took the room, or has kept the file
+  room_.fetch_add(size, std::memory_order_relaxed);  // another thread has taken the room or kept the same file
 }
 
 }  // namespace fulcrum

@@ -1,10 +1,10 @@
-// Files that stay in memory once they have been read, as many as fit.
+// FileCache: keeps files in memory after their first reading, as many as fit.
 //
 //   FileCache files(paths.size(), /*bytes=*/size_t{256} << 20);
 //   const std::span<const uint8_t> file = files.get(i, [&] { return read_image_file(paths[i]); });
 //
-// Opening and reading a small file takes a quarter of the time of decoding it, from a disk or over a network more.
-// Any number of threads may ask at the same time.
+// Opening and reading a small file takes a quarter of the time of decoding it, and more from a disk or over a network.
+// Any number of threads may call get() at the same time.
 #pragma once
 
 #include <atomic>
@@ -18,13 +18,13 @@ namespace fulcrum {
 
 class FileCache {
  public:
-  /// For files 0 to count − 1, of which up to so many bytes are kept.
+  /// A cache for files 0 to count − 1 that keeps up to `bytes` bytes.
   FileCache(size_t count, size_t bytes);
   ~FileCache();
   FileCache(const FileCache&) = delete;
   FileCache& operator=(const FileCache&) = delete;
 
-  /// What is kept of file `index`, or what read() returns, which is kept where there is room.
+  /// Returns file `index` from the cache, or else the result of read(), a copy of which is kept if there is room.
   template <class Read>
   std::span<const uint8_t> get(size_t index, Read read) const {
     if (const Bytes* kept = files_[index].load(std::memory_order_acquire)) return *kept;

@@ -33,7 +33,8 @@ void read_magic(InputFile& file, uint32_t expected, const char* kind) {
     file.refuse(concat_text("expected magic ", hex(expected), " (", kind, ") at byte 0, got ", hex(magic)));
 }
 
-/// A size from the header, at least 1, such that `items` · size bytes can still be in the file.
+/// Reads a size from the header and multiplies `items` by it. Refuses a size of 0, and one for which the file is too
+/// small to hold `items` · size bytes.
 int64_t read_size(InputFile& file, const char* what, uint64_t& items) {
   const uint64_t at = file.offset();
   const uint32_t size = read_u32(file, what);
@@ -45,7 +46,7 @@ int64_t read_size(InputFile& file, const char* what, uint64_t& items) {
   return size;
 }
 
-/// The first of dir/name, dir/name.gz, … that exists; `looked` collects what was tried.
+/// The first of dir/name, dir/name.gz, … that exists; appends the paths tried to `looked`.
 std::optional<fs::path> find(const std::vector<fs::path>& dirs, const std::string& name, std::string& looked) {
   for (const fs::path& dir : dirs) {
     for (const char* suffix : {"", ".gz"}) {

@@ -1,9 +1,9 @@
-// One codec a file: what image_file.cpp calls to decode, once it knows the kind. Internal to data/.
+// decode_jpeg, decode_png: the decoders (jpeg.cpp, png.cpp) that image_file.cpp calls. Internal to data/.
 //
-//   DecodedImage image = decode_jpeg(bytes, "a.jpg");   // in the layout that the file has
+//   DecodedImage image = decode_jpeg(bytes, "a.jpg");   // in the layout of the file
 //
-// A codec answers a header's claims with an Error before it allocates, and throws nothing through
-// the C library that it calls.
+// A decoder checks the header, and throws Error if it makes no sense, before it allocates. No exception
+// passes through the C library that it calls.
 #pragma once
 
 #include <cstdint>
@@ -20,15 +20,15 @@ enum class PixelLayout { kGrey, kRgb, kInvertedCmyk };
 struct DecodedImage {
   ImageSize size;
   PixelLayout layout = PixelLayout::kRgb;
-  std::vector<uint8_t> pixels;  // interleaved, 1, 3 or 4 bytes a pixel
+  std::vector<uint8_t> pixels;  // interleaved, 1, 3 or 4 bytes per pixel
 };
 
 /// Throws the Error "[image] name: reason".
 [[noreturn]] void refuse_image(const std::string& name, const std::string& reason);
-/// Refuses an image without pixels or with more than kMaxImagePixels.
+/// Throws Error if the image has no pixels or more than kMaxImagePixels.
 void check_image_size(ImageSize size, const std::string& name);
 
-/// `needs` is that of DecodeOptions. The pixels take `memory`.
+/// Decodes a JPEG. `needs` is as in DecodeOptions; the pixels reuse `memory`.
 DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name,
                          const std::function<DecodeNeeds(ImageSize)>& needs = {}, std::vector<uint8_t> memory = {});
 ImageSize jpeg_size(std::span<const uint8_t> file, const std::string& name);

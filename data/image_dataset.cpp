@@ -14,7 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The root without links for DecodeOptions::within, where the listing is confined to it.
+/// The root with links resolved, for DecodeOptions::within; empty if the listing is not confined to it.
 std::string within(const ImageListing& listing) {
   std::error_code error;
   return listing.confined ? fs::canonical(listing.root, error).string() : "";
@@ -37,13 +37,13 @@ Image decode(std::span<const uint8_t> file, const std::string& path, const Image
     decode.needs = [side](ImageSize s) {
       return DecodeNeeds{.least_scale = static_cast<double>(side) / static_cast<double>(std::min(s.height, s.width))};
     };
-  thread_local Image image;  // a thread's own: new memory for every photograph takes time
+  thread_local Image image;  // reused: allocating memory for every photograph takes time
   image = decode_image(file, decode, path, std::move(image.pixels));
   if (options.squash) return resized_crop(image, {0, 0, image.height, image.width}, side, side, std::move(memory));
   return resized_center(image, side, options.image_size, std::move(memory));
 }
 
-/// Listing without those entries.
+/// Removes these entries from the listing.
 void drop(ImageListing& listing, const std::vector<BadImage>& bad) {
   size_t kept = 0, next = 0;
   for (size_t i = 0; i < listing.paths.size(); i++) {
@@ -68,7 +68,7 @@ void skip_bad_images(ImageListing& listing, const std::vector<BadImage>& bad) {
           "': none of its ", before[k], " images can be read; the first: ", bad.front().reason);
 }
 
-/// The size that all images have.
+/// Returns the size that all images have; throws Error if they differ.
 ImageSize common_size(const ImageListing& listing, const ImageOptions& options) {
   const std::string root = within(listing);
   const DecodeOptions decode = decode_options(options, root);
@@ -148,12 +148,12 @@ Image ImageDataset::original(int64_t index, const std::function<DecodeNeeds(Imag
 }
 
 void ImageDataset::read(int64_t index, uint8_t* out) const {
-  // A thread's own, so that small images cost no allocation.
+  // Reused by the thread, so that small images cost no allocation.
   thread_local std::string path;
   thread_local Image image;
   path.assign(root_).append(this->path(index));
   image = decode(bytes(index, path), path, options_, std::move(image.pixels));
-  // The file may have changed since its header was read.
+  // The file may have changed since the constructor read its header.
   check(image.height == image_shape()[0] && image.width == image_shape()[1], "[images] ", path, ": expected ",
         image_shape()[0], "x", image_shape()[1], " (height x width), got ", image.height, "x", image.width);
   std::ranges::copy(image.pixels, out);

@@ -43,14 +43,14 @@ int open_to_read(const std::string& name, std::string_view within) {
   constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
   if (within.empty()) return ::open(name.c_str(), kFlags);
   const int fd = ::open(name.c_str(), kFlags | O_NOFOLLOW);
-  if (fd >= 0 || errno != ELOOP) return fd;  // not a link: no more than one call
+  if (fd >= 0 || errno != ELOOP) return fd;  // not a link: a single system call suffices
   check_link(name, within);
   return ::open(name.c_str(), kFlags);
 }
 
 }  // namespace
 
-// Into a buffer that a thread uses again: small files cost no allocation.
+// Reads into a buffer that the thread reuses: small files cost no allocation.
 std::span<const uint8_t> read_image_file(const std::string& name, std::string_view within) {
   thread_local std::vector<uint8_t> buffer;
   const Descriptor file{open_to_read(name, within)};
@@ -65,7 +65,7 @@ std::span<const uint8_t> read_image_file(const std::string& name, std::string_vi
     const ssize_t n = ::read(file.fd, buffer.data() + done, bytes - done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) refuse_errno(name, "read");
-    if (n == 0) break;  // it has become shorter; the decoder will say so
+    if (n == 0) break;  // the file was truncated meanwhile; the decoder will report it
     done += static_cast<size_t>(n);
   }
   return {buffer.data(), done};
@@ -87,7 +87,7 @@ Kind kind_of(std::span<const uint8_t> file, const std::string& name) {
   refuse_image(name, "expected a JPEG or PNG file, got other first bytes");
 }
 
-/// PIL's CMYK to RGB; inks are stored as 255 − ink.
+/// PIL's conversion of CMYK to RGB; the inks are stored as 255 − ink.
 void inverted_cmyk_to_rgb(const uint8_t* cmyk, uint8_t* rgb) {
   const int light = cmyk[3];
   for (int c = 0; c < 3; c++) {
@@ -148,7 +148,7 @@ Image decode_image(std::span<const uint8_t> file, const DecodeOptions& options, 
   const int orientation = turns(kind, options) ? exif_orientation(file) : 1;
   if (kind == Kind::kPng) return in_channels(decode_png(file, name), channels);
   std::function<DecodeNeeds(ImageSize)> needs = options.needs;
-  if (needs && orientation != 1)  // whose rows are not those of the file
+  if (needs && orientation != 1)  // the image's rows are not those of the file: decode all of them
     needs = [&](ImageSize s) {
       const DecodeNeeds asked = options.needs(orientation >= 5 ? ImageSize{s.width, s.height} : s);
       return DecodeNeeds{.least_scale = asked.least_scale};

@@ -10,7 +10,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Extensions of torchvision's ImageFolder that are not read here.
+/// Whether torchvision's ImageFolder would read this file although Fulcrum does not.
 bool is_other_image(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -26,7 +26,7 @@ std::vector<std::string> class_folders(const fs::path& dir) {
   return names;
 }
 
-/// Folder and name of the files below dir, both relative to it, sorted as sorted(os.walk(dir)).
+/// {folder relative to dir, file name} of all files below dir, in the order of Python's sorted(os.walk(dir)).
 std::vector<std::pair<std::string, std::string>> files_below(const fs::path& dir) {
   std::vector<std::pair<std::string, std::string>> files;
   const auto options = fs::directory_options::follow_directory_symlink;

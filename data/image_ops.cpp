@@ -16,7 +16,7 @@ using Table = std::array<uint8_t, kValues>;
 
 uint8_t clip(int v) { return static_cast<uint8_t>(std::clamp(v, 0, 255)); }
 
-/// other + factor·(own − other), in f32 and cut off, as PIL's Image.blend.
+/// other + factor·(own − other), computed in f32, clamped and truncated, as in PIL's Image.blend.
 uint8_t blended(uint8_t other, uint8_t own, float factor) {
   const float v = static_cast<float>(other) + factor * static_cast<float>(own - other);
   return v <= 0 ? uint8_t{0} : v >= 255 ? uint8_t{255} : static_cast<uint8_t>(v);
@@ -38,7 +38,7 @@ void for_each_pixel(Image& image, F&& f) {
   for (size_t i = 0; i < image.pixels.size(); i += channels) f(&image.pixels[i]);
 }
 
-/// Replaces the values of channel c.
+/// Maps the values of channel c through the table.
 void look_up(Image& image, size_t c, const Table& table) {
   for_each_pixel(image, [&](uint8_t* pixel) { pixel[c] = table[pixel[c]]; });
 }
@@ -49,7 +49,7 @@ std::array<int64_t, kValues> histogram(const Image& image, size_t c) {
   return counts;
 }
 
-// Pillow's ImagingFilter3x3 with ImageFilter.SMOOTH; the border stays as it is.
+// Pillow's ImagingFilter3x3 with ImageFilter.SMOOTH; border pixels do not change.
 Image smoothed(const Image& image) {
   Image out = image;
   const auto row = static_cast<ptrdiff_t>(image.width * image.channels),
@@ -72,7 +72,7 @@ struct Hsv {
   uint8_t h, s, v;
 };
 
-// Pillow's rgb2hsv_row and hsv2rgb, f32 and double where it has them.
+// Pillow's rgb2hsv_row and, in to_rgb(), hsv2rgb; f32 and double are used where Pillow uses them.
 Hsv hsv_of(const uint8_t* rgb) {
   const uint8_t r = rgb[0], g = rgb[1], b = rgb[2];
   const uint8_t most = std::max({r, g, b}), least = std::min({r, g, b});
@@ -142,10 +142,10 @@ void adjust_sharpness(Image& image, double factor) {
 void adjust_hue(Image& image, double turn) {
   check(turn >= -0.5 && turn <= 0.5, "[adjust_hue] expected a turn in [-0.5, 0.5], got ", turn);
   if (image.channels != 3) return;
-  const auto shift = static_cast<int>(turn * 255);  // towards zero, as torchvision
+  const auto shift = static_cast<int>(turn * 255);  // truncates towards zero, as torchvision does
   for_each_pixel(image, [&](uint8_t* pixel) {
     Hsv hsv = hsv_of(pixel);
-    hsv.h = static_cast<uint8_t>(hsv.h + shift);  // round the circle
+    hsv.h = static_cast<uint8_t>(hsv.h + shift);  // wraps around the colour circle
     to_rgb(hsv, pixel);
   });
 }

@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 constexpr const char* kOp = "inaturalist";
 
-/// The fields of an entry that are looked at; others are passed over.
+/// The fields of an entry that are used; others are ignored.
 struct Entry {
   std::optional<int64_t> id, image_id, category_id;
   std::optional<std::string> file_name, name;
@@ -33,7 +33,7 @@ struct Labelled {
   int64_t image_id, category_id, entry;
 };
 
-/// What one file says, before the join.
+/// The contents of one file, before the join.
 struct Document {
   std::vector<std::string> problems;
   std::vector<int64_t> image_ids;
@@ -44,7 +44,7 @@ struct Document {
   std::array<bool, kSections> has{};
 };
 
-/// Takes the events of the parser and keeps the entries of the three sections.
+/// Receives the parser's events and keeps the entries of the three sections.
 class Handler : public nlohmann::json_sax<json> {
  public:
   Handler(Document& document, std::string where) : document_(document), where_(std::move(where)) {}

@@ -1,4 +1,4 @@
-// JPEG through libjpeg: baseline, progressive, grey, RGB, CMYK.
+// Decodes JPEG with libjpeg: baseline and progressive; grey, RGB and CMYK.
 #include <fulcrum/core/check.h>
 #include <fulcrum/data/image_codecs.h>
 
@@ -18,7 +18,7 @@ namespace fulcrum {
 
 namespace {
 
-/// libjpeg reports an error by a function that must not return.
+/// libjpeg reports an error by calling a function that must not return.
 struct ErrorManager {
   jpeg_error_mgr base;  // first: libjpeg hands out a pointer to it
   std::jmp_buf jump;
@@ -31,13 +31,13 @@ struct ErrorManager {
   std::longjmp(error->jump, 1);
 }
 
-/// Warnings are passed over, as PIL does (real data sets are full of them), but for the one that
-/// says that the file has ended too early.
+/// Ignores warnings, as PIL does (real data sets are full of them), except the one for a file that ends too
+/// early.
 void on_message(j_common_ptr info, int level) {
   if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) on_error(info);
 }
 
-/// A decompressor that a thread keeps: making one costs as much as a small image.
+/// A decompressor that a thread reuses: creating one costs as much as decoding a small image.
 class Decompressor {
  public:
   Decompressor() {
@@ -51,18 +51,18 @@ class Decompressor {
   Decompressor(const Decompressor&) = delete;
   Decompressor& operator=(const Decompressor&) = delete;
 
-  /// Reads the header. False where libjpeg fails; message() says why.
+  /// Reads the header. Returns false if libjpeg fails; message() says why.
   bool start(std::span<const uint8_t> file) {
     if (!created_) return false;
     if (setjmp(error_.jump)) return false;
-    jpeg_abort_decompress(&info_);  // what the previous image has left
+    jpeg_abort_decompress(&info_);  // resets the state that the previous image has left
     jpeg_mem_src(&info_, const_cast<unsigned char*>(file.data()), static_cast<unsigned long>(file.size()));
     jpeg_read_header(&info_, TRUE);
     return true;
   }
 
   ImageSize size() const { return {info_.image_height, info_.image_width}; }
-  /// How it will be decoded; a number of components that PIL does not know either is refused.
+  /// The layout of the decoded pixels. Throws Error for a number of components that PIL does not support either.
   PixelLayout layout(const std::string& name) const {
     switch (info_.num_components) {
       case 1: return PixelLayout::kGrey;
@@ -72,7 +72,7 @@ class Decompressor {
     }
   }
 
-  /// Reduces to `eighths` of the sides; returns the size that decode() then has.
+  /// Reduces the sides to `eighths`/8; returns the size of the image that decode() then writes.
   ImageSize reduce(unsigned eighths) {
     info_.scale_num = eighths;
     info_.scale_denom = 8;
@@ -80,20 +80,21 @@ class Decompressor {
     return {reduced(info_.image_height), reduced(info_.image_width)};
   }
 
-  /// Decodes so many rows, or all, to `out`, [height, width, components].
+  /// Decodes the first `wanted` rows (or all, if there are fewer) to `out`, [height, width, components]. Returns false
+  /// if libjpeg fails.
   bool decode(uint8_t* out, int64_t wanted) {
     if (setjmp(error_.jump)) return false;
     info_.out_color_space = info_.num_components == 1 ? JCS_GRAYSCALE : info_.num_components == 3 ? JCS_RGB : JCS_CMYK;
     jpeg_start_decompress(&info_);
     const size_t row_bytes = size_t{info_.output_width} * static_cast<size_t>(info_.output_components);
-    std::array<JSAMPROW, 16> rows;  // a call a row is a measurable part of a small image
+    std::array<JSAMPROW, 16> rows;  // one call per row would take a measurable part of a small image's time
     const auto end = static_cast<JDIMENSION>(std::min(wanted, int64_t{info_.output_height}));
     while (info_.output_scanline < end) {
       const size_t count = std::min<size_t>(rows.size(), end - info_.output_scanline);
       for (size_t i = 0; i < count; i++) rows[i] = out + (info_.output_scanline + i) * row_bytes;
       jpeg_read_scanlines(&info_, rows.data(), static_cast<JDIMENSION>(count));
     }
-    if (end == info_.output_height) jpeg_finish_decompress(&info_);  // else the next image ends this one
+    if (end == info_.output_height) jpeg_finish_decompress(&info_);  // otherwise the next start() aborts this image
     return true;
   }
 
@@ -118,7 +119,7 @@ Decompressor& start(std::span<const uint8_t> file, const std::string& name) {
   return jpeg;
 }
 
-/// The smallest of the scales that libjpeg has fast code for.
+/// The smallest scale of at least `least_scale`, in eighths, among those for which libjpeg has fast code.
 unsigned eighths_of(double least_scale) {
   unsigned eighths = 1;
   while (eighths < 8 && eighths < 8 * least_scale) eighths *= 2;
@@ -136,7 +137,7 @@ DecodedImage decode_jpeg(std::span<const uint8_t> file, const std::string& name,
   const size_t bytes = image.layout == PixelLayout::kGrey ? 1 : image.layout == PixelLayout::kRgb ? 3 : 4;
   image.pixels.resize(static_cast<size_t>(image.size.height * image.size.width) * bytes);
   const int64_t rows = std::clamp(asked.rows, int64_t{1}, jpeg.size().height);
-  const int64_t reduced_rows = (rows * eighths + 7) / 8 + 1;  // one for the rounding of boxes
+  const int64_t reduced_rows = (rows * eighths + 7) / 8 + 1;  // + 1 because scaled_box() rounds
   if (!jpeg.decode(image.pixels.data(), reduced_rows)) refuse_image(name, "corrupt JPEG: " + jpeg.message());
   return image;
 }

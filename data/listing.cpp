@@ -83,7 +83,7 @@ void ListingBuilder::drop_unlabelled(const std::string& expected) {
   });
 }
 
-// What is left can be counted.
+// Removes entries whose labels are outside the classes, so that the rest can be counted by class.
 void ListingBuilder::check_labels(int64_t classes) {
   filter([&](size_t i) {
     if (listing_.labels[i] >= 0 && listing_.labels[i] < classes) return true;
@@ -126,11 +126,11 @@ void ListingBuilder::check_repeated() {
             listing_.labels[first], " in ", unit_, " ", entries_[first]);
 }
 
-// Folders alone: there are few of them. A file that is a link is looked at when it is read.
+// Checks only folders, of which there are few. A file that is a link is checked when it is read.
 void ListingBuilder::check_links() {
   std::error_code error;
   const fs::path root = fs::canonical(listing_.root, error);
-  if (error) return;  // no such root: no file of it can be read
+  if (error) return;  // the root does not exist: reading any of its files will fail
   std::unordered_set<std::string> seen;
   for (size_t i = 0; i < entries_.size(); i++) {
     const std::string& path = listing_.paths[i];

@@ -23,10 +23,10 @@ Tensor to_tensor(std::span<const int64_t> values) {
   return t;
 }
 
-/// In the host's memory, from where `device` can copy while the host goes on.
+/// Allocates a tensor in host memory; it is pinned if `device` is a GPU, so that copies to it run asynchronously.
 Tensor host_tensor(const Shape& shape, DType dtype, Device device) {
   const size_t bytes = static_cast<size_t>(shape.numel()) * size_of(dtype);
-  // A worker's thread has chosen no device, and pinning would wake the first one.
+  // A worker thread has not chosen a device yet, and pinning memory would initialise device 0.
   if (!device.is_cpu()) cuda::use_device(device.index);
   return Tensor(device.is_cpu() ? Storage::allocate(device, bytes) : Storage::allocate_pinned(bytes), 0, shape, dtype);
 }
@@ -169,7 +169,7 @@ Batch BatchSource::batch_of(const Tensor& columns) const {
 void BatchSource::make_images(Batch& batch, const Tensor& columns, const Tensor& pixels) const {
   const Tensor rows = pixels ? first_rows_.slice(0, columns.size(1)) : batch_column(columns, kIndices);
   const bool mixes = options_.mix.any();
-  // Mixed in f32, whatever the batch's dtype is.
+  // Images to be mixed are f32, whatever the batch's dtype is.
   const Shape& image = dataset_.image_shape();
   Tensor images =
       mixes ? empty({rows.numel(), image[0], image[1], image[2]}, {DType::kF32, options_.device}) : batch.images;
@@ -207,8 +207,8 @@ Tensor BatchSource::read_pixels(std::span<const int64_t> samples, std::span<cons
 
 namespace {
 
-/// What a range makes ahead on the loader's workers, from the staged batches of an epoch. Heap-allocated,
-/// so that threads may hold on to it while its range moves.
+/// Makes the items of a range ahead on the loader's workers, from the staged batches of an epoch. Allocated on the
+/// heap, because the threads hold a pointer to it while its range may be moved.
 template <class T>
 struct RangeWork {
   using Make = T (*)(const BatchSource&, StagedBatch);
@@ -236,8 +236,8 @@ struct StagedOrMade {
   Batch batch;
 };
 
-// A kernel on a device runs in the stream of its calling thread: that is the consumer's job. The CPU's
-// kernels run ahead, on the worker.
+// CPU kernels run ahead, on the worker. Kernels on a GPU run in the stream of the calling thread, so the consumer
+// launches them.
 StagedOrMade make_ahead(const BatchSource& source, StagedBatch staged) {
   if (!source.options().device.is_cpu()) return {std::move(staged), {}};
   return {{}, source.finish(staged)};
@@ -276,11 +276,11 @@ BatchRange::~BatchRange() = default;
 
 BatchRange::Iterator BatchRange::begin() {
   advance();
-  return Iterator(std::shared_ptr<BatchRange>(std::shared_ptr<void>(), this));  // which it does not own
+  return Iterator(std::shared_ptr<BatchRange>(std::shared_ptr<void>(), this));  // a non-owning pointer
 }
 
 void BatchRange::advance() {
-  current_ = {};  // back to the pool before the next one is taken from it
+  current_ = {};  // return its memory to the pool before the next batch is allocated
   current_ = work_->next();
 }
 

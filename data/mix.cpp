@@ -7,17 +7,17 @@ namespace fulcrum {
 
 namespace {
 
-// A batch's blocks: the choice and the box, then two gamma numbers. A try of gamma fails in less than 5 % of
-// the cases, so that neither ever comes to the end of its part.
+// The random blocks of a batch: one for the choice and the box, then kGammaBlocks for each of two gamma numbers. A
+// gamma trial is rejected with a probability below 5 %, so that a number practically never runs out of blocks.
 constexpr uint64_t kBlocksOfACounter = 128, kGammaBlocks = 60;
 
 double uniform(uint32_t word) { return (static_cast<double>(word) + 0.5) * 0x1p-32; }  // in (0, 1)
 
-/// Marsaglia and Tsang, "A simple method for generating gamma variables" (2000), its logarithm: α may be
-/// so small that the number itself is 0.
+/// The logarithm of a gamma number (Marsaglia and Tsang, "A simple method for generating gamma variables", 2000). α
+/// may be so small that the number itself underflows to 0.
 double log_gamma_number(double alpha, const Philox& philox, uint64_t first) {
   const double boosted = alpha < 1 ? alpha + 1 : alpha, d = boosted - 1.0 / 3, c = 1 / std::sqrt(9 * d);
-  double result = std::log(d);  // were all tries to fail
+  double result = std::log(d);  // in case all trials are rejected
   for (uint64_t t = 1; t < kGammaBlocks; t++) {
     const Words4 words = philox.block(first + t);
     const double x = std::sqrt(-2 * std::log(uniform(words.w[0]))) * std::cos(6.283185307179586 * uniform(words.w[1]));
@@ -31,7 +31,7 @@ double log_gamma_number(double alpha, const Philox& philox, uint64_t first) {
   return alpha < 1 ? result + std::log(uniform(philox.block(first).w[0])) / alpha : result;
 }
 
-/// torchvision's box: about a pixel that is drawn, with 1 − share of the area, cut off at the borders.
+/// torchvision's box: centred at a random pixel, with a fraction 1 − share of the area, clipped at the borders.
 CropBox draw_box(double share, ImageSize size, const Words4& words) {
   const auto place = [](uint32_t word, int64_t side) {
     return static_cast<int64_t>(Philox::scale(word, static_cast<uint32_t>(side)));

@@ -29,7 +29,7 @@ void flip(TransitionMatrix& t, int64_t from, int64_t to, double rate) {
   row[static_cast<size_t>(to)] = rate;
 }
 
-/// Share of class `from` that leaves it.
+/// The fraction of class `from` that changes to another class.
 double leaving(const std::vector<double>& row, size_t from) {
   double share = 0;
   for (size_t k = 0; k < row.size(); k++)
@@ -37,7 +37,7 @@ double leaving(const std::vector<double>& row, size_t from) {
   return share;
 }
 
-/// The class in which `u`, in [0, 1), falls among the shares beside the diagonal.
+/// Draws a class with the row's off-diagonal entries as relative probabilities; `u` is uniform in [0, 1).
 int64_t target(const std::vector<double>& row, size_t from, double u) {
   double rest = u * leaving(row, from);
   size_t last = from;
@@ -66,7 +66,7 @@ std::vector<double> parse_row(const std::string& line, const std::string& where)
   }
 }
 
-/// Files have a few decimals, so that a third thrice is not one: the rest is spread over the row.
+/// Scales a row to sum to 1. Files have few decimals, so that three times a third is not exactly one.
 std::vector<double> normalised_row(std::vector<double> row, const std::string& where) {
   double sum = 0;
   for (const double share : row) {
@@ -158,12 +158,12 @@ std::vector<int64_t> add_label_noise(std::span<const int64_t> labels, std::span<
   std::vector<int64_t> noisy(labels.begin(), labels.end());
   const auto members = shuffled_members(labels, indices, classes, philox);
   for (size_t a = 0; a < members.size(); a++) {
-    // The small term keeps sums such as 9 · (0.5 / 9) on the right side of a half.
+    // 1e-9 makes sums such as 9 · (0.5 / 9), which may come out just below a half, round up.
     const double expected = leaving(transition[a], a) * static_cast<double>(members[a].size());
     const auto changed = std::min(members[a].size(), static_cast<size_t>(std::floor(expected + 0.5 + 1e-9)));
     for (size_t i = 0; i < changed; i++) {
       const int64_t index = members[a][i];
-      // Words 0 and 1 of the block decided the order.
+      // Words 0 and 1 of the block are the sort key (draw_key).
       const uint32_t word = philox.block(static_cast<uint64_t>(index)).w[2];
       noisy[static_cast<size_t>(index)] = target(transition[a], a, word * 0x1p-32);
     }

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
   fail("[pack] ", path.string(), ": cannot ", action, ": ", std::generic_category().message(errno));
 }
 
-/// The whole file, read-only.
+/// Maps the whole file read-only.
 std::shared_ptr<const uint8_t> map_file(const fs::path& path, size_t bytes) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) fail_errno(path, "open");
@@ -57,7 +57,7 @@ struct PackFile {
   Shape image_shape;
   std::vector<int64_t> labels;
   std::vector<std::string> class_names;
-  std::string shard, set;  // empty: the file is no shard
+  std::string shard, set;  // empty if the file is not a shard
   std::shared_ptr<const uint8_t> pixels;
 
   explicit PackFile(const fs::path& path) {
@@ -92,7 +92,8 @@ struct PackFile {
   }
 };
 
-/// The paths of all shards of a pack, of which `found` are there.
+/// Returns the paths of all shards of a pack. Throws Error if one is not among `found`, or if `found` has shards of
+/// packs with different numbers of shards.
 std::vector<fs::path> complete_shards(const fs::path& path, const std::vector<fs::path>& found) {
   const int64_t shards = parse_shard_name(path, found[0].filename().string())->shards;
   std::vector<fs::path> all;

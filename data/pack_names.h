@@ -1,4 +1,4 @@
-// Names and metadata of packs, on which their writer and their reader agree. Internal to data/.
+// File names and metadata of packs, shared by the writer and the reader. Internal to data/.
 //
 //   pack_shard_path("packs/train.pack", 2, 10);    // "packs/train-00002-of-00010.pack"
 #pragma once
@@ -19,7 +19,7 @@ namespace fulcrum {
 
 inline constexpr const char* kPackFormat = "fulcrum-pack";
 
-/// Metadata of a shard: which one it is, as "2 of 10" counted from 0, and the set it belongs to, a hash of
+/// Metadata keys of a shard: its number, as in "2 of 10" counted from 0, and the set to which it belongs, a hash of
 /// all labels and pixels.
 inline constexpr const char *kPackShard = "shard", *kPackSet = "set";
 
@@ -35,7 +35,7 @@ struct PackShardName {
   int64_t shard = 0, shards = 0;
 };
 
-/// Nothing unless `file` is named as a shard of the pack `path`.
+/// Parses the name of a shard of the pack `path`; nullopt if `file` is not one.
 inline std::optional<PackShardName> parse_shard_name(const std::filesystem::path& path, const std::string& file) {
   const std::string front = path.stem().string() + "-", back = path.extension().string();
   if (!file.starts_with(front) || !file.ends_with(back) || file.size() <= front.size() + back.size())
@@ -51,7 +51,7 @@ inline std::optional<PackShardName> parse_shard_name(const std::filesystem::path
                                                                                     : std::nullopt;
 }
 
-/// The files beside `path` that are named as its shards, sorted by name.
+/// The files in the folder of `path` that are named like its shards, sorted by name.
 std::vector<std::filesystem::path> pack_shards_beside(const std::filesystem::path& path);
 
 }  // namespace fulcrum

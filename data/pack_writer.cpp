@@ -34,7 +34,7 @@ std::string class_array(const std::vector<std::string>& names) {
   return text + "]";
 }
 
-/// A new file beside `path` that takes its place at the end, or goes away.
+/// A temporary file path + ".tmp"; take_place() renames it to `path`, and otherwise the destructor removes it.
 class NewFile {
  public:
   explicit NewFile(const fs::path& path) : path_(path), beside_(path.string() + ".tmp") {
@@ -47,7 +47,7 @@ class NewFile {
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
 
-  /// From any number of threads.
+  /// May be called from any number of threads at once.
   void write_at(uint64_t offset, const void* data, size_t bytes) const {
     const auto* from = static_cast<const char*>(data);
     while (bytes > 0) {
@@ -59,7 +59,7 @@ class NewFile {
       bytes -= static_cast<size_t>(n);
     }
   }
-  /// All of it is on the disk; nothing is held open for it.
+  /// Flushes the file to disk and closes it, so that many shards do not use many descriptors.
   void close() {
     if (::fsync(fd_) != 0) fail_errno(path_, "sync");
     if (::close(std::exchange(fd_, -1)) != 0) fail_errno(path_, "close");
@@ -68,7 +68,7 @@ class NewFile {
   void take_place() {
     if (::rename(beside_.c_str(), path_.c_str()) != 0) fail_errno(path_, "replace");
     renamed_ = true;
-    sync_folder(path_);  // before the pack that this one replaces is removed
+    sync_folder(path_);  // makes the rename durable before files of the earlier pack are removed
   }
 
  private:
@@ -82,14 +82,14 @@ class NewFile {
   bool renamed_ = false;
 };
 
-/// The samples [first, first + size) of a data set as a file.
+/// A file with the samples [first, first + size) of a data set.
 struct Shard {
-  int64_t shard = 0, shards = 1;  // shards 1: the whole data set
+  int64_t shard = 0, shards = 1;  // shards = 1: the whole data set
   int64_t first = 0, size = 0;
 };
 
-/// Length, header and labels: everything before the images. `set` is 16 digits, so that the length does
-/// not depend on it.
+/// Returns everything before the images: length, header and labels. `set` always has 16 digits, so that the size
+/// does not depend on its value.
 std::string head_of(const Dataset& data, const Shard& part, const std::string& set) {
   const Shape& image = data.image_shape();
   const auto labels_bytes = static_cast<uint64_t>(part.size) * sizeof(int64_t);
@@ -128,10 +128,10 @@ std::string hexadecimal(uint64_t value) {
   return text;
 }
 
-/// Writes the images of a shard behind its head; the hash of its pixels.
+/// Writes the images of a shard from `offset` on; returns a hash of the pixels.
 uint64_t write_images(const NewFile& file, uint64_t offset, const Dataset& data, const Shard& part, int threads) {
   const auto image_bytes = static_cast<size_t>(data.image_shape().numel());
-  // Some images a piece, so that small ones do not cost a system call each.
+  // About 1 MiB of images per piece, so that small images do not need a system call each.
   const int64_t piece = std::max(int64_t{1}, (int64_t{1} << 20) / data.image_shape().numel());
   const int64_t pieces = (part.size + piece - 1) / piece;
   std::vector<uint64_t> hashes(static_cast<size_t>(pieces));
@@ -150,7 +150,7 @@ uint64_t write_images(const NewFile& file, uint64_t offset, const Dataset& data,
   return all.value();
 }
 
-/// Files of an earlier pack of this name.
+/// Removes the files of an earlier pack of this name, except those in `kept`.
 void remove_others(const fs::path& path, const std::vector<fs::path>& kept) {
   std::vector<fs::path> old = pack_shards_beside(path);
   old.push_back(path);

@@ -1,11 +1,9 @@
-// parallel_for: independent pieces of work of uneven length (files to decode) on threads of its
-// own.
+// parallel_for: runs independent pieces of work of uneven length (e.g. decoding files) on its own threads.
 //
 //   parallel_for(paths.size(), /*threads=*/0, [&](int64_t i) { sizes[i] = image_size(paths[i]); });
 //
-// Not for kernels (core/cpu has OpenMP for those). Where several calls throw, the exception of the
-// smallest index comes out, so that a failure does not depend on timing; what lies behind it may
-// not have been done.
+// Not for kernels, which use OpenMP (core/cpu). If several calls throw, rethrows the exception of the
+// smallest index, so that the error does not depend on timing; work after that index may not have been done.
 #pragma once
 
 #include <algorithm>
@@ -18,12 +16,12 @@
 
 namespace fulcrum {
 
-/// The threads that 0 stands for: all cores.
+/// Replaces 0 threads by the number of cores.
 inline int resolve_threads(int threads) {
   return threads > 0 ? threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-/// Calls work(i) for i in [0, n); each index once, in rising order of their starts.
+/// Calls work(i) once for each i in [0, n). The calls start in order of index.
 template <class Work>
 void parallel_for(int64_t n, int threads, const Work& work) {
   std::atomic<int64_t> next = 0;

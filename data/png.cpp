@@ -1,4 +1,4 @@
-// PNG through libpng: every colour type and depth, interlaced or not.
+// Decodes PNG with libpng: every colour type and depth, interlaced or not.
 #include <fulcrum/core/check.h>
 #include <fulcrum/data/image_codecs.h>
 
@@ -15,8 +15,8 @@ namespace fulcrum {
 
 namespace {
 
-/// A reader on bytes in memory. libpng's errors jump back to setjmp, so that the functions with
-/// setjmp hold nothing that has a destructor.
+/// Reads a PNG from memory. libpng's errors jump back to setjmp, so functions that call setjmp must not have
+/// local objects with destructors.
 class PngReader {
  public:
   explicit PngReader(std::span<const uint8_t> file) : rest_(file) {
@@ -27,24 +27,24 @@ class PngReader {
   PngReader(const PngReader&) = delete;
   PngReader& operator=(const PngReader&) = delete;
 
-  /// False where libpng fails; message() says why.
+  /// Reads the header. Returns false if libpng fails; message() says why.
   bool read_header() {
     if (info_ == nullptr) return false;
     if (setjmp(png_jmpbuf(png_))) return false;
     png_set_read_fn(png_, this, on_read);
-    png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_image_size is ours
+    png_set_user_limits(png_, PNG_UINT_31_MAX, PNG_UINT_31_MAX);  // check_image_size() sets the limit instead
     png_read_info(png_, info_);
     return true;
   }
 
   ImageSize size() const { return {png_get_image_height(png_, info_), png_get_image_width(png_, info_)}; }
   bool is_grey() const { return (png_get_color_type(png_, info_) & PNG_COLOR_MASK_COLOR) == 0; }
-  /// Grey without alpha and with 16 bits: PIL's mode I;16, which it converts in its own way.
+  /// 16-bit grey without alpha: PIL's mode I;16, which PIL converts differently (cut_at_255).
   bool is_deep_grey() const {
     return png_get_bit_depth(png_, info_) == 16 && png_get_color_type(png_, info_) == PNG_COLOR_TYPE_GRAY;
   }
 
-  /// Asks for 8 bits (16 for deep grey) and no alpha. Returns the bytes of a row; 0: failed.
+  /// Requests 8 bits (16 for deep grey) without alpha. Returns the bytes of a row, or 0 if libpng fails.
   size_t prepare() {
     if (setjmp(png_jmpbuf(png_))) return 0;
     if (png_get_bit_depth(png_, info_) == 16 && !is_deep_grey()) png_set_strip_16(png_);
@@ -84,7 +84,7 @@ class PngReader {
   char message_[200] = "out of memory";
 };
 
-/// PIL's I;16 to L: values from 255 on are 255. `pixels` are big-endian pairs of bytes.
+/// PIL's conversion of I;16 to L: clips values at 255. `pixels` are big-endian 16-bit numbers.
 std::vector<uint8_t> cut_at_255(const std::vector<uint8_t>& pixels) {
   std::vector<uint8_t> cut(pixels.size() / 2);
   for (size_t i = 0; i < cut.size(); i++) cut[i] = pixels[2 * i] > 0 ? uint8_t{255} : pixels[2 * i + 1];
@@ -107,7 +107,8 @@ DecodedImage decode_png(std::span<const uint8_t> file, const std::string& name) 
   const size_t pixel_bytes = image.layout == PixelLayout::kRgb ? 3 : deep ? 2 : 1;
   if (row_bytes != static_cast<size_t>(image.size.width) * pixel_bytes)
     refuse_image(name, "corrupt PNG: " + png.message());
-  // Deflate makes a byte of at most 1032, and a pixel of a bit may become three bytes: a small file cannot ask for more.
+  // One byte of deflate expands to at most 1032 bytes, and a 1-bit pixel to three bytes. A file too short for its
+  // claimed size is refused before its pixels are allocated.
   constexpr size_t kMostFromAByte = 1032 * 24;
   if (static_cast<size_t>(image.size.height) * row_bytes / kMostFromAByte > file.size())
     refuse_image(name, "corrupt PNG: the file is too short for its size of " + std::to_string(image.size.width) + "x" +

@@ -1,14 +1,13 @@
-// Prefetcher: makes items first, first + 1, …, end − 1 on worker threads and hands them out in
-// order.
+// Prefetcher: makes the items first, first + 1, …, end − 1 on worker threads and returns them in order.
 //
 //   Prefetcher<Batch> batches(0, n, /*workers=*/2, /*depth=*/4, [&](int64_t k) { return make(k); });
 //   while (std::optional<Batch> batch = batches.next()) …
 //
-// At most `depth` items are made and not yet taken. `make` runs on several threads at once and must
-// give the same item for the same number, whatever the thread: then nothing depends on the number
-// of workers. What it throws comes out of the next() that would have returned that item; after that
-// there are no more items. Without workers, next() makes the item itself. The destructor waits for
-// items that are being made, not for the rest.
+// At most `depth` items are ahead of the consumer, in progress or complete. `make` runs on several threads at once
+// and must return the same item for the same number on every thread, so that the results do not depend on the number
+// of workers. If it throws, the next() that would have returned that item rethrows the exception, and there are no
+// items after it. Without workers, next() makes the item itself. The destructor waits only for items that are
+// being made.
 #pragma once
 
 #include <omp.h>
@@ -45,7 +44,7 @@ class Prefetcher {
     }
   }
 
-  /// The next item, or nothing after the last. Rethrows what make threw.
+  /// The next item; nullopt after the last. Rethrows what `make` threw for it.
   std::optional<T> next() {
     if (failed_ || taken_ == end_) return std::nullopt;
     Item item = threads_.empty() ? make_item(taken_++) : wait_for_item();
@@ -79,7 +78,7 @@ class Prefetcher {
   }
 
   void work(const std::stop_token& stop) {
-    omp_set_num_threads(1);  // of kernels called from this thread: the others belong to training
+    omp_set_num_threads(1);  // kernels called from this thread must not take cores from training
     std::unique_lock lock(mutex_);
     while (true) {
       const bool go_on = changed_.wait(lock, stop, [this] { return claimed_ == end_ || claimed_ < taken_ + depth_; });
@@ -101,7 +100,7 @@ class Prefetcher {
   std::map<int64_t, Item> ready_;
   int64_t claimed_;                    // the next item that a worker will make
   int64_t taken_;                      // the next item that next() will return
-  bool failed_ = false;                // read and written by next() alone
+  bool failed_ = false;                // used only by next()
   std::vector<std::jthread> threads_;  // last: joined before the rest is destroyed
 };
 

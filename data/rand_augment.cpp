@@ -10,7 +10,7 @@ namespace fulcrum {
 
 namespace {
 
-/// Element `magnitude` of torch.linspace(0, last, kRandAugmentBins), f32 as that.
+/// Element `magnitude` of torch.linspace(0, last, kRandAugmentBins), in f32 like torch.
 double level(int64_t magnitude, double last) {
   const float step = static_cast<float>(last) / static_cast<float>(kRandAugmentBins - 1);
   if (magnitude < kRandAugmentBins / 2) return static_cast<double>(step * static_cast<float>(magnitude));
@@ -40,7 +40,7 @@ Image apply_rand_augment(Image image, RandAugmentOp op, int64_t magnitude, bool 
     case RandAugmentOp::kColor: adjust_saturation(image, factor); break;
     case RandAugmentOp::kContrast: adjust_contrast(image, factor); break;
     case RandAugmentOp::kSharpness: adjust_sharpness(image, factor); break;
-    // Halves to even, as torch.round.
+    // lrint rounds halves to even, like torch.round.
     case RandAugmentOp::kPosterize:
       posterize(image, 8 - static_cast<int>(std::lrint(static_cast<double>(magnitude) * 4 / (kRandAugmentBins - 1))));
       break;

@@ -1,4 +1,4 @@
-// RandAugment as torchvision's: a few operations drawn from fourteen, all of one magnitude.
+// rand_augment: torchvision's RandAugment, a few operations drawn from fourteen, all of the same magnitude.
 // Cubuk, Zoph, Shlens, Le: RandAugment, NeurIPS 2020, arXiv 1909.13719.
 //
 //   image = rand_augment(std::move(image), {.ops = 2, .magnitude = 9}, Philox(seed, streams::kRandAugment), counter);
@@ -11,11 +11,11 @@ namespace fulcrum {
 
 /// Magnitudes are 0 to kRandAugmentBins − 1.
 inline constexpr int64_t kRandAugmentBins = 31;
-/// Operations a sample at most.
+/// The largest number of operations per sample.
 inline constexpr int64_t kMaxRandAugmentOps = 16;
 
 struct RandAugmentOptions {
-  int64_t ops = 0;  // one after the other; 0: none
+  int64_t ops = 0;  // number of operations, applied one after another; 0: off
   int64_t magnitude = 9;
 };
 
@@ -38,11 +38,12 @@ enum class RandAugmentOp {
   kCount
 };
 
-/// One operation; `negative` turns round those that have a sign: shears, moves, the rotation, and whether
-/// brightness, colour, contrast and sharpness grow or shrink. Zeros where a moved image leaves nothing.
+/// Applies one operation. `negative` reverses the operations that have a direction: shears, translations and the
+/// rotation; and for brightness, colour, contrast and sharpness it means less instead of more. Geometric operations
+/// fill uncovered pixels with 0.
 Image apply_rand_augment(Image image, RandAugmentOp op, int64_t magnitude, bool negative);
 
-/// A function of the image and of (options, philox, counter) alone.
+/// Applies random operations; depends only on the image and (options, philox, counter).
 Image rand_augment(Image image, const RandAugmentOptions& options, const Philox& philox, uint64_t counter);
 
 }  // namespace fulcrum

@@ -12,7 +12,7 @@ namespace fulcrum {
 namespace {
 
 constexpr size_t kShareOfFree = 4;           // a quarter
-constexpr size_t kChunk = size_t{32} << 20;  // bytes that are read at a time
+constexpr size_t kChunk = size_t{32} << 20;  // bytes that read_all() reads at a time
 
 Tensor read_all(const Dataset& dataset, const Shape& shape, Device device) {
   Tensor all = empty(shape, {DType::kU8, device});
@@ -27,10 +27,10 @@ Tensor read_all(const Dataset& dataset, const Shape& shape, Device device) {
   return all;
 }
 
-// What the loaders share, as long as one of them lives.
+// Images on a device, shared by the loaders of a data set as long as one of them lives.
 struct Shared {
   std::weak_ptr<Storage> on_device;
-  std::weak_ptr<Storage> source;  // of the data set's own images, where it has them in memory
+  std::weak_ptr<Storage> source;  // storage of the data set's own images, if they are in memory
   Shape shape;
 };
 

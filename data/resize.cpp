@@ -17,9 +17,9 @@ namespace {
 
 constexpr int kPrecisionBits = 32 - 8 - 2;  // PIL's: sums of products with u8 stay in an i32
 
-/// For each output position the source positions that it is made of, `taps` of them from `first` on, and their weights,
-/// of which those of the i-th position start at i · taps. As many for all positions, for a processor foresees such
-/// loops.
+/// The filter of one dimension: output position i is the sum over the `taps` source positions from first[i] on, with
+/// the weights from weights[i · taps] on. All positions have the same number of taps, because the processor predicts
+/// loops of constant length well.
 struct Filter {
   std::vector<int64_t> first;
   std::vector<int32_t> weights;
@@ -31,7 +31,7 @@ int32_t to_fixed(double weight) {
   return static_cast<int32_t>(std::floor(0.5 + weight * (1 << kPrecisionBits)));
 }
 
-/// Of the positions [begin, begin + n) of `out`.
+/// Returns the filter for the output positions [begin, begin + n) of a resize from `in` to `out` pixels.
 Filter triangle_filter(int64_t in, int64_t out, int64_t begin, int64_t n) {
   const double scale = static_cast<double>(in) / static_cast<double>(out);
   const double support = std::max(scale, 1.0);
@@ -55,7 +55,7 @@ Filter triangle_filter(int64_t in, int64_t out, int64_t begin, int64_t n) {
       weights[static_cast<size_t>(k)] = std::max(0.0, 1.0 - std::abs(distance));
       sum += weights[static_cast<size_t>(k)];
     }
-    const int64_t start = std::min(first, in - filter.taps);  // weights of 0 before and after the others
+    const int64_t start = std::min(first, in - filter.taps);  // the taps that are left over have weight 0
     for (int64_t k = 0; k < end - first; k++)
       filter.weights[static_cast<size_t>(i * filter.taps + first - start + k)] =
           to_fixed(weights[static_cast<size_t>(k)] / sum);
@@ -79,9 +79,9 @@ uint32_t four_bytes(const uint8_t* from) {
   return bytes;
 }
 
-// By reference, for how vectors wider than the processor's are passed by value differs between compilers. The sums are
-// never negative, for the weights are not. GCC takes a vector apart to convert it to four times its width or a quarter,
-// hence two steps; to half of that with AVX-512's one.
+// Vectors are passed by reference, because compilers differ in how they pass vectors wider than the processor's by
+// value. The sums are never negative, because the weights are not. The conversions between u8 and i32 take two steps,
+// because GCC splits a vector into elements for a conversion by a factor of four; AVX-512 has single instructions.
 void add(Sums& sums, const Bytes& bytes, int32_t weight) {
 #ifdef __AVX512F__
   sums += reinterpret_cast<Sums>(_mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(bytes))) * weight;
@@ -101,13 +101,14 @@ Bytes to_bytes(const Sums& sums) {
 
 uint8_t to_byte(int32_t sum) { return static_cast<uint8_t>(std::min(sum >> kPrecisionBits, 255)); }
 
-/// Pixels with the distance from one row to the next.
+/// A view of pixels; row_bytes is the distance from one row to the next.
 struct Pixels {
   const uint8_t* data;
   int64_t height, width, channels, row_bytes;
 };
 
-/// Four rows of RGB at once, each pixel with the byte after it: not for the last row of an image, which has none.
+/// Resizes the width of four RGB rows at once. It reads one byte past each pixel, so the last row of an image, which
+/// has no byte after it, must not be among them.
 void resize_columns_of_4_rows(const uint8_t* from, int64_t row_bytes, const Filter& filter, uint8_t* to,
                               int64_t width) {
   for (int64_t x = 0; x < width; x++) {
@@ -186,7 +187,7 @@ Pixels cut(const Pixels& image, const CropBox& box) {
           image.row_bytes};
 }
 
-/// The box of the image resized to the height and width: no more than that is computed.
+/// Resizes the image to height×width, but computes only the pixels in `box`.
 Image resize_to_box(const Pixels& image, int64_t height, int64_t width, const CropBox& box,
                     std::vector<uint8_t> memory) {
   check(height >= 1 && width >= 1 && height <= kMaxImagePixels / width, "[resize] expected a size of 1 to ",
@@ -195,7 +196,7 @@ Image resize_to_box(const Pixels& image, int64_t height, int64_t width, const Cr
         " pixels of ", image.height, " rows, got ", width);
   Image out = {box.height, box.width, image.channels, std::move(memory)};
   out.pixels.resize(static_cast<size_t>(box.height * box.width * image.channels));
-  // What rows of the source the box is made of, and how; a side that keeps its length is copied, as PIL does.
+  // Find the source rows that the box needs, and their filter. A side that keeps its length is copied, as in PIL.
   Pixels part = cut(image, {box.top, 0, box.height, image.width});
   Filter rows;
   if (height != image.height) {
@@ -234,14 +235,14 @@ CropBox center_box(ImageSize image, int64_t size) {
   check(size >= 1 && size <= image.height && size <= image.width,
         "[center_crop] expected a size of 1 to that of the image, ", image.height, "x", image.width, ", got ", size);
   const auto offset = [&](int64_t extent) {
-    return std::lrint(static_cast<double>(extent - size) / 2.0);  // to even, the default mode
+    return std::lrint(static_cast<double>(extent - size) / 2.0);  // rounds halves to even, the default mode
   };
   return {offset(image.height), offset(image.width), size, size};
 }
 
 }  // namespace
 
-// In Python int(size * longer / shorter): a division of floats, cut.
+// Python's int(size * longer / shorter): a floating-point division, truncated.
 ImageSize size_of_shorter(const Image& image, int64_t size) {
   const int64_t shorter = std::min(image.height, image.width), longer = std::max(image.height, image.width);
   const auto scaled = static_cast<int64_t>(static_cast<double>(size * longer) / static_cast<double>(shorter));

@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint64_t kTries = 10, kBlocksOfACounter = 16;
 
-int64_t rounded(double v) { return std::lrint(v); }  // halves to even, as Python's round
+int64_t rounded(double v) { return std::lrint(v); }  // halves to even, like Python's round
 
 CropBox middle(ImageSize size, const ResizedCropOptions& o) {
   const double ratio = static_cast<double>(size.width) / static_cast<double>(size.height);

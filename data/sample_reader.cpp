@@ -20,7 +20,7 @@ SampleReader::SampleReader(const Dataset& dataset, const LoaderOptions& o)
 void SampleReader::read(int64_t sample, uint64_t counter, uint8_t* out) const {
   if (!needed()) return dataset_.read(sample, out);
   const uint64_t seed = options_.augment.seed;
-  thread_local Image image;  // a thread's own: what an image of a photograph's size costs is mostly new memory
+  thread_local Image image;  // reused: most of the cost of a photograph-sized image is allocating memory
   image = part(sample, counter, std::move(image.pixels));
   if (colours_) {
     image = crop_and_flip(image, counter);
@@ -63,7 +63,7 @@ Image SampleReader::random_part(int64_t sample, uint64_t counter, std::vector<ui
   const Philox philox(options_.augment.seed, streams::kResizedCrop);
   ImageSize full;
   CropBox box;
-  const auto draw = [&](ImageSize size) {  // asked before a JPEG is decoded, no further than needed
+  const auto draw = [&](ImageSize size) {  // called before a JPEG is decoded, so that only the needed part is
     full = size;
     box = random_crop_box(size, *options_.resized_crop, philox, counter);
     return DecodeNeeds{.least_scale = std::max(static_cast<double>(shape[0]) / static_cast<double>(box.height),
@@ -77,7 +77,7 @@ Image SampleReader::random_part(int64_t sample, uint64_t counter, std::vector<ui
   return resized_crop(image, scaled_box(box, full, size), shape[0], shape[1], std::move(memory));
 }
 
-// As the kernel, with the same draws.
+// Does what the augmentation kernel would do, with the same random draws.
 Image SampleReader::crop_and_flip(const Image& image, uint64_t counter) const {
   const AugmentOptions& all = options_.augment;
   const AugmentOptions o = {.pad = all.pad, .flip = all.flip, .seed = all.seed};

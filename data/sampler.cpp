@@ -11,7 +11,7 @@ namespace fulcrum {
 
 namespace {
 
-/// Words for draw i of an epoch; an epoch has fewer than 2^32 draws.
+/// The random words of draw i of an epoch; an epoch has fewer than 2^32 draws.
 Words4 epoch_words(const Philox& philox, int64_t epoch, size_t i) {
   return philox.block(static_cast<uint64_t>(epoch) << 32 | i);
 }

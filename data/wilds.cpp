@@ -14,8 +14,8 @@ namespace fs = std::filesystem;
 constexpr const char* kOp = "wilds";
 constexpr std::array<const char*, 5> kSplits = {"train", "val", "test", "id_val", "id_test"};
 
-/// Names from categories.csv where it has one for each class; else numbers. It has rows of classes that
-/// the data do not have, too.
+/// Returns the names in categories.csv if there is a different one for each class, otherwise numbers. Rows of classes
+/// that do not occur in the data are ignored.
 std::vector<std::string> read_categories(const fs::path& file, int64_t classes) {
   std::vector<std::string> names(static_cast<size_t>(classes));
   std::error_code ignored;
@@ -34,7 +34,7 @@ std::vector<std::string> read_categories(const fs::path& file, int64_t classes) 
   return usable ? names : numbered_class_names(classes);
 }
 
-/// One pass over the rows.
+/// Builds one listing per split in a single pass over the rows.
 class Metadata {
  public:
   Metadata(const fs::path& root, const std::vector<std::string>& splits, bool follow_links)
@@ -55,7 +55,7 @@ class Metadata {
     if (gap != seen_.end())
       builders_[0].problem(0, "expected rows of every class from 0 to the largest y, ", classes - 1, ", got none of ",
                            gap - seen_.begin());
-    std::vector<std::string> names;  // none with gaps, where a single y could make a million of them
+    std::vector<std::string> names;  // stays empty if a class is missing: a single wrong y could make a million names
     if (gap == seen_.end()) names = read_categories(categories, classes);
     std::vector<ImageListing> listings;
     for (size_t i = 0; i < builders_.size(); i++) {
@@ -87,7 +87,7 @@ class Metadata {
   fs::path file_;
   std::vector<std::string> splits_;
   std::vector<ListingBuilder> builders_;
-  std::vector<bool> seen_;  // of each class
+  std::vector<bool> seen_;  // for each class, whether a row has it
 };
 
 }  // namespace

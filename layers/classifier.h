@@ -1,4 +1,4 @@
-// Classifier: a network of features and a head, what all networks of this library are.
+// Classifier: a network made of a feature extractor and a head, the base class of all networks of this library.
 //
 //   struct Net : Classifier {
 //     Conv2d& conv = add<Conv2d>("conv", Conv2dOptions{.in = 3, .out = 16, .kernel = 3});
@@ -14,20 +14,20 @@
 namespace fulcrum {
 
 struct HeadOptions {
-  double dropout = 0;   // before the head
+  double dropout = 0;   // probability, before the head
   bool normed = false;  // the head is a NormedLinear (LDAM)
 };
 
 class Classifier : public Module {
  public:
   using Module::Module;
-  /// x → [N, D], what the head sees before dropout.
+  /// x → [N, D], the input of the head before dropout.
   virtual Tensor features(const Tensor& x) = 0;
   /// x → logits [N, classes].
   Tensor forward(const Tensor& x) override;
 
  protected:
-  /// Behind all other children; a normed head takes the sizes of `linear` alone.
+  /// Adds the head; call it after all other children are added. A normed head uses only `in` and `out` of `linear`.
   void add_head(const std::string& name, const LinearOptions& linear, const HeadOptions& options);
 
  private:

@@ -1,4 +1,4 @@
-// One model in several processes, each of which has a part of every batch: what the layers must know of it.
+// Data-parallel training: tells the layers of a model which part of each batch this process computes.
 //
 //   auto part = std::make_shared<BatchPart>();
 //   distribute(model, part, /*sync_batch_norm=*/true);
@@ -13,19 +13,20 @@
 
 namespace fulcrum {
 
-/// What part of each batch a process has; read in every forward pass. The program changes it from batch to batch.
+/// The part of the current batch that this process has. The program updates it before each batch; layers read it in
+/// every forward pass.
 struct BatchPart {
   Communicator* communicator = nullptr;
-  Slice own;          // its samples: rows [begin, end) of the batch; empty: x is a stand-in
+  Slice own;          // this process's samples: rows [begin, end) of the whole batch; empty: x is a stand-in
   int64_t total = 0;  // samples of the whole batch
 };
 
-/// From now on dropout draws for the whole batch and, with `sync_batch_norm`, batch norm takes its statistics over the
-/// whole batch.
+/// Makes every Dropout of the model draw its masks for the whole batch and, with `sync_batch_norm`, every BatchNorm
+/// compute its statistics over the whole batch.
 void distribute(Module& model, const std::shared_ptr<const BatchPart>& part, bool sync_batch_norm);
 
-/// Replaces each floating buffer by its mean over all processes: every process took its running statistics from its own
-/// part of the batch.
+/// Replaces each floating-point buffer by its mean over all processes, because each process has updated its running
+/// statistics from its own part of the batch.
 void average_over_processes(const std::vector<NamedTensor>& buffers, Communicator& communicator);
 
 }  // namespace fulcrum

@@ -15,7 +15,7 @@ Ema::Ema(Module& model, double decay) : decay_(decay) {
       if (!is_floating(t.tensor.dtype())) continue;  // counters
       live_.push_back(t);
       averages_.push_back({t.name, t.tensor.detach().clone(), t.convolution});
-      pairs_.push_back({averages_.back().tensor, t.tensor});  // the handle: an optimiser may move the parameter
+      pairs_.push_back({averages_.back().tensor, t.tensor});  // a handle: follows if an optimiser moves the parameter
     }
   };
   take(model.named_parameters());

@@ -3,12 +3,12 @@
 //   Ema ema(net, 0.999);                  // after net.to(…)
 //   …  opt.step(); ema.update();
 //   {
-//     const Ema::Applied averaged(ema);   // net holds the averages while this lives
+//     const Ema::Applied averaged(ema);   // net holds the averages until the end of this scope
 //     evaluate(net);
 //   }
 //
-// average ← d·average + (1 − d)·value for every parameter and every floating buffer (running
-// statistics), beginning with the values at construction: timm's ModelEmaV2, and
+// average ← d·average + (1 − d)·value for every parameter and every floating-point buffer (running
+// statistics), starting from the values at construction. Same as timm's ModelEmaV2 and as
 // torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(d) and use_buffers.
 #pragma once
 
@@ -21,15 +21,15 @@ namespace fulcrum {
 
 class Ema {
  public:
-  /// decay d in [0, 1). The model must outlive the average.
+  /// `decay` is d, in [0, 1). Call it after model.to(). The model must outlive the Ema.
   Ema(Module& model, double decay);
-  /// Nothing where an optional control (Optimizer::control()) says that the step was not done.
+  /// Updates the averages. Does nothing if `control` (Optimizer::control(), optional) says that the step was skipped.
   void update(const Tensor& control = {});
-  /// The averages under the model's names, convolution weights [out, kh, kw, in]: live tensors, to
-  /// be saved from or copied into.
+  /// The averages under the model's names; convolution weights are [out, kh, kw, in]. These are live tensors: save
+  /// from them, or copy into them to load.
   const std::vector<NamedTensor>& tensors() const { return averages_; }
 
-  /// Exchanges the model's values (and bf16 twins) with the averages, and back at the end.
+  /// Swaps the model's values (and bf16 twins) with the averages for its lifetime.
   class Applied {
    public:
     explicit Applied(Ema& ema) : ema_(ema) { ema_.exchange(); }
@@ -44,8 +44,8 @@ class Ema {
  private:
   void exchange();
   std::vector<NamedTensor> live_, averages_;
-  std::vector<TensorPair> pairs_;  // the same tensors
-  std::vector<Tensor> spares_;     // one for each, all in one block: an exchange asks for no memory
+  std::vector<TensorPair> pairs_;  // {average, value}: the same tensors, as lerp_all takes them
+  std::vector<Tensor> spares_;     // scratch for exchange(), one per tensor, all on one block allocated in advance
   double decay_;
 };
 

@@ -19,7 +19,7 @@ Conv2dOptions convolution(int64_t in, int64_t out, int64_t kernel, int64_t strid
           .weight_init = Init::kaiming_normal(std::sqrt(2.0), Init::Fan::kOut)};
 }
 
-// The width of layer1 … layer4: of a basic block's output, and what a bottleneck's grows with.
+// The width of layer1 … layer4: the output channels of a basic block, a quarter of those of a bottleneck.
 int64_t width_of(int index) { return kStemWidth << index; }
 
 int64_t outputs_of(int index, const ImagenetResnetShape& shape) {
@@ -30,7 +30,7 @@ struct BlockOptions {
   int64_t in;
   int64_t out;
   int64_t stride;
-  int64_t inner = 0;  // channels of the 3×3 of a bottleneck; 0: a basic block
+  int64_t inner = 0;  // channels of the 3×3 convolution of a bottleneck; 0: a basic block
   int64_t groups = 1;
   bool zero_init_residual = false;
 };

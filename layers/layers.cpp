@@ -16,13 +16,13 @@ Init bias_init(int64_t fan_in) {
   return Init::uniform(-bound, bound);
 }
 
-// Images as bytes are a common slip; as(u8) would truncate the weights instead of failing.
+// Passing u8 images is a common mistake; weight.as(u8) would truncate the weights instead of failing.
 void check_batch(const char* layer, const Tensor& x) {
   check(is_floating(x.dtype()), "[", layer, "] expected a floating batch, got ", x.dtype(), " ", x.shape());
 }
 
-// Rows divided by max(‖row‖₂, 1e-12). The maximum is taken before the root, whose derivative at 0
-// is infinite: a row of zeros gets a gradient of 0 through its norm, not NaN.
+// Divides each row by max(‖row‖₂, 1e-12). The maximum is taken before the square root, whose derivative
+// at 0 is infinite, so that the gradient through the norm of a zero row is 0 instead of NaN.
 Tensor normalise_rows(const Tensor& x) {
   constexpr double kEps = 1e-12;
   const Tensor squares = sum(square(x), {-1}, /*keepdim=*/true);
@@ -68,7 +68,7 @@ Tensor BatchNorm::normalise(const Tensor& x, const Fusion& fusion) {
     part = {part_->communicator, x.numel() / x.size(-1) / x.size(0) * part_->total, part_->own.size() > 0};
   Tensor y = batch_norm(x, {weight, bias, running_mean, running_var},
                         {training(), options_.momentum, options_.eps, fusion.residual, fusion.relu, part});
-  // Nothing here reads the count; it is kept for PyTorch, whose state dicts hold it.
+  // Nothing here reads the count; PyTorch's state dicts contain it.
   if (training() && !recomputing()) ++*num_batches_tracked.data<int64_t>();
   return y;
 }

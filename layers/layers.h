@@ -1,11 +1,12 @@
-// The layers. Names, options and defaults are PyTorch's; images are NHWC.
+// Layers: convolution, normalisation, linear, dropout, activations and pooling as Modules. Names, options and defaults
+// are PyTorch's; images are NHWC.
 //
 //   Conv2d conv({.in = 3, .out = 16, .kernel = 3, .padding = 1, .bias = false});
 //   BatchNorm bn({.channels = 16});
 //   Tensor y = bn.fused(conv(x), {.relu = true});
 //
-// The dtype of the batch decides the arithmetic: weights are taken as weight.as(x.dtype()), which
-// is the twin of a model moved to bf16; per-channel vectors stay f32 (f64 in an f64 model).
+// The dtype of the batch selects the arithmetic: layers use weight.as(x.dtype()), which is the bf16 twin
+// in a model that was moved to bf16; per-channel vectors stay f32 (f64 in an f64 model).
 #pragma once
 
 #include <optional>
@@ -29,7 +30,7 @@ struct Conv2dOptions {
   Init weight_init = Init::pytorch();
 };
 
-/// x [N, H, W, in] → [N, H', W', out]. The bias starts uniform in ±1/√fan_in.
+/// x [N, H, W, in] → [N, H', W', out]. The bias is initialised uniformly in ±1/√fan_in.
 class Conv2d : public Module {
  public:
   explicit Conv2d(const Conv2dOptions& options);
@@ -49,11 +50,11 @@ struct BatchNormLayerOptions {
   bool affine = true;
 };
 
-/// PyTorch's BatchNorm1d and BatchNorm2d: over all but the last dimension of x [N, C] or
-/// [N, H, W, C]. Training on one value per channel is an Error.
+/// PyTorch's BatchNorm1d and BatchNorm2d: normalises over all but the last dimension of x [N, C] or
+/// [N, H, W, C]. Throws Error in training mode if there is only one value per channel.
 class BatchNorm : public Module {
  public:
-  /// What follows in the same kernel: relu?(bn(x) + residual).
+  /// Operations fused into the same kernel: relu?(bn(x) + residual).
   struct Fusion {
     Tensor residual = {};  // like x, or undefined
     bool relu = false;
@@ -61,12 +62,12 @@ class BatchNorm : public Module {
 
   explicit BatchNorm(const BatchNormLayerOptions& options);
   Tensor forward(const Tensor& x) override;
-  /// bn(x), residual sum and ReLU in one pass over memory; the observer sees the result.
+  /// bn(x), residual sum and ReLU in one pass over memory. The ForwardObserver is called with the final result.
   Tensor fused(const Tensor& x, const Fusion& fusion) { return observed(normalise(x, fusion)); }
-  Tensor weight, bias;               // [C], 1 and 0 at first; undefined when not affine
-  Tensor running_mean, running_var;  // [C]; the variance is the unbiased one
+  Tensor weight, bias;               // [C], initially 1 and 0; undefined when not affine
+  Tensor running_mean, running_var;  // [C]; running_var is the unbiased variance
   Tensor num_batches_tracked;        // i64 [], on the host
-  /// Statistics of the whole batch instead of this process's part.
+  /// Uses statistics of the whole batch instead of this process's part (distribute.h).
   void distribute(std::shared_ptr<const BatchPart> part) { part_ = std::move(part); }
 
  private:
@@ -81,12 +82,12 @@ struct LayerNormOptions {
   bool affine = true;
 };
 
-/// Over the last dimension of x [..., C].
+/// Normalises over the last dimension of x [..., C].
 class LayerNorm : public Module {
  public:
   explicit LayerNorm(const LayerNormOptions& options);
   Tensor forward(const Tensor& x) override { return layer_norm(x, weight, bias, eps_); }
-  Tensor weight, bias;  // [C], 1 and 0 at first; undefined when not affine
+  Tensor weight, bias;  // [C], initially 1 and 0; undefined when not affine
 
  private:
   double eps_;
@@ -99,12 +100,12 @@ struct GroupNormOptions {
   bool affine = true;
 };
 
-/// Of each sample of x [N, ..., C], within groups of channels.
+/// Normalises each sample of x [N, ..., C] within groups of channels.
 class GroupNorm : public Module {
  public:
   explicit GroupNorm(const GroupNormOptions& options);
   Tensor forward(const Tensor& x) override { return group_norm(x, groups_, weight, bias, eps_); }
-  Tensor weight, bias;  // [C], 1 and 0 at first; undefined when not affine
+  Tensor weight, bias;  // [C], initially 1 and 0; undefined when not affine
 
  private:
   int64_t groups_;
@@ -115,11 +116,11 @@ struct LinearOptions {
   int64_t in;
   int64_t out;
   bool bias = true;
-  bool relu = false;  // of the output, fused
+  bool relu = false;  // fuses a ReLU of the output
   Init weight_init = Init::pytorch();
 };
 
-/// x [..., in] → [..., out]. The bias starts uniform in ±1/√in.
+/// x [..., in] → [..., out]. The bias is initialised uniformly in ±1/√in.
 class Linear : public Module {
  public:
   explicit Linear(const LinearOptions& options);
@@ -136,11 +137,11 @@ struct NormedLinearOptions {
   int64_t out;
 };
 
-/// The cosine of x [..., in] with each class vector, the head of LDAM (Cao et al., NeurIPS 2019):
-/// both are divided by max(‖·‖₂, 1e-12), there is no bias. The class vectors start as uniform
-/// directions of length 1. The reference's weight is [in, out]; here it is [out, in], as Linear's.
-/// Computed, and returned, in the dtype of the master (f32 in a bf16 run): LDAM scales cosines by
-/// 30, and bf16 resolves them to 1/256 only.
+/// The cosine of x [..., in] with each class vector: the head of LDAM (Cao et al., NeurIPS 2019). Both
+/// are divided by max(‖·‖₂, 1e-12); there is no bias. The class vectors are initialised uniformly in
+/// [−1, 1) and scaled to length 1. The weight is [out, in] like Linear's; the reference's is [in, out].
+/// Computes and returns in the dtype of the master weights (f32 in a bf16 run): LDAM scales cosines by
+/// 30, and bf16 resolves them to only 1/256.
 class NormedLinear : public Module {
  public:
   explicit NormedLinear(const NormedLinearOptions& options);
@@ -150,17 +151,17 @@ class NormedLinear : public Module {
 
 struct DropoutOptions {
   double p = 0.5;                     // in [0, 1)
-  std::optional<uint64_t> seed = {};  // default: the model's
+  std::optional<uint64_t> seed = {};  // default: the model's seed
 };
 
-/// In training, zeroes elements with probability p and scales the rest by 1/(1−p). The masks come
-/// from a generator of its own (Module::named_generators), so that two layers never share one.
+/// In training, zeroes elements with probability p and scales the rest by 1/(1−p). Each layer draws its
+/// masks from a generator of its own (Module::named_generators), so that no two layers share a mask.
 class Dropout : public Module {
  public:
   explicit Dropout(const DropoutOptions& options);
   Tensor forward(const Tensor& x) override;
   void set_p(double p);
-  /// Masks of the whole batch (DropoutPart), of which this process takes its own.
+  /// Draws the masks for the whole batch (DropoutPart); this process uses its own rows.
   void distribute(std::shared_ptr<const BatchPart> part) { part_ = std::move(part); }
 
  private:
@@ -211,14 +212,14 @@ class GlobalAvgPool2d : public Module {
   Tensor forward(const Tensor& x) override { return global_avg_pool2d(x); }
 };
 
-/// x [N, ...] → [N, rest]. Images come out in PyTorch's order C, H, W, so that the weights of a
-/// Linear behind it mean the same in both libraries; that costs a copy unless H = W = 1.
+/// x [N, ...] → [N, rest]. Flattens images in PyTorch's order C, H, W, so that the weights of a Linear
+/// that follows are interchangeable between the two libraries. This costs a copy unless H = W = 1 or C = 1.
 class Flatten : public Module {
  public:
   Tensor forward(const Tensor& x) override;
 };
 
-/// One after another; children are named "0", "1", …
+/// Runs its children one after another. They are named "0", "1", …
 ///
 ///   Sequential net(seed);
 ///   net.append<Linear>(LinearOptions{.in = 8, .out = 2});
@@ -232,8 +233,8 @@ class Sequential : public Module {
   Tensor forward(const Tensor& x) override;
 };
 
-/// Adds one to every num_batches_tracked of a model: what a replayed step (core/replay.h), whose
-/// forward pass the host does not run, leaves to do.
+/// Adds one to every num_batches_tracked of a model. Call it after a replayed step (core/replay.h), in which
+/// the host code of the forward pass, and with it this count, does not run.
 void count_training_batch(Module& model);
 
 }  // namespace fulcrum

@@ -16,14 +16,14 @@ namespace {
 
 thread_local ForwardObserver* observer = nullptr;
 
-// The parent and name that the next Module constructed on this thread takes.
+// The parent and name for the next Module constructed on this thread.
 struct PendingAdoption {
   Module* parent = nullptr;
   std::string name;
 };
 thread_local PendingAdoption pending;
 
-// Generators of one model differ in the upper bits, which no stream number of random.h uses.
+// The streams of a model's generators differ in the upper bits, which the stream numbers of random.h do not use.
 constexpr uint64_t kGeneratorStep = uint64_t{1} << 40;
 
 struct Fans {
@@ -62,7 +62,7 @@ void draw(Tensor& t, const NamedTensor& p, const Init& init, uint64_t seed, uint
 
 Shape oihw(const Shape& s) { return {s[0], s[3], s[1], s[2]}; }
 
-// Shape in a state dict.
+// The shape in a state dict.
 Shape disk_shape(const NamedTensor& t) { return t.convolution ? oihw(t.tensor.shape()) : t.tensor.shape(); }
 
 std::string join(const std::string& prefix, const std::string& name) {
@@ -104,17 +104,17 @@ Module::Adoption::Adoption(Module& parent, std::string name) {
   parent.check_new_name(name);
   pending = {&parent, std::move(name)};
 }
-// Cleared also when the constructor's arguments threw before a Module took it.
+// Also clears it if the child's constructor threw before its Module took it.
 Module::Adoption::~Adoption() { pending = {}; }
 
 Module::Module(std::optional<uint64_t> seed) : seed_(seed) {
-  // Taken, not read: modules made inside the child's constructor are not the child.
+  // Take it rather than read it: modules constructed inside the child's constructor must not see it.
   PendingAdoption adoption = std::exchange(pending, {});
   parent_ = adoption.parent;
   name_ = std::move(adoption.name);
 }
 
-// A child that lives on, because others hold it, is a root again.
+// A child with other owners outlives this module and becomes a root again.
 Module::~Module() {
   for (const auto& child : children_) {
     child->parent_ = nullptr;
@@ -128,7 +128,7 @@ void Module::take(std::string name, std::shared_ptr<Module> child) {
   check(child->parent_ == nullptr, "[module] expected a module without a parent for '", name, "', got '",
         child->full_name(), "' of another");
   check(child.get() != &root(), "[module] '", name, "' cannot be a child of its own");
-  // Its parameters and generators count like those that were added: what comes after them has numbers of its own.
+  // Count its parameters and generators like added ones, so that those added later get streams of their own.
   Module& top = root();
   for (const auto& [path, generator] : child->named_generators())
     generator->stream = generator->stream % kGeneratorStep + kGeneratorStep * top.generator_count_++;
@@ -204,13 +204,14 @@ Generator& Module::add_generator(const std::string& name, uint64_t stream, std::
 
 Tensor Module::operator()(const Tensor& x) {
   if (!recompute_) return observed(forward(x));
-  const auto kept = weak_from_this().lock();  // until the backward pass, where others hold it; else it must live
+  // Keeps this module alive until the backward pass if a shared_ptr owns it; otherwise the caller must.
+  const auto kept = weak_from_this().lock();
   return observed(recompute([this, kept](const Tensor& input) { return forward(input); }, x));
 }
 
 // ---- the tree ----
 
-// Calls f(module, full name from where the walk began) for a module and all below it.
+// Calls f(module, name relative to the start of the walk) for a module and all its descendants.
 template <class Self, class F>
 void Module::walk(Self& self, const std::string& prefix, F& f) {
   f(self, prefix);
@@ -298,10 +299,10 @@ void Module::to(Device device, DType dtype) {
   const DType master = master_dtype(dtype);
   std::vector<Tensor> all;
   for (const NamedTensor& p : named_parameters()) {
-    if (p.tensor.node()) p.tensor.node()->twin = {};  // of an earlier to()
+    if (p.tensor.node()) p.tensor.node()->twin = {};  // from an earlier to()
     all.push_back(p.tensor);
   }
-  auto forget = [](Module& m, const std::string&) { m.arena_grads_ = {}; };  // of parts that were moved before
+  auto forget = [](Module& m, const std::string&) { m.arena_grads_ = {}; };  // of submodules moved on their own before
   walk(*this, "", forget);
   if (!all.empty()) {
     const std::optional<DType> twin = dtype == DType::kBf16 ? std::optional(DType::kBf16) : std::nullopt;
@@ -313,7 +314,7 @@ void Module::to(Device device, DType dtype) {
 }
 
 void Module::zero_grad() {
-  // One fill, as long as nobody has laid the parameters out anew.
+  // A single fill, unless the parameters have been moved to another arena since to().
   const auto clear = [](Tensor grad) { dispatch(grad, [&]<class K>() { K::fill(grad, 0); }); };
   const std::vector<Tensor> all = parameters();
   const bool whole = arena_grads_ && std::all_of(all.begin(), all.end(), [&](const Tensor& p) {

@@ -11,12 +11,12 @@
 //   Tensor logits = net(images);
 //   save_tensors("net.safetensors", {net.state_dict(), {}});
 //
-// One line declares, registers and names a child; adopt() takes one that was made before, such as a network of
-// make_model. A module knows its parent and so stays where it was made: it can be returned by value as a temporary, not
-// copied or moved.
+// One line declares, registers and names a child; adopt() registers an existing module, such as a network from
+// make_model. Children hold pointers to their parents, so a module can be neither copied nor moved; a function can
+// still return one by value as a temporary.
 //
 // Names are torchvision's ("layer1.0.bn1.weight"). Convolution weights are [out, kh, kw, in] in
-// memory and [out, in, kh, kw] in a state dict, so that PyTorch reads what Fulcrum writes and vice
+// memory and [out, in, kh, kw] in a state dict, so that PyTorch can read Fulcrum's state dicts and vice
 // versa.
 #pragma once
 
@@ -33,7 +33,7 @@
 
 namespace fulcrum {
 
-/// How a parameter starts. Fans are PyTorch's: for [out, kh, kw, in], in·kh·kw and out·kh·kw.
+/// How to initialise a parameter. Fans are PyTorch's: for [out, kh, kw, in], in·kh·kw and out·kh·kw.
 struct Init {
   enum class Kind {
     kConstant,        // a
@@ -69,81 +69,85 @@ struct Init {
 struct NamedTensor {
   std::string name;          // from the root of the tree: "layer1.0.conv1.weight"
   Tensor tensor;             // a handle on the module's own storage
-  bool convolution = false;  // [out, kh, kw, in] in memory, OIHW on disk
+  bool convolution = false;  // a convolution weight: [out, kh, kw, in] in memory, OIHW on disk
 };
 
-/// Fills a parameter with numbers drawn on the host, convolution weights in OIHW order: element i
-/// of the stream is element i of PyTorch's tensor. Refreshes its twin. Kaiming and Xavier need a
-/// matrix or a convolution weight.
+/// Fills a parameter with random numbers drawn on the host, convolution weights in OIHW order: element i
+/// of the stream is element i of PyTorch's tensor. Also refreshes the parameter's twin. Kaiming and Xavier
+/// require a matrix or a convolution weight.
 void fill(const NamedTensor& parameter, const Init& init, uint64_t seed, uint64_t stream);
 
-/// [out, kh, kw, in] → [out, in, kh, kw] and back, as copies: for whatever is laid out like a
-/// convolution weight (momentum, moving averages).
+/// Copies [out, kh, kw, in] to [out, in, kh, kw] and back: for tensors laid out like a convolution
+/// weight (momentum, moving averages).
 Tensor to_oihw(const Tensor& weight);
 Tensor from_oihw(const Tensor& weight);
 
-/// What a loaded state dict lacked, and what it had too much.
+/// Keys missing from, and unexpected in, a loaded state dict.
 struct LoadReport {
   std::vector<std::string> missing, unexpected;
 };
 
 class Module : public std::enable_shared_from_this<Module> {
  public:
-  /// Initial values come from (seed, streams::kInit + index of the parameter in the whole model). A
-  /// child without a seed of its own takes its parent's; 0 at the root.
+  /// Initial values are drawn from (seed, streams::kInit + index of the parameter in the whole model). A
+  /// child without a seed of its own uses its parent's; the root's default is 0.
   explicit Module(std::optional<uint64_t> seed = {});
   virtual ~Module();
   Module(const Module&) = delete;
   Module& operator=(const Module&) = delete;
 
   virtual Tensor forward(const Tensor& x) = 0;
-  /// forward(x), shown to the ForwardObserver if there is one.
+  /// Returns forward(x) and passes it to the ForwardObservers, if any.
   Tensor operator()(const Tensor& x);
 
-  /// Training or evaluation: batch statistics and dropout, or not.
+  /// Switches between training (batch statistics, dropout) and evaluation mode. Frozen modules stay in evaluation mode.
   void train(bool on = true);
   void eval() { train(false); }
   bool training() const { return training_; }
-  /// Takes this module and what is below it out of the training: no gradients, and in evaluation mode whatever train()
-  /// says, so that running statistics stay. Call it before to() and the optimiser.
+  /// Excludes this module and its descendants from training: their parameters get no gradients, and they stay in
+  /// evaluation mode even after train(), so that running statistics do not change. Call it before to() and before
+  /// creating the optimiser.
   void freeze();
-  /// Undoes that, from the next train() on; then comes a new optimiser: an earlier one does not know the parameters.
+  /// Undoes freeze(): parameters require gradients again, and the next train() switches to training mode. Then create
+  /// a new optimiser; an earlier one does not have these parameters.
   void unfreeze();
-  /// From now on a call keeps nothing but x for the backward pass, in which forward(x) runs again (core/recompute.h).
+  /// Activation checkpointing: a call saves only x for the backward pass, which runs forward(x) again
+  /// (core/recompute.h).
   void set_recompute(bool on = true) { recompute_ = on; }
 
-  /// Parameters that require a gradient: what an optimiser takes. Order of registration, a module's
-  /// own before its children's, which is the order of PyTorch's named_parameters().
+  /// The parameters that require a gradient, for an optimiser. They are in order of registration, a module's
+  /// own before its children's, as in PyTorch's named_parameters().
   std::vector<Tensor> parameters() const;
-  /// All parameters.
+  /// All parameters, including frozen ones.
   std::vector<NamedTensor> named_parameters() const;
-  /// State that is not trained: running statistics, f32 or f64, and counters, i64 on the host.
+  /// State that is not trained: running statistics (f32 or f64) and counters (i64, on the host).
   std::vector<NamedTensor> named_buffers() const;
-  /// Random generators with their names; their positions belong in a checkpoint, not in a state
-  /// dict.
+  /// The random generators with their names. A checkpoint must save their positions; a state dict does not
+  /// contain them.
   std::vector<std::pair<std::string, Generator*>> named_generators();
   int64_t num_parameters() const;
 
-  /// Lays all parameters and gradients out in arenas (arena.h) on the device. `dtype` is that of
+  /// Moves all parameters and gradients into arenas (arena.h) on the device. `dtype` is the dtype of
   /// the batches: kF32; kBf16 keeps f32 masters and adds bf16 twins; kF64 gives f64 masters.
-  /// Gradients are cleared. Call it on the root, before the optimiser is made.
+  /// Gradients are cleared. Call it on the root, before creating the optimiser.
   void to(Device device, DType dtype = DType::kF32);
 
-  /// A snapshot on the host, by name, of parameters (the f32 or f64 masters) and buffers.
+  /// Returns copies, on the host and by name, of the parameters (the f32 or f64 masters) and buffers.
   TensorMap state_dict() const;
-  /// Takes numbers of any floating dtype. An Error lists every missing, unexpected (unless `strict`
-  /// is false) and mis-shaped tensor, and leaves the module as it was. Counters may be missing.
+  /// Copies the tensors of `dict`, of any floating-point dtype, into parameters and buffers. Throws Error, and
+  /// changes nothing, if tensors are missing or unexpected (only if `strict`) or have a wrong shape; the error lists
+  /// all of them. Counters may be missing.
   LoadReport load_state_dict(const TensorMap& dict, bool strict = true);
 
   void zero_grad();
 
-  /// "layer1.0.bn2"; empty for the root.
+  /// The name from the root, e.g. "layer1.0.bn2"; empty for the root.
   std::string full_name() const;
   const std::string& name() const { return name_; }
   const std::vector<std::shared_ptr<Module>>& children() const { return children_; }
 
  protected:
-  /// Constructs a child from the arguments. A name is not empty, has no dot and is used once.
+  /// Constructs a child from the arguments. Throws Error if the name is empty, contains a dot or is already used.
   template <class T, class... Args>
   T& add(std::string name, Args&&... args) {
     const Adoption adoption(*this, std::move(name));
@@ -152,13 +156,15 @@ class Module : public std::enable_shared_from_this<Module> {
     children_.push_back(std::move(child));
     return reference;
   }
-  /// Takes a root as a child, with its weights, its mode and what is frozen in it; then come to() on the root and the optimiser:
+  /// Makes an existing root a child, with its weights, its mode and its frozen parts. Afterwards call to() on the new
+  /// root and create the optimiser:
   ///
   ///   Classifier& backbone = adopt("backbone", make_model("resnet18", {.classes = 10, .seed = 1}));
   ///
-  /// What is added after it has other random numbers than it has; what was before it has the same, where the seeds are alike.
-  /// Held elsewhere, too, it is a root again when this module ends. An Error where there is none, where it has a parent or is
-  /// this module's root, and where the name is not new.
+  /// Children added later get random numbers that differ from the adopted child's. Children added earlier may share
+  /// initial values with it if the seeds are equal. If other owners hold the child, it becomes a root again when this
+  /// module is destroyed. Throws Error if `child` is null, has a parent or is this module's root, and if the name is
+  /// already used.
   template <class T>
   T& adopt(std::string name, std::shared_ptr<T> child) {
     take(std::move(name), child);
@@ -168,24 +174,24 @@ class Module : public std::enable_shared_from_this<Module> {
   T& adopt(std::string name, std::unique_ptr<T> child) {
     return adopt(std::move(name), std::shared_ptr<T>(std::move(child)));
   }
-  /// Undoes adopt().
+  /// Undoes adopt(): removes the child, which becomes a root if it has other owners. Throws Error if it is not a child.
   void release(Module& child);
   enum class Layout { kPlain, kConvolution };
-  /// A parameter in f32, initialised; its shape is that in memory.
+  /// Adds an initialised f32 parameter of this shape in memory.
   Tensor add_parameter(const std::string& name, const Shape& shape, const Init& init, Layout layout = Layout::kPlain);
-  /// A parameter that begins with the numbers of this tensor, f32 on the host, which is its storage from now on.
+  /// Adds `value`, f32 on the host, as a parameter. The parameter uses the tensor's storage; no copy is made.
   Tensor add_parameter(const std::string& name, Tensor value);
-  /// A buffer; floating ones follow to().
+  /// Adds a buffer. to() moves floating-point buffers; others stay on the host.
   Tensor add_buffer(const std::string& name, Tensor value);
-  /// A generator on a stream of its own. Without a seed: the model's.
+  /// Adds a random generator with its own stream and with `seed`, by default the model's seed.
   Generator& add_generator(const std::string& name, uint64_t stream, std::optional<uint64_t> seed = {});
-  /// Shows a result to the ForwardObserver; for entries other than operator().
+  /// Passes y to the ForwardObservers and returns it; for entry points other than operator().
   Tensor observed(Tensor y) const;
   uint64_t seed() const;
 
  private:
   friend class EvalMode;
-  // While a child is constructed, tells its Module who the parent is.
+  // Passes the parent and name to the Module constructor of a child during add().
   class Adoption {
    public:
     Adoption(Module& parent, std::string name);
@@ -210,10 +216,11 @@ class Module : public std::enable_shared_from_this<Module> {
   std::vector<std::pair<std::string, std::unique_ptr<Generator>>> generators_;
   std::vector<std::shared_ptr<Module>> children_;
   uint64_t parameter_count_ = 0, generator_count_ = 0;  // of the whole tree; kept at the root
-  Tensor arena_grads_;                                  // all gradients, where to() was called on this module
+  Tensor arena_grads_;                                  // all gradients, if to() was called on this module
 };
 
-/// Evaluation mode while it lives, whatever happens; then the modes that the module and those in it were in.
+/// Puts a module into evaluation mode for a scope. The destructor restores the mode of the module and of each
+/// descendant, also after an exception.
 ///
 ///   const EvalMode eval_mode(net);
 ///   const Tensor logits = net(images);
@@ -228,8 +235,8 @@ class EvalMode {
   std::vector<std::pair<Module*, bool>> modes_;  // whether each was training
 };
 
-/// While one of these lives on this thread, it sees the result of every module by full name, in the
-/// order in which they are computed, and so do those around it:
+/// While an observer lives on this thread, its callback gets the result of every module with the full name,
+/// in order of computation. Observers nest; each of them is called:
 ///
 ///   std::string first_bad;
 ///   ForwardObserver observer([&](const std::string& name, const Tensor& y) {
@@ -237,7 +244,7 @@ class EvalMode {
 ///   });
 ///   net(images);
 ///
-/// A container is seen after its children; the root has the empty name.
+/// A container is reported after its children; the root has an empty name.
 class ForwardObserver {
  public:
   using Callback = std::function<void(const std::string& name, const Tensor& y)>;

@@ -18,16 +18,16 @@ using Op = OpObserver::Op;
 using Ints = std::vector<int64_t>;
 
 constexpr int64_t kOpset = 17;
-// Protobuf's limit for a message.
+// The largest message that protobuf allows.
 constexpr size_t kMostBytes = std::numeric_limits<int32_t>::max();
 
-// Ops whose ONNX counterpart has the same inputs and no attributes.
+// Ops whose ONNX counterpart has the same inputs and needs no attributes.
 constexpr std::pair<std::string_view, const char*> kPlainOps[] = {
     {"add", "Add"},     {"sub", "Sub"},   {"mul", "Mul"},   {"div", "Div"},         {"maximum", "Max"},
     {"minimum", "Min"}, {"relu", "Relu"}, {"sqrt", "Sqrt"}, {"sigmoid", "Sigmoid"}, {"tanh", "Tanh"},
     {"exp", "Exp"},     {"log", "Log"},   {"neg", "Neg"},   {"abs", "Abs"},         {"softplus", "Softplus"}};
 
-// NHWC in memory is NCHW in the file.
+// The shape in the file: NHWC tensors become NCHW.
 Ints file_shape(const Shape& s) {
   if (s.dim() == 4) return {s[0], s[3], s[1], s[2]};
   const auto sizes = s.sizes();
@@ -39,8 +39,8 @@ Ints with_any_batch(Ints shape) {
   return shape;
 }
 
-// Turns the ops of a forward pass on one image into nodes. What does not come from the images is
-// constant, and was computed while the ops ran.
+// Turns the ops of a forward pass on one image into nodes. Tensors that do not depend on the images become
+// constants, with the values computed in this pass.
 class Exporter {
  public:
   Exporter(const Module& model, const OnnxOptions& options) : graph_("fulcrum") {
@@ -79,11 +79,11 @@ class Exporter {
 
  private:
   struct Value {
-    Tensor tensor;  // kept, so that no other tensor gets its memory
+    Tensor tensor;  // kept alive, so that its address identifies it
     std::string name;
   };
 
-  // Nothing for a constant.
+  // The name of t in the graph; null if t is a constant.
   const std::string* value_of(const Tensor& t) const {
     for (const Value& v : values_)
       if (v.tensor.raw() == t.raw() && v.tensor.shape() == t.shape()) return &v.name;
@@ -103,7 +103,7 @@ class Exporter {
     const bool named = known != names_.end() && known->second.tensor.shape() == t.shape();
     std::string name = named ? known->second.name : concat_text("constant_", written_.size());
     if (named && written_.contains(name)) return name;
-    const Tensor numbers = t.dim() == 4 ? to_oihw(t) : t;  // a weight's [out, kh, kw, in], or NHWC: the same order
+    const Tensor numbers = t.dim() == 4 ? to_oihw(t) : t;  // the same permutation for a weight and for NHWC
     check(numbers.dtype() == DType::kF32 && numbers.device().is_cpu(), "[onnx] ", name,
           ": expected f32 on the CPU, got ", numbers.dtype(), " on ", numbers.device());
     const auto sizes = numbers.shape().sizes();
@@ -135,7 +135,7 @@ class Exporter {
     return name;
   }
 
-  // ---- one op each; every one returns the name of its result ----
+  // ---- one function per op; each returns the name of its result ----
 
   std::string node_for(const Op& op) {
     const std::string_view name = op.name;
@@ -198,7 +198,7 @@ class Exporter {
     return args.relu ? add("Relu", {y}) : y;
   }
 
-  // Option A of the CIFAR ResNets: every stride-th pixel, zero channels on either side.
+  // Option A of the CIFAR ResNets: takes every stride-th pixel and adds zero channels on either side.
   std::string shortcut(const Op& op) {
     const Tensor& x = op.inputs[0];
     const int64_t stride = op.detail.as<StridedCopy>()->x_strides[1] / (x.size(2) * x.size(3));
@@ -210,7 +210,7 @@ class Exporter {
     return channels == 0 ? y : add("Pad", {y, integers({0, channels, 0, 0, 0, channels, 0, 0})});
   }
 
-  // The batch keeps its place; 0 copies a size from the input.
+  // The batch stays the first dimension; a size of 0 copies the input's.
   std::string reshaped(const Op& op) {
     const Tensor& x = op.inputs[0];
     std::string from = name_of(x);
@@ -250,7 +250,7 @@ class Exporter {
                {{"keepdims", int64_t{1}}, {"noop_with_empty_axes", int64_t{1}}});
   }
 
-  // ½x(1 + erf(x/√2)), or ½x(1 + tanh(√(2/π)(x + 0.044715x³))): ONNX has a Gelu from operator set 20 on.
+  // ½x(1 + erf(x/√2)), or ½x(1 + tanh(√(2/π)(x + 0.044715x³))): ONNX has a Gelu only from operator set 20 on.
   std::string gelu(const Op& op) {
     const std::string x = name_of(op.inputs[0]);
     std::string inner;

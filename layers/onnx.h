@@ -1,12 +1,12 @@
-// Models as ONNX files (https://onnx.ai), for onnxruntime, TensorRT, OpenVINO and the like.
+// export_onnx: writes a model as an ONNX file (https://onnx.ai), for onnxruntime, TensorRT, OpenVINO and the like.
 //
 //   Resnet net = resnet32({.classes = 10});
 //   export_onnx(net, "net.onnx", {.image = {32, 32, 3}});
 //
-// The model is run once in evaluation mode, and what it computes becomes the graph: any network whose
-// ops are known here can be exported. The file has one input, "images", f32 [batch, C, H, W] as
-// PyTorch lays images out, and one output, "logits", f32 [batch, classes]; the batch is of any size,
-// H and W are fixed. Operator set 17 (ONNX 1.12, 2022), so that runtimes of the last years read it.
+// Runs the model once in evaluation mode and records its ops as the graph, so any network that consists of
+// supported ops can be exported. The file has one input, "images", f32 [batch, C, H, W] (PyTorch's
+// layout), and one output, "logits", f32 [batch, classes]. The batch size is free; H and W are fixed.
+// Uses operator set 17 (ONNX 1.12, 2022), which all recent runtimes read.
 #pragma once
 
 #include <filesystem>
@@ -20,17 +20,17 @@ namespace fulcrum {
 
 struct OnnxOptions {
   Shape image;  // [H, W, C]
-  /// For each channel: images are then pixel / 255, in [0, 1], and the graph begins with (x − mean) / std.
+  /// One value per channel. If given, the graph begins with (x − mean) / std, and its input is pixel / 255, in [0, 1].
   std::vector<double> mean = {}, stddev = {};
-  std::map<std::string, std::string> metadata = {};  // metadata_props
+  std::map<std::string, std::string> metadata = {};  // written as metadata_props
 };
 
 struct OnnxSummary {
-  int64_t nodes = 0, parameters = 0;  // elements of the initializers
+  int64_t nodes = 0, parameters = 0;  // parameters: elements of the f32 initializers, without scalar constants
 };
 
-/// The model is on the CPU, in f32. An Error names an op that cannot be exported; no file is written
-/// then.
+/// Exports a model that is on the CPU, in f32. Throws Error, and writes no file, if an op cannot be exported; the
+/// error names it.
 OnnxSummary export_onnx(Module& model, const std::filesystem::path& file, const OnnxOptions& options);
 
 }  // namespace fulcrum

@@ -1,5 +1,5 @@
-// The part of ONNX's protobuf schema (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3) that a
-// chain of standard operators needs.
+// OnnxGraph: writes the part of ONNX's protobuf schema (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3)
+// that a graph of standard operators needs.
 //
 //   OnnxGraph graph("resnet32");
 //   graph.input("images", {-1, 3, 32, 32});
@@ -29,16 +29,16 @@ struct OnnxAttribute {
 class OnnxGraph {
  public:
   explicit OnnxGraph(std::string_view name) { graph_.bytes(2, name); }
-  /// f32; a dimension of -1 is the batch.
+  /// Declare an f32 input or output; a dimension of -1 is the batch.
   void input(std::string_view name, const std::vector<int64_t>& shape) { graph_.bytes(11, value_info(name, shape)); }
   void output(std::string_view name, const std::vector<int64_t>& shape) { graph_.bytes(12, value_info(name, shape)); }
-  /// Constants.
+  /// Add a constant (an initializer).
   void floats(std::string_view name, const std::vector<int64_t>& shape, std::span<const float> values);
   void integers(std::string_view name, const std::vector<int64_t>& values);
   void node(std::string_view op, const std::vector<std::string>& inputs, std::string_view output,
             const std::vector<OnnxAttribute>& attributes = {});
   int64_t nodes() const { return nodes_; }
-  /// The whole file.
+  /// Returns the contents of the ONNX file.
   std::string file(int64_t opset, std::string_view producer, const std::map<std::string, std::string>& metadata) const;
 
  private:

@@ -1,5 +1,6 @@
-// A protobuf message under construction, for the few that Fulcrum writes (ONNX files, TensorBoard's events): a row of
-// fields, each a key (number, wire type) and a value: varint, 4 or 8 bytes, or bytes with their length.
+// ProtoMessage: builds a protobuf message, for the formats that Fulcrum writes (ONNX files, TensorBoard's events). A
+// message is a sequence of fields; each is a key (number, wire type) and a value: a varint, 4 or 8 bytes, or bytes
+// preceded by their length.
 //
 //   ProtoMessage dim;
 //   dim.integer(1, 3);
@@ -17,7 +18,7 @@ class ProtoMessage {
   ProtoMessage& integer(int field, int64_t value);
   ProtoMessage& real(int field, float value);
   ProtoMessage& real64(int field, double value);
-  ProtoMessage& bytes(int field, std::string_view value);  // strings and sub-messages, too
+  ProtoMessage& bytes(int field, std::string_view value);  // also for strings and sub-messages
   const std::string& text() const { return text_; }
 
  private:

@@ -1,13 +1,12 @@
-// Residual networks for small images (He et al., "Deep Residual Learning for Image Recognition",
-// CVPR 2016, §4.2) with parameter-free shortcuts, option A: the networks of the long-tailed CIFAR
-// papers.
+// Resnet: the residual networks for small images (He et al., "Deep Residual Learning for Image Recognition",
+// CVPR 2016, §4.2) with parameter-free shortcuts (option A), as used in the long-tailed CIFAR papers.
 //
 //   Resnet net = resnet32({.classes = 10});
 //   Tensor logits = net(images);             // [N, H, W, 3] → [N, 10]
 //
 // conv1 3×3 to 16 channels, bn1, ReLU; layer1, layer2, layer3 of n basic blocks with 16, 32, 64
 // channels, the last two at half the resolution; global average pool; dropout; fc. Depth 6n + 2.
-// Convolutions and fc start Kaiming normal (fan in), as in
+// Convolutions and fc are initialised Kaiming normal (fan in), as in
 // https://github.com/akamaster/pytorch_resnet_cifar10 and https://github.com/kaidic/LDAM-DRW;
 // parameter names are torchvision's.
 #pragma once
@@ -21,13 +20,13 @@ namespace fulcrum {
 struct ResnetOptions {
   int64_t classes = 10;
   int64_t channels = 3;      // of the images
-  double dropout = 0;        // before fc
+  double dropout = 0;        // probability, before fc
   bool normed_head = false;  // fc is a NormedLinear (LDAM)
   uint64_t seed = 0;         // of the initial weights and the dropout
-  bool recompute = false;    // blocks keep their inputs alone and run again in the backward pass
+  bool recompute = false;    // activation checkpointing: blocks save only their input and run again in backward
 };
 
-/// Option A: x[:, ::stride, ::stride, :] with (out − C)/2 zero channels on either side.
+/// The shortcut of option A: x[:, ::stride, ::stride, :] with (out − C)/2 zero channels on either side.
 /// x [N, H, W, C] → [N, ⌈H/stride⌉, ⌈W/stride⌉, out]; out − C must be even and not negative.
 Tensor pad_shortcut(const Tensor& x, int64_t stride, int64_t out);
 
@@ -53,7 +52,7 @@ class BasicBlock : public Module {
 
 class Resnet : public Classifier {
  public:
-  /// An Error unless depth = 6n + 2 with n ≥ 1.
+  /// Throws Error unless depth = 6n + 2 with n ≥ 1.
   Resnet(int64_t depth, const ResnetOptions& options);
   /// x [N, H, W, channels] → [N, 64].
   Tensor features(const Tensor& x) override;

@@ -6,7 +6,7 @@ namespace {
 
 constexpr int64_t kWidths[] = {64, 128, 196};
 constexpr int64_t kHidden = 256;
-constexpr int64_t kShrink = 8;  // three times halved
+constexpr int64_t kShrink = 8;  // three max-pools halve each side
 
 const SceCnnOptions& checked(const SceCnnOptions& o) {
   check(o.classes > 0 && o.channels > 0, "[sce_cnn] expected classes and channels of at least 1, got ", o.classes,

@@ -1,4 +1,4 @@
-// ABSGD: SGD whose batches are weighted by exp(loss/λ); and the same weights under Adam.
+// Absgd and AbAdam: SGD and Adam that weight the samples of each batch by exp(loss/λ) (ABSGD).
 //
 //   Absgd opt(net.parameters(), {.lr = 0.1, .momentum = 0.9, .weight_decay = 2e-4,
 //                                .lambda = 5, .gamma = 0.7});
@@ -6,15 +6,15 @@
 //   opt.weigh(cross_entropy(net(images), labels)).backward();
 //   opt.step();
 //
-// λ > 0 raises the weight of hard samples (imbalanced classes), λ < 0 lowers it (wrong labels), and
-// λ = ∞ is plain SGD bit for bit, with the momentum of 0.9 that is the default here. Qi et al., TMLR 2023, arXiv 2012.06951.
+// λ > 0 raises the weight of hard samples (imbalanced classes), λ < 0 lowers it (wrong labels), and λ = ∞ is plain SGD
+// bit for bit. Unlike Sgd, Absgd has a default momentum of 0.9. Qi et al., TMLR 2023, arXiv 2012.06951.
 #pragma once
 
 #include <fulcrum/optim/optimizer.h>
 
 namespace fulcrum {
 
-/// Those of Sgd, but for momentum's default, then those of KlRisk.
+/// The options of Sgd (with another default for momentum), then those of KlRisk.
 struct AbsgdOptions {
   double lr;
   double momentum = 0.9;
@@ -31,7 +31,7 @@ struct AbsgdOptions {
   double log_step = 10;
 };
 
-/// Those of Adam, then those of KlRisk.
+/// The options of Adam, then those of KlRisk.
 struct AbAdamOptions {
   double lr;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
@@ -48,7 +48,7 @@ struct AbAdamOptions {
   double log_step = 10;
 };
 
-/// A rule (Sgd or Adam) with KlRisk.
+/// An optimiser (Sgd or Adam) whose risk is a KlRisk.
 template <class Rule, class RuleOptions, class Options>
 class AttentionalBiased : public Rule {
  public:
@@ -61,14 +61,14 @@ class AttentionalBiased : public Rule {
     weigh_by(options);
   }
 
-  /// An Error where set_risk has put another one in its place.
+  /// The KlRisk. Throws Error if set_risk has replaced it by another risk.
   KlRisk& kl() {
     auto* kl = dynamic_cast<KlRisk*>(&this->risk());
     check(kl != nullptr, "[absgd] expected a KlRisk, which has a λ, got risk '", this->risk().name(), "'");
     return *kl;
   }
   double lambda() { return kl().lambda(); }
-  /// Waits for the device; takes effect with the next batch.
+  /// Takes effect with the next batch. Waits for the device.
   void set_lambda(double lambda) { kl().set_lambda(lambda); }
 
  private:

@@ -8,7 +8,8 @@ namespace fulcrum {
 
 namespace {
 
-// PyTorch's 25 MiB for large models; smaller ones in about four, lest nothing overlaps.
+// At most 25 MiB per bucket, as in PyTorch; smaller models get about four buckets, so that communication still overlaps
+// with the backward pass.
 constexpr int64_t kLeastBytes = int64_t{64} << 10, kMostBytes = int64_t{25} << 20;
 
 }  // namespace
@@ -21,7 +22,7 @@ GradientBuckets::GradientBuckets(const std::vector<Tensor>& parameters, const Ar
   const auto all = static_cast<int64_t>(arena.grads.bytes());
   const int64_t size =
       std::clamp(all / 4, kLeastBytes, kMostBytes) / static_cast<int64_t>(size_of(arena.grads.dtype()));
-  std::vector<Slice> runs = arena.runs(parameters);  // what lies between them is not ours to sum
+  std::vector<Slice> runs = arena.runs(parameters);  // between the runs lie gradients of other owners: do not sum them
   int64_t end = runs.back().end;
   Bucket bucket;
   for (const size_t i : last_first) {

@@ -32,7 +32,7 @@ Segments make_segments(const std::vector<ParamGroup>& groups, const Arena& arena
   std::vector<Part> parts;
   for (size_t g = 0; g < groups.size(); g++)
     for (const Tensor& p : groups[g].parameters) parts.push_back({arena.offsets[parts.size()], p.numel(), g});
-  std::ranges::sort(parts, {}, &Part::offset);  // groups take their parameters from anywhere in the arena
+  std::ranges::sort(parts, {}, &Part::offset);  // a group's parameters may lie anywhere in the arena
   std::vector<int64_t> offset, size;
   std::vector<double> group;
   for (const Part& p : parts) {
@@ -104,12 +104,12 @@ Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
             batch_.weights.dtype() == batch_.losses.dtype(),
         "[weigh] expected weights ", batch_.losses.dtype(), " ", batch_.losses.shape(), " from the risk '",
         risk_->name(), "', got ", batch_.weights);
-  batch_.weights = batch_.weights.detach();  // of a risk with numbers that are learned elsewhere
+  batch_.weights = batch_.weights.detach();  // a risk may compute them from tensors that require a gradient
   weights_ = communicator_ ? own_part(batch_.weights, losses.numel()) : batch_.weights;
   dispatch(losses, [&]<class K>() { K::check_finite(control_, batch_.losses); });
   profile_work({.bytes = static_cast<double>(batch_.losses.bytes() + batch_.weights.bytes())});
   profile_mark("weights");
-  // A node of its own, as the gradient of a loss is its weight: a sum of products takes four steps there.
+  // Record a single node: the gradient of a loss is its weight. sum(mul(…)) would take four steps in the backward pass.
   return record("weigh", sum(mul(losses.detach(), weights_)), {losses},
                 [w = weights_](const Tensor& dy, Needs) -> Grads { return {mul(w, dy)}; });
 }
@@ -171,7 +171,7 @@ void Optimizer::attach(bool summed) {
     check(!given || !summed, "[optimizer] the gradient of parameter ", i, ", ", p.shape(),
           ", was set after backward() had summed it over the processes");
     Tensor own(arena_.grads.storage(), arena_.grads.offset() + offset, p.shape(), arena_.grads.dtype());
-    if (given) own.copy_from(given);  // by set_grad
+    if (given) own.copy_from(given);  // came from set_grad()
     else dispatch(own, [&]<class K>() { K::fill(own, 0); });
     Tensor(p).set_grad(own);
   }
@@ -225,7 +225,7 @@ std::map<std::string, Tensor> Optimizer::state() {
 }
 
 namespace {
-// Of momentum and the like, beside the live state.
+// The live state together with the slots (momentum etc.).
 std::map<std::string, Tensor> everything(Optimizer& opt) {
   std::map<std::string, Tensor> all = opt.state();
   for (const auto& [name, tensors] : opt.slots())

@@ -1,21 +1,23 @@
-// Optimisers: SGD, Adam and AdamW over parameter arenas, each with a Risk that weighs the samples.
+// Optimizer: SGD, Adam and AdamW over parameter arenas, each with a Risk that weights the samples.
 //
 //   Sgd opt(net.parameters(), {.lr = 0.1, .momentum = 0.9, .weight_decay = 2e-4});
 //   opt.zero_grad();
 //   opt.weigh(cross_entropy(net(images), labels)).backward();   // Σ p_i l_i; the mean by default
 //   opt.step();
 //
-// One of several processes (core/communicator.h) gives its part of each batch, and the weights are those of the whole:
+// With several processes (core/communicator.h), each process passes its part of the batch; the weights are computed on
+// the whole batch:
 //
 //   opt.distribute(*communicator);
-//   opt.backward(opt.weigh(cross_entropy(net(part), part_labels), {.total = 128}));   // gradients are summed on the way
+//   opt.backward(opt.weigh(cross_entropy(net(part), part_labels), {.total = 128}));   // also sums the gradients
 //   opt.step();
 //
-// The parameters move into one arena (core/arena.h), or are in one already, as after Module::to: that comes first. One that has
-// no gradient has the gradient 0: momentum and weight decay go on, as in PyTorch with zero_grad(set_to_none=False).
+// The constructor moves the parameters into one arena (core/arena.h) unless they are in one already, as after
+// Module::to(), which must come first. A parameter without a gradient counts as having gradient 0: momentum and weight
+// decay still apply, as in PyTorch with zero_grad(set_to_none=False).
 //
-// ABSGD is in absgd.h. After the first non-finite loss or gradient step() changes nothing any more,
-// so that the last good weights survive until somebody looks: finite().
+// ABSGD is in absgd.h. After the first non-finite loss or gradient, step() no longer changes anything, so that the last
+// good weights are kept; query finite().
 #pragma once
 
 #include <map>
@@ -32,7 +34,7 @@
 
 namespace fulcrum {
 
-/// A batch that was weighed, of all processes.
+/// The losses, weights and context of a batch, gathered from all processes.
 struct WeighedBatch {
   Tensor losses, weights;  // [B], detached
   BatchContext context;
@@ -41,8 +43,8 @@ struct WeighedBatch {
 /// Parameters that share hyper-parameters.
 struct ParamGroup {
   std::vector<Tensor> parameters = {};
-  double lr_scale = 1;                      // times the optimiser's learning rate
-  std::optional<double> weight_decay = {};  // instead of the optimiser's
+  double lr_scale = 1;                      // multiplies the optimiser's learning rate
+  std::optional<double> weight_decay = {};  // replaces the optimiser's
 };
 
 class Optimizer {
@@ -51,23 +53,25 @@ class Optimizer {
   Optimizer(const Optimizer&) = delete;
   Optimizer& operator=(const Optimizer&) = delete;
 
-  /// Σ pᵢ lᵢ of losses [B], to be differentiated; p from the risk, without gradient.
+  /// Returns the objective Σ pᵢ lᵢ of per-sample losses [B]. The weights p come from the risk and are constant in the
+  /// backward pass.
   Tensor weigh(const Tensor& losses, const BatchContext& context = {});
-  /// The weights of the last weigh(), [B]; in one of several processes those of its own samples.
+  /// The weights of the last weigh(), [B]; with several processes, those of this process's samples.
   const Tensor& weights() const { return weights_; }
   /// The whole batch of the last weigh().
   const WeighedBatch& batch() const { return batch_; }
-  /// From now on this process is one of several, each with a slice of the batch (slice_of), in the order of ranks;
-  /// where that is empty, with a sample that is not counted. weigh() weighs the whole batch, so each sample has the
-  /// weight that it has in one process; step() updates by the sum of all gradients. Every process calls the same
-  /// functions.
+  /// Trains with several processes from now on. Each process has a slice of every batch (slice_of), in the order of
+  /// ranks; if its slice is empty, it passes one sample, which is not counted. weigh() weights the whole batch, so each
+  /// sample has the same weight as in a single process; step() updates with the sum of all gradients. Every process
+  /// must call the same functions.
   void distribute(Communicator& communicator);
-  /// objective.backward(), the last pass before step(): where there are several processes, gradients are summed over
-  /// them while others are still computed.
+  /// Runs objective.backward(), as the last pass before step(). With several processes, sums gradients over them while
+  /// the pass is still running.
   void backward(const Tensor& objective);
-  /// Sets the gradient of every parameter of its own to zero. An Error, as of step(), where a parameter was moved since.
+  /// Sets the gradients of this optimiser's parameters to zero. Like step(), throws Error if a parameter was moved or
+  /// frozen since the optimiser was created.
   void zero_grad();
-  /// Clips, where asked to, and updates every parameter (and its bf16 twin).
+  /// Clips the gradients (if max_norm is set) and updates every parameter and its bf16 twin.
   void step();
 
   double lr() const { return lr_; }
@@ -79,30 +83,31 @@ class Optimizer {
   double gradient_norm() const { return control_.to_vector()[kNorm]; }
   /// Steps done. Waits for the device.
   int64_t steps() const { return static_cast<int64_t>(control_.to_vector()[kStep]); }
-  /// False from the first non-finite loss or gradient on. Waits for the device.
+  /// False after a non-finite loss or gradient, until clear_non_finite(). Waits for the device.
   bool finite() const { return control_.to_vector()[kBad] == 0; }
-  /// What kernels read instead of the host: f64 [kControlSize] (UpdateControl in kernel_types.h), live.
+  /// The live state that kernels read on the device: f64 [kControlSize] (UpdateControl in kernel_types.h).
   const Tensor& control() const { return control_; }
-  /// Lets step() update again.
+  /// Lets step() update again after a non-finite loss or gradient.
   void clear_non_finite();
 
-  /// What a checkpoint must hold beside the model's state_dict() and Module::named_generators(), copied to the CPU: steps,
-  /// momentum and the like, the risk's u. Learning rate and hyper-parameters are not in it.
+  /// What a checkpoint needs in addition to the model's state_dict() and Module::named_generators(), copied to the CPU:
+  /// the step count, momentum and other slots, and the risk's state (e.g. u). It does not contain the learning rate and
+  /// hyper-parameters.
   ///
   ///   save_tensors("optimizer.safetensors", {opt.state_dict()});
-  ///   opt.load_state_dict(load_tensors("optimizer.safetensors").tensors);   // goes on bit for bit
+  ///   opt.load_state_dict(load_tensors("optimizer.safetensors").tensors);   // resumes bit for bit
   std::map<std::string, Tensor> state_dict();
-  /// An Error names what is missing, unexpected or of another shape; nothing is changed then.
+  /// Throws Error, and changes nothing, if a tensor is missing, unexpected or of another shape; the error names it.
   void load_state_dict(const std::map<std::string, Tensor>& state);
-  /// The same but for slots(), as handles on live tensors. Keys "control", "risk.…".
+  /// The same without slots(), as handles on the live tensors. Keys: "control", "risk.…".
   std::map<std::string, Tensor> state();
-  /// The optimiser's memory of each parameter, in the order of parameters(): {"momentum": […]}.
+  /// The optimiser's per-parameter state, in the order of parameters(): {"momentum": […]}.
   std::map<std::string, std::vector<Tensor>> slots() const;
   const std::vector<Tensor>& parameters() const { return parameters_; }
 
  protected:
   Optimizer(std::vector<ParamGroup> groups, double lr, double weight_decay, double max_norm);
-  /// A zeroed arena laid out like the parameters.
+  /// Adds a zeroed arena laid out like the parameters, for per-parameter state.
   Tensor add_slot(const char* name);
   virtual void update() = 0;
 
@@ -111,15 +116,16 @@ class Optimizer {
   Tensor control_;  // f64 [kControlSize]
 
  private:
-  /// Losses and context of all processes.
+  /// Gathers the losses and contexts of all processes.
   WeighedBatch gathered(const Tensor& losses, const BatchContext& context) const;
-  /// The part of `weights` that belongs to the `samples` of this process.
+  /// The part of `weights` that belongs to this process's `samples`; zeros if its slice is empty.
   Tensor own_part(const Tensor& weights, int64_t samples) const;
-  /// Refuses parameters that have left the arena; gradients that were set come back into it, unless they are sums already.
+  /// Throws Error if a parameter has left the arena or was frozen. Copies gradients from set_grad() back into the
+  /// arena; throws Error for those if `summed`: the arena's gradients have been summed over the processes already.
   void attach(bool summed = false);
   std::vector<ParamGroup> groups_;
   std::vector<Tensor> parameters_;
-  std::vector<Slice> runs_;  // of the arena
+  std::vector<Slice> runs_;  // ranges of the arena that hold the parameters
   std::map<std::string, Tensor> slots_;
   std::unique_ptr<Risk> risk_;
   Tensor weights_;
@@ -134,7 +140,7 @@ struct SgdOptions {
   double momentum = 0;
   double weight_decay = 0;
   bool nesterov = false;
-  double max_norm = 0;  // clip the gradient to this norm; 0: do not
+  double max_norm = 0;  // clip the gradient to this norm; 0: do not clip
 };
 
 /// torch.optim.SGD.

@@ -11,7 +11,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// A number in device memory, set without waiting for the device.
+// Sets a number in device memory without waiting for the device.
 void set_element(Tensor& t, int64_t index, double value) {
   Tensor element = t.slice(index, index + 1);
   dispatch(t, [&]<class K>() { K::fill(element, value); });
@@ -20,7 +20,7 @@ void set_element(Tensor& t, int64_t index, double value) {
 void check_lambda(double lambda, UUpdate update) {
   // 1/λ must be a finite f32.
   check(std::abs(lambda) >= 1e-30, "[risk] expected |lambda| >= 1e-30 (inf for plain SGD), got ", lambda);
-  // With λ < 0 u may be so small that a step of SCENT no longer moves it, and weights grow without bound.
+  // With λ < 0, u may become so small that a step of SCENT no longer changes it, and the weights grow without bound.
   check(update != UUpdate::kScent || lambda > 0, "[risk] expected lambda > 0 with the update of SCENT, got ", lambda);
 }
 
@@ -109,7 +109,7 @@ std::map<std::string, Tensor> KlRisk::state() {
   return state;
 }
 
-// The state is the truth, so that a loaded checkpoint brings its λ along.
+// Read from the state rather than the options, so that a loaded checkpoint restores its λ.
 double KlRisk::lambda() const { return 1 / state_.to_vector()[kInvLambda]; }
 double KlRisk::log_u() const { return state_.to_vector()[kLogU]; }
 

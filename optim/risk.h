@@ -1,11 +1,11 @@
-// Risk: how the losses of a batch become the weights of its samples.
+// Risk: computes the weights of a batch's samples from their losses.
 //
 //   KlRisk risk({.lambda = 5, .gamma = 0.9});
 //   Tensor p = risk.weights(losses, {.indices = batch.indices});   // [B], detached
 //
 // Training minimises Σ pᵢ lᵢ with p held constant, so one forward and one backward pass are enough.
-// A new risk derives from Risk, makes p of operations or by a kernel of core/kernels.inc, and works with every
-// optimiser (docs/own-risk.md); risks.h has more. The mathematics and its sources are in docs/method.md.
+// A new risk derives from Risk, computes p with ops or with a kernel of core/kernels.inc, and works with every
+// optimiser (docs/own-risk.md). risks.h has more risks. The mathematics and its sources are in docs/method.md.
 #pragma once
 
 #include <limits>
@@ -18,15 +18,16 @@
 
 namespace fulcrum {
 
-/// What a risk may know of the samples of a batch; each i64 [B] or undefined.
+/// What a risk may use besides the losses: per-sample tensors, each i64 [B] or undefined.
 struct BatchContext {
-  Tensor indices = {};  // position in the data set
+  Tensor indices = {};  // position of each sample in the data set
   Tensor groups = {};   // group of each sample; by default its class
-  /// In one of several processes (Optimizer::distribute): samples of the batch in all of them. 0: in each as many.
+  /// With several processes (Optimizer::distribute): samples of the batch in all processes together. 0: all processes
+  /// have as many as this one.
   int64_t total = 0;
 };
 
-/// Averages over the steps since the last reset.
+/// Averages over the steps since the last reset_summary().
 struct RiskSummary {
   double log_mean_exp = 0;        // log mean exp(l/λ); 0 where λ = ±∞
   double weight_sum = 0;          // Σ p
@@ -38,28 +39,28 @@ class Risk {
  public:
   virtual ~Risk() = default;
   virtual const char* name() const = 0;
-  /// Weights [B] of detached losses [B] (f32, or f64 in a double-precision run).
+  /// Returns the weights [B] for detached losses [B] (f32, or f64 in a double-precision run).
   virtual Tensor weights(const Tensor& losses, const BatchContext& context) = 0;
-  /// What a checkpoint must hold: handles on live tensors, to be saved from or copied into.
+  /// What a checkpoint must contain: handles on the live tensors, to save from or to copy into.
   virtual std::map<std::string, Tensor> state() { return {{"statistics", statistics_}}; }
 
-  /// Reads the statistics from the device.
+  /// The averages since the last reset. Waits for the device.
   RiskSummary summary() const;
   void reset_summary();
 
  protected:
   explicit Risk(Device device);
-  /// Memory for the weights. An Error unless losses and groups lie where the risk's state does.
+  /// Allocates the weights. Throws Error unless losses and groups are on the device of the risk's state.
   Tensor like_losses(const Tensor& losses, const BatchContext& context = {}) const;
-  /// Adds a step with these weights to the summary, without waiting for the device: for risks that are not a kernel, which
-  /// does so itself. Weights that are not finite are left out.
+  /// Adds a step with these weights to the summary, without waiting for the device. Call it in risks that compute the
+  /// weights with ops; the kernels of the other risks do this themselves. Skips the step if the weights are not finite.
   void add_to_summary(const Tensor& weights);
   Tensor statistics_;  // f64 [kRiskStatisticsSize]
 };
 
 struct MeanOptions {
-  /// Per-class weights f32 [C] that the losses already carry: the mean is then Σ w l / Σ w (the
-  /// convention of PyTorch and LDAM-DRW). Undefined: 1/B.
+  /// Per-class weights f32 [C] by which the losses are already multiplied. The weights are then 1/Σ w, so that the
+  /// objective is the weighted mean Σ w l / Σ w, as in PyTorch and LDAM-DRW. Undefined: 1/B.
   Tensor class_weight = {};
 };
 
@@ -69,7 +70,7 @@ class MeanRisk : public Risk {
   explicit MeanRisk(MeanOptions options = {}, Device device = {});
   const char* name() const override { return "mean"; }
   Tensor weights(const Tensor& losses, const BatchContext& context) override;
-  /// Switches the class weights, for deferred re-weighting.
+  /// Replaces the class weights, for deferred re-weighting.
   void set_class_weight(Tensor class_weight) { options_.class_weight = std::move(class_weight); }
 
  private:
@@ -77,8 +78,8 @@ class MeanRisk : public Risk {
 };
 
 enum class UInit { kFirstBatch, kZero };
-/// kMovingAverage is ABSGD's and, with u_init = kFirstBatch, SOX's; kScent takes a step of proximal
-/// mirror descent instead, for λ > 0.
+/// kMovingAverage is the update of ABSGD and, with u_init = kFirstBatch, of SOX. kScent is a step of proximal
+/// mirror descent instead; it requires λ > 0.
 enum class UUpdate { kMovingAverage, kScent };
 
 struct KlRiskOptions {
@@ -86,11 +87,11 @@ struct KlRiskOptions {
   double lambda = std::numeric_limits<double>::infinity();
   double gamma = 0.9;   // step of the moving average u, in (0, 1]
   double alpha = 1;     // scales the batch mean that enters u
-  double additive = 0;  // adds additive/B to every weight; 0 or 1
+  double additive = 0;  // adds additive/B to every weight; at least 0
   UInit u_init = UInit::kFirstBatch;
   bool keep_u = false;  // do not restart u when λ changes
   UUpdate u_update = UUpdate::kMovingAverage;
-  double log_step = 10;  // of SCENT
+  double log_step = 10;  // kScent only: log of its step size
 };
 
 /// The weights of ABSGD: pᵢ = exp(lᵢ/λ) / (B·u), u ← (1−γ)·u + γ·α·mean exp(l/λ), kept as log u.
@@ -104,11 +105,12 @@ class KlRisk : public Risk {
   std::map<std::string, Tensor> state() override;
 
   double lambda() const;
-  /// Waits for the device. Between finite values u starts anew unless keep_u; from ±∞ it has not begun.
+  /// Leaving a finite λ restarts u unless keep_u; while λ is ±∞, u does not change. Waits for the device.
   void set_lambda(double lambda);
-  /// For annealing; takes effect with the next batch that is not a replayed step's: there γ is frozen (core/replay.h).
+  /// For annealing. Takes effect with the next batch, but not in a replayed step, which keeps the γ of its recording
+  /// (core/replay.h).
   void set_gamma(double gamma);
-  /// log u, from the device; −∞ before the first weighted batch.
+  /// The current log u; −∞ before the first weighted batch. Waits for the device.
   double log_u() const;
 
  private:

@@ -83,7 +83,7 @@ KlBallRisk::KlBallRisk(const KlBallRiskOptions& o, Device device) : Risk(device)
 }
 
 Tensor KlBallRisk::weights(const Tensor& losses, const BatchContext&) {
-  // Beyond the window a loss could have any weight.
+  // A loss outside the window could get an unbounded weight.
   check(losses.numel() <= window_.numel(), "[risk] expected a window of at least a batch, ", losses.numel(),
         " losses, got ", window_.numel());
   Tensor p = like_losses(losses);

@@ -1,4 +1,4 @@
-// Learning-rate schedules: a factor of the base learning rate for each epoch.
+// Schedule: learning-rate schedules, each a factor of the base learning rate for every epoch.
 //
 //   Schedule s({.kind = "cosine", .epochs = 200, .warmup = 5});
 //   opt.set_lr(0.1 * s.factor(epoch));
@@ -11,20 +11,20 @@ namespace fulcrum {
 
 struct ScheduleOptions {
   std::string kind = "constant";     // constant, multistep, step, cosine
-  int epochs = 1;                    // length of the run: cosine reaches min_factor after it
+  int epochs = 1;                    // length of the run; cosine reaches min_factor at its end
   std::vector<int> milestones = {};  // multistep: multiply by gamma at the start of these epochs
-  int step_size = 30;                // step: multiply by gamma every so many epochs
+  int step_size = 30;                // step: multiply by gamma every step_size epochs
   double gamma = 0.1;
-  std::vector<double> factors = {};  // multistep: one for each milestone, instead of gamma
+  std::vector<double> factors = {};  // multistep: a factor for each milestone, instead of gamma
   double min_factor = 0;             // cosine: the factor at the end
-  int warmup = 0;                    // epochs of linear warm-up: (epoch + 1) / warmup, as LDAM-DRW
+  int warmup = 0;                    // epochs of linear warm-up: (epoch + 1) / warmup, as in LDAM-DRW
 };
 
 class Schedule {
  public:
-  /// Throws Error for an unknown kind, milestones that do not grow, or numbers out of range.
+  /// Throws Error for an unknown kind, unsorted milestones, or numbers out of range.
   explicit Schedule(ScheduleOptions options);
-  /// Factor for an epoch counted from 0.
+  /// The factor for `epoch`, counted from 0.
   double factor(int epoch) const;
 
  private:

@@ -1,5 +1,5 @@
-// What the files of the bindings share: one function for each part of the extension fulcrum._core, and how
-// shapes, dtypes, devices and optional tensors come from Python.
+// Shared by the files of the bindings: one function for each part of the extension fulcrum._core, and the conversion of
+// shapes, dtypes, devices and optional tensors from Python.
 #pragma once
 
 #include <optional>
@@ -26,7 +26,7 @@ namespace fulcrum::python {
 namespace nb = nanobind;
 using namespace nb::literals;
 
-// In the order in which they are called: a class comes before the signatures that name it.
+// In the order of the calls: a class is bound before the signatures that name it.
 void bind_tensor(nb::module_& m);
 void bind_methods(nb::class_<Tensor>& tensor);
 void bind_reductions(nb::class_<Tensor>& tensor);
@@ -46,7 +46,7 @@ void bind_datasets(nb::module_& m);
 void bind_listings(nb::module_& m);
 void bind_loader(nb::module_& m);
 
-/// Everything that computes, reads or waits lets other Python threads run meanwhile.
+/// Releases Python's lock, so that other threads run meanwhile: for everything that computes, reads or waits.
 using Unlocked = nb::call_guard<nb::gil_scoped_release>;
 
 using Sizes = std::vector<int64_t>;
@@ -61,7 +61,7 @@ inline Size2 size2(const Pair& pair) {
   const auto& [height, width] = std::get<1>(pair);
   return {height, width};
 }
-/// PyTorch's words.
+/// From PyTorch's names.
 inline GeluApproximation gelu_approximation(const std::string& word) {
   check(word == "none" || word == "tanh", "[gelu] expected approximate 'none' or 'tanh', got '", word, "'");
   return word == "tanh" ? GeluApproximation::kTanh : GeluApproximation::kNone;
@@ -75,7 +75,7 @@ inline TensorOptions tensor_options(const std::string& dtype, const std::string&
   return {parse_dtype(dtype), Device(device)};
 }
 
-/// The other side of an operator: a tensor, an array of NumPy or others as one, a number, or neither.
+/// The other operand of an operator: a tensor (or an array of NumPy or others, converted), a number, or neither.
 struct Operand {
   OptionalTensor tensor = {};
   std::optional<double> number = {};
@@ -83,10 +83,10 @@ struct Operand {
 };
 Operand operand_of(const nb::object& other);
 
-/// An Error where an integer dtype, by way of a double, does not hold the value.
+/// Throws Error if an integer dtype, given its value as a double, does not hold the value.
 void check_fits(const char* op, double value, DType dtype);
 
-/// Overwrites the numbers; an Error where that would need a gradient.
+/// Overwrites the numbers. Throws Error if that would need a gradient.
 void write(Tensor& tensor, const Tensor& numbers);
 
 }  // namespace fulcrum::python

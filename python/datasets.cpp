@@ -1,4 +1,4 @@
-// Data sets: the base class, those in memory, packs, and what is made of their labels.
+// Data sets: the base class, those in memory, packs, and functions on their labels.
 #include "bindings.h"
 
 #include <nanobind/trampoline.h>
@@ -26,7 +26,7 @@ Tensor read_image(const Dataset& dataset, int64_t index) {
   return image;
 }
 
-// One that cannot be written, for what is not the data set's own would be.
+// An immutable copy: writes to it would not reach the data set.
 Labels labels_of(const Indices& labels) {
   nb::list all;
   for (const int64_t label : labels) all.append(label);

@@ -1,7 +1,7 @@
-// Memory shared with NumPy, PyTorch and whatever else speaks DLPack, in both directions and without a copy.
+// Memory shared with NumPy, PyTorch and other libraries with DLPack, in both directions and without a copy.
 //
-// Out: the array holds a handle on the tensor's storage. In: the storage holds the array (Storage::borrow). Either
-// side may therefore be dropped first.
+// Export: the array holds a handle on the tensor's storage. Import: the storage holds the array (Storage::borrow).
+// Either side may therefore be dropped first.
 #include "bindings.h"
 
 #include <nanobind/ndarray.h>
@@ -34,7 +34,7 @@ nb::ndarray<Framework> share(const Tensor& tensor, const char* op) {
         "; to('cpu') copies it");
   size_t sizes[Shape::kMaxDims];
   for (int i = 0; i < tensor.dim(); i++) sizes[i] = static_cast<size_t>(tensor.size(i));
-  // detach(): rebinding a parameter (Module.to) must not pull the storage away.
+  // detach(): rebinding a parameter (Module.to) must not take the storage away.
   auto* keep = new Tensor(tensor.detach());
   const nb::capsule owner(keep, [](void* p) noexcept { delete static_cast<Tensor*>(p); });
   return {keep->raw(),
@@ -61,10 +61,10 @@ bool is_contiguous(const nb::ndarray<>& array) {
   return true;
 }
 
-// The array, whose last handle may go on any thread.
+// Holds the array; the last handle may be dropped on any thread.
 std::shared_ptr<void> keep(nb::ndarray<> array) {
   return {new nb::ndarray<>(std::move(array)), [](void* p) {
-            if (!nb::is_alive()) return;  // Python has ended, and its memory with it
+            if (!nb::is_alive()) return;  // Python and its memory are gone
             const nb::gil_scoped_acquire acquire;
             delete static_cast<nb::ndarray<>*>(p);
           }};

@@ -1,5 +1,5 @@
-// x[key] and x[key] = numbers, as NumPy and PyTorch have them: integers, slices, None, Ellipsis, and one tensor, array or
-// list of indices. A key is read into steps first, with Python's lock; then come the operations, without it.
+// x[key] and x[key] = numbers, as in NumPy and PyTorch: integers, slices, None, Ellipsis, and one tensor, array or list
+// of indices. The key is first read into steps, with Python's lock held; then the operations run without it.
 #include "bindings.h"
 
 #include <algorithm>
@@ -15,15 +15,15 @@ namespace {
 constexpr const char* kMask =
     "a mask; F.where(mask, a, b) chooses between elements, numpy.flatnonzero(mask) gives the indices of a mask";
 
-// What happens to a dimension: one row of it, a range of rows, rows by index; or a new one of size 1.
+// What happens to a dimension: take one row of it, a range of rows, or rows by index; or insert a new one of size 1.
 struct Step {
   enum class Kind { kRow, kRange, kIndices, kNew } kind;
-  int64_t begin = 0, end = 0;  // of a row, begin alone
+  int64_t begin = 0, end = 0;  // a row has only begin
   Tensor indices = {};         // i64, of any shape
 };
 
 int64_t in_range(int64_t i, int64_t size, const Tensor& x) {
-  if (i < -size || i >= size)  // which ends a for loop over x
+  if (i < -size || i >= size)  // IndexError ends a for loop over x
     throw nb::index_error(
         concat_text("index ", i, " of a dimension of ", size, " in a tensor of shape ", x.shape()).c_str());
   return i < 0 ? i + size : i;
@@ -34,7 +34,8 @@ void check_kind(const char* op, const Tensor& indices) {
         indices.dtype(), " ", indices.shape(), ", which may be ", kMask);
 }
 
-// On the device of x, those counted from the end as others. Of indices that are on a GPU already nobody asks.
+// The indices on the device of x, with negative ones counted from the end. Indices that are on a GPU are returned as
+// they are: looking at them would wait for the GPU.
 Tensor counted_from_the_start(const char* op, const Tensor& given, int64_t size, const Tensor& x) {
   check_kind(op, given);
   const Tensor wide = given.to(DType::kI64);
@@ -45,7 +46,7 @@ Tensor counted_from_the_start(const char* op, const Tensor& given, int64_t size,
   return indices.to(x.device());
 }
 
-// Of a list or an array.
+// The indices in a list or an array.
 Tensor indices_of(const char* op, const nb::handle& item) {
   const nb::object array = nb::module_::import_("numpy").attr("asarray")(item), dtype = array.attr("dtype");
   const auto kind = nb::cast<std::string>(dtype.attr("kind"));
@@ -55,7 +56,7 @@ Tensor indices_of(const char* op, const nb::handle& item) {
   return nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("tensor")(array.attr("astype")("int64")));
 }
 
-// What an item that is not None or Ellipsis does to a dimension of x of this size.
+// The step for an item of the key, other than None or Ellipsis, that applies to a dimension of x of this size.
 Step step_of(const char* op, const Tensor& x, const nb::handle& item, int64_t size) {
   using Kind = Step::Kind;
   check(!nb::isinstance<nb::bool_>(item), "[", op, "] expected indices, got ", kMask);
@@ -114,7 +115,7 @@ std::vector<Step> steps_of(const char* op, const Tensor& x, const nb::object& ke
 
 Tensor without(const Tensor& x, int dim) { return x.reshape(x.shape().without(dim)); }
 
-// x with other dimensions, from (and with) `dim` on as many as `removed` replaced.
+// x with `removed` dimensions from `dim` on replaced by the dimensions `by`.
 Tensor replaced(const Tensor& x, int dim, int removed, const Shape& by) {
   Shape shape;
   for (int i = 0; i < dim; i++) shape.push_back(x.size(i));
@@ -124,7 +125,7 @@ Tensor replaced(const Tensor& x, int dim, int removed, const Shape& by) {
 }
 
 Tensor get(const Tensor& x, const nb::object& key) {
-  int64_t row = 0;  // of a loop over rows, which takes no steps
+  int64_t row = 0;  // fast path without steps, for loops over rows
   if (x.dim() > 0 && PyLong_CheckExact(key.ptr()) && nb::try_cast(key, row)) {
     row = in_range(row, x.size(0), x);
     return without(slice(x, 0, row, row + 1), 0);
@@ -132,7 +133,7 @@ Tensor get(const Tensor& x, const nb::object& key) {
   const std::vector<Step> steps = steps_of("getitem", x, key);
   const nb::gil_scoped_release release;
   Tensor y = x;
-  int dim = 0;  // of y
+  int dim = 0;  // current dimension of y
   for (const auto& [kind, begin, end, indices] : steps) {
     if (kind == Step::Kind::kRow) {
       y = without(slice(y, dim, begin, begin + 1), dim);
@@ -150,12 +151,12 @@ Tensor get(const Tensor& x, const nb::object& key) {
   return y;
 }
 
-// Where x[key] is written: in a view of x, or in its slices of one dimension.
+// Where to write x[key]: into a view of x, or into slices of one dimension of that view.
 struct Target {
   Tensor view;
   int dim = 0;         // of `slices` in the view
   Tensor slices = {};  // i64 [K], or undefined: everywhere
-  Shape dims = {};     // of a source, in the place of that dimension
+  Shape dims = {};     // the source's dimensions in the place of `dim`
 };
 
 Tensor range(int64_t begin, int64_t end, const Device& device) {
@@ -190,14 +191,14 @@ Target target_of(const Tensor& x, const std::vector<Step>& steps) {
   return target;
 }
 
-// x[key] = numbers: a tensor like them, an array, or a number for all.
+// x[key] = numbers: a tensor of the same shape, an array, or one number for all.
 void set(Tensor& x, const nb::object& key, const nb::object& numbers) {
   const std::vector<Step> steps = steps_of("setitem", x, key);
   const Operand source = operand_of(numbers);
   check(bool(source), "[setitem] expected a tensor, an array or a number, got ", nb::inst_name(numbers).c_str());
   if (source.number) check_fits("setitem", *source.number, x.dtype());
   const nb::gil_scoped_release release;
-  // A leaf is written as copy_ writes it; of what has a history the view has one, too, and is refused.
+  // A leaf is written as copy_ does. The view of a tensor with a history has one, too, and is refused.
   const bool is_leaf = x.requires_grad() && x.node()->is_leaf();
   Target target = target_of(is_leaf ? x.detach() : x, steps);
   const TensorOptions options = options_of(x);

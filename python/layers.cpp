@@ -1,4 +1,4 @@
-// The layers, each by a function that makes it alone or as a child: fulcrum/nn.py puts classes in front of them.
+// The layers, each with a function that makes it, as a root or as a child: fulcrum/nn.py wraps them in classes.
 #include "bindings.h"
 
 #include <fulcrum/layers/layers.h>
@@ -7,7 +7,7 @@ namespace fulcrum::python {
 
 namespace {
 
-// Holds children for a module whose forward is written in Python.
+// Holds the children of a module whose forward is written in Python.
 class Container : public Module {
  public:
   using Module::Module;
@@ -23,7 +23,7 @@ class Container : public Module {
   using Module::release;
 };
 
-// A layer of its own where there is no parent, which then has initial weights of seed 0.
+// A child of `parent` or, without one, a layer of its own, which has the initial weights of seed 0.
 template <class Layer, class... Args>
 nb::object make(const nb::object& parent, const std::string& name, Args&&... args) {
   if (parent.is_none()) return nb::cast(std::make_shared<Layer>(std::forward<Args>(args)...));

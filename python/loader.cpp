@@ -7,7 +7,7 @@ namespace fulcrum::python {
 
 namespace {
 
-// One epoch. The first batch is made when it is asked for.
+// One epoch; makes the first batch only when it is asked for.
 class Batches {
  public:
   explicit Batches(BatchRange range) : range_(std::move(range)) {}
@@ -65,7 +65,7 @@ void bind_batch(nb::module_& m) {
       });
 }
 
-// Options in a Python dictionary, each taken out as it is read, so that what remains is a mistake.
+// Options in a Python dictionary. Each is removed when it is read, so that what remains at the end is a mistake.
 class Keywords {
  public:
   Keywords(const nb::kwargs& given, std::string op)
@@ -116,7 +116,7 @@ void take_augmentation(Keywords& options, LoaderOptions& o) {
   options.take("mix_switch_probability", o.mix.switch_probability);
 }
 
-// A mask would be read as the samples 0 and 1, many times.
+// A mask would be read as the samples 0 and 1, many times over.
 void refuse_mask(const nb::handle& indices) {
   const nb::object dtype = nb::getattr(indices, "dtype", nb::none());
   const bool array = !dtype.is_none() && std::string_view(nb::str(dtype).c_str()) == "bool";

@@ -1,11 +1,11 @@
-// What a tensor can be asked for that fulcrum.functional has as a function, too, and its other shapes.
+// Methods of a tensor that fulcrum.functional also has as functions, and those that change its shape.
 #include "bindings.h"
 
 namespace fulcrum::python {
 
 namespace {
 
-// reshape(2, 3) and reshape([2, 3]), permute likewise.
+// Accepts reshape(2, 3) as well as reshape([2, 3]), and permute likewise.
 template <class Number>
 std::vector<Number> numbers_of(const char* op, const nb::args& given) {
   std::vector<Number> numbers;
@@ -25,7 +25,7 @@ Tensor matrix_transposed(const Tensor& t) {
   return transpose(t, 0, 1);
 }
 
-// The number of one element as Python formats it, f"{loss:.3f}".
+// Formats the number of a one-element tensor as Python does, f"{loss:.3f}".
 nb::object formatted(const nb::handle& t, const nb::str& format) {
   const auto& tensor = nb::cast<const Tensor&>(t);
   const bool plain = nb::len(format) == 0;

@@ -1,4 +1,4 @@
-// The extension fulcrum._core: exceptions, and the parts in order.
+// The extension fulcrum._core: exceptions, modes, the machine, and the calls of all parts in order.
 #include <memory>
 
 #include "bindings.h"
@@ -13,7 +13,7 @@ namespace fulcrum::python {
 
 namespace {
 
-// `with fulcrum.no_grad():`, on the thread that enters it. Entered twice, it counts.
+// `with fulcrum.no_grad():`, on the thread that enters it. May be nested.
 template <class Guard>
 class Context {
  public:
@@ -95,8 +95,8 @@ void bind_machine(nb::module_& m) {
 }  // namespace
 
 NB_MODULE(_core, m) {
-  // What the globals of a script still hold when the interpreter ends is no leak, and a risk of Python's in an optimiser is
-  // a cycle that it does not break then.
+  // No leak warnings: a script's globals may still hold objects when the interpreter ends, and a Python risk in an
+  // optimiser is a cycle that the interpreter does not break then.
   nb::set_leak_warnings(false);
   m.doc() = "The compiled part of Fulcrum; `import fulcrum` shows all of it.";
   m.attr("__version__") = FULCRUM_VERSION;

@@ -138,7 +138,7 @@ void bind_models(nb::module_& m) {
       "make_model",
       [](const std::string& name, std::optional<int64_t> classes, int64_t channels, double dropout, const Pair& image,
          bool normed_head, const std::string& stem, uint64_t seed, bool recompute) {
-        // Shared, so that a backward pass that runs it again holds it.
+        // A shared pointer, so that a backward pass that runs the network again can hold it.
         return std::shared_ptr<Classifier>(
             make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed, recompute}));
       },
@@ -154,7 +154,7 @@ void bind_models(nb::module_& m) {
   m.def("freeze_backbone", &freeze_backbone, "network"_a, "Freezes all but the head.");
 }
 
-// `with ema.applied():`, which C++ has as an object that lives.
+// `with ema.applied():`; in C++ it is an RAII object.
 class Applied {
  public:
   explicit Applied(Ema& ema) : ema_(ema) {}

@@ -1,4 +1,4 @@
-// The differentiable operations of core/ops.h but for the losses: fulcrum.functional.
+// The differentiable operations of core/ops.h, except for the losses: fulcrum.functional.
 #include "bindings.h"
 
 namespace fulcrum::python {

@@ -1,4 +1,4 @@
-// The optimisers. Each shares its risk with Python, so that one may be made first, handed over and asked later.
+// The optimisers. Each shares its risk with Python, so that a risk can be made first, handed over, and read later.
 #include "bindings.h"
 
 #include <fulcrum/optim/absgd.h>
@@ -7,7 +7,7 @@
 
 namespace fulcrum::python {
 
-// A risk as it comes from Python, perhaps before its base class was made.
+// A risk passed from Python, whose base class may not be initialised yet.
 struct RiskArgument {
   nb::object object;
 };
@@ -35,7 +35,8 @@ namespace {
 using SharedRisk = std::shared_ptr<Risk>;
 using OptionalRisk = std::optional<RiskArgument>;
 
-// An optimiser owns its risk; this one is owned by Python, too. The statistics are one.
+// A risk for an optimiser, which must own its risk, that refers to one that Python owns, too. Both share the
+// statistics.
 class RiskHandle : public Risk {
  public:
   explicit RiskHandle(SharedRisk risk) : Risk(statistics_of(*risk).device()), risk_(std::move(risk)) {
@@ -47,7 +48,7 @@ class RiskHandle : public Risk {
   const SharedRisk& risk() const { return risk_; }
 
  private:
-  // Of the base class: what a class in Python adds may not be there before its first batch.
+  // Calls the base class's state(): tensors that a class in Python adds may not exist before its first batch.
   static Tensor statistics_of(Risk& risk) { return risk.Risk::state().at("statistics"); }
   SharedRisk risk_;
 };
@@ -136,7 +137,7 @@ void bind_lambda(nb::class_<Rule, Optimizer>& rule) {
       [](Rule& opt, double lambda) { kl_of(opt).set_lambda(lambda); }, "λ; a new one counts from the next batch on.");
 }
 
-// What ABSGD and Attentional-Biased Adam are: the rule with KlRisk.
+// ABSGD and Attentional-Biased Adam: the rule with KlRisk.
 class AbsgdRule : public Sgd {
  public:
   using Sgd::Sgd;

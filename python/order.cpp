@@ -5,7 +5,7 @@ namespace fulcrum::python {
 
 namespace {
 
-// A named tuple of Python's, fulcrum.functional.Sorted.
+// As the Python named tuple fulcrum.functional.Sorted.
 nb::object named(const Sorted& s) {
   return nb::module_::import_("fulcrum.functional").attr("Sorted")(s.values, s.indices);
 }

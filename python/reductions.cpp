@@ -1,4 +1,4 @@
-// Sums, means, largest elements and the like over `dim`: one dimension, several, or all. As functions and as methods.
+// Sums, means, largest elements and the like over `dim` (one dimension, several, or all), as functions and as methods.
 #include "bindings.h"
 
 #include <numeric>
@@ -18,7 +18,7 @@ std::vector<int> dims_of(const Tensor& x, const Dims& dim) {
   return all;
 }
 
-// Over one dimension: the others keep their order.
+// argmax over one dimension; the others keep their order.
 Tensor argmax_over(const Tensor& x, int dim, bool keepdim) {
   check(x.dim() > 0, "[argmax] expected at least one dimension, got a tensor of shape []");
   const int d = x.shape().index(dim);

@@ -10,7 +10,8 @@ namespace fulcrum::python {
 
 namespace {
 
-// def weights(self, losses, indices, groups) in Python and, for what lasts from step to step, def state(self).
+// A risk class written in Python: def weights(self, losses, indices, groups) and, for what lasts from step to step, def
+// state(self).
 class PythonRisk : public Risk {
  public:
   NB_TRAMPOLINE(Risk);
@@ -58,7 +59,8 @@ class PythonRisk : public Risk {
  private:
   std::string type_name() const { return nb::inst_name(nb_trampoline.base()).c_str(); }
 
-  // Arrays come in whatever dtype NumPy makes of the losses; a tensor's was chosen.
+  // An array is converted, as its dtype is whatever NumPy makes of the losses; a tensor is not, as its dtype was
+  // chosen.
   Tensor as_tensor(const nb::object& p, const Tensor& losses) const {
     if (nb::isinstance<Tensor>(p)) return nb::cast<Tensor>(p);
     check(nb::hasattr(p, "__array__"), "[risk] expected weights from ", type_name(), ", a tensor or an array [B], got ",
@@ -67,7 +69,7 @@ class PythonRisk : public Risk {
     return copy.to(losses.dtype()).to(losses.device());
   }
 
-  // On the memory of an array, so that what is loaded is written there.
+  // Shares an array's memory, so that a loaded state is written to the array.
   Tensor live_tensor(const std::string& name, const nb::object& value) const {
     if (nb::isinstance<Tensor>(value)) return nb::cast<Tensor>(value);
     check(nb::hasattr(value, "__array__"), "[risk] expected a tensor or an array as '", name, "' in state() of ",
@@ -93,7 +95,7 @@ void bind_base(nb::module_& m) {
       .def(
           "weights",
           [](Risk& risk, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
-            // Python has not found it in the class: this is super().weights(…), or there is none.
+            // A PythonRisk gets here only if its class has no weights(), or called super().weights(…).
             if (auto* python = dynamic_cast<PythonRisk*>(&risk)) python->lacks_weights();
             const BatchContext context{or_undefined(indices), or_undefined(groups)};
             return risk.weights(losses.detach(), context);
@@ -109,7 +111,7 @@ void bind_base(nb::module_& m) {
           "As an optimiser asks for them: those of a class in Python as a tensor, looked at and counted.")
       .def(
           "state",
-          // Called on a risk of Python's this is super().state(), which must not find the way back to the class.
+          // On a PythonRisk this is super().state(), which must not call the class's state() again.
           [](Risk& risk) { return dynamic_cast<PythonRisk*>(&risk) ? risk.Risk::state() : risk.state(); },
           "What a checkpoint must hold, live: Optimizer.state_dict() has it as 'risk.…'. A class of one's own adds its "
           "tensors or arrays: `return {**super().state(), 'memory': self.memory}`.")

@@ -1,4 +1,4 @@
-// fulcrum.Tensor: construction, views, autograd, operators. Its memory is shared in exchange.cpp.
+// fulcrum.Tensor: construction, views, autograd, operators. exchange.cpp shares its memory with other libraries.
 #include "bindings.h"
 
 #include <sstream>
@@ -31,7 +31,7 @@ Operand operand_of(const nb::object& other) {
 
 void check_fits(const char* op, double value, DType dtype) {
   if (is_floating(dtype)) return;
-  constexpr double kExact = 9007199254740991;  // 2⁵³ − 1: beyond it two integers share a double
+  constexpr double kExact = 9007199254740991;  // 2⁵³ − 1: beyond it, different integers have the same double
   const double high = dtype == DType::kU8 ? 255 : dtype == DType::kI32 ? 2147483647 : kExact;
   const double low = dtype == DType::kU8 ? 0 : -high - (dtype == DType::kI32 ? 1 : 0);
   check(value >= low && value <= high, "[", op, "] expected a number in [", low, ", ", high, "] for ", dtype, ", got ",
@@ -85,7 +85,7 @@ nb::object to_number(const Tensor& t) {
   return to_list(t.detach().reshape({}));
 }
 
-// "f32" or "cpu": what `to` is given is one of either kind.
+// The argument of `to` is a dtype or a device: "f32" or "cpu".
 Tensor convert(const Tensor& t, const std::string& target) {
   const bool is_device = target.starts_with("cpu") || target.starts_with("cuda");
   return is_device ? t.to(Device(target)) : t.to(parse_dtype(target));
@@ -184,7 +184,7 @@ void bind_in_place(nb::class_<Tensor>& tensor, const char* name, Op op) {
       nb::rv_policy::none);
 }
 
-// As 1 or 0.
+// Comparisons give 1 or 0.
 template <class Op>
 void bind_comparison(nb::class_<Tensor>& tensor, const char* name, Op op) {
   tensor.def(
@@ -197,9 +197,9 @@ void bind_comparison(nb::class_<Tensor>& tensor, const char* name, Op op) {
       "other"_a.none());
 }
 
-// Of elements, as in NumPy and PyTorch; sets and dictionaries go by the Python object.
+// Comparisons are elementwise, as in NumPy and PyTorch; sets and dictionaries use the identity of the Python object.
 void bind_comparisons(nb::class_<Tensor>& tensor) {
-  tensor.attr("__array_priority__") = 1000;  // of an array and a tensor, the tensor's operator is taken
+  tensor.attr("__array_priority__") = 1000;  // array ∘ tensor takes the tensor's operator
   bind_comparison(tensor, "__eq__", [](const Tensor& a, const auto& b) { return eq(a, b); });
   bind_comparison(tensor, "__ne__", [](const Tensor& a, const auto& b) { return ne(a, b); });
   bind_comparison(tensor, "__gt__", [](const Tensor& a, const auto& b) { return gt(a, b); });
@@ -214,7 +214,7 @@ void bind_comparisons(nb::class_<Tensor>& tensor) {
   bind_in_place(tensor, "__itruediv__", [](const Tensor& x, const auto& y) { return x / y; });
 }
 
-// With a tensor, or an array as a tensor.
+// An operator with a tensor, or with an array as a tensor.
 template <class Op>
 void bind_with_tensors(nb::class_<Tensor>& tensor, const char* name, Op op) {
   tensor
@@ -231,7 +231,7 @@ void bind_with_tensors(nb::class_<Tensor>& tensor, const char* name, Op op) {
           nb::is_operator());
 }
 
-// With a number, too.
+// The same, with a number, too.
 template <class Op>
 void bind_binary(nb::class_<Tensor>& tensor, const char* name, Op op) {
   tensor.def(

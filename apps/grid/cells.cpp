@@ -26,14 +26,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What cells have in common.
+// Equal for cells that have the same data.
 std::string data_key(const Config& c) {
   Config data;
   data.data = c.data;
   return to_toml(data);
 }
 
-// The seed draws other numbers, no other experiment.
+// Equal for cells that differ only in the seed: it draws other numbers, but makes no other experiment.
 std::string experiment_key(const Config& c) {
   Config same = c;
   same.train.seed = 0;
@@ -58,7 +58,7 @@ void refuse_other_settings(const Cell& cell) {
                    " holds a run of other settings; give the same ones, or another --output:" + list);
 }
 
-// Calls use(data, cells with them) for each data set of cells that are not done, one in memory at a
+// Calls use(data, cells with these data) for each data set of the unfinished cells, with one data set in memory at a
 // time.
 void for_each_data_set(const std::vector<Cell>& cells,
                        const std::function<void(const ExperimentData&, const std::vector<const Cell*>&)>& use) {
@@ -82,7 +82,7 @@ void for_each_data_set(const std::vector<Cell>& cells,
   }
 }
 
-// Fresh, on from its checkpoint, or on from epochs that another cell kept for it.
+// How the cell starts: fresh, from its checkpoint, or from epochs that another cell kept for it.
 Trainer::Start prepare(const Cell& cell, const std::vector<Cell>& cells) {
   if (fs::exists(cell.directory())) {
     const DirectoryLock nobody_trains_there(cell.directory());
@@ -96,7 +96,7 @@ Trainer::Start prepare(const Cell& cell, const std::vector<Cell>& cells) {
   return Trainer::Start::kResumeChanged;
 }
 
-// Where there is no room for a copy, others train these epochs themselves.
+// Keeps the epochs; if there is no room for a copy, other cells train them themselves.
 void keep_if_possible(const Cell& cell, int64_t epochs) {
   try {
     keep_epochs(cell, epochs);
@@ -105,7 +105,7 @@ void keep_if_possible(const Cell& cell, int64_t epochs) {
   }
 }
 
-// Of a run that was killed between its result and its page.
+// Writes the page of a run that was killed between its result and its page.
 void write_missing_page(const Cell& cell) {
   const fs::path page = cell.directory() / "report.html";
   if (!fs::exists(page)) write_report({cell.directory()}, page);
@@ -174,7 +174,7 @@ void refuse_directory_of_run(const fs::path& output) {
 
 int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, const std::function<void()>& after_each) {
   int code = kExitDone;
-  drop_kept_epochs(grid);  // what a command that was killed has left
+  drop_kept_epochs(grid);  // left by a command that was killed
   for (size_t i = 0; i < cells.size(); i++) {
     const Cell& cell = cells[i];
     const CellState state = cell_state(cell);
@@ -183,7 +183,7 @@ int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, con
       continue;
     }
     if (state.kind == CellState::kNonFinite) {
-      // Its layers' statistics have seen the batch that failed: what went on from here would be another run.
+      // The layers' statistics have seen the batch that failed: a run resumed from here would be another run.
       say("{}: {}; to try it again, remove {}\n", cell.name(), state.text(cell), cell.directory().string());
       code = kExitNonFinite;
       continue;

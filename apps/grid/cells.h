@@ -1,13 +1,13 @@
-// Cells of a grid: runs in directories of their own that are trained one after the other, each
-// once. The runner of `reproduce` and of `sweep`.
+// The cells of a grid: runs in directories of their own, trained one after the other, each once. `reproduce` and
+// `sweep` run them.
 //
 //   check_cells(cells);                                  // refuses before anything is trained
 //   const int code = run_cells(cells, cells, [&] { write_tables(); });
 //   cell_state(cells[0]).kind == CellState::kDone;
 //
-// A cell that was killed goes on from its last checkpoint, bit for bit; a finished one is left as it
-// is; one whose directory holds a run of other settings is refused. Epochs that several cells have in
-// common are trained once (shared_epochs.h).
+// A cell that was killed resumes from its last checkpoint, bit for bit. A finished cell is left as it is. A cell whose
+// directory holds a run with other settings is refused. Epochs that several cells have in common are trained once
+// (shared_epochs.h).
 #pragma once
 
 #include <cstdint>
@@ -23,11 +23,11 @@
 
 namespace fulcrum::apps {
 
-/// Of a grid or sweep: more are a slip.
+/// The most cells of a grid or sweep; more are taken for a mistake.
 inline constexpr int64_t kMostCells = 10'000;
 
 struct Cell {
-  std::string variant, method;  // of a sweep: "" and the values of its keys
+  std::string variant, method;  // in a sweep: "" and the values of its keys
   int64_t seed = 0;
   Config config;  // finished; train.output is the cell's directory
   // Of a grid: what the command changed of its protocol.
@@ -40,7 +40,7 @@ struct Cell {
 
 struct CellState {
   enum Kind { kWaiting, kStarted, kDone, kNonFinite } kind = kWaiting;
-  int64_t epochs = 0;                                                   // that are done
+  int64_t epochs = 0;                                                   // finished epochs
   bool is_over() const { return kind == kDone || kind == kNonFinite; }  // nothing is left to train
   std::string text(const Cell& cell) const;                             // "not begun", "3 of 10 epochs"
 };
@@ -49,21 +49,20 @@ CellState cell_state(const Cell& cell);
 /// result.json of a finished cell; nothing for others.
 std::optional<nlohmann::json> cell_result(const Cell& cell);
 
-/// UsageErrors for cells whose directory holds other settings, and for data, models and losses that
-/// cannot be built. Loads each of the data sets once.
+/// Throws UsageError for a cell whose directory holds other settings, and for data, models and losses that cannot be
+/// built. Loads each data set once.
 void check_cells(const std::vector<Cell>& cells);
 
-/// A UsageError where the directory is a run's, whose page a grid would replace.
+/// Throws UsageError if the directory is that of a run, whose page a grid would replace.
 void refuse_directory_of_run(const std::filesystem::path& output);
 
-/// Trains what is not done; `after_each` runs when a cell has ended. `grid` are the cells of which these are all or a part:
-/// epochs that were kept for one of them stay until it takes them. A cell with non-finite numbers
-/// does not keep the others from running. Returns the exit code: 0, 3 where a cell was not finite,
-/// 128 + signal.
+/// Trains the cells that are not done; calls `after_each` when a cell has ended. `grid` holds all cells of the grid, of
+/// which `cells` may be a part: epochs kept for any of them stay until that cell takes them. A cell that ends in
+/// non-finite numbers does not stop the others. Returns the exit code: 0, 3 if a cell was not finite, or 128 + signal.
 int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, const std::function<void()>& after_each);
 
-/// What the cells that are not done will take, printed on stdout: a line a cell, then the sum.
-/// Measured on three steps of each model and batch size. `grid` as above.
+/// Prints on stdout what the unfinished cells will take: a line for each cell, then the sum. Measures three steps of
+/// each model and batch size. `grid` as above.
 void show_work(const std::vector<Cell>& cells, const std::vector<Cell>& grid);
 
 }  // namespace fulcrum::apps

@@ -19,7 +19,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// A table of a grid's file; members of another name or type are refused with their line.
+// A table of a grid's file; refuses members of another name or type with their line.
 class GridTable {
  public:
   GridTable(const toml::table& table, std::string where, const std::vector<std::string>& keys)
@@ -35,7 +35,7 @@ class GridTable {
     if (!node && other) return *other;
     return get<std::string>(node, key, "a string");
   }
-  /// A name that may be a folder's.
+  /// The name, which must be fit for a folder.
   std::string name() const {
     std::string name = text("name");
     const auto is_fit = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("._+-", c); };
@@ -101,7 +101,7 @@ void refuse_twice(const GridTable& table, bool twice) {
   if (twice) usage(table.where(), ": the name '", table.name(), "' stands twice");
 }
 
-// Adds settings to a method that the grid has from `methods_of`.
+// Adds a method, or more settings to a method that the grid has from `methods_of`.
 void add_method(Grid& grid, const GridTable& table) {
   const std::string name = table.name();
   auto found = find_named(grid.methods, name);
@@ -131,7 +131,7 @@ void add_published(Grid& grid, const GridTable& table) {
   grid.published.push_back(std::move(p));
 }
 
-// Those of `all` with the names, in their order; `what` is the flag.
+// Those of `all` that `names` names, in the order of `names`; `what` is the flag.
 template <class T>
 std::vector<T> chosen(const std::vector<T>& all, const std::vector<std::string>& names, const char* what) {
   if (names.empty()) return all;
@@ -155,7 +155,7 @@ Config recipe_of(const Grid& grid) {
   return config;
 }
 
-// `depth` counts the grids that take the methods of another.
+// `depth` counts nested methods_of, by which a grid takes the methods of another.
 Grid load(const std::string& name, int depth) {
   constexpr int kDeepest = 8;
   if (depth > kDeepest) usage("grid ", name, ": methods_of leads round in a circle");
@@ -238,7 +238,7 @@ void scale_epochs(Config& c, int64_t epochs) {
   const int64_t from = c.train.epochs;
   count("--epochs", epochs, 1);
   if (epochs == from) return;
-  // Rounded down: what happens in the last epochs of a run still happens in a short one.
+  // Rounds down, so that what begins in the last epochs of a long run still begins in a short one.
   const bool prunes = c.loss.tgce_prune_epoch > 0;
   for (const EpochSetting& s : epoch_settings(c)) *s.epoch = moved(*s.epoch, from, epochs);
   if (prunes) c.loss.tgce_prune_epoch = std::max<int64_t>(1, c.loss.tgce_prune_epoch);  // 0 would be no pruning

@@ -1,6 +1,5 @@
-// A grid of runs that reproduces a benchmark: methods × variants × seeds, and the published figures
-// to compare with. Grids are TOML files in apps/grids, compiled in as the recipes are;
-// docs/reproducing.md says what stands in them.
+// A grid of runs that reproduces a benchmark: methods × variants × seeds, and the published figures to compare with.
+// Grids are TOML files in apps/grids, compiled in like the recipes; docs/reproducing.md describes their format.
 //
 //   const Grid grid = load_grid("cifar10-lt");
 //   std::vector<Cell> cells = cells_of(grid, {.output = "runs/grid"}, flags);
@@ -22,7 +21,7 @@ struct GridMethod {
   std::vector<std::string> settings;  // "section.key=value"
 };
 
-/// A ratio, or a kind and rate of noise.
+/// An imbalance ratio, or a kind and rate of noise.
 struct GridVariant {
   std::string name;
   std::vector<std::string> settings;
@@ -33,7 +32,7 @@ struct PublishedFigure {
   double top1 = 0;    // in [0, 1]
   std::string epoch;  // "last", "best", or empty: the source does not say
   std::string source, note;
-  /// False: quoted from memory. It is shown as that, and nothing is said to differ from it.
+  /// False: quoted from memory. The figure is then shown as unverified, without a difference to our results.
   bool verified = false;
 };
 
@@ -57,16 +56,15 @@ struct GridOptions {
   bool smoke = false;
 };
 
-/// The grid with the methods and variants of the options alone, in the order of the options.
+/// The grid with only the methods and variants of the options, in the order of the options.
 Grid selected(const Grid& grid, const GridOptions& options);
 
-/// A cell for each variant, method and seed, seeds innermost, so that a table row is complete as
-/// soon as may be. The loss and the risk are those of the method, whatever the recipe has; `flags`
-/// come last.
+/// A cell for each variant, method and seed, seeds innermost, so that a table row is complete as soon as possible. The
+/// loss and the risk are those of the method, whatever the recipe has; `flags` override everything.
 std::vector<Cell> cells_of(const Grid& grid, const GridOptions& options, const SettingsFlags& flags);
 
-/// Sets train.epochs and moves what happens at an epoch in proportion: milestones, steps, warm-up,
-/// deferred class weights and the start of the risk.
+/// Sets train.epochs and scales all other epochs in proportion: milestones, steps, warm-up, deferred class weights,
+/// pruning and the start of the risk.
 void scale_epochs(Config& config, int64_t epochs);
 
 }  // namespace fulcrum::apps

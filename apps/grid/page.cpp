@@ -30,7 +30,7 @@ std::string source_text(const Comparison& c) {
   return c.figure.source + (c.figure.note.empty() ? "" : "; " + c.figure.note);
 }
 
-// A row a method; further published figures of it have rows of their own.
+// One row a method; its second and further published figures have rows of their own.
 std::string results_table(const std::vector<const GridRow*>& rows) {
   Table t{.head = {"Method", "seeds", "last epoch", "best epoch", "published", "difference"}};
   for (const GridRow* row : rows) {
@@ -80,7 +80,7 @@ std::string chart(const std::vector<const GridRow*>& rows) {
   return figure({"Top-1 at a glance", interval_chart(chart), "Hover over a mark for its numbers.", legend, true});
 }
 
-// The mean of the seeds after each epoch that all of them have evaluated.
+// The mean over the seeds, for each epoch that all of them have evaluated.
 Series curve_of(const GridRow& row, size_t i) {
   Series s{row.title, colour_of(i), {}, i >= 8};
   std::vector<RunData> runs;

@@ -37,7 +37,8 @@ std::vector<std::string> split(const std::string& list, const char* flag) {
   return names;
 }
 
-// Also the cells that --methods and --ratios leave out; those asked for alone, where another refuses a --set.
+// All cells of the grid, also those that --methods and --ratios leave out; only the cells asked for, if another one
+// refuses a setting.
 std::vector<Cell> all_cells(const Grid& whole, const GridOptions& options, const SettingsFlags& settings,
                             const std::vector<Cell>& asked) {
   GridOptions everything;

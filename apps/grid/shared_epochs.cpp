@@ -21,7 +21,7 @@ bool weights_are_late(const Config& c, int64_t epoch) {
   return c.loss.class_weights != "none" && epoch < c.loss.drw_epoch;
 }
 
-// The settings without those that do nothing in this epoch, be it that they have not begun: runs that are equal here
+// The settings, with those that have no effect in this epoch (some perhaps not yet) reset: runs that are equal here
 // give the same numbers.
 Config settings_in(const Config& c, int64_t epoch) {
   Config now = c;
@@ -37,7 +37,8 @@ Config settings_in(const Config& c, int64_t epoch) {
   const bool is_late = risk_is_late(c, epoch);
   if (is_late || c.risk.name == "mean") {
     now.risk = RiskSettings{};
-    // Until it begins, a risk is the plain mean, which class weights do not divide; without them nothing does.
+    // Until a late risk begins, it is the plain mean, which does not divide by class weights. Without class weights
+    // risk.normalize has no effect.
     now.risk.normalize = is_late || now.loss.class_weights == "none" ? "batch" : c.risk.normalize;
   }
   return now;
@@ -59,7 +60,7 @@ bool may_share(const Cell& a, const Cell& b) { return &a != &b && a.seed == b.se
 
 bool waits(const Cell& cell) { return cell_state(cell).kind == CellState::kWaiting; }
 
-// ---- copies of runs; under its name a copy is whole ----
+// ---- copies of runs; a copy gets its final name only when it is complete ----
 
 constexpr const char* kPrefix = "epochs-";
 
@@ -71,7 +72,7 @@ bool is_number(const std::string& text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
 }
 
-// What follows epochs- in the names of the cell's directory.
+// What follows "epochs-" in the names of entries of the cell's directory.
 std::vector<std::string> kept_names(const Cell& cell) {
   std::vector<std::string> names;
   if (!fs::is_directory(cell.directory())) return names;
@@ -93,7 +94,7 @@ void copy_whole_file(const fs::path& from, const fs::path& to) {
   write_file_atomically(to, {text});
 }
 
-// The files of a run but its lock, its page, which is written again, and the checkpoint before the last.
+// Copies the files of a run, except for its lock, its page (which is written anew) and the checkpoint before the last.
 void copy_run(const fs::path& from, const fs::path& to) {
   fs::remove_all(to);
   fs::create_directories(to);
@@ -111,7 +112,7 @@ void remove_run(const fs::path& path) {
   fs::remove_all(unfinished(path), error);
 }
 
-// Whether the copy is what it is named for, and of a run that so far is the cell's.
+// Whether the copy has the epochs that its name says, of a run that equals the cell's so far.
 bool fits(const fs::path& kept, int64_t epochs, const Cell& cell) {
   try {
     const RunProgress progress = stored_progress(kept / "last.safetensors");
@@ -121,7 +122,7 @@ bool fits(const fs::path& kept, int64_t epochs, const Cell& cell) {
   }
 }
 
-// The longest that another cell has kept for this one.
+// The longest copy that another cell has kept for this one.
 std::optional<SharedEpochs> longest_kept(const Cell& cell, const std::vector<Cell>& cells) {
   std::optional<SharedEpochs> longest;
   for (const Cell& other : cells) {
@@ -160,7 +161,7 @@ void keep_epochs(const Cell& cell, int64_t epochs) {
   try {
     copy_run(cell.directory(), part);
     fs::rename(part, kept);
-  } catch (...) {  // a full disk does not get fuller
+  } catch (...) {  // do not leave a full disk fuller
     std::error_code error;
     fs::remove_all(part, error);
     throw;

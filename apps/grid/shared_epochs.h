@@ -1,5 +1,5 @@
-// Cells of a grid that differ only in what begins late (deferred class weights, a risk) train the epochs before that
-// once: the first of them keeps its directory as it was then, and the others begin with a copy.
+// Cells of a grid that differ only in what begins late (deferred class weights, a risk) share the epochs before it: the
+// first of the cells trains them and keeps a copy of its directory from then, and the others begin with that copy.
 //
 //   common_epochs(cells[0].config, cells[1].config);          // 160
 //   const std::set<int64_t> marks = epochs_to_keep(cells[0], cells);
@@ -7,7 +7,7 @@
 //   if (const auto shared = take_epochs(cells[1], cells)) …   // its directory holds 160 epochs now
 //   drop_kept_epochs(cells);                                  // those that no cell waits for
 //
-// A cell is bit for bit what it would be alone. What is kept lies in the first cell's directory, as epochs-160.
+// A cell's results are bit for bit those of a run of its own. The copy is in the first cell's directory, as epochs-160.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,8 @@
 
 namespace fulcrum::apps {
 
-/// The epochs from the first on in which both train the same: 0 where they differ at once, all where they never do.
+/// The number of epochs, from the first on, in which both train the same: 0 if they differ at once, all if they never
+/// do.
 int64_t common_epochs(const Config& a, const Config& b);
 
 struct SharedEpochs {
@@ -27,22 +28,22 @@ struct SharedEpochs {
   int64_t epochs;
 };
 
-/// The numbers of epochs after which other cells, which have not begun, go on without this one.
+/// The numbers of epochs of `cell` after which other cells, which have not begun, can continue on their own.
 std::set<int64_t> epochs_to_keep(const Cell& cell, const std::vector<Cell>& cells);
 
-/// Copies the directory of a cell that has just finished so many epochs; where that fails, nothing is left.
+/// Copies the directory of a cell that has just finished that many epochs; leaves nothing if that fails.
 void keep_epochs(const Cell& cell, int64_t epochs);
 
-/// Fills the directory of a cell that has not begun with the most epochs that another one kept for it, as if it had
-/// trained them itself; nothing where none did.
+/// Fills the directory of a cell that has not begun with the longest copy that another cell kept for it, as if it had
+/// trained the epochs itself; returns nothing if there is none.
 std::optional<SharedEpochs> take_epochs(const Cell& cell, const std::vector<Cell>& cells);
 
-/// What cells[index] will begin with when all before it have been trained; cells of `grid` alone may have kept
-/// epochs already.
+/// What cells[index] will begin with after all cells before it have been trained. Other cells of `grid` may also have
+/// kept epochs for it already.
 std::optional<SharedEpochs> expected_epochs(const std::vector<Cell>& cells, size_t index,
                                             const std::vector<Cell>& grid);
 
-/// Removes what no waiting cell of these can take, and what a killed process left half done.
+/// Removes the copies that none of these cells can still take, and what a killed process left unfinished.
 void drop_kept_epochs(const std::vector<Cell>& cells);
 
 }  // namespace fulcrum::apps

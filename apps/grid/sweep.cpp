@@ -23,7 +23,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// Keys whose values would give each cell another held-out part, another measure, or the same run.
+// Keys that are refused: other values would give each cell another held-out part, another metric, or the same run.
 constexpr const char* kOtherPart = "changes the held-out part, so that the cells could not be compared";
 constexpr const char* kSameResult = "does not change a result";
 const std::pair<const char*, const char*> kRefused[] = {
@@ -53,7 +53,7 @@ const std::pair<const char*, const char*> kRefused[] = {
     {"data.cache_mb", kSameResult},
     {"data.workers", kSameResult}};
 
-// At commas outside of brackets and quotes.
+// Splits at commas outside of brackets and quotes.
 std::vector<std::string> split_values(const std::string& text) {
   std::vector<std::string> values(1);
   int depth = 0;
@@ -84,7 +84,7 @@ SweptKey swept_key(const std::string& assignment) {
   return swept;
 }
 
-// A name for a folder, which another combination cannot have.
+// A folder name that is unique to the combination.
 std::string folder_name(const std::vector<SweptKey>& keys, const std::vector<std::string>& values) {
   std::string name;
   for (size_t k = 0; k < keys.size(); k++) {
@@ -118,7 +118,8 @@ std::vector<std::vector<std::string>> combinations(const std::vector<SweptKey>& 
   return all;
 }
 
-// A parameter of a risk that no cell has would give the same run in every cell.
+// Refuses a key that has no effect in any cell (a parameter of a risk that none has), since all its cells would be the
+// same run.
 void refuse_without_effect(const Sweep& sweep) {
   for (const SweptKey& key : sweep.keys) {
     const auto has_none = [&](const Cell& c) { return !no_effect(key.key, c.config.risk.name).empty(); };
@@ -198,7 +199,7 @@ SweepResults collect(const Sweep& sweep) {
     results.points.push_back(std::move(point));
     const SweepPoint& last = results.points.back();
     const double mean = last.val.mean;
-    // Those of which a seed is missing, or diverged, are not compared with the others.
+    // Combinations of which a seed is missing or diverged are not compared with the others.
     const bool whole = std::ssize(last.cells) == sweep.seeds;
     if (whole && !std::isnan(mean) &&
         (!results.best || is_better(sweep.metric, mean, results.points[*results.best].val.mean)))

@@ -29,7 +29,7 @@ struct SweepFlags {
   bool smoke = false, dry_run = false;
 };
 
-// For a shell.
+// Quotes a word for a shell.
 std::string quoted(const std::string& word) {
   const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || std::strchr("._+-=,/:@%", c); };
   if (!word.empty() && std::ranges::all_of(word, plain)) return word;
@@ -38,7 +38,8 @@ std::string quoted(const std::string& word) {
   return text + "'";
 }
 
-// What trains with the best values; on all of the training set where the sweep held a part out.
+// The command that trains with the best values; on the whole training set, if it was the sweep that chose to hold a
+// part out.
 std::string best_command(const SweepFlags& flags, const Sweep& sweep, const SweepResults& results) {
   if (!results.best) return {};
   std::string text = "fulcrum train";

@@ -18,7 +18,7 @@ namespace {
 
 constexpr size_t kMostMaps = 24;
 
-// NaN where the text is no finite number.
+// The number, or NaN if the text is not a finite number.
 double number_of(const std::string& text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);

@@ -18,7 +18,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// The accuracy on the test set after the epoch that the test set, or the held-out part, chose.
+// The accuracy on the test set after the best epoch, chosen on the test set or on the held-out part.
 double best_top1(const nlohmann::json& result) {
   const auto& best = result.at("best");
   return best.at(best.at("selected_on") == "test" ? "top1" : "test_top1").get<double>();
@@ -66,7 +66,7 @@ nlohmann::json to_json(const Comparison& c) {
           {"beyond_two_sd", c.beyond_two_sd}};
 }
 
-// Numbers of the sources, from 1, in the order in which they occur.
+// Numbers the sources from 1, in the order of their first use.
 class Sources {
  public:
   size_t number(const PublishedFigure& f) {

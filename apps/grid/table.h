@@ -1,4 +1,4 @@
-// What the finished cells of a grid say: mean ± sd over the seeds, beside the published figures.
+// The results of a grid's finished cells: mean ± sd over the seeds, beside the published figures.
 //
 //   const GridResults results = collect(grid, cells);
 //   write_results(grid, results, "runs/grid");   // grid.json, grid.md, report.html
@@ -18,19 +18,19 @@
 
 namespace fulcrum::apps {
 
-/// A published figure and what our runs have to say about it.
+/// A published figure and how our runs compare with it.
 struct Comparison {
   PublishedFigure figure;
-  double difference = 0;       // our mean at its epoch − the figure; of the last where it has none
-  bool beyond_two_sd = false;  // |difference| > 2 sd of our seeds, of at least two
+  double difference = 0;       // our mean at its epoch (if unknown: at the last) − the figure
+  bool beyond_two_sd = false;  // |difference| > 2 sd of our seeds, if there are at least two
 };
 
-/// A variant and a method, over the seeds that are finished: at least one.
+/// A variant and a method, over the finished seeds, of which there is at least one.
 struct GridRow {
   std::string variant, method, title;
   std::vector<const Cell*> cells;
-  std::map<std::string, Spread> last;        // by metric, those of the last epoch
-  std::vector<double> last_top1, best_top1;  // on the test set, a number a seed
+  std::map<std::string, Spread> last;        // by metric, of the last epoch
+  std::vector<double> last_top1, best_top1;  // on the test set, one number a seed
   Spread best;                               // of best_top1
   std::string selected_on;                   // the data that chose the best epoch: test, or val
   std::vector<Comparison> published;
@@ -39,21 +39,20 @@ struct GridRow {
 struct GridResults {
   std::vector<GridRow> rows;
   std::vector<const Cell*> missing;
-  std::vector<std::string> commits;  // of the programs that trained the cells
-  std::vector<std::string> changed;  // "key=value" that the command set otherwise than the grid
-  std::vector<std::string>
-      other_data;  // names of cells that were tested on other images than the first of their variant
-  /// Whether the runs are those of the grid's protocol, so that published figures can be compared with them.
+  std::vector<std::string> commits;     // of the builds that trained the cells
+  std::vector<std::string> changed;     // "key=value" that the command set differently from the grid
+  std::vector<std::string> other_data;  // cells tested on other images than the first cell of their variant
+  /// Whether the runs follow the grid's protocol, so that published figures can be compared with them.
   bool as_published = true;
 };
 
 GridResults collect(const Grid& grid, const std::vector<Cell>& cells);
 
-/// Depends on the runs' numbers alone: no times, no paths.
+/// Depends only on the runs' numbers: contains no times and no paths.
 nlohmann::json to_json(const Grid& grid, const GridResults& results);
-/// Tables that are read as well in a terminal.
+/// Tables that are readable in a terminal, too.
 std::string to_markdown(const Grid& grid, const GridResults& results);
-/// A page that needs nothing else; it links to the cells' own reports.
+/// A self-contained page, except for links to the cells' own reports.
 std::string grid_page(const Grid& grid, const GridResults& results, const std::filesystem::path& output);
 
 /// "Trained for 200 epochs."; what the command changed of the protocol, and a warning where the epochs were cut short.
@@ -61,12 +60,12 @@ std::string length_text(const GridResults& results);
 /// A warning for other_data; empty where there are none.
 std::string other_data_text(const GridResults& results);
 
-/// All three files, atomically.
+/// Writes all three files, each atomically.
 void write_results(const Grid& grid, const GridResults& results, const std::filesystem::path& output);
 
 // ---- shared with the sweep ----
 
-/// "71.23 ± 0.31", or "71.23" of one seed; shares in percent.
+/// "71.23 ± 0.31", or "71.23" for one seed; shares in percent.
 std::string spread_text(const Spread& spread);
 /// A table with columns of equal width.
 std::string markdown_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows);

@@ -18,7 +18,7 @@ bool drawable(const Point& p, const LineChart& chart) {
   return std::isfinite(p.x) && std::isfinite(p.y) && (!chart.x.log || p.x > 0) && (!chart.y.log || p.y > 0);
 }
 
-// Points that can be drawn, few enough; the last is always there.
+// The points that can be drawn, thinned out; keeps the last.
 std::vector<Point> thinned(const std::vector<Point>& points, const LineChart& chart) {
   std::vector<Point> kept;
   const size_t step = (points.size() + kMostVertices - 1) / kMostVertices;
@@ -34,7 +34,7 @@ std::string polyline(const Frame& f, const Series& s) {
   return out + "\"/>";
 }
 
-// Dots with tooltips: to be seen where they are few, only to be hovered over where they are many.
+// Dots with tooltips: visible where they are few, else shown only when hovered over.
 std::string dots(const Frame& f, const Series& s, size_t step) {
   const bool visible = s.points.size() <= 40;
   std::string out = fmt::format("<g class=\"{}\" style=\"--c:{}\">", visible ? "dots" : "hits", s.colour);
@@ -118,7 +118,7 @@ std::string scatter_chart(const ScatterChart& chart) {
   out += fmt::format("<g class=\"{}\">", chart.small ? "marks small" : "marks");
   LabelPlacer placer({f.left, 12, f.width - 2, f.bottom - 2});
   const double r = chart.small ? 2.2 : 4;
-  for (const bool cross : {false, true})  // the crosses are above
+  for (const bool cross : {false, true})  // crosses on top
     for (const Mark& m : chart.marks) {
       if (m.cross != cross || !std::isfinite(m.x) || !std::isfinite(m.y)) continue;
       const double px = f.px(m.x), py = f.py(m.y);

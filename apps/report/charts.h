@@ -3,7 +3,7 @@
 //   line_chart({.description = "Accuracy by epoch", .x_name = "epoch", .y_name = "top-1, %",
 //               .x = {.whole = true}, .series = {{"train", "--s8", points}}});
 //
-// A chart without a finite point is an empty string. Names and tooltips are escaped here.
+// A chart without a finite point is an empty string. Names and tooltips are escaped by these functions.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ struct Point {
 
 struct Series {
   std::string name;
-  std::string colour;  // a value of CSS
+  std::string colour;  // a CSS value
   std::vector<Point> points;
   bool dashed = false;
 };
@@ -32,11 +32,11 @@ struct LineChart {
   std::string description = {}, x_name = {}, y_name = {};
   AxisOptions x = {.whole = true, .snap = false}, y = {};
   std::vector<Series> series = {};
-  /// Names at the ends of the lines; a legend outside of the chart replaces them.
+  /// Whether names stand at the ends of the lines; a legend outside of the chart replaces them.
   bool labels = true;
-  /// What the vertical axis shows at least.
+  /// A range that the vertical axis includes in any case.
   Range include = {};
-  /// A dotted line across, which the axis then includes.
+  /// A dotted horizontal line, which the axis then includes.
   std::optional<double> reference = {};
 };
 std::string line_chart(const LineChart& chart);
@@ -52,12 +52,12 @@ struct ScatterChart {
   std::string description = {}, x_name = {}, y_name = {};
   AxisOptions x = {}, y = {};
   std::vector<Mark> marks = {};
-  bool small = false;  // many, half transparent points
+  bool small = false;  // for many points: small and half transparent
 };
 std::string scatter_chart(const ScatterChart& chart);
 
-/// A row per name: one value as a bar from zero, two as a ring and a dot (before and after),
-/// several as dots in the colours; joined by a line.
+/// A row for each name: one value is a bar from zero, two are a ring and a dot (before and after), several are dots in
+/// `colours`; dots are joined by a line.
 struct RowChart {
   struct Row {
     std::string name;
@@ -66,16 +66,16 @@ struct RowChart {
   };
   std::string description = {}, x_name = {};
   AxisOptions x = {};
-  std::vector<std::string> colours = {};  // values of CSS, one a value of a row
+  std::vector<std::string> colours = {};  // CSS values, one for each value of a row
   std::vector<Row> rows = {};
 };
 std::string row_chart(const RowChart& chart);
 
-/// A row per name: dots with whiskers, such as mean ± sd, rings and crosses.
+/// A row for each name: dots with whiskers (such as mean ± sd), rings and crosses.
 struct IntervalChart {
   struct Mark {
     double value;
-    double half = 0;           // of the whisker; NaN or 0: none
+    double half = 0;           // half the whisker's length; NaN or 0: none
     std::string kind = "dot";  // dot, ring or cross
     std::string colour = "var(--s1)";
     std::string title = {};
@@ -90,7 +90,7 @@ struct IntervalChart {
 };
 std::string interval_chart(const IntervalChart& chart);
 
-/// Values over two settings, a cell each: the darker, the higher; NaN stays empty.
+/// Values over two settings, one in each cell: the darker, the higher; NaN stays empty.
 struct ValueMap {
   std::string description = {}, x_name = {}, y_name = {};
   std::vector<std::string> columns = {}, rows = {};
@@ -101,7 +101,7 @@ struct ValueMap {
 };
 std::string value_map(const ValueMap& map);
 
-/// How a distribution moves: a column for each x, in which bins are the darker the more they hold.
+/// How a distribution moves: a column for each x; the more a bin holds, the darker it is.
 struct StripChart {
   std::string description = {}, x_name = {}, y_name = {};
   std::vector<double> x = {};                    // of the columns, equally far apart

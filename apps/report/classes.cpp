@@ -13,9 +13,9 @@ namespace fulcrum::apps {
 namespace {
 
 constexpr size_t kMostLabels = 30, kMostRows = 40, kMostPairs = 10, kMostListed = 10, kBins = 15;
-constexpr double kFewest = 10;  // images in a bin that is drawn
+constexpr double kFewest = 10;  // the fewest images in a bin that is drawn
 
-// By enough to be seen: noise alone makes classes of one size differ by a few samples.
+// Whether class sizes differ by more than noise, which makes equal classes differ by a few samples.
 bool sizes_differ(const RunData& run) {
   if (!run.data || run.data->train_counts.empty()) return false;
   const auto [least, most] = std::ranges::minmax(run.data->train_counts);
@@ -27,7 +27,7 @@ std::string class_title(const RunData& run, size_t c, double recall) {
   return fmt::format("{}: {} %{}", run.class_name(c), percent(recall, 1), size);
 }
 
-// Classes with a recall, by it.
+// The classes that have a recall, in rising order of it.
 std::vector<size_t> worst_first(const std::vector<double>& recall) {
   std::vector<size_t> order;
   for (size_t c = 0; c < recall.size(); c++)
@@ -89,7 +89,7 @@ std::string worst_table(const RunData& run, const std::vector<double>& recall) {
   return table(t);
 }
 
-// By size where the sizes differ, else by number.
+// The classes by size if the sizes differ, else by number.
 std::vector<size_t> class_order(const RunData& run) {
   std::vector<size_t> order(run.classes());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -97,7 +97,7 @@ std::vector<size_t> class_order(const RunData& run) {
   return order;
 }
 
-// Of the test images of the first class those taken for the second.
+// A table of the most confused pairs: how many test images of the first class are taken for the second.
 std::string confused_pairs(const RunData& run) {
   struct Pair {
     size_t label, prediction;

@@ -1,4 +1,5 @@
-// Several runs side by side: curves over each other, tables of what they reached and differ in.
+// Several runs side by side: their curves in shared charts, tables of their results and of the settings in which they
+// differ.
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -18,17 +19,17 @@ namespace fulcrum::apps {
 
 namespace {
 
-constexpr size_t kMostClassRows = 30;  // classes with a row each
+constexpr size_t kMostClassRows = 30;  // the most classes that get a row each
 
-// Settings that do not make another experiment.
+// Whether a setting does not make another experiment.
 bool is_incidental(const std::string& key) {
   return key == "train.seed" || std::ranges::find(free_settings(), key) != free_settings().end();
 }
 
-// Runs that differ in the seed alone, on the same data, in the order of the first of each; no seed twice.
+// Runs on the same data that differ only in the seed, in the order of the first of each; no seed is in a group twice.
 struct Group {
   std::vector<size_t> runs;
-  std::string stem, name, colour;  // the name counts the seeds
+  std::string stem, name, colour;  // the name ends with the number of seeds
   bool dashed;
 };
 
@@ -38,14 +39,14 @@ bool differs(const SettingsTable& settings, size_t key) {
   return std::ranges::any_of(settings, [&](const auto& of_run) { return of_run[key].value != settings[0][key].value; });
 }
 
-// What the names of the runs begin with, without "-seed" or the like at its end.
+// The common beginning of the runs' names, without a "-seed" or the like at its end.
 std::string common_name(const std::vector<RunData>& runs, const std::vector<size_t>& members) {
   std::string name = runs[members[0]].name;
   for (const size_t i : members) {
     const auto end = std::ranges::mismatch(name, runs[i].name).in1;
     name.erase(end, name.end());
   }
-  while (!header_json::is_utf8(name)) name.pop_back();  // a character of several bytes, cut
+  while (!header_json::is_utf8(name)) name.pop_back();  // a character of several bytes was cut
   if (const size_t last = name.find_last_not_of("0123456789");
       members.size() > 1 && last != std::string::npos && name.substr(0, last + 1).ends_with("seed"))
     name.resize(last + 1);
@@ -62,7 +63,7 @@ std::string settings_name(const SettingsTable& settings, size_t run) {
   return name;
 }
 
-// By the names of the runs, or by what sets them apart where those do not tell.
+// Names the groups by the names of their runs or, if those are not distinct, by the settings in which they differ.
 void name_groups(std::vector<Group>& groups, const std::vector<RunData>& runs, const SettingsTable& settings) {
   std::map<std::string, int> uses;
   for (Group& g : groups) uses[g.stem = common_name(runs, g.runs)]++;
@@ -74,7 +75,7 @@ void name_groups(std::vector<Group>& groups, const std::vector<RunData>& runs, c
   }
 }
 
-// What tells data apart that settings, with data.dir left out, do not.
+// What distinguishes the data of runs, since the settings do not (data.dir is not compared).
 std::string data_key(const RunData& run) {
   if (!run.data) return {};
   return fmt::format("{} {} {}", fmt::join(run.data->classes, "\n"), fmt::join(run.data->train_counts, " "),
@@ -192,13 +193,13 @@ bool same_classes(const std::vector<RunData>& runs) {
 // The mean recall of a class over the runs of a group.
 double mean_recall(const std::vector<RunData>& runs, const Group& group, size_t c) {
   const bool any = std::ranges::any_of(group.runs, [&](size_t i) { return runs[i].finished(); });
-  std::vector<double> recalls;  // of the finished ones, as in the table, where there are any
+  std::vector<double> recalls;  // of the finished runs, as in the table, if there are any
   for (const size_t i : group.runs)
     if (!any || runs[i].finished()) recalls.push_back(runs[i].last_evaluated()->test->per_class[c]);
   return spread_of(recalls).mean;
 }
 
-// From the largest to the smallest in the first run; in their order where all have one size.
+// The classes from the largest to the smallest in this run; classes of one size in their own order.
 std::vector<size_t> by_size(const RunData& run) {
   std::vector<size_t> order(run.classes());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -224,7 +225,7 @@ std::string class_dots(const std::vector<RunData>& runs, const std::vector<Group
                  "above."});
 }
 
-// Of many classes: against their size.
+// For many classes: recall against class size.
 std::string class_lines(const std::vector<RunData>& runs, const std::vector<Group>& groups) {
   LineChart chart{.description = "Accuracy of the classes against their size in every group of runs",
                   .x_name = "training images in the first run",

@@ -23,7 +23,7 @@ nlohmann::json parse_json(const std::string& text, const std::string& where) {
   }
 }
 
-// An empty optional where the file is missing.
+// An empty optional if the file is missing.
 std::optional<nlohmann::json> read_json(const fs::path& path) {
   if (!fs::exists(path)) return std::nullopt;
   return parse_json(read_text_file(path), "[report] " + path.string());
@@ -92,7 +92,7 @@ void check_classes(const std::vector<double>& values, size_t& classes, const std
   check(values.size() == classes, where, ": expected ", classes, " classes in '", key, "', got ", values.size());
 }
 
-// A run that was killed while it wrote leaves its last line without an end.
+// A last line without an end is left out: a run was killed while it wrote.
 void read_metrics(const fs::path& path, RunData& run) {
   check(fs::is_regular_file(path), "[report] expected a run directory with metrics.jsonl, got no ", path.string());
   const std::string text = read_text_file(path);
@@ -133,14 +133,14 @@ std::optional<DatasetInfo> read_data(const fs::path& path) {
   return data;
 }
 
-// What result.json says of a finished run; for others the rule of the trainer: the best by train.eval_metric, the first
-// of equals.
+// The best epoch as in result.json if the run is finished. For other runs it follows the trainer's rule: the best by
+// train.eval_metric, the first of equals.
 std::optional<BestEpoch> find_best(const fs::path& path, RunData& run) {
   if (const auto json = read_json(path)) {
     const JsonObject result(*json, "[report] " + path.string());
     const auto best = result.child("best");
     const double epochs = number_in(*json, "epochs");
-    run.ended = std::isnan(epochs) ? run.finished() : epochs == static_cast<double>(run.done());  // or of a shorter run
+    run.ended = std::isnan(epochs) ? run.finished() : epochs == static_cast<double>(run.done());  // or a shorter run's
     if (best && run.ended) return BestEpoch{best->integer("epoch"), best->text("selected_on"), read_evaluation(*best)};
   }
   const Metric* metric = std::ranges::find(kMetrics, run.config.train.eval_metric, &Metric::key);
@@ -159,7 +159,7 @@ std::string name_of_run(const fs::path& directory) {
   const fs::path path = fs::absolute(directory).lexically_normal();
   const fs::path run = path.has_filename() ? path : path.parent_path();
   const std::string name = run.filename().string();
-  // "seed0", as --seeds and grids call it, is one of many.
+  // A name such as "seed0", which --seeds and grids give, is not unique.
   return name.starts_with("seed") ? (run.parent_path().filename() / name).string() : name;
 }
 

@@ -1,11 +1,10 @@
-// What a run directory says, read with distrust: the data behind the report.
+// The data behind the report, read from a run directory and checked.
 //
 //   RunData run = read_run("runs/absgd");
 //   run.epochs.back().train_top1;  run.last_evaluated()->test->balanced;  run.class_name(3);
 //
-// Numbers that are absent or null are NaN, lists that are absent are empty, and files that are
-// absent are empty optionals. What is there and malformed is an Error that names file, line and
-// key.
+// Numbers that are absent or null are NaN, absent lists are empty, and absent files are empty optionals. Throws Error,
+// which names file, line and key, if something is malformed.
 #pragma once
 
 #include <cstdint>
@@ -57,7 +56,7 @@ inline constexpr Metric kMetrics[] = {
     {"loss", "Loss", &EpochMetrics::loss, false},
 };
 
-/// Five guesses among five classes are always right.
+/// Whether the metric is informative: of top-5 among five classes every answer is right.
 inline bool says_something(const Metric& m, size_t classes) { return m.value != &EpochMetrics::top5 || classes > 5; }
 
 struct EpochRow {
@@ -115,17 +114,17 @@ struct RunData {
   std::optional<Predictions> predictions;
   std::optional<Samples> samples;
   std::optional<BestEpoch> best;
-  bool ended = false;          // result.json says so, as of a run that stopped early
+  bool ended = false;          // by result.json, which counts for a run that stopped early
   nlohmann::json environment;  // null where there is none
 
-  /// 0 where no file tells.
+  /// The number of classes; 0 if no file tells.
   size_t classes() const;
-  /// Its number where the name is unknown.
+  /// The class's number if its name is unknown.
   std::string class_name(size_t c) const;
   /// Training samples of the class, 0 where unknown.
   int64_t class_size(size_t c) const;
   const EpochRow* last_evaluated() const;
-  /// Epochs done, of config.train.epochs.
+  /// The number of epochs done, of config.train.epochs.
   int64_t done() const;
   bool finished() const { return ended || done() >= config.train.epochs; }
 };
@@ -134,7 +133,7 @@ RunData read_run(const std::filesystem::path& directory);
 
 // ---- parts of read_run, in tensors.cpp ----
 
-/// Labels are checked against `classes`, unless that is 0.
+/// Checks labels against `classes`, unless that is 0.
 Predictions read_predictions(const std::filesystem::path& file, size_t classes);
 Samples read_samples(const std::filesystem::path& file, size_t classes);
 

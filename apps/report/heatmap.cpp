@@ -11,7 +11,7 @@ namespace fulcrum::apps {
 namespace {
 
 constexpr const char* kTaken = "taken for →";
-constexpr size_t kNumbered = 15;  // classes up to which the cells carry their numbers
+constexpr size_t kNumbered = 15;  // the most classes for which cells show their numbers
 
 struct Layout {
   double cell, left, top, width, height;
@@ -26,13 +26,13 @@ Layout layout_of(const HeatMap& map) {
   for (const std::string& name : map.names) names = std::max(names, text_width(clipped(name, l.columns), kFontSize));
   l.left = std::max(names, text_width(kTaken, kFontSize)) + 22;
   l.cell = std::clamp((720 - l.left) / n, 15.0, 52.0);
-  l.top = std::max(names * 0.72, 24.0) + 16;  // the names of the columns lean by 45 degrees
+  l.top = std::max(names * 0.72, 24.0) + 16;  // column names lean by 45 degrees
   l.width = l.left + l.cell * n + names * 0.72 + 4;
   l.height = l.top + l.cell * n + 6;
   return l;
 }
 
-// Small shares are what one looks for: the opacity grows with the square root.
+// The opacity grows with the square root, since small shares are of interest.
 double opacity(double share) { return std::sqrt(share); }
 
 std::string cell_svg(const HeatMap& map, const Layout& l, size_t row, size_t column, double total) {

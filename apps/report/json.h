@@ -1,10 +1,10 @@
-// A JSON object of a run directory, whose members are asked for by key and type.
+// A JSON object of a run directory, whose members are read by key and type.
 //
 //   const JsonObject row(parsed, "[report] runs/a/metrics.jsonl line 3");
 //   row.integer("epoch");  row.number("lr");  row.share("top1");  row.child("train");
 //
-// A member of another type is an Error: "[report] runs/a/metrics.jsonl line 3: expected a number
-// for 'lr', got "fast"".
+// A member of another type throws Error: "[report] runs/a/metrics.jsonl line 3: expected a number for 'lr', got
+// "fast"".
 #pragma once
 
 #include <cmath>
@@ -45,7 +45,7 @@ class JsonObject {
     if (v < 0 || v > 1 + kRounding) refuse("a share in [0, 1]", key, *find(key));
     return v;
   }
-  /// At least 0; must be there.
+  /// An integer of at least 0, which must be present.
   int64_t integer(const std::string& key) const {
     const auto* member = find(key);
     if (!member) fail(where_, ": expected '", key, "'");
@@ -57,7 +57,7 @@ class JsonObject {
     if (!member->is_string()) refuse("a string", key, *member);
     return member->get<std::string>();
   }
-  /// Shares, NaN where null; empty where absent.
+  /// A list of shares, NaN where null; empty if absent.
   std::vector<double> shares(const std::string& key) const {
     std::vector<double> values;
     for (const auto& v : list(key)) {
@@ -86,7 +86,7 @@ class JsonObject {
   }
 
  private:
-  // Shares are sums of f32 numbers.
+  // Shares are computed from sums of f32 numbers.
   static constexpr double kRounding = 1e-6;
 
   static std::string brief(const nlohmann::json& v) {

@@ -15,7 +15,7 @@ namespace {
 constexpr double kRowHeight = 34;
 constexpr size_t kMostOfRow = 28;  // characters
 
-// From faint to full; all alike where the values are.
+// The opacity, from faint to full; medium for all if the values are equal.
 double shade(double v, const Range& range) {
   return range.high > range.low ? 0.12 + 0.88 * (v - range.low) / (range.high - range.low) : 0.5;
 }
@@ -50,7 +50,7 @@ std::string value_map(const ValueMap& map) {
     for (const double v : row) range.add(v);
   if (range.empty()) return {};
   double names = text_width(map.y_name, kFontSize);
-  // What is clipped stands whole in the tooltips of the cells.
+  // Clipped names are complete in the tooltips of the cells.
   const auto row_name = [&](size_t r) { return clipped(map.rows[r], kMostOfRow); };
   for (size_t r = 0; r < map.rows.size(); r++) names = std::max(names, text_width(row_name(r), kFontSize));
   const auto columns = static_cast<double>(map.columns.size()), rows = static_cast<double>(map.rows.size());
@@ -75,7 +75,7 @@ std::string strip_chart(const StripChart& chart) {
   constexpr size_t kMostColumns = 120;
   constexpr int kLevels = 12;
   if (chart.x.empty()) return {};
-  // The bins that ever hold something.
+  // The range of bins that hold something in any column.
   size_t first = chart.edges.size(), last = 0;
   double most = 0;
   for (const auto& column : chart.shares)
@@ -96,7 +96,7 @@ std::string strip_chart(const StripChart& chart) {
   std::map<int, std::string> paths;  // by darkness
   for (size_t i = 0; i < chart.x.size(); i += step)
     for (size_t b = first; b < last; b++) {
-      // The square root makes rare values visible: they are what one looks for.
+      // The square root makes rare values visible, which are of interest.
       const double share = chart.shares[i][b];
       const int level = share > 0 ? std::max(1, static_cast<int>(std::lround(kLevels * std::sqrt(share / most)))) : 0;
       if (level == 0) continue;

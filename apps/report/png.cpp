@@ -8,7 +8,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-constexpr int64_t kMostPixels = 64;  // a side
+constexpr int64_t kMostPixels = 64;  // per side
 
 std::string big_endian(uint32_t v) {
   return {static_cast<char>(v >> 24), static_cast<char>(v >> 16), static_cast<char>(v >> 8), static_cast<char>(v)};
@@ -42,7 +42,7 @@ std::string chunk(const std::string& type, const std::string& body) {
   return big_endian(static_cast<uint32_t>(body.size())) + checked + big_endian(crc32(checked));
 }
 
-// A zlib stream of stored blocks: the images are a few kB, and zlib need not be there.
+// A zlib stream of stored blocks: the images are a few kB, and the build may lack zlib.
 std::string stored(std::string_view bytes) {
   std::string out = "\x78\x01";
   const std::string sum = big_endian(adler32(bytes));

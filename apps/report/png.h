@@ -1,4 +1,4 @@
-// Small images inside the page: PNG without compression, in base64.
+// Small images inside the page: uncompressed PNG, in base64.
 //
 //   std::string source = png_data_uri(pixels, 28, 28, 1);   // "data:image/png;base64,iVBOR…"
 #pragma once
@@ -9,8 +9,8 @@
 
 namespace fulcrum::apps {
 
-/// pixels u8 [height, width, channels], row-major, 1 (grey) or 3 (RGB) channels. Larger images than
-/// 64 pixels a side are averaged over squares until they are not.
+/// pixels u8 [height, width, channels], row-major, with 1 (grey) or 3 (RGB) channels. Images of more than 64 pixels a
+/// side are averaged over squares until they fit.
 std::string png_data_uri(const uint8_t* pixels, int64_t height, int64_t width, int64_t channels);
 
 /// The PNG file itself, at the full size.

@@ -11,7 +11,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// Runs of one name are told apart by their paths.
+// Distinguishes runs of the same name by their paths.
 void name_apart(std::vector<RunData>& runs) {
   std::map<std::string, int> uses;
   for (const RunData& r : runs) uses[r.name]++;
@@ -31,7 +31,7 @@ void write_report(const std::vector<std::filesystem::path>& directories, const s
   std::vector<RunData> runs;
   for (const auto& directory : directories) {
     runs.push_back(read_run(directory));
-    // A comparison shows no single samples, and many runs may be large.
+    // A comparison does not show single samples, and the data of many runs may be large.
     if (directories.size() > 1) runs.back().samples.reset(), runs.back().predictions.reset();
   }
   name_apart(runs);

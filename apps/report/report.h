@@ -1,11 +1,11 @@
-// The report of a run, or of several side by side: one HTML file that needs nothing else.
+// The report of a run, or of several side by side: one self-contained HTML file.
 //
 //   write_report({"runs/absgd"}, "runs/absgd/report.html");
 //   write_report({"runs/sgd-0", "runs/sgd-1", "runs/absgd-0"}, "comparison.html");
 //
-// Reads what docs/recipes.md lists as the run directory; whatever a run lacks (but for config.toml
-// and metrics.jsonl) is left out of its report, with a word why. A malformed file is an Error that
-// names it, and its line where it has lines.
+// Reads the files that docs/recipes.md lists for a run directory. What a run lacks (except config.toml and
+// metrics.jsonl, which are required) is left out of its report, with a note that says why. Throws Error, which names
+// the file and, if it has lines, the line, if a file is malformed.
 #pragma once
 
 #include <filesystem>

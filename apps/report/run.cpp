@@ -29,7 +29,7 @@ int64_t training_samples(const RunData& run) {
   return run.data ? std::accumulate(run.data->train_counts.begin(), run.data->train_counts.end(), int64_t{0}) : 0;
 }
 
-// The epochs that are written down; a resumed run counts each once.
+// The training time of the recorded epochs; an epoch that was resumed counts once.
 double training_seconds(const RunData& run) {
   const auto n = static_cast<double>(training_samples(run));
   double seconds = 0, timed = 0;
@@ -124,7 +124,7 @@ std::vector<Setting> settings_of(const Config& config) {
     std::ostringstream text;
     if (const auto* string = node.as_string()) text << string->get();
     else if (const auto* number = node.as_floating_point())
-      text << fmt::format("{}", number->get());  // the shortest that is exact
+      text << fmt::format("{}", number->get());  // the shortest exact form
     else text << node;
     settings.push_back({key.name, text.str(), key.help});
   }
@@ -166,7 +166,7 @@ std::string results_section(const RunData& run) {
   if (last->val) t.head.push_back("held-out part");
   for (const auto& [name, metrics] : last->splits) t.head.push_back(name);
   if (best_on_test) t.head.push_back(fmt::format("best, epoch {}", run.best->epoch + 1));
-  // What the held-out part has chosen, on the test set.
+  // The epoch that the held-out part has chosen, on the test set.
   const auto chosen = std::ranges::find_if(
       run.epochs, [&](const EpochRow& e) { return run.best && !best_on_test && e.epoch == run.best->epoch && e.test; });
   if (chosen != run.epochs.end()) t.head.push_back(fmt::format("epoch {}, chosen", run.best->epoch + 1));

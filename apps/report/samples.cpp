@@ -42,7 +42,7 @@ Figure scatter_figure(const RunData& run) {
     if (s.weight[i] > 0) x.add(s.loss[i]), y.add(s.weight[i]);
     chart.marks.push_back({s.loss[i], s.weight[i], sample_title(run, i), "", s.label[i] != s.clean_label[i]});
   }
-  // Weights are exponentials of losses: on a logarithmic axis a line of slope 1/λ.
+  // Weights are exponentials of losses: on a logarithmic axis they form a line of slope 1/λ.
   chart.y.log = !y.empty() && y.high > 8 * y.low;
   std::string caption = count == n
                             ? ""
@@ -58,7 +58,7 @@ Figure scatter_figure(const RunData& run) {
   return {"Weights against losses", scatter_chart(chart), caption, legend};
 }
 
-// How the mean weights are spread, of right and of wrong labels.
+// The distribution of the mean weights, for right and for wrong labels.
 Figure histogram_figure(const RunData& run) {
   const Samples& s = *run.samples;
   Range range;
@@ -133,7 +133,7 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   chart.labels = false;
   charts.push_back(figure({"Low weights as a sign of wrong labels", line_chart(chart),
                            "From the lightest sample (left) to all of them; the dotted line is what chance gives."}));
-  // As many as there are wrong labels, and those of equal weight.
+  // As many samples as there are wrong labels, plus those tied with the last.
   const Ranking::Cut& cut = cut_at(r, total);
   return table(
       {.head = {"“A low mean weight says: wrong label”", ""},

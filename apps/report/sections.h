@@ -1,4 +1,4 @@
-// The sections of the report, as HTML; each leaves out what the run lacks, with a word why.
+// The sections of the report, as HTML. Each leaves out what the run lacks, with a note that says why.
 //
 //   std::string body = run_header(run) + results_section(run) + course_section(run) + …;
 #pragma once
@@ -18,7 +18,7 @@ namespace fulcrum::apps {
 std::string run_header(const RunData& run);
 /// Final and best metrics.
 std::string results_section(const RunData& run);
-/// The curves of the accuracy, beside the table of results: course.cpp.
+/// The accuracy curves, which are shown beside the table of results: course.cpp.
 std::string accuracy_figure(const RunData& run);
 /// Loss, classes by size, learning rate, speed by epoch.
 std::string course_section(const RunData& run);
@@ -38,13 +38,13 @@ std::string comparison(const std::vector<RunData>& runs);
 
 // ---- shared ----
 
-/// A number of an epoch; NaN where it has none.
+/// A number of an epoch; NaN if it has none.
 using EpochValue = std::function<double(const EpochRow&)>;
-/// What a metric is on the test set.
+/// The value of a metric on the test set.
 EpochValue test_value(double EpochMetrics::*metric);
-/// The points (epoch from 1, value); shares in percent. `name` opens the tooltips.
+/// The points (epoch from 1, value); shares in percent. Tooltips begin with `name`.
 std::vector<Point> epoch_points(const RunData& run, const std::string& name, bool share, const EpochValue& value);
-/// The line of a value over the epochs, which ends with its name and last value.
+/// A value over the epochs as a line, labelled with its name and last value.
 Series epoch_series(const RunData& run, const std::string& name, const std::string& colour, bool share,
                     const EpochValue& value, bool dashed = false);
 

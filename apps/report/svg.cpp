@@ -12,7 +12,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// 1, 2 or 5 times a power of ten, so that about `count` steps make the span.
+// A step of 1, 2 or 5 times a power of ten, of which about `count` make the span.
 double nice_step(double span, int count) {
   const double raw = span / count, power = std::pow(10, std::floor(std::log10(raw)));
   for (const double factor : {1.0, 2.0, 5.0})
@@ -28,7 +28,7 @@ std::string tick_text(double value, double step) {
 }
 
 std::vector<Tick> linear_ticks(double low, double high, double step) {
-  constexpr int kMost = 50;  // whatever the rounding of a strange range says
+  constexpr int kMost = 50;  // a limit in case rounding goes wrong in an extreme range
   const double first = std::ceil(low / step - 1e-6);
   std::vector<Tick> ticks;
   for (int i = 0; i < kMost && (first + i) * step <= high + step * 1e-6; i++)
@@ -53,7 +53,7 @@ std::vector<Tick> log_ticks(double low, double high) {
   return ticks;
 }
 
-// A range of numbers that can be divided and squared, and with some width, for one value alone or several that
+// Clamps the range to numbers that can be divided and squared, and widens it if it holds one value, or several that
 // differ by rounding.
 Range widened(Range range, const AxisOptions& options) {
   constexpr double kLargest = 1e100, kRounding = 1e-12;

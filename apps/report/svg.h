@@ -1,5 +1,4 @@
-// What the charts of the report are made of: axes with sensible ticks, the frame of a plot, text,
-// labels that keep off each other.
+// The parts of the report's charts: axes with sensible ticks, the frame of a plot, text, labels that do not overlap.
 //
 //   Frame f{.x = make_axis({0, 30}, {.whole = true}), .y = make_axis({0.2, 3.1}, {.log = true})};
 //   f.fit(label_width);
@@ -16,8 +15,7 @@
 
 namespace fulcrum::apps {
 
-/// What the layout reckons with; the style sheet sets this size on phones and a smaller one on
-/// wide screens.
+/// The size that the layout assumes; the style sheet sets this size on phones and a smaller one on wide screens.
 inline constexpr double kFontSize = 13;
 inline constexpr double kLineHeight = 14.5;
 
@@ -36,7 +34,7 @@ struct AxisOptions {
   bool log = false;
   bool whole = false;                                       // ticks at integers
   bool snap = true;                                         // ends at ticks
-  double least = -std::numeric_limits<double>::infinity();  // what the axis never passes
+  double least = -std::numeric_limits<double>::infinity();  // limits of the axis
   double most = std::numeric_limits<double>::infinity();
 };
 
@@ -53,7 +51,7 @@ struct Axis {
   double share(double v) const;
 };
 
-/// An axis that covers the range, which must not be empty; on a logarithmic one it is positive.
+/// An axis that covers `range`, which must not be empty and, for a logarithmic axis, must be positive.
 Axis make_axis(Range range, const AxisOptions& options);
 
 /// A plot area with its axes.
@@ -61,7 +59,7 @@ struct Frame {
   Axis x, y;
   double width = 440, height = 280;
   double left = 40, right = 428, top = 28, bottom = 240;
-  /// Sets the margins: ticks on the left, labels of that width on the right.
+  /// Sets the margins: on the left for the ticks, on the right for labels of that width.
   void fit(double label_width);
   double px(double v) const { return left + x.share(v) * (right - left); }
   double py(double v) const { return bottom - y.share(v) * (bottom - top); }
@@ -71,10 +69,10 @@ struct Frame {
 std::string open_svg(double width, double height, const std::string& description);
 /// Grid, ticks and the names of the axes.
 std::string frame_svg(const Frame& frame, const std::string& x_name, const std::string& y_name);
-/// anchor: start, middle or end. The text is escaped here.
+/// A text; `anchor` is start, middle or end. Escapes the text.
 std::string text_svg(double x, double y, const std::string& anchor, const std::string& text,
                      const std::string& attributes = "");
-/// `<title>`, the tooltip of the mark it stands in. Escaped here.
+/// `<title>`, the tooltip of the mark that contains it. Escapes the text.
 std::string tooltip(const std::string& text);
 
 /// Moves positions along a line apart, to at least `gap` between neighbours, inside [low, high]
@@ -90,9 +88,9 @@ struct Box {
 class LabelPlacer {
  public:
   explicit LabelPlacer(const Box& area) : area_(area) {}
-  /// No label will cover it.
+  /// Keeps labels out of the box.
   void block(const Box& box) { taken_.push_back(box); }
-  /// The label of the point as SVG, or nothing where there is no room.
+  /// The label of a point as SVG; empty if there is no room.
   std::string place(double x, double y, const std::string& label);
 
  private:

@@ -1,4 +1,4 @@
-// The parts of a run directory that are safetensors files.
+// Reads the safetensors files of a run directory.
 #include <charconv>
 #include <unordered_map>
 
@@ -10,7 +10,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// The tensors of one file, by name, type and length.
+// Reads the tensors of one file by name, and checks their type and length.
 class Columns {
  public:
   explicit Columns(const std::filesystem::path& path)
@@ -20,7 +20,7 @@ class Columns {
   const std::map<std::string, std::string>& metadata() const { return file_.metadata; }
   bool has(const std::string& name) const { return file_.tensors.contains(name); }
 
-  /// The tensor; its leading size must be `rows`, unless that is 0.
+  /// The tensor; its leading size must be `rows`, unless `rows` is 0.
   Tensor get(const std::string& name, DType dtype, int dims, size_t rows = 0) const {
     const auto it = file_.tensors.find(name);
     check(it != file_.tensors.end(), where_, ": expected a tensor '", name, "'");

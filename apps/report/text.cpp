@@ -11,7 +11,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-// Bytes of the character at the start of `text`; one byte where it is not UTF-8.
+// The number of bytes of the character at the start of `text`; 1 if it is not UTF-8.
 size_t character(std::string_view text) { return std::max<size_t>(1, header_json::utf8_length(text)); }
 
 std::string with_minus(std::string text) { return text.starts_with('-') ? "−" + text.substr(1) : text; }
@@ -101,7 +101,7 @@ double text_width(std::string_view text, double font_size) {
   double ems = 0;
   for (size_t at = 0; at < text.size();) {
     const auto lead = static_cast<unsigned char>(text[at]);
-    // Scripts from U+2E80 on are as wide as high.
+    // Characters from U+3000 on are about as wide as high.
     ems += lead >= 0xE3                                                                             ? 1.0
            : lead < 0x80 && std::string_view("il.,:;|'! ").find(text[at]) != std::string_view::npos ? 0.3
            : lead < 0x80 && std::string_view("MWmw").find(text[at]) != std::string_view::npos       ? 0.88

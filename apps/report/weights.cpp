@@ -14,9 +14,9 @@ namespace fulcrum::apps {
 
 namespace {
 
-constexpr size_t kMostClasses = 12;  // in a chart
+constexpr size_t kMostClasses = 12;  // the most in a chart
 
-// Between the colours of the largest and of the smallest class.
+// A colour between those of the largest and the smallest class.
 std::string ramp(size_t rank, size_t count) {
   const size_t share = count < 2 ? 0 : 100 * rank / (count - 1);
   return fmt::format("color-mix(in oklab, var(--s2) {}%, var(--s1))", share);
@@ -28,7 +28,7 @@ const EpochRow* last_with_shares(const RunData& run) {
   return nullptr;
 }
 
-// Share of the training samples, NaN where unknown or none.
+// The share of each class in the training samples; NaN if it is unknown or 0.
 std::vector<double> sample_shares(const RunData& run) {
   std::vector<double> shares(run.classes(), kAbsent);
   double total = 0;
@@ -38,8 +38,8 @@ std::vector<double> sample_shares(const RunData& run) {
   return shares;
 }
 
-// The classes whose share of the weight differs most from their share of the samples (without
-// those: the largest shares), by size.
+// The classes whose share of the weight differs most from their share of the samples (or, if that is unknown, those
+// with the largest weight), by size.
 std::vector<size_t> interesting_classes(const RunData& run, const std::vector<double>& weight,
                                         const std::vector<double>& samples) {
   std::vector<size_t> classes(weight.size());
@@ -145,7 +145,7 @@ std::string curve_of(const RunData& run, const std::string& title, const std::st
   return figure({title, line_chart(chart), caption});
 }
 
-// How weights or losses are spread, epoch by epoch.
+// The distribution of weights or losses, epoch by epoch.
 std::string strip_of(const RunData& run, const std::string& title, const std::string& y_name,
                      const std::string& caption, std::vector<int64_t> EpochRow::*counts, const LogBins& bins,
                      const std::string& colour, std::optional<double> reference) {
@@ -216,7 +216,7 @@ std::string weights_section(const RunData& run) {
        strip_of(run, "Losses", "loss", "The same of the losses at the last visit, class weights included.",
                 &EpochRow::loss_histogram, kLossBins, "var(--s5)", std::nullopt),
        wrong_labels_figure(run)});
-  // Of p alone: what the loss's own class weights do to the gradient is not in it.
+  // The shares are of p only, without the effect of the loss's own class weights on the gradient.
   const bool class_weights = run.config.loss.class_weights != "none";
   return section("Weights", "weights",
                  html + class_figures(run) +

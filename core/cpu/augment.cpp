@@ -1,5 +1,5 @@
-// Batches of images from the u8 data set: gather, random crop of the padded image, flip, rotation,
-// normalise.
+// Makes batches of images from a u8 data set: gather, random crop of the padded image, flip, rotation,
+// normalisation.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -12,7 +12,7 @@ namespace fulcrum {
 
 namespace {
 
-// Every value that a channel's pixels can become.
+// A table per channel: the normalised value of each of the 256 pixel values.
 template <class T>
 std::vector<std::array<T, 256>> normalisation(const Tensor& mean, const Tensor& stddev) {
   std::vector<std::array<T, 256>> table(static_cast<size_t>(mean.numel()));
@@ -22,15 +22,15 @@ std::vector<std::array<T, 256>> normalisation(const Tensor& mean, const Tensor& 
   return table;
 }
 
-/// One row of the output: columns [first, end) come from the source pixel that `from` points to, then
-/// from the ones to its right (step 1) or left (step −1); the others are padding, whose pixels are 0.
+/// One row of the output. Columns [first, end) are copied from the source pixel at `from` and those to its
+/// right (step 1) or left (step −1); the other columns are padding, with pixels of 0.
 template <class T>
 struct Row {
   const uint8_t* from;
   int64_t step, first, end;
 };
 
-// kChannels as a constant, 0 for any other number, keeps the inner loop free of branches.
+// kChannels is the number of channels, or 0 for any_channels; a constant keeps the inner loop free of branches.
 template <int kChannels, class T>
 void write_row(T* out, const Row<T>& row, int64_t width, int64_t any_channels,
                const std::vector<std::array<T, 256>>& table) {
@@ -50,7 +50,7 @@ struct Size {
   int64_t h, w, channels;
 };
 
-// Row by row, which is what crops and flips allow.
+// For crops and flips, which copy whole rows.
 template <class T>
 void copy_rows(T* out, const uint8_t* image, const Size& size, const AugmentDraw& draw,
                const std::vector<std::array<T, 256>>& table) {
@@ -74,6 +74,7 @@ void copy_rows(T* out, const uint8_t* image, const Size& size, const AugmentDraw
   }
 }
 
+// For rotations, pixel by pixel.
 template <class T>
 void copy_pixels(T* out, const uint8_t* image, const Size& size, const AugmentDraw& draw,
                  const std::vector<std::array<T, 256>>& table) {

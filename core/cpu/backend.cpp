@@ -8,7 +8,7 @@ namespace fulcrum {
 
 namespace {
 
-// As Linux tells it; empty elsewhere.
+// From /proc/cpuinfo; empty on systems other than Linux.
 std::string processor_name() {
   std::ifstream info("/proc/cpuinfo");
   for (std::string line; std::getline(info, line);)

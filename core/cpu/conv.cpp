@@ -1,8 +1,8 @@
-// Convolution: the choice between the ways of computing it.
+// Convolution: chooses among the implementations.
 //
-// First Winograd's way for what it can do; then the direct kernels, where they beat the library; then
-// oneDNN; then the reference. bf16 without a kernel of its own is computed in f32. On processors with AMX bf16
-// goes to oneDNN, which has its tiles, save for the gradient of weights, which our own kernel of tiles computes.
+// First choice is Winograd's method where it applies and pays; then the direct kernels, where they beat oneDNN; then
+// oneDNN; then the reference. bf16 without a kernel of its own is computed in f32. On processors with AMX, bf16 goes to
+// oneDNN, which uses the AMX tiles, except for the gradient of the weights, which our own tile kernel computes.
 #include <omp.h>
 
 #include <algorithm>
@@ -47,7 +47,7 @@ DirectConv direct_geometry(const Conv2dGeometry& g) {
           .padding = size(g.padding_h)};
 }
 
-// Square, without dilation or groups, f32 or bf16, sizes that fit an int.
+// Equal stride and padding in both dimensions, no dilation or groups, f32 or bf16, and sizes that fit an int.
 bool is_plain(const Conv2dGeometry& g, DType dtype) {
   constexpr int64_t kMost = std::numeric_limits<int>::max();
   const bool known = dtype == DType::kF32 || dtype == DType::kBf16;
@@ -56,11 +56,11 @@ bool is_plain(const Conv2dGeometry& g, DType dtype) {
   return known && square && std::max({g.n, g.h, g.w, g.c, g.out_c}) <= kMost;
 }
 
-// Winograd's way where there are tiles enough to be worth the transformed weights, which are four
-// times as large as the weights and made in every call: for each thread a quarter of the channels, and
-// enough to share. Where the rivals multiply pairs of bf16, as many tiles as channels, and channels
-// enough to be worth the transforms. Channels that only fill vectors up may be half of the rest at most.
-// Measured by tests/conv_bench.cpp; tiles that are mostly border count for what is used of them.
+// Use Winograd's method if there are enough tiles to pay for transforming the weights, which makes them four times as
+// large and is done in every call: per thread, a quarter as many tiles as channels, and at least kLeastTiles. Where the
+// other kernels multiply pairs of bf16, it takes as many tiles as channels, and enough channels to pay for the
+// transforms. Padding channels to whole vectors may add at most half to the work. The bounds are measured by
+// tests/conv_bench.cpp. A tile at the border counts only for the part of it that is used.
 bool use_winograd(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   constexpr int64_t kLeastTiles = 16;
   if (!is_plain(g, dtype) || !cpu::winograd_conv_supported(direct_geometry(g), pass)) return false;
@@ -73,11 +73,11 @@ bool use_winograd(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   return tiles >= threads * std::max(kLeastTiles, channels / 4);
 }
 
-// The direct kernels for few channels, save where their inner loops are short or skip most of the
-// input, and for 1×1, which is a matrix product to the library. In bf16 both still beat converting.
-// With AVX-512 (with its pairs of bf16) oneDNN takes 0.6 to 0.9 of their time (tests/conv_bench.cpp),
-// save for the gradient of weights in bf16, where it takes up to five times as much. With AVX2 it is
-// level from 128 channels on. Without it the bound is where they fall to half their speed.
+// Use the direct kernels for few channels, but not where their inner loops are short or skip most of the input, nor for
+// 1×1, which oneDNN computes as a matrix product. In bf16, short loops and 1×1 still beat converting to f32. With
+// AVX-512 (for bf16: with its bf16 pairs) oneDNN takes 0.6 to 0.9 of their time (tests/conv_bench.cpp), except for the
+// gradient of the weights in bf16, where it takes up to five times as long. With AVX2 it draws level at 128 channels.
+// Without oneDNN, the bound is where the direct kernels fall to half their speed.
 bool use_direct(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
   constexpr int64_t kShortRun = 16, kManyChannels = cpu::kHasOnednn ? 128 : 512;
   constexpr bool kAvx512 = cpu::vectors::kVectorBytes == 64;
@@ -97,7 +97,7 @@ bool use_tiles(const Conv2dGeometry& g, ConvPass pass, DType dtype) {
          cpu::tile_conv_supported(direct_geometry(g));
 }
 
-// One of our own kernels for a pass, by the activations' type as they take it.
+// One of our own kernels for a pass.
 struct OwnWay {
   std::size_t (*scratch)(const DirectConv&, ConvPass, int);
   ConvPass pass;
@@ -112,7 +112,7 @@ std::optional<OwnWay> own_way(const Conv2dGeometry& g, ConvPass pass, DType dtyp
   return std::nullopt;
 }
 
-/// Calls kernel(scratch, geometry, threads).
+/// Allocates scratch and calls kernel(scratch, geometry, threads).
 template <class Kernel>
 void run_own(const OwnWay& way, const Conv2dGeometry& g, Kernel kernel) {
   const DirectConv d = direct_geometry(g);
@@ -122,7 +122,7 @@ void run_own(const OwnWay& way, const Conv2dGeometry& g, Kernel kernel) {
   kernel(scratch.data<float>(), d, threads);
 }
 
-// Our kernels take bf16 as its bits.
+// Our kernels take bf16 as uint16_t.
 template <class T>
 using Bits = std::conditional_t<std::is_same_v<T, bf16>, uint16_t, T>;
 
@@ -145,13 +145,13 @@ void visit_own(DType dtype, F f) {
   }
 }
 
-/// The weights in another dtype.
+/// Returns the weights in another dtype.
 Tensor cast_weight(const Tensor& w, DType dtype, const Conv2dGeometry& g) {
   if (w.dtype() == dtype) return w;
   return kept_weight(w, {WeightForm::kCast, g, dtype, 0}, [&] { return converted(w, dtype); });
 }
 
-/// For winograd_conv_forward_with. `scratch` is that of the pass.
+/// Returns the transformed weights for winograd_conv_forward_with. `scratch` is the scratch of the pass.
 Tensor winograd_weight(const Tensor& w, float* scratch, const Conv2dGeometry& g, int threads) {
   const DirectConv d = direct_geometry(g);
   return kept_weight(w, {WeightForm::kWinograd, g, DType::kF32, threads}, [&] {

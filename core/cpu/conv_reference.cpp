@@ -10,16 +10,16 @@ namespace {
 
 template <class T>
 using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-// A matrix in memory whose rows are `outerStride` elements apart.
+// A matrix in existing memory, whose rows are an outer stride apart.
 template <class T>
 using Rows = Eigen::Map<Matrix<T>, 0, Eigen::OuterStride<>>;
 template <class T>
 using ConstRows = Eigen::Map<const Matrix<T>, 0, Eigen::OuterStride<>>;
 
 /// One image and group of a convolution as matrices:
-///   columns [out_h·out_w, kh·kw·in]   what each output pixel sees, zero outside the image
-///   weights [out, kh·kw·in]           the group's filters, where they lie
-///   pixels  [out_h·out_w, out]        the group's channels of y, where they lie
+///   columns [out_h·out_w, kh·kw·in]   the inputs of each output pixel, zero outside the image
+///   weights [out, kh·kw·in]           the group's filters, in place
+///   pixels  [out_h·out_w, out]        the group's channels of y, in place
 struct GroupedConv {
   const Conv2dGeometry& g;
   int64_t in = g.c / g.groups, out = g.out_c / g.groups;

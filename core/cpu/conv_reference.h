@@ -1,5 +1,5 @@
 // Convolutions of any geometry, in f32 and f64: im2col for one image and group at a time, then a
-// matrix product. Written to be read; the oracle of the fast ways and what remains without them.
+// matrix product. Written for clarity; the tests compare the fast kernels with it, and it serves where none applies.
 // The contract is that of the kernels of the same names (kernels.inc); all tensors have one dtype.
 #pragma once
 

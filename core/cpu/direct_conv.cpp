@@ -1,4 +1,4 @@
-// Strips, the forward pass and the gradient of the data.
+// Direct convolution: strips, the forward pass and the gradient of the data.
 #include <fulcrum/core/cpu/direct_conv.h>
 
 namespace fulcrum::cpu {
@@ -31,8 +31,8 @@ namespace {
 using namespace direct_conv_detail;
 
 // The micro-kernel: kTile pixels x kVectors vectors of channels, summed over all taps and input
-// channels. w is [taps_h, run, kVectors * kLanes]. Not inlined, lest the caller's variables take
-// the registers of the pointers.
+// channels. w is [taps_h, run, kVectors * kLanes]. Not inlined, so that the pointers do not compete
+// with the caller's variables for registers.
 template <int kVectors, class Word>
 [[gnu::noinline]] void correlate_tile(Vec (&out)[kTile][kVectors], const Word* const (&pixels)[kTile], const Word* w,
                                       const Correlation& g) {
@@ -56,8 +56,8 @@ template <int kVectors, class Word>
   std::memcpy(&out, &acc, sizeof acc);
 }
 
-// All pixels of a strip, for the `channels` channels that w produces. Tiles run on across the
-// ends of rows; the last one repeats its last pixel instead of needing a kernel of its own.
+// All pixels of a strip, for the `channels` output channels of w. Tiles continue across the ends of
+// rows. The last tile is filled up by repeating its last pixel, which saves a kernel for partial tiles.
 template <int kVectors, class T, class Word, class In>
 void correlate_strip(T* out, const Word* strip, const Word* w, const Correlation& g, int rows, int channels,
                      Prefetcher<In>& prefetcher) {
@@ -93,7 +93,7 @@ void correlate_strip(T* out, const Word* strip, const Word* w, const Correlation
 
 ptrdiff_t packed_size(const Correlation& g) { return padded(round_up(g.out_c, kLanes) * g.depth()); }
 
-// The weight `at` of one input channel, or of two as a pair of bf16.
+// Packs weight `at` of one input channel, or of two as a pair of bf16.
 void pack(float& to, const float* const* from, ptrdiff_t at) { to = from[0][at]; }
 [[maybe_unused]] void pack(Pair& to, const float* const* from, ptrdiff_t at) {
   to.bits = round_bf16(from[0][at]) | round_bf16(from[1][at]) << 16;
@@ -137,7 +137,7 @@ void correlate_words(T* out, const In* in, typename OneImage<In>::Word* scratch,
   });
 }
 
-// w_at and stride as for pack_weights. bf16 goes through pairs of channels where it can.
+// w_at and stride as for pack_weights. bf16 is multiplied in pairs of channels where possible.
 template <class T, class At>
 void correlate(T* out, const T* in, float* scratch, Correlation g, int threads, ptrdiff_t stride, At w_at) {
   if constexpr (kMultipliesBf16 && std::is_same_v<T, std::uint16_t>) {
@@ -152,9 +152,9 @@ void correlate(T* out, const T* in, float* scratch, Correlation g, int threads, 
   correlate_words(out, in, scratch, g, threads);
 }
 
-// The gradient of the data: dx[iy] sums dy[oy] * w[ky] over iy + padding = oy * stride + ky. Rows
-// iy = stride * r + phase meet only every stride-th ky, and then oy = r + shift - j for the j-th
-// of them: so each pair of phases is a correlation of dy, with the taps reversed and step 1.
+// The gradient of the data: dx[iy] is the sum of dy[oy] * w[ky] over iy + padding = oy * stride + ky.
+// For rows iy = stride * r + phase, only every stride-th ky occurs, and the j-th of these goes with
+// oy = r + shift - j. So each pair of phases is a correlation of dy with reversed taps and step 1.
 struct Phase {
   int first_tap, taps, pad;
 

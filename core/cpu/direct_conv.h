@@ -1,5 +1,5 @@
-// Direct 2-D convolution for small channel counts on the CPU, where library kernels leave some of
-// the machine idle: the three passes of a layer, on NHWC activations, without im2col.
+// Direct 2-D convolution for small channel counts on the CPU, for which library kernels do not use the
+// whole machine: the three passes of a layer, on NHWC activations, without im2col.
 //
 //   DirectConv g{.n = 128, .h = 32, .w = 32, .c_in = 16, .out_h = 32, .out_w = 32,
 //                .c_out = 16, .kernel_h = 3, .kernel_w = 3, .stride = 1, .padding = 1};
@@ -9,10 +9,10 @@
 //   }
 //
 // x is [n, h, w, c_in], y is [n, out_h, out_w, c_out], w is [c_out, kernel_h, kernel_w, c_in].
-// Activations are float, or bf16 held in uint16_t; weights, their gradients and all sums are
-// float; where the processor multiplies pairs of bf16, weights are rounded to bf16 with bf16
-// activations. Outputs are overwritten. Results depend on `threads` (weight gradients only), never
-// on how many threads OpenMP really supplies nor on their timing. threads >= 1.
+// Activations are float, or bf16 held in uint16_t; weights, their gradients and all sums are float.
+// With bf16 activations, weights are rounded to bf16 if multiplying pairs of bf16 pays (processor.h).
+// Outputs are overwritten. Weight gradients depend on `threads`, but no result depends on how many
+// threads OpenMP really supplies, nor on their timing. threads >= 1.
 #pragma once
 
 #include <algorithm>
@@ -39,12 +39,12 @@ struct DirectConv {
 
 enum class ConvPass { kForward, kBackwardData, kBackwardWeights };
 
-// Any geometry whose output size follows from the rest. Vectors run along the channels of the
-// result, so these come in eights: c_out, but c_in for the gradient of the data.
+// Supports any geometry whose output size is consistent with the rest. Vectors run along the channels
+// of the result, which must be a multiple of 8: c_out, or c_in for the gradient of the data.
 bool direct_conv_supported(const DirectConv& g, ConvPass pass);
 
-// Floats of scratch a call needs: packed weights and one strip of input (and one set of partial
-// sums) per thread. Align it to 64 bytes for speed.
+// The floats of scratch that a call needs: packed weights and one strip of input per thread, or for weight
+// gradients one strip and one set of partial sums per thread. Align it to 64 bytes for speed.
 std::size_t direct_conv_scratch(const DirectConv& g, ConvPass pass, int threads);
 
 template <class T>
@@ -56,7 +56,7 @@ void direct_conv_backward_data(T* dx, const T* dy, const float* w, float* scratc
 template <class T>
 void direct_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch, const DirectConv& g, int threads);
 
-// The rest is what the passes share, and not for callers.
+// Implementation details shared by the passes.
 namespace direct_conv_detail {
 
 using namespace vectors;
@@ -68,7 +68,7 @@ inline std::uint32_t round_bf16(float value) {
   return (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
 }
 
-// Two bf16 that are multiplied and summed as one. The kernels take words: floats or pairs.
+// Two bf16 that are multiplied and added in one instruction. The kernels work on words: floats or pairs.
 struct Pair {
   std::uint32_t bits;
 };
@@ -87,8 +87,7 @@ inline Vec add_product(Vec sum, Vec a, Pair b) {
 }
 #endif
 
-// Where words come from: an image of floats, of bf16 (then the words are floats) or of pairs of
-// channels.
+// Reads words from one image of floats, of bf16 (as floats), or of pairs of channels.
 template <class T>
 struct OneImage {
   using Element = T;
@@ -107,7 +106,7 @@ struct OneImage {
   }
 };
 
-// Pairs of the same element of two images; without a second one, of it and zero.
+// Reads words that pair the same element of two images; without a second image, of the first one and zero.
 struct TwoImages {
   using Element = std::uint16_t;
   using Word = Pair;
@@ -122,7 +121,7 @@ struct TwoImages {
   }
 };
 
-// What forward and both kinds of data gradient have in common. Pixel (r, c) of a grid is the sum
+// The operation behind the forward pass and, per phase, the gradient of the data. Pixel (r, c) of a grid is the sum
 // over a < taps_h, b < taps_w and all channels of
 //   in[r * step + a - pad_top, c * step + b - pad_left, :] * w(a, b), zero outside the input,
 // and lands in out[r * out_step + out_row, c * out_step + out_col, :].
@@ -132,7 +131,7 @@ struct Correlation {
   int taps_h, taps_w, step, pad_top, pad_left;
   int out_h, out_w, out_step, out_row, out_col;
 
-  int run() const { return taps_w * in_c; }  // contiguous floats of a strip under one row of taps
+  int run() const { return taps_w * in_c; }  // contiguous words of a strip under one row of taps
   int depth() const { return taps_h * run(); }
   int strip_rows(int rows) const { return (rows - 1) * step + taps_h; }
   int strip_cols() const { return (grid_w - 1) * step + taps_w; }
@@ -141,18 +140,18 @@ struct Correlation {
 
 Correlation forward_correlation(const DirectConv& g);
 
-// The grid is worked through in strips of full rows: enough pixels to reuse what is in the L1
-// cache, few enough for the strip to stay in L2, and a strip for every thread if possible.
+// The grid is processed in strips of whole rows: enough pixels to reuse data in the L1 cache, few
+// enough for the strip to stay in L2, and at least one strip per thread if possible.
 struct Strips {
   int rows, per_image;
   ptrdiff_t count;
-  ptrdiff_t floats;  // of the input under one strip
+  ptrdiff_t floats;  // size of the input under one strip
 
   Strips(const Correlation& g, int threads);
 };
 
-// Calls work(part, image, first row, rows) for each strip. Strips are dealt out in `threads`
-// fixed parts, so that neither scratch nor sums depend on the threads OpenMP grants.
+// Calls work(part, image, first row, rows) for each strip. Strips are divided into `threads` fixed
+// parts, so that neither scratch nor sums depend on how many threads OpenMP supplies.
 template <class Work>
 void for_each_strip(const Correlation& g, int threads, Work work) {
   const Strips strips(g, threads);
@@ -166,8 +165,8 @@ void for_each_strip(const Correlation& g, int threads, Work work) {
   }
 }
 
-// Copies the input under grid rows [first_row, first_row + rows) with its border of zeros, as
-// words: the kernels then see neither borders nor layouts.
+// Copies the input under grid rows [first_row, first_row + rows) to `strip`, as words and with a border
+// of zeros, so that the kernels need to know neither borders nor layouts.
 template <class Source, class Word = typename Source::Word>
 void fill_strip(Word* strip, const Source& in, const Correlation& g, int first_row, int rows) {
   const ptrdiff_t pitch = g.strip_pitch();

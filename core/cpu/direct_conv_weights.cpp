@@ -1,6 +1,6 @@
-// The gradient of the weights: one sum over all pixels, of products of the input below a pixel
-// with dy at it. Each part of the strips keeps its own sums, [taps_h, padded run, channels] for
-// each block of channels, in scratch; at the end these are added up in a fixed order.
+// Direct convolution: the gradient of the weights, which sums over all pixels the products of dy at a
+// pixel with the input under it. Each part of the strips has its own sums in scratch,
+// [taps_h, padded run, channels] per block of channels; they are added up in a fixed order at the end.
 #include <fulcrum/core/cpu/direct_conv.h>
 
 namespace fulcrum::cpu {
@@ -10,7 +10,7 @@ using namespace direct_conv_detail;
 
 ptrdiff_t padded_run(const Correlation& g) { return round_up(g.run(), kTile); }
 
-// What a part has in scratch, one after the other, in floats.
+// The scratch of one part, in floats: sums, strip and dy, one after the other.
 struct PartSize {
   ptrdiff_t sums, strip, dy;
 
@@ -49,8 +49,8 @@ void sum_products(float* sums, const Word* x, const Word* dy, const Correlation&
   }
 }
 
-// Adds a strip's share for one block of channels. That block of dy is copied first, as every tile
-// reads it again and it is scattered over as many cache lines as there are pixels.
+// Adds a strip's contribution for one block of channels. Copies that block of dy first: every tile
+// reads it, and in place it is scattered over as many cache lines as there are pixels.
 template <int kVectors, class Source, class Word, class T = typename Source::Element>
 void add_strip(float* sums, const Word* strip, Word* dy_block, const Source& dy, ptrdiff_t dy_at, const Correlation& g,
                int rows, int channels, Prefetcher<T>& next_x, Prefetcher<T>& next_dy) {
@@ -101,7 +101,7 @@ std::size_t direct_conv_detail::weight_gradient_scratch(const DirectConv& g, int
 
 namespace {
 
-// source(tensor, pixels of an image times channels, n) is the n-th source of words of a tensor.
+// source(tensor, elements of an image, n) returns the n-th source of words of a tensor.
 template <class T, class SourceOf>
 void sum_strips(float* dw, const T* x, const T* dy, float* scratch, const Correlation& c, int threads,
                 SourceOf source) {

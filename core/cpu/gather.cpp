@@ -1,4 +1,4 @@
-// Reading and writing where indices say.
+// Reading and writing at indices.
 #include <fulcrum/core/cpu/parallel.h>
 #include <fulcrum/core/kernels.h>
 
@@ -8,8 +8,8 @@ using cpu::parallel_for;
 
 namespace {
 
-// f(at x, at y) for every element of y. A thread has columns [o, ·, i] of its own and goes through k in order, so that
-// two indices alike never meet in two threads.
+// Calls f(position in x, position in y) for every element of y. Each thread has its own columns [o, ·, i] and visits k
+// in order, so that equal indices never meet in two threads.
 template <class F>
 void visit_pairs(const int64_t* index, const IndexLoop& loop, F&& f) {
   parallel_for(loop.outer * loop.inner, std::max<int64_t>(1, cpu::kGrain / loop.count),

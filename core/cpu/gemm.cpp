@@ -1,4 +1,4 @@
-// Matrix products: oneDNN in f32 and, where the processor has it, bf16; else Eigen.
+// Matrix products: by oneDNN in f32 and, where it pays on this processor, in bf16; otherwise by Eigen.
 #include <Eigen/Core>
 
 #include <fulcrum/core/cpu/onednn.h>

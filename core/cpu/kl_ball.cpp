@@ -1,5 +1,5 @@
-// The KL ball: λ such that the weights of a window of recent losses are as unequal as asked for.
-// Formulas and edges: docs/method.md.
+// The KL ball: chooses λ so that the weights of a window of recent losses are as unequal as requested.
+// Formulas and edge cases: docs/method.md.
 #include <algorithm>
 #include <cmath>
 
@@ -11,7 +11,7 @@ namespace fulcrum {
 
 namespace {
 
-// Of n numbers d, at t.
+// The cumulant of n numbers d, at t.
 Cumulant cumulant(const double* d, int64_t n, double t) {
   double total = 0, first = 0;
   for (int64_t i = 0; i < n; i++) {
@@ -46,7 +46,7 @@ void Cpu::kl_ball_weights(Tensor& p, Tensor& state, Tensor& window, Tensor& stat
   double* d = shifted.data<double>();
   for (int64_t i = 0; i < n; i++) d[i] = sign * (w[i] - extreme);
   const auto steps = static_cast<int64_t>(s[kBallSteps]);
-  // The first windows are small: λ follows each of them.
+  // Until the window is full, λ is solved for in every step.
   if (steps % o.every == 0 || s[kFilled] < static_cast<double>(capacity))
     s[kInvLambda] = spread > 0 ? sign * solve_kl_ball([&](double t) { return cumulant(d, n, t); }, spread, o) : 0;
   s[kBallSteps] = static_cast<double>(steps + 1);
@@ -54,7 +54,7 @@ void Cpu::kl_ball_weights(Tensor& p, Tensor& state, Tensor& window, Tensor& stat
   s[kLogU] = extreme * inv + rest;
   const auto size = static_cast<double>(batch);
   const double* l = wide.data<double>();
-  double total = 0;  // the batch is part of the window: no exponent is above 0
+  double total = 0;  // no exponent is above 0, as the batch is part of the window
   for (int64_t i = 0; i < batch; i++) total += std::exp((l[i] - extreme) * inv);
   cpu::write_weights(
       p, statistics, [&](int64_t i) { return std::exp((l[i] - extreme) * inv - rest) / size; },

@@ -18,11 +18,11 @@
 
 namespace fulcrum::cpu {
 
-/// x [rows, channels] cut into lines of whole rows, long enough for vector loops at any number of
-/// channels: element e of a line belongs to channel e % channels. The last line may be shorter.
+/// Cuts x [rows, channels] into lines of whole rows, long enough for vector loops with any number of
+/// channels. Element e of a line belongs to channel e % channels. The last line may be shorter.
 ///
-/// Vectors along a line hold the first elements of all its words, then the second ones (words.h),
-/// so that element k of word j has its place at k·words + j.
+/// Per-element arrays along a line hold the first elements of all its words, then the second ones
+/// (words.h): element k of word j is at k·words + j.
 template <class T>
 struct Lines {
   static constexpr int64_t kPerWord = Words<T>::kPerWord;
@@ -51,7 +51,7 @@ void for_lines(const Lines<T>& lines, const Work& work) {
   });
 }
 
-/// Values per channel, repeated for every element of a line.
+/// Repeats per-channel values for every element of a line.
 template <class T, class Value>
 std::vector<Accumulate<T>> along_line(const Lines<T>& lines, Value value) {
   std::vector<Accumulate<T>> v(static_cast<size_t>(lines.length));
@@ -64,7 +64,7 @@ struct ChannelSums {
   std::vector<double> first, second;
 };
 
-/// Adds up [part, two sums, place in a line], in the order of the parts.
+/// Adds up totals [part, two sums, place in a line] by channel, in the order of the parts.
 template <class T>
 ChannelSums sums_by_channel(const Lines<T>& lines, const std::vector<double>& totals) {
   const auto channels = static_cast<size_t>(lines.channels);
@@ -79,8 +79,8 @@ ChannelSums sums_by_channel(const Lines<T>& lines, const std::vector<double>& to
   return sums;
 }
 
-/// Adds term<W, k>(base, j, u, v) of words [first, last) of some lines to a and b. Several lines at
-/// once, as loading and storing the sums costs more than summing.
+/// Adds term<W, k>(base, j, u, v) for words [first, last) of sizeof...(kRow) lines to a and b. Several
+/// lines at once, because loading and storing the sums costs more than summing.
 template <class W, int... kRow, class A, class Term>
 void add_lines(std::integer_sequence<int, kRow...>, A* a, A* b, int64_t base, int64_t first, int64_t last,
                int64_t length, Term term) {
@@ -101,8 +101,8 @@ void add_lines(std::integer_sequence<int, kRow...>, A* a, A* b, int64_t base, in
 }
 
 /// Sums two values per element over the rows: term<W, k>(base, j, u, v) adds those of element k of
-/// word j at `base` to u and v. A few lines are summed in Accumulate<T>, all else in double. The
-/// result depends on the number of threads, never on their timing.
+/// word j at `base` to u and v. Runs of kLinesInA lines are summed in Accumulate<T>, and these sums in
+/// double. The result depends on the number of threads, but not on their timing.
 template <class T, class Term>
 ChannelSums sum_rows(const Lines<T>& lines, Term term) {
   using A = Accumulate<T>;

@@ -13,7 +13,7 @@ namespace fulcrum {
 
 namespace {
 
-// The row with its softmax, unless the label is out of range.
+// Returns row i with top and log_total set, unless its label is out of range.
 template <class T>
 CrossEntropyRow<T> row_of(const CrossEntropyRule<T>& rule, const Tensor& logits, const Tensor& labels, int64_t i) {
   using A = Accumulate<T>;
@@ -112,7 +112,7 @@ void Cpu::add_metrics(Tensor& totals, const Tensor& logits, const Tensor& labels
       objective += static_cast<double>(p[i]) * static_cast<double>(l[i]);
     }
   });
-  if (!std::isfinite(loss)) return;  // no update came of this batch
+  if (!std::isfinite(loss)) return;  // this batch causes no update
   double* t = totals.data<double>();
   t[0] += loss;
   t[1] += objective;
@@ -124,7 +124,7 @@ void Cpu::record_samples(Tensor& table, const Tensor& indices, const Tensor& wei
   const int64_t batch = indices.numel();
   visit_floating(losses.dtype(), "record_samples", [&]<class T>() {
     const Accumulate<T>*l = losses.data<Accumulate<T>>(), *p = weights.data<Accumulate<T>>();
-    // No update comes of a batch with a loss that is not finite.
+    // A batch with a loss that is not finite causes no update.
     if (!std::all_of(l, l + batch, [](auto v) { return std::isfinite(v); })) return;
     for (int64_t i = 0; i < batch; i++) {
       float* row = table.data<float>() + indices.data<int64_t>()[i] * kSampleColumns;

@@ -1,5 +1,5 @@
-// Batch normalisation, fused with the residual sum and the ReLU behind it. These kernels wait for
-// memory, so what counts is how often a tensor is read: x twice, for the statistics and the result.
+// Batch normalisation, fused with the residual sum and the ReLU that follow it. These kernels are
+// memory-bound, so what counts is how often a tensor is read: x twice, for the statistics and the result.
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
@@ -30,7 +30,7 @@ void visit_bool(bool value, F&& f) {
 
 // ---- statistics ---------------------------------------------------------------------------------
 
-/// The mean of a sample of rows from all over x.
+/// The mean over up to 64 rows, evenly spaced in x.
 template <class T>
 std::vector<double> sampled_mean(const Lines<T>& lines, const T* x) {
   const int64_t samples = std::min<int64_t>(lines.rows, 64);
@@ -46,9 +46,9 @@ struct Moments {
   std::vector<double> mean, variance;  // biased
 };
 
-/// One pass. Sums of x − s and (x − s)², with s close to the mean: the cancellation that ruins
-/// E x² − (E x)² when the mean is large has nothing to bite on. (The mean of k of n values is
-/// within √(n/k) standard deviations of the mean of all, at the very worst.)
+/// Computes mean and variance in one pass, from the sums of x − s and (x − s)² with s close to the mean. This
+/// avoids the cancellation that ruins E x² − (E x)² when the mean is large. (The mean of k of n values is at
+/// worst √(n/k) standard deviations from the mean of all.)
 template <class T>
 Moments moments(const Lines<T>& lines, const T* x) {
   using A = Accumulate<T>;
@@ -73,8 +73,8 @@ Moments moments(const Lines<T>& lines, const T* x) {
 
 // ---- normalisation ------------------------------------------------------------------------------
 
-// The work on a line. Its members are copied to local variables for the sake of the compiler: a
-// store of two bf16 could otherwise change them, for all that it knows, and no vector loop remains.
+// The work on a line. It copies its members to local variables: otherwise the compiler must assume
+// that a store of two bf16 may change them, and does not vectorise the loop.
 template <class T, bool kRelu, bool kResidual>
 struct NormaliseLine {
   using A = Accumulate<T>;
@@ -101,7 +101,7 @@ struct NormaliseLine {
   }
 };
 
-/// y = relu?((x − mean)·scale + shift + residual?). Writes scale and shift to affine [2, C], where it is defined.
+/// y = relu?((x − mean)·scale + shift + residual?). Writes scale and shift to affine [2, C], if defined.
 template <class T>
 void normalise(Tensor& y, Tensor affine, const Tensor& x, const Tensor& residual, const Lines<T>& lines,
                const Moments& m, const Tensor& weight, const Tensor& bias, const BatchNormOptions& o) {

@@ -1,5 +1,5 @@
-// The gradient of batch normalisation. It waits for memory, too: dy and x are read twice, y not at all where x tells the
-// zeros of the ReLU.
+// The gradient of batch normalisation. It is memory-bound as well: dy and x are read twice; y is not read if the zeros
+// of the ReLU can be found from x.
 #include <algorithm>
 #include <bit>
 #include <type_traits>
@@ -19,7 +19,8 @@ using cpu::along_line;
 using cpu::ChannelSums;
 using cpu::Lines;
 
-/// d where v > 0, else 0. Written as a mask, for GCC makes branches of the obvious expression, and then no vector loop.
+/// d where v > 0, else 0. Written as a mask, because GCC turns the obvious expression into branches, which do not
+/// vectorise.
 template <class A>
 A where_positive(A v, A d) {
   using Bits = std::conditional_t<std::is_same_v<A, double>, uint64_t, uint32_t>;
@@ -27,15 +28,15 @@ A where_positive(A v, A d) {
   return std::bit_cast<A>(std::bit_cast<Bits>(d) & (Bits{0} - positive));
 }
 
-/// What dz is made of: dz is the gradient behind that of the ReLU, dy where its input was positive, else 0.
+/// The inputs of dz, which is dy passed back through the ReLU: dy where the ReLU's input was positive, else 0.
 template <class T>
 struct GradientInputs {
   using A = Accumulate<T>;
   const T *dy, *also, *x, *y;     // also: null, or a second term of dy; y: null, or the result of the ReLU
-  const A *mean, *scale, *shift;  // along a line (lines.h); the last two null where y tells the mask
+  const A *mean, *scale, *shift;  // along a line (lines.h); scale and shift are null unless the mask is kInput
   int64_t words;
 
-  /// Of element k of word j.
+  /// dz of element k of word j.
   template <class W, int k, ReluMask kMask, bool kTwo>
   A dz(int64_t base, int64_t j) const {
     A d = W::template get<k>(dy + base, j);
@@ -61,7 +62,7 @@ void visit_mask(ReluMask mask, F&& f) {
   if (mask == kInput) f(std::integral_constant<ReluMask, kInput>());
 }
 
-/// Σ dz and Σ dz·(x − mean); kWrite: writes dz, too.
+/// Returns Σ dz and Σ dz·(x − mean). kWrite: also writes dz. kTwo: adds `also` to dy.
 template <ReluMask kMask, bool kWrite, bool kTwo, class T, class A = Accumulate<T>>
 ChannelSums gradient_sums(const Lines<T>& lines, T* dz, const GradientInputs<T>& in) {
   return cpu::sum_rows(lines, [=]<class W, int k>(int64_t base, int64_t j, A& u, A& v) {
@@ -120,7 +121,7 @@ class GradientPasses {
     in_.shift = shift_.data();
   }
 
-  /// Σ dz and Σ dz·(x − mean); dresidual, where it is wanted, is dz. `also` is optional, and wants dresidual.
+  /// Returns Σ dz and Σ dz·(x − mean). Writes dz to dresidual, if defined. `also` is optional and requires dresidual.
   ChannelSums sums(Tensor& dresidual, const Tensor& dy, const Tensor& also) {
     T* dz = dresidual ? dresidual.data<T>() : nullptr;
     in_.dy = dy.data<T>();
@@ -134,7 +135,7 @@ class GradientPasses {
     return sums;
   }
 
-  /// dx from the sums, each times `share`: 1/rows, or 0 where mean and rstd are constants.
+  /// Computes dx from the sums. share: 1/rows, or 0 where mean and rstd are constants.
   void apply(Tensor& dx, const Tensor& dy, const Tensor& rstd, const Tensor& weight, const ChannelSums& sums,
              double share) {
     const A* w = weight ? weight.data<A>() : nullptr;
@@ -176,7 +177,7 @@ void gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, Tensor& dbias, con
     if (dweight) dweight.data<A>()[c] = static_cast<A>(sums.second[at] * static_cast<double>(saved.rstd.data<A>()[c]));
   }
   const double share = o.training ? 1 / static_cast<double>(passes.lines().rows) : 0;
-  if (dresidual) passes.no_relu();  // dz is there: the mask need not be read again
+  if (dresidual) passes.no_relu();  // dresidual holds dz, already masked
   passes.apply(dx, dresidual ? dresidual : dy, saved.rstd, weight, sums, share);
 }
 

@@ -25,7 +25,7 @@ const dnnl::engine& engine() {
   return *e;
 }
 
-// oneDNN would otherwise call malloc for its scratchpad, and return the pages, in every execution.
+// With a scratchpad from the caller: otherwise oneDNN allocates one, and returns the pages, in every execution.
 dnnl::primitive_attr attributes() {
   dnnl::primitive_attr attr;
   attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -53,8 +53,7 @@ struct Step {
   }
 };
 
-/// How the caller holds an argument, and how the primitive wants it; where they differ, the step
-/// that takes it from one layout to the other.
+/// An argument's layout in the caller and in the primitive, and the reorder between them if they differ.
 struct Argument {
   enum Direction : bool { kInput, kOutput };
   int name;  // DNNL_ARG_…
@@ -71,12 +70,12 @@ struct Argument {
   }
 };
 
-/// All that executing one operation on one geometry needs; immutable, so shared between threads.
+/// Everything needed to execute one operation on one geometry. Immutable, so threads can share it.
 struct Plan {
   Step step;
   std::vector<Argument> arguments;
 
-  /// Makes the layout of argument i that the primitive wants.
+  /// Returns input i, given in the caller's layout, in the primitive's layout.
   Tensor reordered_input(size_t i, const void* data) const {
     const Argument& a = arguments[i];
     Tensor to = scratch(a.wanted);
@@ -85,7 +84,8 @@ struct Plan {
     return to;
   }
 
-  /// Pointers in the order of `arguments`, and what `reordered` has already in the primitive's layout.
+  /// Executes the operation. data: pointers in the order of `arguments`. reordered: inputs that are already available
+  /// in the primitive's layout; the others are undefined.
   void run(const std::vector<const void*>& data, std::vector<Tensor> reordered = {}) const {
     std::unordered_map<int, memory> bound;
     reordered.resize(arguments.size());
@@ -110,7 +110,7 @@ struct Plan {
   }
 };
 
-/// Plans by key; a null plan says that oneDNN has none.
+/// A cache of plans by key. A null plan means that oneDNN has none.
 template <class Key>
 class PlanCache {
  public:
@@ -120,8 +120,8 @@ class PlanCache {
   Entry get(const Key& key, Make make) {
     const std::lock_guard lock(mutex_);
     if (auto it = plans_.find(key); it != plans_.end()) return it->second;
-    // A network has tens of geometries. Whoever makes more (images of any size) pays by planning
-    // anew; whoever runs a plan that is dropped here still holds it.
+    // A network has tens of geometries. A program with many more (images of any size) has to plan anew.
+    // A plan that is running while it is dropped here stays alive.
     if (plans_.size() >= kMostPlans) plans_.clear();
     return plans_.emplace(key, make()).first->second;
   }
@@ -136,7 +136,7 @@ memory::data_type type_of(DType dtype) {
   return dtype == DType::kBf16 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 
-// bf16 only where it is no slower than widening it, which is for the caller.
+// bf16 is accepted only where it is no slower than f32; elsewhere the caller widens it.
 bool is_known(DType dtype) { return dtype == DType::kF32 || (dtype == DType::kBf16 && onednn_multiplies_bf16()); }
 
 // ---- convolution --------------------------------------------------------------------------------
@@ -191,9 +191,9 @@ struct ConvPlanner {
 
   static bool is_fast(const dnnl::primitive_desc& pd) { return pd && std::strncmp(pd.impl_info_str(), "ref", 3) != 0; }
 
-  /// make(x, y) plans for these layouts. Weights are small, so their layout is always oneDNN's
-  /// choice; activations stay NHWC, unless that leaves nothing but the reference implementation,
-  /// which costs far more than reordering them.
+  /// Chooses the layouts of the activations; make(x, y) plans for given ones. Activations stay NHWC unless
+  /// oneDNN has only its reference implementation for that, which costs far more than reordering them.
+  /// The layout of the weights, which are small, is always oneDNN's choice.
   template <class Make>
   static auto choose(const memory::desc& x, const memory::desc& y, Make make) {
     auto as_held = make(x, y);
@@ -263,12 +263,12 @@ struct ConvPlanner {
   }
 };
 
-/// `weight`: that of a forward pass, whose layout InferenceMode may keep.
+/// weight: the weight of a forward pass, whose reordered copy InferenceMode may keep.
 bool run_conv(const char* op, const ConvKey& key, const std::vector<const void*>& data, const Tensor& weight = {}) {
   if (!is_known(key.activations) || !is_known(key.weights)) return false;
   if (key.bias && !is_known(*key.bias)) return false;
   static auto* cache = new PlanCache<ConvKey>;
-  constexpr size_t kWeight = 2;  // of a forward plan's arguments
+  constexpr size_t kWeight = 2;  // index among a forward plan's arguments
   try {
     const auto plan = cache->get(key, [&] { return ConvPlanner(key).plan(); });
     if (!plan) return false;

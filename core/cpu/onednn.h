@@ -1,11 +1,11 @@
-// Convolutions and matrix products of oneDNN without its types: onednn.cpp alone includes oneDNN.
+// Convolutions and matrix products by oneDNN. Only onednn.cpp includes oneDNN's headers.
 //
 //   if (!cpu::onednn_conv2d(y, x, w, bias, g)) { … another way … }
 //
 // The contract is that of the kernels of the same names (kernels.inc). Each function returns false,
-// with its output untouched, where oneDNN has nothing for these sizes and dtypes on this processor
-// (bf16 that is slower there than f32, f64 everywhere), and always in a build without oneDNN. Primitives are
-// cached by geometry, a refusal too; any thread may call.
+// with its output untouched, if oneDNN has nothing for these sizes and dtypes on this processor (f64
+// always; bf16 where it is slower than f32), and always in a build without oneDNN. Primitives are cached
+// by geometry, and so are refusals. The functions are thread-safe.
 #pragma once
 
 #include <string>
@@ -18,13 +18,13 @@ namespace fulcrum::cpu {
 
 inline constexpr bool kHasOnednn = true;
 
-/// "2.6.2", of the library that was found at run time.
+/// Returns the version of the library found at run time: "2.6.2".
 std::string onednn_version();
 
 /// Whether the processor has AMX and the library uses it: bf16 at many times the speed of f32.
 bool onednn_has_tiles();
 
-/// Whether bf16 is worth handing to it on this processor: by pairs (processor.h) or AMX's tiles.
+/// Whether oneDNN multiplies bf16 faster than f32 on this processor: by pairs (processor.h) or AMX's tiles.
 bool onednn_multiplies_bf16();
 
 bool onednn_conv2d(Tensor& y, const Tensor& x, const Tensor& w, const Tensor& bias, const Conv2dGeometry& g);

@@ -1,5 +1,5 @@
-// One way to share a loop among threads: contiguous ranges, fixed by the number of threads alone, so
-// that what depends on the split (partial sums) is the same in every run.
+// Parallel loops over contiguous ranges, which depend only on the number of threads, so that whatever
+// depends on the split (partial sums) is the same in every run.
 #pragma once
 
 #include <omp.h>
@@ -9,21 +9,21 @@
 
 namespace fulcrum::cpu {
 
-/// Elements below which a second thread costs more than it brings.
+/// The number of elements below which another thread costs more than it saves.
 inline constexpr int64_t kGrain = 16384;
 
 struct Range {
   int64_t begin, end;
 };
 
-/// The part of [0, n) that belongs to `part` of `parts`.
+/// Returns range number `part` of `parts` that [0, n) is split into.
 inline Range share(int64_t n, int part, int parts) {
   const int64_t size = (n + parts - 1) / parts;
   const int64_t begin = std::min(n, size * part);
   return {begin, std::min(n, begin + size)};
 }
 
-/// Calls f(begin, end) on disjoint ranges that cover [0, n); each of `grain` elements or more.
+/// Calls f(begin, end) on disjoint ranges that cover [0, n), with about `grain` elements or more per thread.
 template <class F>
 void parallel_for(int64_t n, int64_t grain, F&& f) {
   const int threads = static_cast<int>(std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, omp_get_max_threads()));

@@ -1,5 +1,5 @@
-// Pooling. Gradients are gathered: each input pixel collects from the windows that cover it. So
-// every element is written once, by one thread, from a sum in one order.
+// Pooling. Gradients are gathered: each input pixel collects from the windows that cover it, so that
+// every element is written once, by one thread, and summed in a fixed order.
 #include <algorithm>
 
 #include <fulcrum/core/cpu/parallel.h>
@@ -11,7 +11,7 @@ namespace fulcrum {
 
 namespace {
 
-constexpr int64_t kBlock = 64;  // channels whose sums stay in the L1 cache
+constexpr int64_t kBlock = 64;  // channels at a time, so that their sums stay in the L1 cache
 
 template <class T>
 void max_window(T* y, int32_t* winner, const T* image, const Pool2dGeometry& g, Windows::Part rows,
@@ -34,8 +34,9 @@ void max_window(T* y, int32_t* winner, const T* image, const Pool2dGeometry& g, 
   }
 }
 
-/// dx[ih, iw, :] = Σ over the windows (oh, ow) that cover the pixel of term(o, c), where o·C + c is
-/// the place of the window's value in dy; for all pixels of row `row` = image·h + ih.
+/// For all pixels of row `row` = image·h + ih: dx[ih, iw, :] = Σ over the windows (oh, ow) that cover the
+/// pixel. term(sum, image, oh, ow, ih·w + iw, first, count) adds the contribution of one window to `sum`,
+/// for channels [first, first + count).
 template <class T, class Term>
 void gather_row(T* dx, const Pool2dGeometry& g, int64_t row, Term term) {
   const Windows windows(g);

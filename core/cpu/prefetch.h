@@ -1,5 +1,5 @@
-// Memory that is soon needed, fetched a bit at a time between stretches of arithmetic: the hardware
-// does not foresee it, as the code that reads or writes it comes in short bursts.
+// Prefetches memory that will be needed soon, a bit at a time between stretches of arithmetic. The hardware
+// prefetcher does not help here, because the memory is accessed in short bursts.
 //
 //   Prefetcher<float> next(x + end, count, /*steps=*/36);  // the next part of x
 //   for (int i = 0; i < 36; ++i) { next.step(); ... }
@@ -16,7 +16,7 @@ enum class PrefetchFor : bool { kRead, kWrite };
 template <class T, PrefetchFor kFor = PrefetchFor::kRead>
 class Prefetcher {
  public:
-  // All of [at, at + count) in `steps` steps; it may run past the tensor.
+  // Prefetches [at, at + count) in `steps` steps. The range may extend past the tensor.
   Prefetcher(const T* at, std::ptrdiff_t count, std::ptrdiff_t steps)
       : at_(reinterpret_cast<std::uintptr_t>(at)),
         end_(at_ + static_cast<std::uintptr_t>(count) * sizeof(T)),
@@ -28,7 +28,7 @@ class Prefetcher {
   }
 
  private:
-  std::uintptr_t at_, end_, per_step_;  // not pointers, as they may run past the tensor
+  std::uintptr_t at_, end_, per_step_;  // not pointers, as they may lie past the tensor
 };
 
 }  // namespace fulcrum::cpu

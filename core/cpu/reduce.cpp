@@ -1,4 +1,4 @@
-// Sums, maxima, argmax and softmax. Sums are kept in double: these kernels wait for memory, not for arithmetic.
+// Sums, maxima, argmax and softmax. reduce_sum accumulates in double: it is bound by memory, not by arithmetic.
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -41,7 +41,7 @@ using ValueOf = typename R::template Value<T>;
 
 constexpr int kLanes = 16;
 
-// n neighbours joined, in lanes that do not wait for each other and that a compiler makes vectors of.
+// Joins n contiguous elements in independent lanes, which the compiler vectorises.
 template <class R, class T>
 ValueOf<R, T> join_run(const T* x, int64_t n) {
   using V = ValueOf<R, T>;
@@ -61,7 +61,7 @@ ValueOf<R, T> join_run(const T* x, int64_t n) {
   return v;
 }
 
-// acc[c] joined with row[c] of each of the rows.
+// Joins row[c] into acc[c] for every column c.
 template <class R, class T>
 void join_row(ValueOf<R, T>* acc, const T* row, int64_t columns) {
   for (int64_t c = 0; c < columns; c++) acc[c] = R::join(acc[c], static_cast<ValueOf<R, T>>(Accumulate<T>(row[c])));
@@ -72,11 +72,11 @@ void put(Y& y, V v) {
   y = Y(static_cast<Accumulate<Y>>(v));
 }
 
-// Rows of [rows, columns] joined into one row, each thread its columns.
+// Joins the rows of [rows, columns] into one row; each thread has its own columns.
 template <class R, class T, class Y>
 void reduce_wide_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
   using V = ValueOf<R, T>;
-  constexpr int64_t kBlock = 1024;  // sums that stay in the first cache
+  constexpr int64_t kBlock = 1024;  // columns at a time, so that their sums stay in the L1 cache
   parallel_for(columns, kBlock, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; c += kBlock) {
       const int64_t n = std::min(kBlock, end - c);
@@ -88,8 +88,8 @@ void reduce_wide_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
   });
 }
 
-// The same for few columns: the rows in as many parts as there may be threads, then the parts in order. OpenMP may grant
-// fewer threads, of which one then does several parts.
+// The same for few columns: joins the rows in fixed parts, one per thread, and then the parts in order. If OpenMP
+// supplies fewer threads, a thread does several parts.
 template <class R, class T, class Y>
 void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
   if (columns >= cpu::kGrain) return reduce_wide_rows<R>(y, x, rows, columns);
@@ -113,15 +113,15 @@ void reduce_rows(Y* y, const T* x, int64_t rows, int64_t columns) {
   }
 }
 
-// Any mixture of kept and reduced dimensions. The innermost is taken as a whole: joined where it is reduced, else a row
-// of outputs.
+// Any mixture of kept and reduced dimensions. The innermost dimension is processed as a whole: joined into one element
+// if it is reduced, else joined into a row of outputs.
 template <class R, class T, class Y>
 void reduce_general(Y* y, const T* x, int64_t outputs, const ReductionLoop& plan) {
   using V = ValueOf<R, T>;
   const int outer = plan.rank - 1;
   const int64_t inner = plan.size[outer], width = plan.reduced[outer] ? 1 : inner;
   int64_t stride[Shape::kMaxDims];
-  std::vector<int64_t> offsets{0};  // of the pieces that are joined into a row of outputs
+  std::vector<int64_t> offsets{0};  // of the pieces that are joined into one row of outputs
   for (int64_t d = outer - 1, step = inner; d >= 0; step *= plan.size[d--]) stride[d] = step;
   for (int d = 0; d < outer; d++) {
     if (!plan.reduced[d]) continue;
@@ -155,7 +155,7 @@ void reduce(const char* op, Tensor& y, const Tensor& x) {
     visit_floating(y.dtype(), op, [&]<class Y>() {
       const T* in = x.data<T>();
       Y* out = y.data<Y>();
-      if (plan.rank == 0 || (plan.rank == 1 && !plan.reduced[0]))  // over dimensions of size 1
+      if (plan.rank == 0 || (plan.rank == 1 && !plan.reduced[0]))  // only dimensions of size 1 are reduced
         return parallel_for(y.numel(), cpu::kGrain, [&](int64_t begin, int64_t end) {
           for (int64_t i = begin; i < end; i++) put(out[i], Accumulate<T>(in[i]));
         });
@@ -189,7 +189,7 @@ void Cpu::argmax(Tensor& y, const Tensor& x) {
 }
 
 namespace {
-// Σ f(c) over n columns, in lanes as join_run.
+// Σ f(c) over n columns, in lanes as in join_run.
 template <class A, class F>
 A sum_columns(int64_t n, F f) {
   A lanes[kLanes] = {}, total = 0;

@@ -1,4 +1,4 @@
-// Weights of the samples of a batch from their losses.
+// Sample weights from the losses of a batch: the mean and the KL risk.
 #include <cmath>
 #include <limits>
 
@@ -9,7 +9,7 @@ namespace fulcrum {
 
 namespace {
 
-// Equation numbers of docs/method.md. A is f32, or f64 for f64 losses.
+// The KL risk: equations (5) and (6) of docs/method.md. A is f32, or f64 for f64 losses.
 template <class A>
 void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, const KlOptions& o) {
   const A* l = losses.data<A>();
@@ -19,7 +19,7 @@ void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, cons
   double& log_u = state.data<double>()[kLogU];
   const double inv = state.data<double>()[kInvLambda];
 
-  A extreme = l[0];  // of all l·inv the largest belongs to it, so no exponent is above 0
+  A extreme = l[0];  // the loss with the largest l·inv; relative to it, no exponent is above 0
   for (int64_t i = 1; i < batch; i++) extreme = inv > 0 ? std::max(extreme, l[i]) : std::min(extreme, l[i]);
   double total = 0;
   bool finite = true;
@@ -30,7 +30,7 @@ void kl(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, cons
   }
   const double shift = static_cast<double>(extreme) * inv;
   const double log_m = shift + std::log(total) - std::log(size);
-  if (!finite || !std::isfinite(log_m)) {  // no update will follow, and u stays good
+  if (!finite || !std::isfinite(log_m)) {  // no update will follow; leave u as it is
     Cpu::fill(p, 0);
     return;
   }
@@ -59,7 +59,7 @@ void Cpu::mean_weights(Tensor& p, Tensor& statistics, const Tensor& losses, cons
       check(g >= 0 && g < class_weight.numel(), "[risk] expected groups in [0, ", class_weight.numel(), "), got ", g);
       total += static_cast<double>(class_weight.data<float>()[g]);
     }
-    // A batch of classes without weight teaches nothing: all weights are 0, not 0/0.
+    // If all groups in the batch have weight 0, all weights are 0, instead of 0/0.
     if (total == 0) total = std::numeric_limits<double>::infinity();
   }
   fill(p, 1 / total);
@@ -67,7 +67,7 @@ void Cpu::mean_weights(Tensor& p, Tensor& statistics, const Tensor& losses, cons
 }
 
 void Cpu::kl_weights(Tensor& p, Tensor& state, Tensor& statistics, const Tensor& losses, const KlOptions& o) {
-  // λ = ±∞ is plain SGD, bit for bit: α, additive and u play no part.
+  // λ = ±∞ is the plain mean, bit for bit; α, additive and u are not used.
   if (state.data<double>()[kInvLambda] == 0) return mean_weights(p, statistics, losses, {}, {});
   if (losses.dtype() == DType::kF64) return kl<double>(p, state, statistics, losses, o);
   kl<float>(p, state, statistics, losses, o);

@@ -1,5 +1,5 @@
-// Risks that look at one batch: CVaR, χ², RGD; and groups, which remember how hard each was.
-// Formulas and edges: docs/method.md. All arithmetic is f64: these are B numbers a step.
+// The risks CVaR, χ² and RGD, which depend only on the current batch, and the group risk, which keeps state per group.
+// Formulas and edge cases: docs/method.md. All arithmetic is f64, as there are only B numbers per step.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -15,7 +15,7 @@ void Cpu::cvar_weights(Tensor& p, Tensor& statistics, const Tensor& losses, doub
   if (!cpu::all_finite(wide)) return fill(p, 0);
   const double* l = wide.data<double>();
   const int64_t batch = losses.numel();
-  const double share = level * static_cast<double>(batch);  // so many samples have all weight
+  const double share = level * static_cast<double>(batch);  // so many samples share all weight
   const auto whole = std::min(static_cast<int64_t>(share), batch - 1);
   Tensor sorted = wide.clone();
   double* s = sorted.data<double>();
@@ -31,7 +31,7 @@ void Cpu::cvar_weights(Tensor& p, Tensor& statistics, const Tensor& losses, doub
 
 namespace {
 
-// d = l − max l and the number of losses at the maximum.
+// Computes d = l − max l in place, and returns the number of losses at the maximum.
 int64_t subtract_maximum(Tensor& d) {
   double* v = d.data<double>();
   const double top = *std::max_element(v, v + d.numel());
@@ -43,7 +43,7 @@ int64_t subtract_maximum(Tensor& d) {
   return ties;
 }
 
-// ½·mean((Bp−1)²) = ½·(B Σr²/(Σr)² − 1) of p = r/Σr, r = relu(d − eta); it grows with eta.
+// ½·mean((Bp−1)²) = ½·(B Σr²/(Σr)² − 1) for p = r/Σr, r = relu(d − eta). It increases with eta.
 double divergence(const Tensor& d, double eta) {
   double sum = 0, squares = 0;
   for (int64_t i = 0; i < d.numel(); i++) {
@@ -54,7 +54,7 @@ double divergence(const Tensor& d, double eta) {
   return 0.5 * (static_cast<double>(d.numel()) * squares / (sum * sum) - 1);
 }
 
-// d has its maximum 0 and smaller values.
+// Requires that d has the maximum 0 and also smaller values.
 double solve_eta(const Tensor& d, double rho) {
   const double* v = d.data<double>();
   const auto size = static_cast<double>(d.numel());
@@ -74,7 +74,7 @@ void Cpu::chi2_weights(Tensor& p, Tensor& statistics, const Tensor& losses, doub
   const auto ties = static_cast<double>(subtract_maximum(d));
   const double* v = d.data<double>();
   const auto size = static_cast<double>(d.numel());
-  // All weight on the maximum is still inside the ball: for B ≤ 1 + 2ρ, and for equal losses.
+  // Putting all weight on the maximum stays inside the ball, e.g. for B ≤ 1 + 2ρ or if all losses are equal.
   if (rho >= 0.5 * (size / ties - 1))
     return cpu::write_weights(p, statistics, [&](int64_t i) { return v[i] == 0 ? 1 / ties : 0; });
   const double eta = solve_eta(d, rho);

@@ -1,7 +1,7 @@
 // What the risk kernels share: reading losses in f64, writing weights, summing statistics.
 //
 //   const Tensor wide = cpu::as_f64(losses);               // f64 [B]
-//   if (!cpu::all_finite(wide)) return Cpu::fill(p, 0);    // and no state changes
+//   if (!cpu::all_finite(wide)) return Cpu::fill(p, 0);    // leaves all state unchanged
 //   cpu::write_weights(p, statistics, [&](int64_t i) { return …; });
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace fulcrum::cpu {
 
-/// A copy, or the losses themselves where they are f64.
+/// Returns the losses in f64: themselves if they are f64 already, else a copy.
 inline Tensor as_f64(const Tensor& losses) {
   if (losses.dtype() == DType::kF64) return losses;
   Tensor wide = empty(losses.shape(), {DType::kF64, losses.device()});
@@ -27,7 +27,7 @@ inline bool all_finite(const Tensor& f64) {
   return true;
 }
 
-/// p_i = weight(i), rounded to the dtype of p, and its statistics.
+/// Sets p_i = weight(i), rounded to the dtype of p, and adds the statistics of the weights.
 template <class F>
 void write_weights(Tensor& p, Tensor& statistics, F&& weight, double log_mean = 0) {
   double sum = 0, squares = 0;

@@ -1,14 +1,14 @@
-// dw[co, tap, ci] is a product of matrices: the sum over pixels q of dy[q, co] * x[q + tap, ci]. A tile of dy
-// holds 16 channels by 32 pixels, one of x 32 pixels, in pairs, by 16 channels.
+// The gradient of the weights with AMX tiles. dw[co, tap, ci] is a matrix product: the sum over pixels q of
+// dy[q, co] * x[q + tap, ci]. A tile of dy is 16 channels by 32 pixels, one of x 32 pixels, in pairs, by 16 channels.
 //
-// Pixels count along the rows of x with its border of zeros, for dy too, whose pixels are then `pitch` apart from
-// row to row and zeros between: so each tap is a shift of x, whatever the row. With a stride s, dy's pixel q lies
-// over x's pixel s * q; x is laid out once for each remainder of a tap's shift by s and, as it is in pairs, for even
-// and odd shifts.
+// Pixels are numbered along the rows of x including its border of zeros. dy is numbered alike: its rows are `pitch`
+// pixels apart, with zeros between them. So a tap is the same shift of x in every row. With a stride s, pixel q of dy
+// belongs to pixel s * q of x. x is laid out once for each remainder of the taps' shifts modulo s and, because pixels
+// are paired, separately for even and odd shifts.
 //
-// A chunk is some images, or rows of one, whose layouts stay in the cache. Input channels go in groups, so that the
-// sums of a group do so, too. Groups and shares of the chunks ("splits") are dealt out to the threads; the splits are
-// added up at the end.
+// A chunk is some images, or some rows of one, whose layouts fit in the cache. Input channels are split into groups,
+// so that the sums of a group fit in the cache as well. The threads share the groups and the parts of the chunks
+// ("splits"); the splits are added up at the end.
 #include <fulcrum/core/cpu/tile_conv.h>
 
 #if defined(__x86_64__) && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__linux__)
@@ -31,10 +31,10 @@ namespace {
 
 using std::ptrdiff_t;
 
-// Tiles of sums that stay in the cache: of a group of input channels, for each tap and block of output channels.
+// How many tiles of sums may be in the cache: those of a group of input channels, for all taps and output channels.
 constexpr int kSumsInCache = 1200;
 
-// Rows of the input, with its border, under r rows of dy; and its columns.
+// The rows of x, with its border, under r rows of dy; and the length of a row.
 ptrdiff_t rows_of_x(const DirectConv& g, ptrdiff_t r) {
   return std::max((r - 1) * g.stride + g.kernel_h, r * g.stride);
 }
@@ -44,7 +44,7 @@ ptrdiff_t pitch_of(const DirectConv& g) { return vectors::round_up(ptrdiff_t{g.w
 
 bool tile_conv_supported(const DirectConv& g) {
   DirectConv whole = g;
-  whole.c_out = 8;  // channels in eights are the direct kernels' need, not ours
+  whole.c_out = 8;  // the direct kernels need a multiple of 8 channels; this one does not
   if (g.c_out <= 0 || !direct_conv_supported(whole, ConvPass::kForward)) return false;
   const ptrdiff_t plane = rows_of_x(g, g.out_h) * (pitch_of(g) / g.stride);
   const bool dense = 16 * ptrdiff_t{g.out_h} * g.out_w >= plane;
@@ -69,7 +69,7 @@ namespace {
 using vectors::padded;
 using vectors::round_up;
 
-using Pixel = const std::uint16_t*;  // its channels
+using Pixel = const std::uint16_t*;  // points to the channels of a pixel
 
 constexpr int kRows = 16, kPixels = 32, kTileFloats = kRows * 16, kTileHalves = kRows * kPixels;
 
@@ -77,36 +77,35 @@ int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 struct Layout {
   int taps, out_blocks, in_blocks;  // blocks of 16 channels
-  int group, groups, splits;        // blocks of input channels in a group
-  int images, rows;                 // of dy, in a chunk
-  int bands, chunks;                // chunks of an image, in all
-  int x_rows;                       // of an image in a chunk, with the border
+  int group, groups, splits;        // group: blocks of input channels per group
+  int images, rows;                 // images, and rows of dy of each, in a chunk
+  int bands, chunks;                // chunks per image, and in total
+  int x_rows;                       // rows of x of an image in a chunk, with the border
   ptrdiff_t pitch, plane;           // pixels from row to row, and (of dy) from image to image
-  ptrdiff_t pixels;                 // of dy in a chunk, whole tiles
-  std::vector<int> variant;         // of x for each tap: index among those there are
-  std::vector<ptrdiff_t> shift;     // of each tap in its variant, in rows of pairs
-  std::vector<ptrdiff_t> start;     // x's first pixel of each variant
-  ptrdiff_t pairs;                  // of a variant of x, for one block of channels
+  ptrdiff_t pixels;                 // pixels of dy in a chunk, rounded up to whole tiles
+  std::vector<int> variant;         // which layout of x each tap uses
+  std::vector<ptrdiff_t> shift;     // each tap's shift in that layout, in rows of pairs
+  std::vector<ptrdiff_t> start;     // first pixel of x in each layout
+  ptrdiff_t pairs;                  // pairs of pixels in a layout of x, per block of channels
 
   Layout(const DirectConv& g, int threads) {
     taps = g.kernel_h * g.kernel_w;
     out_blocks = ceil_div(g.c_out, kRows), in_blocks = ceil_div(g.c_in, kRows);
     groups = ceil_div(in_blocks, std::clamp(kSumsInCache / (taps * out_blocks), 1, in_blocks));
-    group = ceil_div(in_blocks, groups);  // of one size
+    group = ceil_div(in_blocks, groups);  // groups of equal size
     groups = ceil_div(in_blocks, group);
     pitch = pitch_of(g);
-    // what a chunk's layouts take in the cache, by its pixels
+    // bytes of cache that a chunk's layouts take per pixel
     const ptrdiff_t variants = taps == 1 ? 1 : 2 * g.stride;
     const ptrdiff_t bytes = 2 * kRows * (variants * group + out_blocks);
     const ptrdiff_t most = std::max<ptrdiff_t>(256, 384 * 1024 / bytes);
     const ptrdiff_t image = rows_of_x(g, g.out_h) * pitch / g.stride;
-    constexpr ptrdiff_t kMostSums = ptrdiff_t{64}
-                                    << 20;  // floats: a sum for each of many threads is more than it is worth
+    constexpr ptrdiff_t kMostSums = ptrdiff_t{64} << 20;  // floats; more splits cost more memory than they are worth
     splits =
         static_cast<int>(std::clamp<ptrdiff_t>(kMostSums / (groups * sums()), 1, threads / std::gcd(threads, groups)));
     images = static_cast<int>(std::clamp<ptrdiff_t>(most / image, 1, g.n));
     rows = images > 1 || image <= most ? g.out_h : static_cast<int>(std::clamp<ptrdiff_t>(most / pitch, 1, g.out_h));
-    if (rows == g.out_h) {  // chunks of one size, some for every split
+    if (rows == g.out_h) {  // chunks of equal size, at least one per split
       const int of_a_split = ceil_div(g.n, splits);
       images = ceil_div(of_a_split, ceil_div(of_a_split, images));
     }
@@ -146,7 +145,7 @@ struct Layout {
 
 // ---- layouts ------------------------------------------------------------------------------------
 
-// Two pixels' channels as pairs.
+// Interleaves the channels of two pixels.
 __m512i pair(Pixel a, Pixel b, __mmask16 channels) {
   const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(channels, a));
   const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(channels, b));
@@ -155,7 +154,7 @@ __m512i pair(Pixel a, Pixel b, __mmask16 channels) {
 
 __mmask16 mask_of(int channels) { return static_cast<__mmask16>((1u << std::min(channels, kRows)) - 1); }
 
-// `count` pairs of every step-th pixel, from channel `first` on.
+// Writes `count` pairs made of every step-th pixel, 16 channels from `first` on.
 void lay_pairs(std::uint16_t* to, const Pixel* at, ptrdiff_t step, ptrdiff_t count, int first, int channels) {
   const __mmask16 mask = mask_of(channels);
   for (ptrdiff_t i = 0; i < count; ++i, at += 2 * step, to += kPixels) {
@@ -163,7 +162,7 @@ void lay_pairs(std::uint16_t* to, const Pixel* at, ptrdiff_t step, ptrdiff_t cou
   }
 }
 
-// A tile: channels of 32 pixels as rows.
+// Writes a tile of dy: row by row, one channel of 32 pixels.
 void transpose(std::uint16_t* to, const Pixel* at, int first, int channels) {
   const __mmask16 mask = mask_of(channels);
   __m512i v[kRows], t[kRows];
@@ -200,16 +199,16 @@ struct alignas(64) TileShapes {
 };
 
 [[gnu::target("amx-tile")]] void begin_tiles() {
-  static constexpr TileShapes kShapes;  // in memory, whatever the compiler makes of the next line
+  static constexpr TileShapes kShapes;  // static, so that it is in memory when the instruction reads it
   _tile_loadconfig(&kShapes);
 }
 
-// A thread that keeps them pays for them whenever the system switches to another.
+// Releases the tiles: while they are in use, every context switch saves and restores them.
 [[gnu::target("amx-tile")]] void end_tiles() { _tile_release(); }
 
-// sums[m][n] += dy[m] * x[n] over `steps` tiles of dy, for M blocks of its channels and N columns of x; the sums of two
-// m are `next` floats apart. Tiles 0 to 3 hold the sums, 4 and 5 dy, 6 and 7 x. The compiler does not know that loads
-// of tiles read memory.
+// sums[m][n] += dy[m] * x[n] over `steps` tiles, for M blocks of dy's channels and N columns of x. sums[1] is `next`
+// floats after sums[0]. Tiles 0 to 3 hold the sums, 4 and 5 dy, 6 and 7 x. The memory barriers are needed because the
+// compiler does not know that tile loads and stores access memory.
 template <int M, int N>
 [[gnu::target("amx-tile,amx-bf16"), gnu::noinline]] void multiply(float* sums, ptrdiff_t next,
                                                                   const std::uint16_t* const (&dy)[2],
@@ -254,7 +253,7 @@ class Worker {
     dy_at_ = x_at_ + (l.x_pixels(g.stride) + 7) / 8 * 8;
   }
 
-  // The sums of a group over the chunks [begin, end), [out block][in block][tap][16][16].
+  // Computes the sums of a group over chunks [begin, end), [out block][in block][tap][16][16].
   void sum(float* sums, int group, int begin, int end) {
     std::fill_n(sums, l_.sums(), 0.0f);
     const int first = group * l_.group, blocks = std::min(l_.group, l_.in_blocks - first);
@@ -266,7 +265,7 @@ class Worker {
   }
 
  private:
-  // Where each pixel's channels are: in the tensors, or zeros.
+  // Finds where each pixel's channels are: in the tensor, or in a row of zeros.
   void find_pixels(int chunk) {
     const int image = chunk / l_.bands * l_.images, row = chunk % l_.bands * l_.rows;
     const int images = std::min(l_.images, g_.n - image), rows = std::min(l_.rows, g_.out_h - row);
@@ -288,7 +287,7 @@ class Worker {
     }
   }
 
-  // A few pixels at a time, all their channels, as these lie side by side.
+  // Lays out x and dy, a few pixels at a time with all their channels, which are contiguous.
   void lay_out(int first, int blocks) {
     for (ptrdiff_t at = 0; at < l_.pairs; at += kRows) {
       for (size_t v = 0; v < l_.start.size(); ++v) {

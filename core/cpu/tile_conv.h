@@ -1,5 +1,5 @@
-// The gradient of a convolution's weights by the tiles of AMX: bf16 in, f32 out, at many times the
-// speed of vectors. The other passes are oneDNN's, whose gradient of weights takes up to five times as long.
+// The gradient of a convolution's weights with AMX tiles: bf16 in, f32 out, many times as fast as with
+// vectors. oneDNN computes the other passes; its weight gradient takes up to five times as long as this one.
 //
 //   if (tiles_available() && tile_conv_supported(g)) {
 //     float* scratch = ...;  // tile_conv_scratch(g, ConvPass::kBackwardWeights, threads) floats
@@ -7,9 +7,10 @@
 //   }
 //
 // x is [n, h, w, c_in] and dy [n, out_h, out_w, c_out], bf16 held in uint16_t; dw is [c_out, kernel_h,
-// kernel_w, c_in] and overwritten. Results depend on `threads`, never on how many threads OpenMP really
-// supplies nor on their timing. threads >= 1. Scratch is aligned to 64 bytes. Denormal numbers count as zero, as AMX has it, and
-// an input that is not finite may reach sums that do not take it: it is multiplied by zeros.
+// kernel_w, c_in] and overwritten. Results depend on `threads`, but not on how many threads OpenMP really
+// supplies, nor on their timing. threads >= 1. Scratch must be aligned to 64 bytes. AMX treats denormal
+// numbers as zero. A value that is not finite may spoil sums that it is not part of, as it is multiplied by
+// zeros there.
 #pragma once
 
 #include <cstddef>
@@ -19,18 +20,19 @@
 
 namespace fulcrum::cpu {
 
-// Whether the processor has AMX with bf16, the system lets the process use it, and this file was compiled with
-// AVX-512, which lays the tiles out.
+// Whether the processor has AMX with bf16, the system lets the process use it, and tile_conv.cpp was compiled with
+// AVX-512, which arranges the tiles.
 bool tiles_available();
 
-// Geometries whose output size follows from the rest, but for those that are mostly zeros to the tiles (few outputs of a large
-// input: 7×7 to 1×1, strides of many pixels) and those with more taps times channels than have their sums in the cache.
+// Supports geometries whose output size is consistent with the rest, except those whose tiles would be mostly zeros
+// (few outputs from a large input: 7×7 to 1×1, large strides), and those with so many taps times channels that their
+// sums exceed the cache.
 bool tile_conv_supported(const DirectConv& g);
 
-// For ConvPass::kBackwardWeights, the one pass there is.
+// The floats of scratch that a call needs. `pass` must be ConvPass::kBackwardWeights.
 std::size_t tile_conv_scratch(const DirectConv& g, ConvPass pass, int threads);
 
-// Only where tiles are available.
+// Requires tiles_available().
 void tile_conv_backward_weights(float* dw, const std::uint16_t* x, const std::uint16_t* dy, float* scratch,
                                 const DirectConv& g, int threads);
 

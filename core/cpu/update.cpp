@@ -18,7 +18,7 @@ void for_segments(const Segments& s, F&& f) {
   const int32_t* group = s.group.data<int32_t>();
   const double* hyper = s.hyper.data<double>();
   const int64_t count = s.offset.numel();
-  // A few numbers are not worth waking a thread for.
+  // Waking the threads does not pay for a few elements.
   [[maybe_unused]] const bool worthwhile = std::accumulate(size, size + count, int64_t{0}) >= cpu::kGrain;
 #pragma omp parallel if (worthwhile)
   for (int64_t i = 0; i < count; i++) {
@@ -36,7 +36,7 @@ void Cpu::begin_update(Tensor& control, const Tensor& grad, const Segments& s, d
   visit_master(grad.dtype(), [&]<class T>() {
     const T* g = grad.data<T>();
     for (int64_t i = 0; i < s.offset.numel(); i++) {
-      // A sum per segment in a fixed order: the norm does not depend on the number of threads.
+      // One sum per segment, in a fixed order, so that the norm does not depend on the number of threads.
       double sum = 0;
 #pragma omp simd reduction(+ : sum)
       for (int64_t j = offset[i]; j < offset[i] + size[i]; j++)

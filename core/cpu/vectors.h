@@ -1,5 +1,5 @@
-// Vectors of floats as wide as the processor that the code is compiled for has them (AVX-512, AVX2 or
-// SSE2), through the compiler's own vector types, for kernels whose vectors run along channels.
+// Float vectors of the width that the code is compiled for (AVX-512, AVX2 or SSE2), by the compiler's
+// vector types, for kernels whose vectors run along channels.
 //
 //   using namespace vectors;
 //   Vec sum = {};
@@ -17,8 +17,8 @@ namespace fulcrum::cpu::vectors {
 
 using std::ptrdiff_t;
 
-// A register tile of kTile x 2 accumulators, two vectors of the streamed operand and a broadcast
-// must fit the register file: 15 of 16, on AVX-512 27 of 32.
+// A register tile of kTile x 2 accumulators, two vectors of the streamed operand and a broadcast must
+// fit in the register file. They take 15 of 16 registers, or 27 of 32 with AVX-512.
 #if defined(__AVX512F__)
 inline constexpr int kVectorBytes = 64, kTile = 12;
 #elif defined(__AVX2__)
@@ -46,7 +46,7 @@ inline Vec load(const std::uint16_t* from) {
   return v;
 }
 
-// Zero beyond `lanes`, which are not read.
+// Loads the first `lanes` elements; the rest of the vector is zero and not read.
 template <class T>
 Vec load_lanes(const T* from, ptrdiff_t lanes) {
   if (lanes >= kLanes) return load(from);
@@ -77,11 +77,11 @@ void store_lanes(T* to, Vec v, ptrdiff_t lanes) {
 
 inline ptrdiff_t round_up(ptrdiff_t value, int multiple) { return (value + multiple - 1) / multiple * multiple; }
 
-// Parts of the scratch begin on cache lines of their own.
+// Rounds up to whole cache lines, so that each part of the scratch starts on a line of its own.
 inline ptrdiff_t padded(ptrdiff_t floats) { return round_up(floats, 16); }
 
-// Calls work with the first channel and the number of vectors (a constant) of each block of two
-// vectors of channels and, where one is left over, of that.
+// Calls work(first channel, number of vectors) for each block of two vectors of channels, and for a
+// last block of one if one is left. The number is a constant: std::integral_constant.
 template <class Work>
 void for_each_block(int channels, Work work) {
   for (int first = 0; first < channels; first += 2 * kLanes) {

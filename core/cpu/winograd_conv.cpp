@@ -1,4 +1,4 @@
-// The forward pass and the gradient of the data.
+// Winograd convolution: the forward pass and the gradient of the data.
 #include <fulcrum/core/cpu/winograd_conv.h>
 
 namespace fulcrum::cpu {
@@ -8,13 +8,13 @@ using namespace winograd_detail;
 
 // ---- weights ------------------------------------------------------------------------------------
 
-// Input channels whose taps are gathered at once: a cache line of weights.
+// The number of input channels whose taps are gathered together: a cache line of weights.
 constexpr int kGathered = 16;
 
 ptrdiff_t taps_size(const DirectConv& g) { return padded(ptrdiff_t{kGathered} * kTaps * winograd_channels(g.c_out)); }
 
-// The weights of `count` input channels from `first` on, [tap, channel, c_out as in_blocks has it], in
-// the order in which they lie in memory, zero where there are none. w_at and stride as below.
+// Gathers the weights of `count` input channels from `first` on as [tap, channel, c_out as given by in_blocks],
+// zero where there are none, reading memory in order. w_at and stride as below.
 template <class At>
 void gather_taps(float* taps, const DirectConv& g, int first, int count, ptrdiff_t stride, At w_at) {
   const int pitch = winograd_channels(g.c_out);
@@ -68,7 +68,7 @@ template <int kVectors>
 inline constexpr int kRows = 2 * kTile / kVectors;
 
 // The micro-kernel: kRows tiles x kVectors vectors of channels at one point, summed over the input
-// channels. Consecutive blocks of channels of m and v lie a block of tiles apart.
+// channels. In m and v, consecutive vectors of channels are a block of tiles apart.
 template <int kVectors>
 [[gnu::noinline]] void multiply(float* m, const float* v, const float* u, int channels) {
   constexpr int kR = kRows<kVectors>;
@@ -161,7 +161,7 @@ void correlate(T* out, const T* in, const float* weights, float* parts, const Di
   });
 }
 
-// The convolution of dy whose result is dx.
+// The geometry of the convolution of dy that gives dx.
 DirectConv turned_about(const DirectConv& g) {
   DirectConv t = g;
   t.h = g.out_h, t.w = g.out_w, t.c_in = g.c_out;

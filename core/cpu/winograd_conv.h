@@ -1,5 +1,5 @@
-// 3×3 convolution with stride 1 by Winograd's minimal filtering: a quarter of the multiplications of
-// the direct way. NHWC, without im2col, the three passes of a layer.
+// 3×3 convolution with stride 1 by Winograd's minimal filtering, which needs a quarter of the multiplications
+// of the direct method: the three passes of a layer, on NHWC activations, without im2col.
 //
 //   if (winograd_conv_supported(g, ConvPass::kForward)) {
 //     float* scratch = ...;  // winograd_conv_scratch(g, ConvPass::kForward, threads) floats
@@ -12,14 +12,14 @@
 // The method (A. Lavin, S. Gray, "Fast algorithms for convolutional neural networks", CVPR 2016,
 // arXiv 1509.09308). Four outputs of a 1-D filter g of three taps over six inputs d are
 //   y = Aᵀ[(G g) ⊙ (Bᵀ d)],
-// the product of two polynomials by their values at five points and infinity; nested, a tile of 4×4
+// which multiplies two polynomials by their values at five points and infinity. Nested, a tile of 4×4
 // outputs is Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A: 36 products instead of 144. Summed over the input channels
 // these become 36 matrix products [tiles, c_in]·[c_in, c_out]. The gradient of the data is the same
-// of dy and the weights turned about, and that of the weights the adjoint of the formula,
+// convolution of dy with the weights rotated by 180°. The gradient of the weights is the adjoint,
 //   dg = Gᵀ[(A dy Aᵀ) ⊙ (Bᵀ d B)]G.
 //
-// The points are 0, ±√½, ±√2, ∞: products of powers of them stay near one, so that rounding errors
-// are half of those with the usual 0, ±1, ±2, ∞ (measured; winograd_conv_test.cpp bounds them).
+// The points are 0, ±√½, ±√2, ∞. Products of their powers stay near 1, which halves the rounding errors of
+// the usual points 0, ±1, ±2, ∞ (measured; winograd_conv_test.cpp bounds them).
 #pragma once
 
 #include <fulcrum/core/cpu/direct_conv.h>
@@ -28,10 +28,10 @@
 
 namespace fulcrum::cpu {
 
-// Outputs come in tiles of so many rows and columns.
+// The number of rows and columns of a tile of outputs.
 inline constexpr int kWinogradTile = 4;
 
-// The channels that a block has for so many of a tensor: whole vectors, the last ones filled up with zeros.
+// Rounds a number of channels up to whole vectors, as in blocks; the added channels are zero.
 inline int winograd_channels(int channels) { return static_cast<int>(vectors::round_up(channels, vectors::kLanes)); }
 
 // 3×3, stride 1, padding at most 2.
@@ -42,8 +42,8 @@ std::size_t winograd_conv_scratch(const DirectConv& g, ConvPass pass, int thread
 template <class T>
 void winograd_conv_forward(T* y, const T* x, const float* w, float* scratch, const DirectConv& g, int threads);
 
-// The same in two parts, for weights that serve several calls: u takes winograd_conv_weights_size(g)
-// floats, the scratch is as above.
+// The same in two steps, for weights that serve several calls. u has winograd_conv_weights_size(g) floats;
+// the scratch is the same.
 std::size_t winograd_conv_weights_size(const DirectConv& g);
 void winograd_conv_weights(float* u, const float* w, float* scratch, const DirectConv& g, int threads);
 template <class T>
@@ -56,7 +56,7 @@ template <class T>
 void winograd_conv_backward_weights(float* dw, const T* x, const T* dy, float* scratch, const DirectConv& g,
                                     int threads);
 
-// The rest is what the passes share, and not for callers.
+// Implementation details shared by the passes.
 namespace winograd_detail {
 
 using namespace vectors;
@@ -126,8 +126,8 @@ inline void transform_weight_gradient(const Vec (&m)[kIn], Vec (&dg)[3]) {
 
 // ---- two dimensions -----------------------------------------------------------------------------
 
-// transform(kFrom vectors, kTo vectors) down the columns that column(j, vectors) loads, then along
-// the rows that result: store_row(i, vectors) takes them.
+// Applies transform(kFrom vectors, kTo vectors) down the columns, which column(j, vectors) loads, then along
+// the resulting rows, and passes these to store_row(i, vectors).
 template <int kFrom, int kTo, class Column, class Transform, class StoreRow>
 [[gnu::always_inline]] inline void transform_tile(Column column, Transform transform, StoreRow store_row) {
   Vec half[kTo][kFrom];
@@ -149,17 +149,17 @@ template <int kFrom, int kTo, class Column, class Transform, class StoreRow>
 
 // ---- tiles --------------------------------------------------------------------------------------
 
-// The outputs of all images cut into 4×4 tiles, worked through in blocks of consecutive ones, whose
-// transforms stay in the L2 cache. Blocks are dealt out in `threads` fixed parts, so that neither
-// scratch nor sums depend on the threads OpenMP grants.
+// The outputs of all images, cut into 4×4 tiles. They are processed in blocks of consecutive tiles, whose
+// transforms stay in the L2 cache. Blocks are divided into `threads` fixed parts, so that neither scratch
+// nor sums depend on how many threads OpenMP supplies.
 struct Tiles {
   static constexpr int kBlock = 24;  // a multiple of the rows of every register tile
-  int rows, cols;                    // of an image
+  int rows, cols;                    // tiles of an image
   ptrdiff_t count, blocks;
 
   struct Place {
     ptrdiff_t image;
-    int row, col;  // of its first output
+    int row, col;  // of the tile's first output
   };
 
   explicit Tiles(const DirectConv& g)
@@ -198,27 +198,27 @@ void for_each_block_of(const Tiles& tiles, int threads, Work work) {
   }
 }
 
-// The geometry with the channels that blocks and transformed weights have.
+// The geometry with channels rounded up to whole vectors, as in blocks and transformed weights.
 inline DirectConv in_blocks(DirectConv g) {
   g.c_in = winograd_channels(g.c_in);
   g.c_out = winograd_channels(g.c_out);
   return g;
 }
 
-// A block's values at the points, [point, block of kLanes channels, tile, channel], with channels as
-// in_blocks has them: consecutive points an odd number of cache lines apart, or those of a tile would
-// fall into a few sets of L1.
+// The size of a block's values at one point, [block of kLanes channels, tile, channel], with channels as
+// given by in_blocks. The extra kLanes put consecutive points an odd number of vectors apart: otherwise
+// the points of a tile would fall into a few sets of the L1 cache.
 inline ptrdiff_t point_size(int channels) { return ptrdiff_t{Tiles::kBlock} * channels + kLanes; }
 
 inline ptrdiff_t block_size(int channels) { return padded(kPoints * point_size(winograd_channels(channels))); }
 
-// Transformed weights and their gradient are [point, block of channels, c_in, channel of the block],
-// with channels as in_blocks has them.
+// The size of transformed weights and of their gradient, [point, block of channels, c_in, channel of the
+// block], with channels as given by in_blocks.
 inline ptrdiff_t weights_size(const DirectConv& g) {
   return padded(ptrdiff_t{kPoints} * winograd_channels(g.c_in) * winograd_channels(g.c_out));
 }
 
-// Calls work(first channel, place of input channel i within a point) for each vector of c_out.
+// Calls work(first channel, offset of input channel i within a point) for each vector of c_out.
 template <class Work>
 void for_each_channel_vector(const DirectConv& blocks, int i, Work work) {
   for_each_block(blocks.c_out, [&](int first, auto vectors) {
@@ -227,8 +227,8 @@ void for_each_channel_vector(const DirectConv& blocks, int i, Work work) {
   });
 }
 
-// The kSize×kSize pixels at (row, col) of an image [h, w, c], zero outside: one vector of channels
-// of each, column by column.
+// Reads the kSize×kSize pixels at (row, col) of an image [h, w, c], zero outside it, one vector of channels
+// at a time, column by column.
 template <int kSize, class T>
 class Window {
  public:
@@ -254,12 +254,12 @@ class Window {
  private:
   static constexpr T kZeros[kLanes] = {};
   const T* row_[kSize];
-  ptrdiff_t pixel_[kSize], channel_[kSize];  // how far the next pixel and channel are
+  ptrdiff_t pixel_[kSize], channel_[kSize];  // stride per pixel and per channel; 0 outside the image
   int w_, col_;
 };
 
-// Calls work with whether all vectors of so many channels are full, as a constant: asking in the
-// innermost loops instead takes 7 % of the time with 16 channels.
+// Calls work(full), where `full` tells whether all vectors of these channels are full. It is a constant
+// (std::bool_constant): testing it in the innermost loops takes 7 % of the time with 16 channels.
 template <class Work>
 void with_fullness(int channels, Work work) {
   if (channels % kLanes == 0) {
@@ -269,7 +269,7 @@ void with_fullness(int channels, Work work) {
   }
 }
 
-// A block's tiles of pixels [n, h, w, c], `shift` above and left of their outputs, transformed.
+// Transforms a block's tiles of pixels [n, h, w, c], which start `shift` above and left of their outputs.
 template <int kSize, auto kTransform, bool kFull, class T>
 void transform_block(float* to, const T* pixels, int h, int w, int c, int shift, const Tiles& tiles, ptrdiff_t first,
                      ptrdiff_t count) {
@@ -289,7 +289,7 @@ void transform_block(float* to, const T* pixels, int h, int w, int c, int shift,
   }
 }
 
-// Bᵀ d B of the input below a block of outputs.
+// Bᵀ d B of the input under a block of outputs.
 template <class T>
 void transform_inputs(float* to, const T* x, const DirectConv& g, const Tiles& tiles, ptrdiff_t first,
                       ptrdiff_t count) {

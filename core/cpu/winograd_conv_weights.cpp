@@ -1,5 +1,5 @@
-// The gradient of the weights. Each part of the blocks keeps its own sums at the points, in the
-// layout of transformed weights; at the end these are added up in a fixed order.
+// Winograd convolution: the gradient of the weights. Each part of the blocks has its own sums at the points, in
+// the layout of transformed weights; they are added up in a fixed order at the end.
 #include <fulcrum/core/cpu/winograd_conv.h>
 
 namespace fulcrum::cpu {
@@ -7,7 +7,7 @@ namespace {
 
 using namespace winograd_detail;
 
-// What a part has in scratch, one after the other, in floats.
+// The scratch of one part, in floats: sums, x and dy, one after the other.
 struct PartSize {
   ptrdiff_t sums, x, dy;
 
@@ -24,7 +24,7 @@ template <int kVectors>
 [[gnu::noinline]] void add_products(float* sums, const float* x, const float* dy, ptrdiff_t tiles) {
   constexpr int kR = kRows<kVectors>;
   constexpr ptrdiff_t kNextBlock = ptrdiff_t{Tiles::kBlock} * kLanes;
-  Vec acc[kR][kVectors] = {};  // a block is summed before it is added: less is lost by rounding
+  Vec acc[kR][kVectors] = {};  // summing a block by itself before adding it reduces rounding errors
   for (ptrdiff_t t = 0; t < tiles; ++t, x += kLanes, dy += kLanes) {
     Vec d[kVectors];
 #pragma GCC unroll 16
@@ -60,7 +60,7 @@ void add_block(float* sums, const float* x, const float* dy, const DirectConv& b
   }
 }
 
-// Gᵀ s G of the sums of all parts.
+// dw = Gᵀ s G, where s is the sum over all parts.
 void reduce_sums(float* dw, const float* scratch, const DirectConv& g, int threads) {
   const DirectConv blocks = in_blocks(g);
   const ptrdiff_t point = ptrdiff_t{blocks.c_in} * blocks.c_out, next_part = PartSize(g).total();

@@ -1,9 +1,9 @@
-// Reading and writing elements in vector loops, so that bf16 is as quick as its size promises.
+// Reading and writing elements in vector loops, such that bf16 is as fast as its size permits.
 //
 //   template <class W> … W::template get<k>(x, j) … W::put(y, j, [&]<int k>() { return … });
 //
-// A word is one f32 or f64, or two bf16: as halves of 32 bits they need a shift or a mask to become
-// floats, where single ones need shuffles between lanes (measured: half the time for a whole pass).
+// A word is one f32 or f64, or two bf16. The halves of a 32-bit word become floats by a shift or a mask,
+// whereas single bf16 need shuffles between lanes (measured: pairs halve the time of a whole pass).
 // k selects the element of word j: element 2j + k of a bf16 array.
 #pragma once
 
@@ -15,8 +15,8 @@
 
 namespace fulcrum::cpu {
 
-/// to = T(value), rounded. GCC gives up vectorising a `#pragma omp simd` loop that assigns a bf16
-/// as a struct (10 times slower); as its bits it is fine.
+/// to = T(value), rounded. Assigns the bits of a bf16: GCC does not vectorise a `#pragma omp simd` loop that
+/// assigns a bf16 as a struct (10 times slower).
 template <class T, class A>
 inline void store(T& to, A value) {
   if constexpr (std::is_same_v<T, bf16>) {
@@ -26,7 +26,7 @@ inline void store(T& to, A value) {
   }
 }
 
-/// Words of one element.
+/// Words of one element each.
 template <class T>
 struct Singles {
   static constexpr int kPerWord = 1;
@@ -39,7 +39,7 @@ struct Singles {
   static void put(T* y, int64_t j, F value) {
     store(y[j], value.template operator()<0>());
   }
-  /// What is left of a value once it is stored.
+  /// The value after rounding to T, as get() would return it after put().
   static Accumulate<T> kept(Accumulate<T> value) {
     if constexpr (std::is_same_v<T, bf16>) return std::bit_cast<float>(uint32_t{bf16(value).bits} << 16);
     else return value;
@@ -66,7 +66,7 @@ struct Pairs {
  private:
   static_assert(std::endian::native == std::endian::little);
   static constexpr uint32_t kUpper = 0xffff0000u;
-  // To nearest even in the upper half; all ones, a NaN, for a NaN.
+  // Rounds to nearest even, with the result in the upper half. For a NaN, all bits are ones, which is a NaN as well.
   static uint32_t rounded(float value) {
     const auto u = std::bit_cast<uint32_t>(value);
     return (u + 0x7fffu + ((u >> 16) & 1u)) | (0u - uint32_t{value != value});

@@ -1,5 +1,4 @@
-// Batches of images from the u8 data set: gather, random crop of the padded image, flip, rotation,
-// normalise.
+// Makes batches of images from the u8 data set: gather, random crop of the padded image, flip, rotation, normalisation.
 #include <fulcrum/core/augment_rules.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/random.h>
@@ -20,8 +19,7 @@ struct AugmentInputs {
 
 constexpr int64_t kPixelsPerThread = 4;
 
-// An image, of fewer than 2³² pixels, is the work of `parts` blocks; a thread's pixels lie their width
-// apart.
+// `parts` blocks share an image, which has fewer than 2³² pixels. A thread's pixels are parts · blockDim.x apart.
 template <class T>
 __global__ void augment_kernel(T* y, AugmentInputs in, int64_t batch, int64_t parts, Philox philox, AugmentOptions o) {
   const int64_t pixels = in.h * in.w;

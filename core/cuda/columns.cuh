@@ -1,5 +1,5 @@
-// y [outer, channels] = the rows of x [outer, rows, channels] joined, times a factor: sums, means and
-// maxima. bf16 and f32 are summed in f32 by a thread and a block, in f64 beyond.
+// Reductions over rows: y [outer, channels] = the sum or maximum over the rows of x [outer, rows, channels], times a
+// factor (for means). bf16 and f32 are summed in f32 within a thread and a block, in f64 across blocks.
 #pragma once
 
 #include <fulcrum/core/cuda/tiles.cuh>

@@ -1,9 +1,9 @@
-// Convolution on CUDA: what cuDNN's plans ask of their arguments.
+// Convolution on CUDA: adapts the arguments to what cuDNN's plans require.
 //
-// Memory starts on a 16-byte boundary, which a slice may not; a weight gradient in bf16 comes out in
-// bf16; a bias is added in a pass of its own where no plan adds it; where cuDNN has no plan for the
-// channels as they are, they are padded with zeros, in scratch memory, to what tensor cores take; and the
-// first layer of ResNets, for which its plans are slow, is computed on blocks of 2×2 pixels.
+// cuDNN requires memory on 16-byte boundaries, where a slice need not start, and writes the weight gradient of a bf16
+// convolution in bf16. Where no plan adds the bias, a pass of its own does. Where there is no plan for the number of
+// channels, they are padded with zeros, in scratch memory, to what tensor cores take. The first layer of ResNets, for
+// which cuDNN's plans are slow, is computed on blocks of 2×2 pixels.
 #include <algorithm>
 #include <optional>
 
@@ -26,7 +26,7 @@ using cuda::prepared;
 
 struct Arguments {
   Tensor x, w, y;
-  Tensor bias = {};  // where a plan adds it
+  Tensor bias = {};  // only where the plan adds it
 };
 
 ConvProblem problem_of(ConvPass pass, DType dtype, bool bias, const Conv2dGeometry& g) {
@@ -35,7 +35,7 @@ ConvProblem problem_of(ConvPass pass, DType dtype, bool bias, const Conv2dGeomet
 
 // ---- channels that cuDNN has a plan for -----------------------------------------------------------
 
-/// Channels of every group rounded up to 16 bytes.
+/// The geometry with the channels of each group rounded up to a multiple of 16 bytes.
 Conv2dGeometry padded(Conv2dGeometry g, DType dtype) {
   const int64_t step = 16 / static_cast<int64_t>(size_of(dtype));
   const auto up = [&](int64_t channels) { return (channels / g.groups + step - 1) / step * step * g.groups; };
@@ -44,14 +44,14 @@ Conv2dGeometry padded(Conv2dGeometry g, DType dtype) {
   return g;
 }
 
-// The arguments as arrays of which padding makes some sizes larger.
+// Shapes of the arguments with the channels split into groups, so that padding only enlarges some sizes.
 Shape sizes_of_x(const Conv2dGeometry& g) { return {g.n * g.h * g.w, g.groups, g.c / g.groups}; }
 Shape sizes_of_y(const Conv2dGeometry& g) { return {g.n * g.out_h * g.out_w, g.groups, g.out_c / g.groups}; }
 Shape sizes_of_w(const Conv2dGeometry& g) {
   return {g.groups, g.out_c / g.groups, g.kernel_h * g.kernel_w, g.c / g.groups};
 }
 
-/// Copies the common corner of two arrays of these sizes.
+/// Copies from x to y the elements whose indices exist in both shapes.
 void copy_corner(Tensor& y, const Shape& y_sizes, const Tensor& x, const Shape& x_sizes) {
   StridedCopy corner{.extent = x_sizes};
   int64_t x_stride = 1, y_stride = 1;
@@ -109,7 +109,8 @@ void run_padded(const ConvPlan& plan, const ConvProblem& wide, Arguments& a, con
 
 // ---- the first layer on blocks of 2×2 pixels -----------------------------------------------------------
 
-/// Of a convolution k×k of stride 2 over images: the one of stride 1 that it is over their blocks, which overlaps its borders.
+/// The stride-1 convolution over blocks of 2×2 pixels that equals a k×k convolution of stride 2 over images, or nullopt
+/// where there is none. Its input includes the padding.
 std::optional<Conv2dGeometry> on_blocks(const Conv2dGeometry& g, DType dtype) {
   const int64_t k = g.kernel_h, p = g.padding_h;
   const bool square = g.kernel_w == k && g.padding_w == p && g.stride_h == 2 && g.stride_w == 2 && g.dilation_h == 1 &&
@@ -129,7 +130,7 @@ std::optional<Conv2dGeometry> on_blocks(const Conv2dGeometry& g, DType dtype) {
 
 void run_on_blocks(const ConvPlan& plan, ConvPass pass, Arguments& a, const Conv2dGeometry& g,
                    const Conv2dGeometry& b) {
-  constexpr int64_t kOfWeights = 1;  // blocks begin at even rows of the image, the kernel at odd ones
+  constexpr int64_t kOfWeights = 1;  // offset: blocks begin at even rows of the image, the kernel at odd ones
   Arguments wide = a;
   wide.x = empty({b.n, b.h, b.w, b.c}, options_of(a.x));
   wide.w = empty({b.out_c, b.kernel_h, b.kernel_w, b.c}, options_of(a.w));
@@ -139,7 +140,7 @@ void run_on_blocks(const ConvPlan& plan, ConvPass pass, Arguments& a, const Conv
   if (pass == ConvPass::kWeightGradient) cuda::depth_to_space(a.w, wide.w, kOfWeights);
 }
 
-/// All arguments in one dtype, on 16-byte boundaries.
+/// Runs one pass. x, w and y must have one dtype; all memory must lie on 16-byte boundaries.
 void convolve(ConvPass pass, Arguments a, const Conv2dGeometry& g) {
   const DType dtype = a.x.dtype();
   ConvProblem problem = problem_of(pass, dtype, a.bias.defined(), g);

@@ -1,7 +1,8 @@
-// y and the gradient of x: every warp computes 16 or 32 pixels of a tile, as a product of [pixels, 9·C] with the weights.
+// Forward pass and gradient of x: each warp computes 16 or 32 pixels of a tile, as a product of [pixels, 9·C] with the
+// weights.
 //
-// The gradient of x is the same sum with dy in the place of x, the taps in reversed order and the weights transposed,
-// which is how they are read from shared memory.
+// The gradient of x is the same sum with dy in place of x, the taps in reverse order and the weights transposed. The
+// transposition happens as they are read from shared memory.
 #include <fulcrum/core/cuda/conv3x3.h>
 
 #include <limits>
@@ -16,15 +17,16 @@ namespace {
 template <int C>
 struct Conv3x3Plan {
   using Tile = PixelTile<C, C == 64 ? 8 : 16>;
-  static constexpr int kWarpsAcross = C == 64 ? 2 : 1;  // that share pixels, with a part of the channels each
-  static constexpr int kDown = C == 64 ? 1 : 2;         // products of 16 pixels a warp
+  static constexpr int kWarpsAcross = C == 64 ? 2 : 1;  // that compute the same pixels, each for a part of the channels
+  static constexpr int kDown = C == 64 ? 1 : 2;         // products of 16 pixels per warp
   static constexpr int kWarps = Tile::kPixels / (16 * kDown) * kWarpsAcross, kThreads = 32 * kWarps;
-  static constexpr int kAcross = C / 8 / kWarpsAcross;  // products of 8 channels a warp
+  static constexpr int kAcross = C / 8 / kWarpsAcross;  // products of 8 channels per warp
 
-  // Weights come to shared memory in stages of some taps, some stages ahead: all of 64 channels would not fit.
+  // Weights are loaded into shared memory in stages of kStageTaps taps, kAhead stages ahead: for 64 channels, all taps
+  // together would not fit.
   static constexpr int kStageTaps = C == 64 ? 1 : kTaps, kStages = kTaps / kStageTaps;
   static constexpr int kBuffers = kStages > 1 ? 3 : 1, kAhead = kStages > 1 ? kBuffers - 1 : 1;
-  static constexpr int kRow = kStageTaps * C + 8;  // of one channel of y; eight rows lie in banks of their own
+  static constexpr int kRow = kStageTaps * C + 8;  // elements per channel of y; 8 rows lie in different banks
 
   struct alignas(16) Shared {
     bf16 pixels[Tile::kBordered * Tile::kStride];
@@ -32,7 +34,7 @@ struct Conv3x3Plan {
   };
 };
 
-/// Begins to copy the weights [C, taps, C] of a stage.
+/// Starts copying the weights [C, taps, C] of a stage to shared memory.
 template <int C>
 __device__ void load_weights(bf16* shared, const bf16* w, int stage) {
   using P = Conv3x3Plan<C>;
@@ -65,7 +67,7 @@ __global__ void __launch_bounds__(Conv3x3Plan<C>::kThreads)
   FULCRUM_UNROLL
   for (int m = 0; m < P::kDown; m++)
     pixels[m] = shared.pixels + Tile::bordered(first_pixel + 16 * m + lane % 16) + lane / 16 * 8;
-  // Rows of the weights are what the sum is over, or what it is for.
+  // A row of the weights belongs to a term of the sum (gradient) or to an output channel (forward).
   const int half = lane / 16 * 8, other_half = lane / 8 % 2 * 8, row = lane % 8;
   const int at_weights = kDataGradient ? (other_half + row) * P::kRow + half + first_channel
                                        : (half + row + first_channel) * P::kRow + other_half;
@@ -73,7 +75,7 @@ __global__ void __launch_bounds__(Conv3x3Plan<C>::kThreads)
   float sum[P::kDown][P::kAcross][4] = {};
   for (int stage = 0; stage < P::kStages; stage++) {
     wait_for_copies<P::kAhead - 1>();
-    __syncthreads();  // this stage is there, and all have done with the last one
+    __syncthreads();  // this stage has arrived, and all warps are done with the last one
     if constexpr (P::kStages > 1) {
       if (const int next = stage + P::kAhead; next < P::kStages)
         load_weights<C>(shared.weights[next % P::kBuffers], w, next);
@@ -101,7 +103,7 @@ __global__ void __launch_bounds__(Conv3x3Plan<C>::kThreads)
   }
   __syncthreads();
 
-  // Through shared memory, so that threads write 16 bytes each, and neighbours next to each other.
+  // Store through shared memory, so that each thread writes 16 bytes, and neighbouring threads neighbouring addresses.
   FULCRUM_UNROLL
   for (int m = 0; m < P::kDown; m++) {
     FULCRUM_UNROLL

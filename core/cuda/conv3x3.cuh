@@ -1,5 +1,5 @@
-// What the kernels of conv3x3.h share: tiles of pixels of an image in shared memory, with a border of one pixel, of which
-// a tap of the convolution takes a shifted part.
+// Shared by the kernels of conv3x3.h: tiles of pixels in shared memory, with a border of one pixel. Each tap of the
+// convolution reads the tile at a shift of its own.
 #pragma once
 
 #include <fulcrum/core/cuda/copy_async.cuh>
@@ -10,21 +10,21 @@ namespace fulcrum::cuda {
 
 inline constexpr int kTaps = 9;
 
-/// 8 rows of kWide pixels.
+/// The layout of a tile of 8 rows of kWide pixels.
 template <int C, int kWide>
 struct PixelTile {
   static constexpr int kHeight = 8, kWidth = kWide, kPixels = kHeight * kWidth;
-  static constexpr int kPacks = C / 8;  // of 16 bytes
-  /// Elements from pixel to pixel: with 16 bytes between them eight neighbours lie in banks of their own.
+  static constexpr int kPacks = C / 8;  // of 16 bytes, per pixel
+  /// Elements from one pixel to the next: 16 bytes of padding put 8 neighbours into different banks.
   static constexpr int kStride = C + 8;
   static constexpr int kBorderedWidth = kWidth + 2, kBordered = (kHeight + 2) * kBorderedWidth;
 
-  /// Where pixel `p` of the tile is in a tile with a border, for tap 0.
+  /// Offset of what tap 0 reads for pixel `p`, in a tile with a border. shift(tap) is added for another tap.
   static __device__ int bordered(int p) { return (p / kWidth * kBorderedWidth + p % kWidth) * kStride; }
   static __device__ int shift(int tap) { return (tap / 3 * kBorderedWidth + tap % 3) * kStride; }
 };
 
-/// Images [n, h, w, C] cut into tiles. An image has fewer than 2³¹ elements, the batch fewer tiles.
+/// Images [n, h, w, C] cut into tiles. An image has fewer than 2³¹ elements, the batch fewer than 2³¹ tiles.
 struct TiledImages {
   int h, w;
   unsigned across, of_image, tiles;
@@ -38,10 +38,10 @@ struct TiledImages {
   }
 };
 
-/// One of the tiles: its image, and its first pixel there.
+/// Where a tile lies: its image, and its first pixel in the image.
 template <int C, class Tile>
 struct TilePlace {
-  int64_t image;  // where it begins in the batch
+  int64_t image;  // offset of the image in the batch, in elements
   int top, left;
 
   __device__ TilePlace(const TiledImages& s, unsigned tile) {
@@ -52,7 +52,7 @@ struct TilePlace {
   }
 };
 
-/// Begins to copy the tile with kBorder pixels around it; 0 where the image has none.
+/// Starts copying a tile with kBorder pixels around it to shared memory; pixels outside of the image become 0.
 template <int C, class Tile, int kBorder, int kThreads>
 __device__ void load_tile(bf16* shared, const bf16* x, const TiledImages& s, const TilePlace<C, Tile>& place) {
   constexpr int kWidth = Tile::kWidth + 2 * kBorder, kCount = (Tile::kHeight + 2 * kBorder) * kWidth * Tile::kPacks;

@@ -1,8 +1,8 @@
-// A product of dy transposed with x for every tap: [C, pixels] · [pixels, C], summed over all pixels of the batch.
+// Weight gradient: for each tap the product dyᵀ·x, [C, pixels] · [pixels, C], summed over all pixels of the batch.
 //
-// A block sums over some tiles; the next one is on its way while it multiplies. Its sums, f32, go to scratch memory in the
-// order in which the lanes have them, and a second kernel joins those of all blocks: an atomic sum would come out another
-// way every time.
+// A block sums over some of the tiles and loads the next one while it multiplies. It writes its f32 sums to scratch
+// memory in the order in which the lanes hold them, and a second kernel adds up those of all blocks: with atomic
+// additions the result would differ from run to run.
 #include <fulcrum/core/cuda/conv3x3_weights.h>
 
 #include <fulcrum/core/cuda/conv3x3.cuh>
@@ -15,15 +15,15 @@ template <int C>
 struct WeightsPlan {
   using Tile = PixelTile<C, C == 16 ? 16 : 8>;
   static constexpr int kDown = C / 16;               // products of 16 channels of dy
-  static constexpr int kWarpTaps = C == 16 ? 9 : 3;  // a warp has sums for
+  static constexpr int kWarpTaps = C == 16 ? 9 : 3;  // taps per warp
   static constexpr int kBlockTaps = C == 32 ? kTaps : kWarpTaps, kBlocksATile = kTaps / kBlockTaps;
-  static constexpr int kParts = kDown * (kBlockTaps / kWarpTaps);  // of the sums of a block
-  static constexpr int kPixelParts = C == 16 ? 4 : 1;  // warps that share sums, and take turns at the pixels
+  static constexpr int kParts = kDown * (kBlockTaps / kWarpTaps);  // into which a block's sums are split
+  static constexpr int kPixelParts = C == 16 ? 4 : 1;  // warps that compute the same part, over different pixels
   static constexpr int kThreads = 32 * kParts * kPixelParts;
-  static constexpr int kValues = kWarpTaps * C / 2;  // a lane has of a part
+  static constexpr int kValues = kWarpTaps * C / 2;  // per lane, of a part
   static constexpr int kBlockSums = kParts * kValues * 32, kSums = kBlockSums * kBlocksATile;
   static_assert(kSums == C * kTaps * C);
-  /// Blocks that sum: more are busier, and leave more to join.
+  /// The most slabs of tiles (kBlocksATile blocks each). More of them fill the device better, and leave more to add up.
   static constexpr unsigned kMostSlabs = C == 16 ? 264 : C == 32 ? 132 : 44;
 
   struct alignas(16) Tiles {
@@ -36,7 +36,7 @@ struct WeightsPlan {
   };
 };
 
-/// partial [slab, sums]
+/// Writes partial [slabs, kSums].
 template <int C>
 __global__ void __launch_bounds__(WeightsPlan<C>::kThreads)
     weight_gradient_kernel(float* partial, const bf16* dy, const bf16* x, TiledImages s, unsigned slabs) {
@@ -61,7 +61,7 @@ __global__ void __launch_bounds__(WeightsPlan<C>::kThreads)
   load(shared.tiles[0], slab);
   for (unsigned tile = slab; tile < s.tiles; tile += slabs, buffer = 1 - buffer) {
     wait_for_copies<0>();
-    __syncthreads();  // this tile is there, and all have done with the last one
+    __syncthreads();  // this tile has arrived, and all warps are done with the last one
     if (tile + slabs < s.tiles) load(shared.tiles[1 - buffer], tile + slabs);
     const typename P::Tiles& tiles = shared.tiles[buffer];
     for (int p = 16 * pixel_part; p < Tile::kPixels; p += 16 * P::kPixelParts) {
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(WeightsPlan<C>::kThreads)
   float* const out = partial + static_cast<int64_t>(slab) * P::kSums + taps_of_block * P::kBlockSums;
   float* own = out + part * P::kValues * 32;
   if constexpr (P::kPixelParts > 1) {
-    __syncthreads();  // the sums lie where the tiles were
+    __syncthreads();  // the sums overwrite the tiles
     own = shared.sums[pixel_part] + part * P::kValues * 32;
   }
   FULCRUM_UNROLL
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(WeightsPlan<C>::kThreads)
   }
 }
 
-/// Where the sum `i` of a slab belongs in dw [C, taps, C].
+/// Index in dw [C, taps, C] of sum `i` of a slab.
 template <int C>
 __device__ int weight_of_sum(int i) {
   using P = WeightsPlan<C>;
@@ -112,7 +112,7 @@ __device__ int weight_of_sum(int i) {
 
 constexpr int kJoinColumns = 32, kJoinParts = 8;
 
-/// Sums over the slabs: each of kJoinParts threads has every kJoinParts-th of them.
+/// Sums over the slabs. kJoinParts threads share a sum: each adds every kJoinParts-th slab.
 template <int C>
 __global__ void __launch_bounds__(kJoinColumns* kJoinParts)
     join_slabs_kernel(bf16* dw, const float* partial, unsigned slabs) {

@@ -1,4 +1,4 @@
-// Convolutions in words, for errors and stored plans.
+// Describes convolutions in words, for errors and stored plans.
 #include <fulcrum/core/cuda/cudnn.h>
 
 namespace fulcrum::cuda {

@@ -1,19 +1,19 @@
-// Copies from global to shared memory that go on while the threads compute. tests/simt has a header of this name for the CPU.
+// Asynchronous copies from global to shared memory. tests/simt has a header of this name for the CPU.
 //
 //   copy_async(shared.a + 8 * i, a + 8 * i, true);   // 16 bytes each
-//   close_copies();                                   // a group of what was begun since the last one
+//   close_copies();                                   // makes a group of the copies since the last call
 //   …
-//   wait_for_copies<1>();                             // of this thread's groups all but the last have arrived
-//   __syncthreads();                                  // and everybody's
+//   wait_for_copies<1>();                             // all of this thread's groups but the last have arrived
+//   __syncthreads();                                  // and those of the other threads
 //
-// From compute capability 8.0 on.
+// Requires compute capability 8.0.
 #pragma once
 
 #include <fulcrum/core/cuda/device.cuh>
 
 namespace fulcrum::cuda {
 
-/// Begins to copy 16 bytes, both on 16-byte boundaries; zeros in their place where `there` is false.
+/// Starts copying 16 bytes, or writing 16 bytes of zeros if `there` is false. Both addresses are on 16-byte boundaries.
 template <class T>
 __device__ inline void copy_async(T* shared, const T* global, bool there) {
 #if __CUDA_ARCH__ >= 800

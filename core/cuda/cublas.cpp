@@ -61,7 +61,7 @@ struct Descriptors {
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(p), p);
     if (p.bias || p.row_sums) {
       set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(p.out), p);
-      // Some versions refuse a plan for no vector at all; whoever asks for a plan has none yet.
+      // Some versions find no plan while this pointer is null, and there is no vector yet when a plan is made.
       const void* const any = reinterpret_cast<const void*>(uintptr_t{256});
       set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, vector ? vector : any, p);
     }
@@ -71,7 +71,7 @@ struct Descriptors {
   }
 
  private:
-  // Our a is its second operand, B.
+  // BGRADB, since our a is cuBLASLt's second operand, B.
   static cublasLtEpilogue_t epilogue(const GemmProblem& p) {
     if (p.row_sums) return CUBLASLT_EPILOGUE_BGRADB;
     if (p.relu) return p.bias ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
@@ -123,7 +123,7 @@ void GemmPlan::run(const GemmPointers& pointers) const {
   const GemmProblem& p = chosen_->problem;
   Descriptors d(p, p.row_sums ? pointers.row_sums : pointers.bias);
   const int64_t bytes = std::max<int64_t>(1, static_cast<int64_t>(chosen_->workspace));
-  // Freed on return, before the kernels run: the pool hands it out again on the same stream only.
+  // Freed on return, before the kernels run: safe, since the pool's next user enqueues on the same stream.
   Tensor workspace = empty({bytes}, {DType::kU8, {Device::Kind::kCuda, current_device()}});
   const float one = 1, beta = p.accumulate ? 1 : 0;
   const double one64 = 1, beta64 = beta;
@@ -144,7 +144,7 @@ GemmPlan make_gemm_plan(const GemmProblem& problem) {
       cublasLtMatmulAlgoGetHeuristic(handle(problem), &d.operation, &d.first, &d.second, &d.result, &d.result,
                                      &preference.preference, 1, &found, &count);
   GemmPlan plan;
-  const bool unusual = problem.bias || problem.relu || problem.row_sums;  // refused as invalid in some types
+  const bool unusual = problem.bias || problem.relu || problem.row_sums;  // refused as invalid for some dtypes
   const bool refused = status == CUBLAS_STATUS_NOT_SUPPORTED || (unusual && status == CUBLAS_STATUS_INVALID_VALUE);
   if (refused || (status == CUBLAS_STATUS_SUCCESS && (count == 0 || found.state != CUBLAS_STATUS_SUCCESS))) {
     plan.reason_ = "the heuristics know no algorithm";

@@ -1,7 +1,7 @@
-// Matrix products through cuBLASLt. No header of cuBLAS's shows here.
+// Matrix products through cuBLASLt. This header includes none of cuBLAS's.
 //
 //   const GemmProblem problem{.m = m, .n = n, .k = k, .in = DType::kBf16, .out = DType::kF32};
-//   const GemmPlan& plan = gemm_plan(problem);           // asked of the heuristics once
+//   const GemmPlan& plan = gemm_plan(problem);           // queries the heuristics once
 //   if (plan.exists()) plan.run({.c = c.raw(), .a = a.raw(), .b = b.raw()});
 //
 // Row-major, c [m, n] = op(a) op(b): op(a) is m×k, op(b) k×n. Sums are in f32, in f64 for f64, and
@@ -21,17 +21,17 @@ struct GemmProblem {
   DType in, out;            // f32 → f32, bf16 → bf16 or f32, f64 → f64
   bool bias = false;        // adds a bias [n] in dtype `out` to every row
   bool relu = false;        // then max(c, 0)
-  bool row_sums = false;    // writes the sums over k of op(a)'s rows, [m] in dtype `out`; without the other two
+  bool row_sums = false;    // writes the sums over k of op(a)'s rows, [m] in dtype `out`; not with bias or relu
   bool accumulate = false;  // c += instead of c =
   bool tf32 = false;        // f32 only
   friend bool operator==(const GemmProblem&, const GemmProblem&) = default;
   friend auto operator<=>(const GemmProblem&, const GemmProblem&) = default;
 };
 
-/// For errors.
+/// The problem in words, for error messages.
 std::string describe(const GemmProblem& problem);
 
-/// Device memory, each on a 16-byte boundary.
+/// Device memory; every pointer on a 16-byte boundary.
 struct GemmPointers {
   void* c;
   const void* a;
@@ -55,7 +55,7 @@ class GemmPlan {
   std::string reason_;
 };
 
-/// The plan for the current device. The reference stays good.
+/// Returns the plan for the current device. The reference stays valid until the process ends.
 const GemmPlan& gemm_plan(const GemmProblem& problem);
 
 }  // namespace fulcrum::cuda

@@ -1,5 +1,5 @@
-// What cublas.cpp calls of cuBLASLt: each function finds the library's own at its first call, and goes on
-// to it from then on.
+// The functions of cuBLASLt that cublas.cpp calls: each looks up the library's function at its first call, and forwards
+// all calls to it.
 #include <cublasLt.h>
 
 #include <fulcrum/core/cuda/library.h>
@@ -17,8 +17,8 @@ void* function(const char* name) {
 
 }  // namespace fulcrum::cuda
 
-// The header's declarations are what makes a wrong signature an error here. Hidden, lest another library
-// of the process takes these for cuBLASLt's.
+// cublasLt.h declares the same functions, so a wrong signature here does not compile. Hidden, lest another library of
+// the process takes these for cuBLASLt's.
 #define FORWARD(result, name, parameters, arguments)                                            \
   extern "C" [[gnu::visibility("hidden")]] result name parameters {                             \
     static const auto real = reinterpret_cast<decltype(&name)>(fulcrum::cuda::function(#name)); \

@@ -21,8 +21,8 @@
 #include <fulcrum/core/cuda_options.h>
 #include <fulcrum/core/plan_store.h>
 
-// The library is loaded at the first convolution on a GPU: the program starts, and computes on the
-// CPU, where there is none.
+// The library is loaded when a GPU is first used (use_device): without it the program still starts, and computes on the
+// CPU.
 void* cudnn_frontend::cudnn_dlhandle = nullptr;
 
 namespace fulcrum::cuda {
@@ -35,8 +35,8 @@ using TensorAttributes = std::shared_ptr<fe::graph::Tensor_attributes>;
 // Enough for every convolution of ResNet-50 at batch 256 in f32, whose plans copy x and y.
 constexpr int64_t kMostWorkspace = int64_t{2} << 30;
 constexpr int kMostTimed = 16;
-// The plan that is not cuDNN's: the kernels of conv3x3.h. Its name changes with the order in which they sum, so that a run
-// that goes on either has the same bits or says that it may not.
+// The one plan that is not cuDNN's: the kernels of conv3x3.h. Rename it whenever their order of summation changes, so
+// that a resumed run either has the same bits or warns that it may not.
 constexpr int64_t kOwn = -1;
 constexpr const char* kOwnName = "fulcrum_conv3x3_1";
 
@@ -45,7 +45,7 @@ constexpr const char* kOwnName = "fulcrum_conv3x3_1";
 void load_library() {
   static std::once_flag once;
   std::call_once(once, [] {
-    // The frontend looks for the runtime by name, too; it must not find another one than ours.
+    // The frontend also loads the CUDA runtime by name: this makes it the one that we are linked to.
     const std::string runtime = concat_text("libcudart.so.", FULCRUM_CUDA_MAJOR);
     ::setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", runtime.c_str(), /*overwrite=*/0);
     fe::cudnn_dlhandle = open_library("cuDNN", "libcudnn.so", CUDNN_MAJOR, FULCRUM_CUDNN_FOLDER);
@@ -75,7 +75,7 @@ cudnnHandle_t handle() {
   return h;
 }
 
-/// What a plan's name means something for.
+/// The GPU and the version of cuDNN for which plan names are valid.
 std::string environment() {
   return concat_text("sm_", attribute(cudaDevAttrComputeCapabilityMajor), attribute(cudaDevAttrComputeCapabilityMinor),
                      " ", attribute(cudaDevAttrMultiProcessorCount), "SM cudnn ", cudnn_version());
@@ -103,7 +103,7 @@ class ConvGraph : public fe::graph::Graph {
     add_operations(sums);
   }
 
-  /// Asks the heuristics. Empty, or why there are no plans.
+  /// Queries the heuristics. Returns why there are no plans, or an empty text.
   std::string find_plans(cudnnHandle_t handle) {
     fe::error_t e = validate();
     if (e.is_good()) e = build_operation_graph(handle);
@@ -121,7 +121,7 @@ class ConvGraph : public fe::graph::Graph {
     return "";
   }
 
-  /// Indices of the plans that may be used, best first; where both heuristics name a plan, once.
+  /// Indices of the usable plans, best first; a plan that both heuristics propose appears once.
   std::vector<int64_t> usable() {
     std::vector<int64_t> indices;
     std::set<std::string> names;
@@ -209,7 +209,7 @@ struct ConvPlan::Built {
 namespace {
 
 Device here() { return {Device::Kind::kCuda, current_device()}; }
-/// Of at least so many bytes, in few sizes: the pool keeps a block of each, which all convolutions of that size share.
+/// At least `bytes` of scratch memory. Rounded up to few sizes: convolutions then share the blocks that the pool keeps.
 Tensor workspace(int64_t bytes) {
   constexpr int64_t kStep = int64_t{64} << 20;
   const auto power = std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(256, bytes)));
@@ -220,7 +220,7 @@ Tensor workspace(int64_t bytes) {
 }  // namespace
 
 void ConvPlan::run(const ConvPointers& pointers) const {
-  // Freed on return, before the kernels run: the pool hands it out again on the same stream only.
+  // Freed on return, before the kernels run: safe, since the pool's next user enqueues on the same stream.
   Tensor scratch = workspace(built_->workspace);
   built_->run(pointers, scratch.raw());
 }
@@ -248,7 +248,7 @@ class ConvPlanner {
   }
 
  private:
-  // The plan of the run that goes on, else the fastest or the first that can be built.
+  // The plan that a resumed run has used, else the fastest one or the first that can be built.
   std::optional<int64_t> choose() {
     const std::vector<int64_t> usable = graph_->usable();
     if (const auto name = run_plans().find(key_)) {
@@ -267,7 +267,7 @@ class ConvPlanner {
       if (const auto index = build_by_name(usable, *name)) return index;
     try {
       const auto index = fastest(usable);
-      empty_cache(here());  // of the workspaces of plans that lost
+      empty_cache(here());  // the workspaces of the slower plans
       if (index) cache_plan(cache_key(), name(*index));
       return index;
     } catch (const OutOfMemory& e) {  // the run itself may still fit
@@ -278,7 +278,7 @@ class ConvPlanner {
     }
   }
 
-  // A cache of another Fulcrum's has what was fastest among fewer.
+  // Differs where our own kernels compete: an entry of a Fulcrum without them is the fastest of fewer plans.
   PlanKey cache_key() const {
     return {key_.environment, has_own() ? concat_text(key_.problem, ", beside ", kOwnName) : key_.problem};
   }
@@ -311,7 +311,7 @@ class ConvPlanner {
   }
 
   std::optional<int64_t> fastest(const std::vector<int64_t>& usable) {
-    const PrivatePool::Pause common;  // a step's own pool would keep all that is taken here
+    const PrivatePool::Pause common;  // a recorded step's pool would keep all memory taken here
     const Conv2dGeometry& g = problem_.geometry;
     const TensorOptions options{problem_.dtype, here()};
     Tensor x = ones({g.n, g.h, g.w, g.c}, options);
@@ -338,8 +338,8 @@ class ConvPlanner {
             shortest);
         if (time < shortest) shortest = time, best = i;
       } catch (const Error&) {
-        // It needs too much memory or does not run as promised; another plan may do. Where the device itself has failed,
-        // waiting for it is an error.
+        // The plan needs too much memory or fails to run; another one may work. If the device itself has failed,
+        // synchronize() throws.
         synchronize(compute_stream());
       }
     }

@@ -1,4 +1,4 @@
-// Convolutions through cuDNN's graph API. No header of cuDNN's shows here.
+// Convolutions through cuDNN's graph API. This header includes none of cuDNN's.
 //
 //   const ConvProblem problem{ConvPass::kForward, DType::kBf16, /*bias=*/false, /*tf32=*/false, g};
 //   const ConvPlan& plan = conv_plan(problem);           // built at the first use, then looked up
@@ -18,11 +18,11 @@ namespace fulcrum::cuda {
 
 enum class ConvPass : uint8_t { kForward, kDataGradient, kWeightGradient };
 
-/// All that a plan depends on, next to the device.
+/// All that a plan depends on besides the device.
 struct ConvProblem {
   ConvPass pass;
   DType dtype;  // of x, w and y alike: f32, bf16 or f64
-  bool bias;    // kForward only; f64 where dtype is, else f32
+  bool bias;    // kForward only; its dtype is f64 for f64, else f32
   bool tf32;    // f32 only
   Conv2dGeometry geometry;
   friend bool operator==(const ConvProblem&, const ConvProblem&) = default;
@@ -31,10 +31,10 @@ struct ConvProblem {
 
 /// "conv2d", "conv2d_data_gradient", "conv2d_weight_gradient".
 const char* name_of(ConvPass pass);
-/// One line with everything in it: for errors, and the name under which a plan is stored.
+/// The whole problem in one line: for error messages, and the name under which its plan is stored.
 std::string describe(const ConvProblem& problem);
 
-/// Device memory by role, each on a 16-byte boundary. The pass decides which one is written.
+/// Device memory by role; every pointer on a 16-byte boundary. The pass decides which of x, w and y is written.
 struct ConvPointers {
   const void* x;
   const void* w;
@@ -57,15 +57,15 @@ class ConvPlan {
   std::string reason_;
 };
 
-/// The plan for the current device. The first call for a problem builds it, which is an Error while
-/// the compute stream is being captured into a graph. The reference stays good.
+/// Returns the plan for the current device. The first call for a problem builds it; throws Error if the compute stream
+/// is being captured into a graph then. The reference stays valid until the process ends.
 const ConvPlan& conv_plan(const ConvProblem& problem);
 
-/// The names of the plans that may be used on a device, best first, by cuDNN's heuristics. The device
-/// is given by cuDNN's JSON of its properties: none is needed.
+/// The names of the usable plans on a device, best first, by cuDNN's heuristics. `device` is cuDNN's JSON of a device's
+/// properties: no GPU is needed.
 std::vector<std::string> conv_plan_names(const ConvProblem& problem, const std::string& device);
 
-/// "9.19.0". An Error where the library is missing or of another major version.
+/// E.g. "9.19.0". Throws Error if the library is missing or of another major version.
 std::string cudnn_version();
 
 }  // namespace fulcrum::cuda

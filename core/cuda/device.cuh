@@ -1,6 +1,6 @@
-// What device code shares: indices, vector loads, sums over a warp and a block.
+// Shared by device code: thread indices, vector loads, reductions over a warp and a block.
 //
-// Sums have a fixed order: the same bits for the same sizes, whatever the device is doing.
+// Reductions have a fixed order: for the same sizes, the result has the same bits in every run.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ inline constexpr unsigned kThreads = 256, kWarp = 32, kAllLanes = 0xffffffffu;
 /// Enough blocks of 256 threads to fill the largest device; kernels stride over the rest.
 inline constexpr int64_t kMaxBlocks = 2048;
 
-/// One thread for each of n items, up to kMaxBlocks blocks.
+/// A grid with a thread for each of n items, of at most kMaxBlocks blocks.
 inline Grid grid_for(int64_t n, unsigned threads = kThreads) {
   const int64_t blocks = std::clamp<int64_t>((n + threads - 1) / threads, 1, kMaxBlocks);
   return {static_cast<unsigned>(blocks), threads};
@@ -24,16 +24,16 @@ inline Grid grid_for(int64_t n, unsigned threads = kThreads) {
 __device__ inline int64_t thread_index() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
 __device__ inline int64_t thread_count() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
 
-/// N neighbours, loaded and stored at once.
+/// N neighbouring elements, loaded and stored as one word.
 template <class T, int N>
 struct alignas(sizeof(T) * N) Pack {
   T at[N];
 };
-/// Elements of T in 16 bytes.
+/// The number of elements of T in 16 bytes.
 template <class T>
 inline constexpr int kPack = 16 / static_cast<int>(sizeof(T));
 
-/// Whether all of these pointers stand on 16-byte boundaries.
+/// Whether all of these pointers lie on 16-byte boundaries.
 template <class... Pointers>
 bool aligned(const Pointers*... pointers) {
   return ((reinterpret_cast<uintptr_t>(pointers) % 16 == 0) && ...);
@@ -54,7 +54,7 @@ struct MaxOf {
   __device__ static A start() {
     return static_cast<A>(-INFINITY);
   }
-  /// NaN wins.
+  /// NaN propagates.
   template <class A>
   __device__ static A join(A a, A b) {
     return a > b || a != a ? a : b;
@@ -68,8 +68,7 @@ __device__ A warp_reduce(A value) {
   return value;
 }
 
-/// Joins the values of a block whose threads are whole warps, up to 1024; every thread gets the
-/// result. All threads must call it.
+/// Joins the values of a block of whole warps, at most 1024 threads. All threads must call it, and all get the result.
 template <class Op, class A>
 __device__ A block_reduce(A value) {
   __shared__ A partial[kWarp];

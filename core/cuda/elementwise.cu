@@ -73,8 +73,8 @@ void Cuda::add_into(Tensor& y, const Tensor& x) {
 
 namespace {
 
-/// Extents and strides of a StridedCopy, as a kernel can take them; __grid_constant__, or each thread would copy them to
-/// be able to index them.
+/// Extents and strides of a StridedCopy as a kernel argument. Kernels take it as __grid_constant__: otherwise each
+/// thread would copy the arrays in order to index them.
 struct CopyLoop {
   int rank;
   int64_t extent[Shape::kMaxDims], x[Shape::kMaxDims], y[Shape::kMaxDims];
@@ -171,7 +171,7 @@ void Cuda::dropout(Tensor& y, Tensor& mask, const Tensor& x, double p, Generator
   int64_t* position = generator.position.data<int64_t>();
   launch(mask_kernel, grid_for(blocks), mask.data<uint8_t>(), position, range.before,
          Philox(generator.seed, generator.stream), static_cast<float>(p), n);
-  // A kernel of its own: every block of the first reads the position.
+  // In a second kernel, since every block of the first one reads the position.
   launch(advance_kernel, Grid{1, 1}, position, range.all > 0 ? range.all : blocks);
   dropout_gradient(y, x, mask, p);
 }

@@ -1,4 +1,4 @@
-// Reading and writing where indices say.
+// Gather, scatter and scatter_add: reads and writes at given indices.
 #include <type_traits>
 
 #include <fulcrum/core/kernels.h>
@@ -27,7 +27,7 @@ __global__ void gather_kernel(T* y, const T* x, const int64_t* index, IndexLoop 
   }
 }
 
-/// A thread for each column [o, ·, i], which goes through k in order: the same bits in every run, without atomics.
+/// One thread per column [o, ·, i] goes through k in order: the same bits in every run, without atomics.
 template <bool kAdd, class T>
 __global__ void scatter_kernel(T* x, const T* y, const int64_t* index, IndexLoop loop) {
   for (int64_t column = thread_index(); column < loop.outer * loop.inner; column += thread_count()) {

@@ -1,5 +1,5 @@
-// Matrix products on CUDA: cuBLASLt, with bias, ReLU and the bias' gradient in its epilogue where it
-// has that (f64 has none).
+// Matrix products on CUDA, by cuBLASLt. Bias, ReLU and the gradient of the bias are computed in its epilogue where it
+// has one (f64 has none).
 #include <fulcrum/core/cuda/cublas.h>
 #include <fulcrum/core/cuda/scratch.h>
 #include <fulcrum/core/cuda_options.h>
@@ -10,7 +10,7 @@ namespace fulcrum {
 
 namespace {
 
-/// Every row of c becomes the bias.
+/// Copies the bias into every row of c.
 void repeat_rows(Tensor& c, const Tensor& bias) {
   StridedCopy rows{.extent = c.shape()};
   rows.x_strides[1] = 1;

@@ -1,4 +1,4 @@
-// The KL ball: λ such that the weights of a window of recent losses are as unequal as asked for.
+// The KL ball: finds the λ at which the weights of a window of recent losses are as unequal as requested.
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/kl_ball_rules.h>
 #include <fulcrum/core/cuda/risk.cuh>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr unsigned kBallThreads = 512;
 
-// The losses of the window, less the extreme one and signed.
+// The losses of the window minus the extreme one, times `sign`: none is above 0.
 struct Shifted {
   const double* window;
   int64_t n;
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kBallThreads)
   const double least = -block_join<MaxOf>(n, [&](int64_t i) { return -window[i]; });
   const double extreme = o.positive ? most : least, spread = most - least, sign = o.positive ? 1 : -1;
   const Shifted d{window, n, extreme, sign};
-  // The first windows are small: λ follows each of them.
+  // Until the window is full, λ is solved for in every step.
   if (steps % o.every == 0 || n < capacity)
     inv = spread > 0 ? sign * solve_kl_ball([&](double t) { return d.cumulant(t); }, spread, o) : 0;
   const double rest = d.cumulant(std::abs(inv)).value, log_u = extreme * inv + rest;

@@ -1,5 +1,5 @@
-// Starting a kernel on the compute stream. tests/simt has a header of this name that runs the same
-// kernels on the CPU, so device code includes this one and no header of the toolkit.
+// Launches kernels on the compute stream. tests/simt has a header of this name that runs the same kernels on the CPU,
+// so device code includes this header and none of the toolkit's.
 //
 //   template <class T>
 //   __global__ void scale(T* y, int64_t n, float factor) {
@@ -15,13 +15,13 @@
 
 namespace fulcrum::cuda {
 
-/// Blocks and threads a block, one-dimensional.
+/// A one-dimensional grid: its blocks, and the threads per block.
 struct Grid {
   unsigned blocks, threads;
 };
 
-/// Arguments are converted to the kernel's parameter types. An error of the launch itself is thrown
-/// here, one of the running kernel at the next synchronize().
+/// Launches a kernel, with the arguments converted to its parameter types. Throws Error if the launch itself fails; an
+/// error of the running kernel is thrown by the next synchronize().
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), Grid grid, Arguments... arguments) {
   kernel<<<grid.blocks, grid.threads, 0, compute_stream()>>>(static_cast<Parameters>(arguments)...);

@@ -1,5 +1,5 @@
-# What of the CUDA back-end calls libraries. The source that sees cuDNN's headers is a target of its
-# own: they are not ours to warn about, and optimising their templates only costs time.
+# The sources of the CUDA back-end that call libraries. The one that includes cuDNN's headers is a target of its own:
+# warnings in them are not ours to fix, and optimising their templates only costs time.
 add_library(fulcrum_cudnn OBJECT ${CMAKE_CURRENT_LIST_DIR}/cudnn.cpp)
 target_link_libraries(fulcrum_cudnn PRIVATE CUDNN::cudnn cudnn_frontend::cudnn_frontend CUDA::cudart)
 target_include_directories(fulcrum_cudnn PRIVATE ${PROJECT_BINARY_DIR}/include)

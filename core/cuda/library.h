@@ -1,13 +1,13 @@
-// Libraries that are loaded when the first operation needs them: the program starts, and computes on
-// the CPU, where there are none, and a start does not wait for the hundreds of megabytes of cuBLASLt.
+// Loads libraries on first use: without them the program still starts, and computes on the CPU, and its start does not
+// wait for the hundreds of megabytes of cuBLASLt.
 #pragma once
 
 namespace fulcrum::cuda {
 
-/// The library `file`.`major` ("libcudnn.so", 9) of the library path, else of `folder`. It stays loaded.
-/// An Error that calls it `what` where there is none.
+/// Loads the library `file`.`major` ("libcudnn.so", 9) from the library path, else from `folder`. It stays loaded.
+/// Throws an Error that calls it `what` if there is none.
 void* open_library(const char* what, const char* file, int major, const char* folder);
-/// A function of it; an Error where it has none of this name.
+/// Finds a function of the library. Throws Error if it has none of this name.
 void* find_function(void* library, const char* name);
 
 }  // namespace fulcrum::cuda

@@ -11,7 +11,7 @@ using namespace cuda;
 
 namespace {
 
-// Sets top and log_total. The row comes from memory once, and from the cache the second time.
+// Sets row.top and row.log_total. The row is read from memory once; the second pass finds it in the cache.
 template <class W, class T>
 __device__ void find_total(CrossEntropyRow<T>& row) {
   using A = Accumulate<T>;
@@ -93,7 +93,7 @@ namespace {
 constexpr int kMetrics = 3;  // Σ loss, Σ p·loss, number correct
 __device__ unsigned metrics_arrived;
 
-// The sum over the block of what its lanes 0 have found.
+// Writes the block's sums of what lane 0 of each warp has found.
 __device__ void write_partial(double* partial, const double (&found)[kMetrics]) {
   for (int k = 0; k < kMetrics; k++) {
     const double sum = block_reduce<SumOf>(found[k]);
@@ -121,7 +121,7 @@ __global__ void metrics_kernel(double* totals, double* partial, const T* logits,
   for (int64_t b = threadIdx.x; b < gridDim.x; b += blockDim.x)
     for (int k = 0; k < kMetrics; k++) sum[k] += partial[b * kMetrics + k];
   for (int k = 0; k < kMetrics; k++) sum[k] = block_reduce<SumOf>(sum[k]);
-  if (threadIdx.x != 0 || !std::isfinite(sum[0])) return;  // no update comes of a batch that is not finite
+  if (threadIdx.x != 0 || !std::isfinite(sum[0])) return;  // such a batch leads to no update, so does not count
   for (int k = 0; k < kMetrics; k++) totals[k] += sum[k];
   totals[kMetrics] += static_cast<double>(rows);
 }
@@ -141,7 +141,7 @@ void Cuda::add_metrics(Tensor& totals, const Tensor& logits, const Tensor& label
 
 namespace {
 
-// A sample may be there more than once: its first visit's thread does all of them, in order.
+// A sample may occur more than once: the thread of its first occurrence records all of them, in order.
 template <class T>
 __global__ void record_kernel(float* table, const int64_t* indices, const T* weights, const T* losses, int64_t batch) {
   bool finite = true;
@@ -173,7 +173,7 @@ __global__ void adapt_kernel(T* lambda, const float* table, const T* h, const in
   }
 }
 
-// After all of them were read. The last visit of a sample writes.
+// Runs once adapt_kernel has read all of the old values. The last occurrence of a sample writes.
 template <class T>
 __global__ void remember_kernel(float* table, const int64_t* indices, const T* lambda, int64_t batch, int64_t samples) {
   for (int64_t i = thread_index(); i < batch; i += thread_count()) {

@@ -1,5 +1,5 @@
-// y[i] = f(x[i], …) over whole tensors: the shape of most element-wise kernels. Loads and stores are
-// as wide as 16 bytes where every pointer allows it.
+// y[i] = f(x[i], …) over whole tensors: the form of most element-wise kernels. Loads and stores are up to 16 bytes wide
+// where the alignment of every pointer allows it.
 //
 //   map(n, Scale{2}, y, x);   // struct Scale { float by; __device__ float operator()(float x) const; };
 #pragma once
@@ -26,7 +26,7 @@ __global__ void map_kernel(F f, int64_t n, Y* y, const X*... x) {
   for (int64_t i = n / N * N + thread_index(); i < n; i += thread_count()) y[i] = f(x[i]...);
 }
 
-/// y may be one of the x.
+/// Computes y[i] = f(x[i], …) for i < n. y may be one of the x.
 template <class F, class Y, class... X>
 void map(int64_t n, F f, Y* y, const X*... x) {
   constexpr int kWide = 16 / static_cast<int>(std::max({sizeof(Y), sizeof(X)...}));

@@ -1,4 +1,4 @@
-// Mixup and CutMix of a batch of images: mix_rules.h.
+// Mixup and CutMix of a batch of images, by the rules of mix_rules.h.
 #include <fulcrum/core/mix_rules.h>
 
 #include <fulcrum/core/kernels.h>
@@ -11,12 +11,12 @@ using namespace cuda;
 namespace {
 
 struct MixShape {
-  int64_t mixed, batch, h, w, channels;  // the first `mixed` of the batch
+  int64_t mixed, batch, h, w, channels;  // y has the first `mixed` of the batch
 };
 
 constexpr int64_t kPixelsPerThread = 4;
 
-// As in augment.cu: an image is the work of `parts` blocks.
+// As in augment.cu, `parts` blocks share an image.
 template <class T>
 __global__ void mix_kernel(T* y, float* share, const float* x, const int64_t* plan, MixShape shape, int64_t parts) {
   const int64_t pixels = shape.h * shape.w;

@@ -1,9 +1,9 @@
-// Processes with a GPU each, over NCCL. Its unique identifier goes through the host's communicator, which serves
-// tensors of the host, too.
+// Communicator over NCCL, for processes with a GPU each. The host's communicator distributes NCCL's unique identifier,
+// and also serves tensors on the host.
 //
-// All collectives run in one stream of their own, in the order of the calls: each begins behind what the compute stream
-// has been given before, and the compute stream goes on behind it, with start_all_reduce() only from finish() on. A
-// recorded step (core/replay.h) records them with the rest.
+// All collectives run on one stream of their own, in the order of the calls. Each waits for the work that the compute
+// stream was given before; the compute stream then waits for the collective, in the case of start_all_reduce() only
+// from finish() on. A recorded step (core/replay.h) records the collectives, too.
 #include <nccl.h>
 
 #include <chrono>
@@ -23,7 +23,7 @@ namespace fulcrum::cuda {
 
 namespace {
 
-/// The library's function behind a declaration of its header.
+/// Looks up the library's function for a declaration of its header.
 template <class F>
 F* function(F*, const char* name) {
   static void* library = open_library("NCCL", "libnccl.so", NCCL_MAJOR, FULCRUM_NCCL_FOLDER);
@@ -69,11 +69,11 @@ class NcclCommunicator : public Communicator {
     FULCRUM_NCCL_CHECK(NCCL(ncclCommInitRank)(&comm_, size(), id, rank()));
   }
 
-  // Where an error ends the process, the others may never come to the collective that the device waits in.
+  // If an error ends this process, the others may never reach the collective in which the device waits.
   ~NcclCommunicator() override {
     NcclCommunicator::shut_down(/*failed=*/std::uncaught_exceptions() > 0);
     if (aborted_.valid()) {
-      constexpr std::chrono::seconds kPatience{10};  // for other processes of the machine, which it may wait for
+      constexpr std::chrono::seconds kPatience{10};  // the abort may wait for other processes of the machine
       if (aborted_.wait_for(kPatience) != std::future_status::ready) return;
     }
     cudaStreamDestroy(stream_);
@@ -100,7 +100,7 @@ class NcclCommunicator : public Communicator {
     profile_mark("all_reduce (wait)");
   }
 
-  // NCCL's own gather has parts of one size.
+  // A broadcast per process: the parts of NCCL's own gather have equal sizes.
   void all_gather(Tensor& all, const Tensor& part, const std::vector<int64_t>& rows) override {
     if (all.device().is_cpu()) return host_.all_gather(all, part, rows);
     const auto row = all.bytes() / static_cast<size_t>(all.size(0));
@@ -130,9 +130,9 @@ class NcclCommunicator : public Communicator {
 
   void shut_down(bool failed) override {
     if (!comm_) return;
-    // Kernels that wait for a process that is gone would hold up whatever waits for the device. The abort ends them at
-    // once, and returns only when the recorded steps that hold its kernels are gone: on a thread of its own, so that
-    // these can go.
+    // Kernels that wait for a dead process would block whatever waits for the device. The abort ends these kernels at
+    // once, but returns only when the recorded steps that contain them are destroyed: it runs on a thread of its own,
+    // so that this thread can destroy them.
     ncclComm_t comm = std::exchange(comm_, nullptr);
     if (!failed) {
       NCCL(ncclCommDestroy)(comm);
@@ -147,7 +147,7 @@ class NcclCommunicator : public Communicator {
   }
 
  private:
-  // Before the events, which belong to the device that is in use when they are made.
+  // Called before the events are made: they belong to the device that is in use then.
   static Device used(Device device) {
     use_device(device.index);
     return device;

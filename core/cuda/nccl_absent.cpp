@@ -1,4 +1,4 @@
-// A build with CUDA and without NCCL.
+// connect_devices in a build with CUDA and without NCCL.
 #include <fulcrum/core/communicator.h>
 #include <fulcrum/core/cuda/runtime.h>
 

@@ -1,5 +1,4 @@
-// Batch normalisation, fused with the residual sum and the ReLU behind it. Forward and gradient are two
-// launches each.
+// Batch normalisation, fused with the residual sum and the ReLU after it. Forward and gradient are two launches each.
 #include <fulcrum/core/cuda/norm.cuh>
 
 namespace fulcrum {
@@ -68,7 +67,7 @@ void Cuda::batch_norm_gradient(Tensor& dx, Tensor& dresidual, Tensor& dweight, T
         return;
       }
       also ? sum.template operator()<kResult, true>() : sum.template operator()<kResult, false>();
-      // dz, where it was written, spares reading y again.
+      // Where dz was written, it is read in place of dy and y.
       GradientPointers<T> rest = pointers;
       if (dz) rest.dy = dz, rest.y = nullptr;
       apply_gradient<T, P, kResult>(dx, rest, coefficients);

@@ -1,6 +1,6 @@
-// The passes of batch normalisation over x: sums over the rows, whose last block works out the coefficients of each
-// channel, and one pass that applies them. norm.cu has the whole of it, norm_parts.cu that of a batch that is spread
-// over processes, who add their sums up in between.
+// The passes of batch normalisation over x: sums over the rows, whose last block computes the coefficients of each
+// channel, and a pass that applies them. norm.cu runs one after the other; in norm_parts.cu, for a batch that is spread
+// over processes, these add up their sums in between.
 #pragma once
 
 #include <cmath>
@@ -12,7 +12,7 @@
 
 namespace fulcrum::cuda {
 
-/// What a channel's elements are multiplied and shifted by, [count, channels], in the scratch memory.
+/// Allocates scratch memory for [count, channels] coefficients that scale and shift the elements of a channel.
 template <class A>
 Tensor new_coefficients(int64_t count, int64_t channels, Device device) {
   return empty({count, channels}, {dtype_of<A>, device});
@@ -29,7 +29,7 @@ const A* data_or_null(const Tensor& t) {
 
 // ---- forward ------------------------------------------------------------------------------------
 
-/// The scale and shift of x − mean (norm_rules.h), [2, channels].
+/// Computes the scale and shift of x − mean (norm_rules.h) into coefficients [2, channels].
 template <class A>
 struct Affine {
   const A *weight, *bias;
@@ -37,7 +37,7 @@ struct Affine {
   int64_t channels;
   double eps;
 
-  /// Sets the coefficients of channel c; 1/√(variance + eps).
+  /// Sets the coefficients of channel c; returns 1/√(variance + eps).
   __device__ double set(int64_t c, double mean, double variance) const {
     const ChannelAffine<A> channel(mean, variance, eps, weight, bias, c);
     coefficients[c] = static_cast<A>(channel.scale);
@@ -46,9 +46,8 @@ struct Affine {
   }
 };
 
-/// Σ (x − s) and Σ (x − s)², with s an element of the channel: the cancellation that ruins
-/// E x² − (E x)² when the mean is large has nothing to bite on. s is the slab's first element within a
-/// slab, the channel's first beyond.
+/// Σ (x − s) and Σ (x − s)², with s an element of the channel: this avoids the cancellation that ruins E x² − (E x)²
+/// when the mean is large. Within a slab, s is the slab's first element; across slabs, the channel's first.
 template <class T, int P>
 struct Moments {
   using A = Accumulate<T>;
@@ -61,7 +60,7 @@ struct Moments {
     Affine<A> affine;
     int64_t rows;
     double momentum;
-    double* sums;  // [2, channels]: Σ x and Σ x² of a part of a batch, instead of all the rest; or null
+    double* sums;  // null, or [2, channels]: of a part of a batch, gets Σ x and Σ x²; nothing else is written
   };
 
   const T* x;
@@ -83,7 +82,7 @@ struct Moments {
       sum[P + k] += d * d;
     }
   }
-  /// The same sums around the first element of the channel.
+  /// The same sums, with s the first element of the channel.
   __device__ void totals(const Arguments&, int64_t, int k, int64_t rows, double (&total)[2]) const {
     const auto n = static_cast<double>(rows), u = static_cast<double>(sum[k]);
     const double d = static_cast<double>(s[k]) - static_cast<double>(A(origin.at[k]));
@@ -154,7 +153,7 @@ struct Normalise {
   }
 };
 
-/// The second pass, with coefficients that are there.
+/// The second pass of the forward, with given coefficients.
 template <class T, int P>
 void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Tensor& mean, const Tensor& affine,
                const BatchNormOptions& o) {
@@ -167,26 +166,26 @@ void normalise(Tensor& y, const Tensor& x, const Tensor& residual, const Tensor&
 
 // ---- gradient -----------------------------------------------------------------------------------
 
-/// What dz is made of: the gradient behind that of the ReLU, dy where its input was positive, else 0.
+/// The inputs of dz, the gradient of the ReLU's input: dy where this input was positive, else 0.
 template <class T>
 struct GradientPointers {
   using A = Accumulate<T>;
   const T *dy, *also, *x, *y;  // also: null, or a second term of dy; y: null, or the result of the ReLU
-  const A *mean, *affine;      // affine: null where y tells the mask
+  const A *mean, *affine;      // affine: null where y gives the mask
 };
 
-/// Channels of a thread, so that what it keeps of each fits in its registers.
+/// Channels per thread: few enough that what a thread keeps for each fits in its registers.
 template <int P>
 inline constexpr int kGradientWidth = P < 4 ? P : 4;
 
-/// kMask: kInput, or kResult, also for no ReLU at all. One thread's channels.
+/// What a thread reads for its channels. kMask is kInput, or kResult, which includes no ReLU at all (y null).
 template <class T, int P, ReluMask kMask, bool kTwo>
 struct GradientInputs {
   using A = Accumulate<T>;
   static constexpr bool kFromInput = kMask == ReluMask::kInput;
   static constexpr int kTensors = 2 + kTwo + !kFromInput;
-  /// Rows whose loads are under way together: four where that is 64 bytes a thread. Two blocks of sums have the registers
-  /// for it.
+  /// Rows whose loads are in flight together: four if that is 64 bytes per thread, else two. With two blocks of sums on
+  /// a multiprocessor there are enough registers for it.
   static constexpr int kAtOnce = P * kTensors * static_cast<int>(sizeof(T)) == 16 ? 4 : 2;
   struct Nothing {};
   struct Loaded {
@@ -232,7 +231,7 @@ struct GradientInputs {
   __device__ A centred(const Loaded& in, int k) const { return A(in.x.at[k]) - mean.at[k]; }
 };
 
-/// ChannelGradient's, for channel c.
+/// Writes the results of ChannelGradient (norm_rules.h) for channel c.
 template <class Arguments>
 __device__ void set_gradient_coefficients(const Arguments& a, int64_t c, double first, double second) {
   using A = std::remove_pointer_t<decltype(a.coefficients)>;
@@ -244,7 +243,7 @@ __device__ void set_gradient_coefficients(const Arguments& a, int64_t c, double 
   a.coefficients[2 * a.channels + c] = static_cast<A>(channel.offset);
 }
 
-/// Σ dz and Σ dz·(x − mean); writes dz where it is wanted.
+/// Σ dz and Σ dz·(x − mean); writes dz unless it is null.
 template <class T, int P, ReluMask kMask, bool kTwo>
 struct GradientSums {
   using A = Accumulate<T>;
@@ -259,7 +258,7 @@ struct GradientSums {
     A *dweight, *dbias, *coefficients;
     int64_t channels;
     double share;  // 1/rows, 0 where mean and rstd are constants
-    double* sums;  // [2, channels]: the sums of a part of a batch, instead of all that follows from them; or null
+    double* sums;  // null, or [2, channels]: of a part of a batch, gets the two sums; nothing else is written
   };
 
   Inputs inputs;
@@ -326,7 +325,7 @@ struct InputGradient {
   }
 };
 
-/// The second pass of the gradient. Its `also` is not read.
+/// The second pass of the gradient. pointers.also is not read.
 template <class T, int P, ReluMask kMask>
 void apply_gradient(Tensor& dx, const GradientPointers<T>& pointers, const Tensor& coefficients) {
   const int64_t channels = dx.size(-1);

@@ -1,5 +1,5 @@
-// Batch normalisation of a part of a batch that is spread over processes: the passes of norm.cu, with the sums handed
-// out before and taken in after the processes have added them up.
+// Batch normalisation for one part of a batch that is spread over processes: the passes of norm.cu, split where the
+// processes add up their sums.
 #include <fulcrum/core/norm_rules.h>
 #include <fulcrum/core/cuda/map.cuh>
 #include <fulcrum/core/cuda/norm.cuh>

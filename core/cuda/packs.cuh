@@ -1,4 +1,4 @@
-// Neighbouring elements loaded and stored as one word of up to 16 bytes.
+// Loads and stores neighbouring elements in words of up to 16 bytes.
 //
 //   visit_width<T>(channels, [&]<int P>() { launch(kernel<T, P>, …); }, y, x);
 //   const Pack<T, P> in = pack_at<P>(x, at);  // x[at], …, x[at + P − 1]
@@ -12,13 +12,13 @@
 
 namespace fulcrum::cuda {
 
-/// `at` must be a multiple of N, and x fit packs of N.
+/// Loads a pack. `at` must be a multiple of N, and x aligned for packs of N (fit_packs).
 template <int N, class T>
 __device__ Pack<T, N> pack_at(const T* x, int64_t at) {
   return *reinterpret_cast<const Pack<T, N>*>(x + at);
 }
 
-/// By the toolkit's own function: in the workers of tiles.cuh nvcc splits a plain store of 8 or 16 bytes into its elements.
+/// Stores a pack, by __stwb: in the workers of tiles.cuh nvcc splits a plain store of 8 or 16 bytes into its elements.
 template <int N, class T>
 __device__ void put_pack(T* y, int64_t at, const Pack<T, N>& pack) {
 #ifdef __CUDACC__
@@ -33,14 +33,14 @@ __device__ void put_pack(T* y, int64_t at, const Pack<T, N>& pack) {
   *reinterpret_cast<Pack<T, N>*>(y + at) = pack;
 }
 
-/// Whether packs of N can start at all of these pointers.
+/// Whether all of these pointers are aligned for packs of N.
 template <int N, class... T>
 bool fit_packs(const T*... pointers) {
   return ((reinterpret_cast<uintptr_t>(pointers) % (sizeof(T) * N) == 0) && ...);
 }
 
-/// Calls f.operator()<P>() with P = kPack<T> where rows of so many channels can be read as packs
-/// from all of these pointers (null fits), else with P = 1.
+/// Calls f.operator()<P>() with P = kPack<T> if rows of `channels` elements can be accessed as packs through all of
+/// these pointers (which may be null), else with P = 1.
 template <class T, class F, class... Pointers>
 void visit_width(int64_t channels, F&& f, const Pointers*... pointers) {
   if (channels % kPack<T> == 0 && fit_packs<kPack<T>>(pointers...)) {

@@ -1,5 +1,5 @@
-// y = f(y, x) for many pairs of tensors in few launches: the gradients of a backward pass, most of them
-// small, into their arena; a model's weights into their moving averages.
+// y = f(y, x) for many pairs of tensors in few launches: adds the gradients of a backward pass, most of them small, to
+// their arena, and moves moving averages towards a model's weights.
 #include <fulcrum/core/functors.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/cuda/packs.cuh>
@@ -11,7 +11,7 @@ using namespace cuda;
 namespace {
 
 constexpr int kMostPairs = 96;    // a kernel's parameters are 4 KB at most
-constexpr int64_t kPiece = 4096;  // elements of a pair that a block takes at a time
+constexpr int64_t kPiece = 4096;  // elements of a pair that a block processes at a time
 
 /// Pairs laid end to end in pieces: pair i begins at piece first_piece[i].
 template <class T>
@@ -21,8 +21,8 @@ struct PairTable {
   T* y[kMostPairs];
   const void* x[kMostPairs];
   int64_t size[kMostPairs];
-  bool is_bf16[kMostPairs];  // x; else it is of T
-  bool wide[kMostPairs];     // both can be read as packs
+  bool is_bf16[kMostPairs];  // whether x is bf16; else it is T
+  bool wide[kMostPairs];     // whether both can be read as packs
 };
 static_assert(sizeof(PairTable<float>) <= 4096);
 
@@ -34,7 +34,7 @@ __device__ void update_pack(F f, T* y, const X* x, int64_t at) {
   put_pack(y, at, out);
 }
 
-/// n elements, by all threads of a block.
+/// Updates n elements with all threads of a block.
 template <class F, class T, class X>
 __device__ void update_piece(F f, T* y, const X* x, int64_t n, bool wide) {
   constexpr int N = kPack<T>;
@@ -47,7 +47,7 @@ template <class F, class T>
 __global__ void pairs_kernel(F f, const __grid_constant__ PairTable<T> pairs) {
   const int pieces = pairs.first_piece[pairs.count];
   for (int piece = static_cast<int>(blockIdx.x); piece < pieces; piece += static_cast<int>(gridDim.x)) {
-    int i = 0, high = pairs.count - 1;  // to be the last pair that begins at or before the piece
+    int i = 0, high = pairs.count - 1;  // i becomes the last pair that begins at or before the piece
     while (i < high) {
       const int middle = i + (high - i + 1) / 2;
       if (pairs.first_piece[middle] <= piece) i = middle;
@@ -61,7 +61,7 @@ __global__ void pairs_kernel(F f, const __grid_constant__ PairTable<T> pairs) {
   }
 }
 
-/// Every pair appended reaches f once, at the latest at flush().
+/// Collects pairs; launches the kernel whenever its table is full, and for the rest at flush().
 template <class F, class T>
 class PairLaunches {
  public:

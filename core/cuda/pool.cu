@@ -1,5 +1,5 @@
-// Pooling. A thread makes a pack of channels of one pixel, from the window that it stands for or, in a
-// gradient, from the windows that cover it: so every element is written once, from a sum in one order.
+// Pooling. A thread computes a pack of channels of one pixel, from the pixel's window or, in a gradient, from the
+// windows that cover it. So every element is written once, and its sum has a fixed order.
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/pool_rules.h>
 #include <fulcrum/core/cuda/columns.cuh>
@@ -71,7 +71,7 @@ __global__ void avg_pool_kernel(T* y, const T* x, Pool2dGeometry g, int64_t pack
   }
 }
 
-/// A pixel gets the share of a window's gradient that it had in the window's value.
+/// The part of a window's gradient that a pixel gets: all of it if the pixel gave the maximum, else 0.
 template <int P>
 struct MaxShare {
   const int32_t* argmax;
@@ -156,7 +156,7 @@ void Cuda::avg_pool2d(Tensor& y, const Tensor& x, const Pool2dGeometry& g) {
   visit_floating(x.dtype(), "avg_pool2d", [&]<class T>() {
     T* py = y.data<T>();
     const T* px = x.data<T>();
-    // One thread for each mean would leave the device empty.
+    // One thread per mean would leave most of the device idle.
     if (whole_image) return reduce_columns<SumOf>(py, px, g.n, g.h * g.w, g.c, 1 / static_cast<double>(g.h * g.w));
     const auto run = [&]<int P>() {
       const int64_t packs = y.numel() / P;

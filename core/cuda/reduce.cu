@@ -10,8 +10,8 @@ using namespace cuda;
 
 namespace {
 
-/// The elements that are joined into an output, for any mixture of kept and reduced dimensions: those
-/// of output o stand at base(o) + at(0 … count − 1).
+/// The elements that are reduced to an output, for any mixture of kept and reduced dimensions: those of output o are at
+/// base(o) + at(0 … count − 1).
 struct ReducedElements {
   int kept = 0, reduced = 0;
   int64_t kept_size[Shape::kMaxDims], kept_stride[Shape::kMaxDims];  // innermost first
@@ -33,7 +33,7 @@ struct ReducedElements {
   __device__ int64_t base(int64_t o) const { return offset(o, kept, kept_size, kept_stride); }
   __device__ int64_t at(int64_t i) const { return offset(i, reduced, reduced_size, reduced_stride); }
 
-  /// The last dimension takes what is left: one alone costs no division.
+  /// The last dimension takes what is left of i, so that a single dimension costs no division.
   __device__ static int64_t offset(int64_t i, int rank, const int64_t* size, const int64_t* stride) {
     int64_t offset = 0;
     for (int d = 0; d + 1 < rank; d++) {
@@ -44,7 +44,7 @@ struct ReducedElements {
   }
 };
 
-/// One thread for each output, or one warp: where neighbours are joined, its lanes read them at once.
+/// One thread per output or, where neighbours are reduced, one warp, whose lanes read them together.
 template <class Op, bool kWholeWarp, class T, class Y>
 __global__ void reduce_kernel(Y* y, const T* x, ReducedElements elements, int64_t outputs) {
   using A = Accumulate<T>;
@@ -59,7 +59,7 @@ __global__ void reduce_kernel(Y* y, const T* x, ReducedElements elements, int64_
   }
 }
 
-/// x as [outer, rows, channels] of which the rows are reduced; rows = 0 where it is not of that form.
+/// x as [outer, rows, channels], of which the rows are reduced; rows = 0 if x does not have that form.
 struct Columns {
   int64_t outer = 1, rows = 0, channels = 1;
 
@@ -70,7 +70,7 @@ struct Columns {
     if (d < loop.rank) channels = loop.size[d++];
     if (d < loop.rank) rows = 0;
   }
-  /// Whether there is work for whole blocks.
+  /// Whether there is enough work for whole blocks.
   bool many() const { return rows >= (channels > 1 ? 32 : 1024); }
 };
 

@@ -25,23 +25,23 @@ __global__ void __launch_bounds__(kRiskThreads)
       const bool valid = groups[i] >= 0 && groups[i] < classes;
       return valid ? static_cast<double>(class_weight[groups[i]]) : static_cast<double>(NAN);
     });
-    // A batch of classes without weight teaches nothing: all weights are 0, not 0/0.
+    // If no class in the batch has a weight, all weights are 0, not 0/0.
     if (total == 0) total = std::numeric_limits<double>::infinity();
     if (std::isnan(total)) return write_constant(p, batch, total);
   }
   write_mean(p, statistics, batch, total);
 }
 
-// Equation numbers of docs/method.md. T is f32, or f64 for f64 losses.
+// Formulas: docs/method.md. T is f32, or f64 for f64 losses.
 template <class T>
 __global__ void __launch_bounds__(kRiskThreads)
     kl_kernel(T* p, double* state, double* statistics, const T* l, int64_t batch, KlAverage average, double additive) {
   const double inv = state[kInvLambda];
-  // λ = ±∞ is plain SGD, bit for bit: α, additive and u play no part.
+  // λ = ±∞ is plain SGD, bit for bit: α, additive and u are not used.
   if (inv == 0) return write_mean(p, statistics, batch, static_cast<double>(batch));
   if (!all_finite(l, batch)) return write_constant(p, batch, 0);
 
-  const T sign = inv > 0 ? T(1) : T(-1);  // of all l·inv the largest belongs to extreme: no exponent is above 0
+  const T sign = inv > 0 ? T(1) : T(-1);  // extreme has the largest l·inv: no exponent is above 0
   const T extreme = sign * block_join<MaxOf>(batch, [&](int64_t i) { return sign * l[i]; });
   double total = 0;
   for (int64_t i = threadIdx.x; i < batch; i += blockDim.x) {
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kRiskThreads)
   }
   total = block_reduce<SumOf>(total);
 
-  // One thread does the logarithms in f64, of which a device does few at a time.
+  // One thread computes the logarithms in f64, for which a device has few units.
   __shared__ double log_m, factor;
   const auto size = static_cast<double>(batch);
   if (threadIdx.x == 0) {
@@ -69,8 +69,8 @@ __global__ void __launch_bounds__(kRiskThreads)
 
 }  // namespace
 
-// A group out of range makes every weight NaN, and so the gradients: the sticky flag of begin_update
-// ends the training.
+// A group out of range makes every weight NaN, and so the gradients: begin_update then sets the flag that ends the
+// training.
 void Cuda::mean_weights(Tensor& p, Tensor& statistics, const Tensor& losses, const Tensor& class_weight,
                         const Tensor& groups) {
   const int64_t batch = losses.numel();

@@ -1,5 +1,5 @@
-// What the risk kernels share. Each is one block: the losses of a batch are few, and a launch costs
-// more than they do.
+// Shared by the risk kernels. Each is a single block: the losses of a batch are few, and a second launch would cost
+// more than the work on them.
 //
 //   if (!all_finite(losses, batch)) return write_constant(p, batch, 0);     // and no state changes
 //   write_weights(p, batch, statistics, log_mean, [&](int64_t i) { return …; });
@@ -16,7 +16,7 @@ namespace fulcrum::cuda {
 
 inline constexpr unsigned kRiskThreads = 1024;
 
-/// One block, of as many whole warps as n items give work to.
+/// A grid of one block, of enough whole warps for n items, up to kRiskThreads threads.
 inline Grid one_block(int64_t n) {
   const int64_t warps = (n + kWarp - 1) / kWarp;
   return {1, static_cast<unsigned>(std::clamp<int64_t>(warps * kWarp, kWarp, kRiskThreads))};
@@ -41,7 +41,7 @@ __device__ void write_constant(T* p, int64_t n, double value) {
   for (int64_t i = threadIdx.x; i < n; i += blockDim.x) p[i] = static_cast<T>(value);
 }
 
-/// p_i = weight(i), rounded to the type of p, and its statistics.
+/// Writes p_i = weight(i), rounded to the type of p, and adds to the statistics.
 template <class T, class F>
 __device__ void write_weights(T* p, int64_t n, double* statistics, double log_mean, F weight) {
   double sum = 0, squares = 0;

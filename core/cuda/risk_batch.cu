@@ -1,4 +1,4 @@
-// Risks that look at one batch: CVaR, χ², RGD; and groups, which remember how hard each was.
+// Risks that depend on one batch only: CVaR, χ², RGD; and group weights, whose state records how hard each group was.
 // All arithmetic is f64, as on the CPU.
 #include <bit>
 #include <type_traits>
@@ -13,7 +13,7 @@ using namespace cuda;
 
 namespace {
 
-// Numbers as unsigned integers in the same order, so that one can be found bit by bit.
+// Maps numbers to unsigned integers of the same order, among which one can be found bit by bit.
 template <class T>
 using Key = std::conditional_t<std::is_same_v<T, double>, uint64_t, uint32_t>;
 template <class T>
@@ -29,7 +29,7 @@ __device__ T of_key(Key<T> key) {
   return std::bit_cast<T>(key & kTopBit<T> ? key & ~kTopBit<T> : static_cast<Key<T>>(~key));
 }
 
-// The largest number that more than `above` of the losses reach: number `above`, sorted downwards.
+// The largest number that more than `above` of the losses reach: loss number `above` (from 0) in descending order.
 template <class T>
 __device__ T number_from_top(const T* l, int64_t batch, int64_t above) {
   Key<T> key = 0;
@@ -44,7 +44,7 @@ template <class T>
 __global__ void __launch_bounds__(kRiskThreads)
     cvar_kernel(T* p, double* statistics, const T* l, int64_t batch, double level) {
   if (!all_finite(l, batch)) return write_constant(p, batch, 0);
-  const double share = level * static_cast<double>(batch);  // so many samples have all weight
+  const double share = level * static_cast<double>(batch);  // so many samples share all weight
   const auto whole = static_cast<int64_t>(share);
   const T threshold = number_from_top(l, batch, whole < batch - 1 ? whole : batch - 1);
   const int above = block_join<SumOf>(batch, [&](int64_t i) { return l[i] > threshold ? 1 : 0; });
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kRiskThreads)
   });
 }
 
-// The losses less the largest of them: d ≤ 0.
+// The losses minus the largest of them: d ≤ 0.
 template <class T>
 struct Below {
   const T* l;
@@ -78,7 +78,7 @@ __device__ double divergence(const Below<T>& d, double eta) {
   return 0.5 * (static_cast<double>(d.batch) * squares / (sum * sum) - 1);
 }
 
-// d has its maximum 0 and smaller values.
+// d must have its maximum 0 and smaller values.
 template <class T>
 __device__ double solve_eta(const Below<T>& d, double rho) {
   const auto size = static_cast<double>(d.batch);
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kRiskThreads)
   const T top = block_join<MaxOf>(batch, [&](int64_t i) { return l[i]; });
   const Below<T> d{l, batch, static_cast<double>(top)};
   const auto ties = static_cast<double>(block_join<SumOf>(batch, [&](int64_t i) { return l[i] == top ? 1 : 0; }));
-  // All weight on the maximum is still inside the ball: for B ≤ 1 + 2ρ, and for equal losses.
+  // Even all weight on the maximum is inside the ball, e.g. for B ≤ 1 + 2ρ or equal losses.
   if (rho >= 0.5 * (static_cast<double>(batch) / ties - 1))
     return write_weights(p, batch, statistics, 0, [&](int64_t i) { return l[i] == top ? 1 / ties : 0; });
   const double eta = solve_eta(d, rho);
@@ -113,7 +113,7 @@ __global__ void __launch_bounds__(kRiskThreads)
   });
 }
 
-// count f64 [number] is scratch.
+// `count`, f64 [number], is scratch memory.
 template <class T>
 __global__ void __launch_bounds__(kRiskThreads)
     group_kernel(T* p, double* log_q, double* count, int64_t number, double* statistics, const T* l,
@@ -168,8 +168,8 @@ void Cuda::rgd_weights(Tensor& p, Tensor& statistics, const Tensor& losses, doub
   });
 }
 
-// A group out of range makes every weight NaN, and so the gradients: the sticky flag of begin_update
-// ends the training.
+// A group out of range makes every weight NaN, and so the gradients: begin_update then sets the flag that ends the
+// training.
 void Cuda::group_weights(Tensor& p, Tensor& log_q, Tensor& statistics, const Tensor& losses, const Tensor& groups,
                          const Tensor& shift, double eta) {
   const int64_t batch = losses.numel(), number = log_q.numel();

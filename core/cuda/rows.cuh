@@ -1,4 +1,4 @@
-// Kernels that work on rows: a warp for each, or a block where they are long.
+// For kernels that work on rows: a warp per row, or a block where rows are long.
 #pragma once
 
 #include <fulcrum/core/argmax.h>
@@ -6,7 +6,7 @@
 
 namespace fulcrum::cuda {
 
-/// Who works on a row: a warp, or a block where a row is long. All of them take the same branches.
+/// The threads that work on a row: a warp, or a block where rows are long. All of them must take the same branches.
 struct WarpRow {
   __device__ static unsigned lane() { return threadIdx.x % kWarp; }
   __device__ static unsigned lanes() { return kWarp; }
@@ -38,7 +38,7 @@ void visit_rows(int64_t rows, int64_t columns, F&& f) {
   f.template operator()<BlockRow>(Grid{static_cast<unsigned>(std::min(rows, kMaxBlocks)), kThreads});
 }
 
-/// The first of the largest numbers of a row, known to every lane of the warp; a lane without a number has row[0].
+/// Returns the place of the first maximum of a row (argmax.h) to every lane of the warp. All lanes start from row[0].
 template <class T>
 __device__ int64_t warp_argmax(const T* row, int64_t columns) {
   using A = Accumulate<T>;

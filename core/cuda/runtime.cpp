@@ -21,7 +21,7 @@ struct DeviceStreams {
 
 thread_local int current = -1;  // no device chosen on this thread yet
 
-/// Never destroyed: the driver may be gone when static objects are.
+/// Never destroyed: when static objects are, the driver may be gone already.
 std::vector<DeviceStreams>& all_streams() {
   static auto* streams = new std::vector<DeviceStreams>(static_cast<size_t>(device_count()));
   return *streams;
@@ -33,7 +33,7 @@ const DeviceStreams& streams() {
   const std::lock_guard lock(mutex);
   DeviceStreams& s = all_streams()[static_cast<size_t>(current_device())];
   if (!s.compute) {
-    // Not blocking on the legacy stream: that one cannot be captured.
+    // They must not wait for the legacy stream, which cannot be captured.
     FULCRUM_CUDA_CHECK(cudaStreamCreateWithFlags(&s.compute, cudaStreamNonBlocking));
     FULCRUM_CUDA_CHECK(cudaStreamCreateWithFlags(&s.copy, cudaStreamNonBlocking));
   }
@@ -112,7 +112,7 @@ void use_device(int index) {
   check(device_count() > 0, "[cuda] expected a device cuda:", index, ", but ", why_no_device());
   check(index >= 0 && index < device_count(), "[cuda] expected a device below cuda:", device_count(),
         ", got cuda:", index);
-  static const std::string cudnn = cudnn_version();  // an Error now, not at the first convolution, where it is missing
+  static const std::string cudnn = cudnn_version();  // if missing, an Error now, not at the first convolution
   FULCRUM_CUDA_CHECK(cudaSetDevice(index));
   current = index;
 }
@@ -122,7 +122,7 @@ void* try_allocate(Device device, size_t bytes) {
   void* block = nullptr;
   const cudaError_t status = cudaMalloc(&block, bytes);
   if (status == cudaErrorMemoryAllocation) {
-    cudaGetLastError();  // forgets it: the caller reports
+    cudaGetLastError();  // clears the error: the caller reports it
     return nullptr;
   }
   FULCRUM_CUDA_CHECK(status);
@@ -204,7 +204,7 @@ struct Graph::Impl {
 
 Graph::Graph(const std::function<void()>& step) : impl_(std::make_unique<Impl>()) {
   const Stream stream = compute_stream();
-  // Relaxed: the pool may take memory, and loader threads may talk to the device meanwhile.
+  // Relaxed: during the capture the pool may allocate memory, and loader threads may call the CUDA runtime.
   FULCRUM_CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
   cudaGraph_t graph = nullptr;
   try {

@@ -1,4 +1,4 @@
-// The runtime of a build without CUDA: no devices, and an Error for whoever insists.
+// The runtime of a build without CUDA: there are no devices, and functions that need one throw Error.
 #include <fulcrum/core/communicator.h>
 #include <fulcrum/core/cuda/runtime.h>
 

@@ -1,5 +1,5 @@
-// What library calls ask of their arguments: one dtype, and memory on a 16-byte boundary. A slice of
-// a tensor may start anywhere.
+// Prepares the arguments of library calls, which require one dtype and memory on 16-byte boundaries: a slice of a
+// tensor may start anywhere.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace fulcrum::cuda {
 
 inline bool is_aligned(const Tensor& t) { return reinterpret_cast<uintptr_t>(t.raw()) % 16 == 0; }
 
-/// The tensor itself, undefined or not, or a copy in `dtype` from the pool.
+/// Returns x itself if it is undefined or fits as it is, else an aligned copy in `dtype`.
 inline Tensor prepared(const Tensor& x, DType dtype) {
   if (!x || (x.dtype() == dtype && is_aligned(x))) return x;
   Tensor y = empty(x.shape(), {dtype, x.device()});
@@ -18,7 +18,7 @@ inline Tensor prepared(const Tensor& x, DType dtype) {
   return y;
 }
 
-/// Calls compute(out) with y, or with a tensor in `dtype` that is then copied into y.
+/// Calls compute(out) with y itself if it fits as it is, else with an aligned tensor in `dtype`, then cast into y.
 template <class Compute>
 void compute_into(Tensor& y, DType dtype, Compute compute) {
   if (y.dtype() == dtype && is_aligned(y)) return compute(y);

@@ -1,4 +1,4 @@
-// Softmax over the last dimension. A row is read from memory once, the passes after the first find it in the cache.
+// Softmax over the last dimension. A row is read from memory once; the passes after the first find it in the cache.
 #include <cmath>
 
 #include <fulcrum/core/kernels.h>

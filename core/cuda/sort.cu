@@ -1,4 +1,4 @@
-// Sorting rows: tiles by counting what comes before each element, then runs merged two by two.
+// Sorts rows: tiles by counting the elements that come before each one, then whole rows by merging runs in pairs.
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/sort_rules.h>
 #include <fulcrum/core/cuda/device.cuh>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kTile = 1024;
 
-/// Rows of n elements, of whose order the first `kept` go to `out`.
+/// The output for rows of n elements: of the order of each row, the first `kept` indices go to `out`.
 struct SortedRows {
   int64_t* out;
   int64_t n, kept;
@@ -20,7 +20,7 @@ struct SortedRows {
   }
 };
 
-/// A block for each tile of a row.
+/// A block sorts a tile of a row.
 template <class T>
 __global__ void sort_tiles_kernel(SortedRows rows, const T* x, int64_t tiles, int64_t all_tiles, SortOrder<T> before) {
   __shared__ T values[kTile];
@@ -38,7 +38,8 @@ __global__ void sort_tiles_kernel(SortedRows rows, const T* x, int64_t tiles, in
   }
 }
 
-/// Merges runs of `run` elements: an element's place is that in its own run and the number of those before it in the other.
+/// Merges pairs of runs of `run` elements. An element's place is its place in its own run plus the number of elements
+/// of the other run that come before it.
 template <class T>
 __global__ void merge_runs_kernel(SortedRows rows, const int64_t* index, const T* x, int64_t run, int64_t all,
                                   SortOrder<T> before) {

@@ -24,7 +24,7 @@ __global__ void space_to_depth_kernel(T* y, const T* x, Blocks s, int64_t pixels
     const auto [n, row] = divide(line, s.wide_h);
     const int64_t top = 2 * row - s.offset, left = 2 * column - s.offset;
     const int channels = static_cast<int>(s.c), depth = static_cast<int>(s.depth);
-    int a = 0, b = 0, c = 0;  // the pixel (top + a, left + b) and the channel that are next
+    int a = 0, b = 0, c = 0;  // next: channel c of the pixel (top + a, left + b)
     const auto source = [&]() -> const T* {
       const int64_t xi = top + a, xj = left + b;
       const bool inside = a < 2 && xi >= 0 && xi < s.h && xj >= 0 && xj < s.w;

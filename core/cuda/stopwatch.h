@@ -1,5 +1,5 @@
-// Times what is launched on the compute stream, by the device's own clock, and without the host's part: a launch of a
-// small kernel through a library takes longer than the kernel, and a recorded step does not pay for it.
+// Times work on the compute stream by the device's own clock, without the host's part: launching a small kernel through
+// a library takes longer than the kernel, and a recorded step does not pay for that.
 //
 //   Stopwatch watch;
 //   const float milliseconds = watch.shortest([&] { plan.run(pointers); });
@@ -13,7 +13,7 @@
 
 namespace fulcrum::cuda {
 
-/// Milliseconds a launch, of the fastest of a few replays of several.
+/// Measures milliseconds per launch: several launches are recorded, and the fastest of a few replays counts.
 class Stopwatch {
  public:
   Stopwatch() {
@@ -27,12 +27,13 @@ class Stopwatch {
   Stopwatch(const Stopwatch&) = delete;
   Stopwatch& operator=(const Stopwatch&) = delete;
 
-  /// Of one that takes more than twice `record` the time of a single launch.
+  /// Returns milliseconds per launch. If a single launch takes more than twice `record`, returns its time, without
+  /// any replays.
   template <class Launch>
   float shortest(Launch launch, float record = std::numeric_limits<float>::infinity()) {
     constexpr int kRounds = 5, kMostLaunches = 20;
-    constexpr float kEnough = 0.5f, kOverhead = 0.1f;  // milliseconds: of launches in a round, of one alone
-    launch();                                          // what is loaded or compiled at the first one
+    constexpr float kEnough = 0.5f, kOverhead = 0.1f;  // milliseconds: a round; what the host may add to a launch
+    launch();                                          // loads or compiles what is missing
     const float once = time(launch);
     if (once > 2 * record + kOverhead) return once;
     const int count = std::clamp(static_cast<int>(kEnough / std::max(once, 1e-3f)), 1, kMostLaunches);

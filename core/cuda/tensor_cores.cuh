@@ -7,7 +7,7 @@
 //   multiply_add(sum[1], a, b[2], b[3]);
 //
 // All lanes of a warp call them together. Element (row, column) of a sum of 16×8 is sum[row / 8 * 2 + column % 2] of
-// lane row % 8 * 4 + column / 2. From compute capability 8.0 on.
+// lane row % 8 * 4 + column / 2. Requires compute capability 8.0.
 #pragma once
 
 #include <fulcrum/core/cuda/device.cuh>
@@ -16,8 +16,9 @@
 
 namespace fulcrum::cuda {
 
-/// Four matrices of 8×8 from shared memory: lane l gives the address of row l % 8 of matrix l / 8, on a 16-byte boundary,
-/// and gets two neighbours of row l / 4 of each, from column l % 4 * 2; with kTransposed, of column l / 4 from row l % 4 * 2.
+/// Loads four matrices of 8×8 from shared memory. Lane l passes the address of row l % 8 of matrix l / 8, on a 16-byte
+/// boundary. Of each matrix it gets two neighbours of row l / 4, from column l % 4 * 2; with kTransposed, two
+/// neighbours of column l / 4, from row l % 4 * 2.
 template <bool kTransposed>
 __device__ inline void load_matrices(uint32_t (&out)[4], const bf16* row) {
 #if __CUDA_ARCH__ >= 800
@@ -37,7 +38,7 @@ __device__ inline void load_matrices(uint32_t (&out)[4], const bf16* row) {
 #endif
 }
 
-/// sum [16, 8] += a [16, 16] · b [16, 8], whose columns lie in load_matrices' rows.
+/// sum [16, 8] += a [16, 16] · b [16, 8]. The columns of b are the rows that load_matrices reads.
 __device__ inline void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
 #if __CUDA_ARCH__ >= 800
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "

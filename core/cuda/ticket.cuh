@@ -1,5 +1,5 @@
-// One kernel instead of two: the block that comes last combines what all of them have found, in an
-// order that does not depend on which one that is.
+// One kernel instead of two: the block that finishes last combines the results of all blocks, in an order that does not
+// depend on which block is the last.
 //
 //   __device__ unsigned arrived;            // one for each kernel, 0 between its launches
 //
@@ -12,16 +12,15 @@
 
 namespace fulcrum::cuda {
 
-/// All threads of `count` blocks must call it; true for those of the last block, which then see what
-/// each of these blocks has written before. A kernel that uses it must not run twice at a time: there
-/// is one compute stream.
+/// All threads of `count` blocks must call it. Returns true in the last block, whose threads then see what all of them
+/// wrote before. A kernel that uses it must not run twice at a time: there is one compute stream.
 __device__ inline bool last_of(unsigned* arrived, unsigned count) {
   __shared__ bool last;
   __syncthreads();
   if (count == 1) return true;
   if (threadIdx.x == 0) {
-    // One thread's fences serve its block, as in cooperative groups: behind the barrier above all that the block wrote comes
-    // before its arrival, and before the barrier below nothing that follows is read from an older cache line.
+    // The fences of one thread serve its block, as in cooperative groups. The barrier above and the first fence order
+    // all writes of the block before its arrival; the second fence and the barrier below order its later reads after.
     __threadfence();
     last = atomicAdd(arrived, 1u) == count - 1;
     if (last) *arrived = 0;  // for the next launch, or the next replay of this one
@@ -31,7 +30,7 @@ __device__ inline bool last_of(unsigned* arrived, unsigned count) {
   return last;
 }
 
-/// The last of the whole grid.
+/// The same for all blocks of the grid.
 __device__ inline bool last_block(unsigned* arrived) { return last_of(arrived, gridDim.x); }
 
 }  // namespace fulcrum::cuda

@@ -1,14 +1,14 @@
-// Passes over x [outer, rows, channels] that treat every channel in its own way: sums over the rows,
-// and element-wise work with coefficients per channel.
+// Passes over x [outer, rows, channels] that treat each channel in its own way: sums over the rows, and element-wise
+// work with coefficients per channel.
 //
-// A block works on a tile of neighbouring channels (128 bytes wide, where x is so wide) and a slab of
-// rows: thread t has channels of lane t % lanes and every rows_at_once-th row from t / lanes. What a
-// thread does is a Worker (ColumnReducer in columns.cuh is a small one):
+// A block works on a tile of neighbouring channels (128 bytes of them, if x is that wide) and a slab of rows: thread t
+// has the channels of lane t % lanes and every rows_at_once-th row, starting with t / lanes. A Worker defines what a
+// thread does (ColumnReducer in columns.cuh is a small one):
 //
 //   struct Worker {
 //     struct Arguments {…};                               // the same for all threads
 //     struct Loaded {…};                                  // what it reads of a row
-//     static constexpr int kWidth = 4, kAtOnce = 2;       // channels; rows that are loaded before use
+//     static constexpr int kWidth = 4, kAtOnce = 2;       // channels per thread; rows loaded before use
 //     static constexpr int kLanes = most_lanes<T, kWidth>;
 //     __device__ void begin(const Arguments&, int64_t at, int64_t c);  // first element, its channel
 //     __device__ Loaded load(int64_t at) const;
@@ -39,7 +39,7 @@ inline constexpr unsigned kSumThreads = 512;
 /// few partial sums to join.
 inline constexpr int64_t kMaxSumBlocks = 256;
 
-/// Threads beside one another in a tile: 128 bytes, or 32 single elements.
+/// The most threads side by side in a tile: 128 bytes, or 32 single elements.
 template <class T, int width>
 inline constexpr int most_lanes = width == 1 ? 32 : 128 / (width * static_cast<int>(sizeof(T)));
 
@@ -59,7 +59,8 @@ struct Tiles {
     slab_rows = (rows + slabs - 1) / slabs;
   }
 
-  /// Slabs whose threads have a multiple of this many rows, but for the last: what over_rows loads at once.
+  /// Rounds all slabs but the last so that their threads have a multiple of rows_a_thread rows, which over_rows loads
+  /// at once.
   void round_slabs(int64_t rows_a_thread) {
     const int64_t multiple = rows_at_once * rows_a_thread;
     slab_rows = (slab_rows + multiple - 1) / multiple * multiple;
@@ -70,16 +71,16 @@ struct Tiles {
   Grid grid(unsigned threads) const { return {static_cast<unsigned>(groups() * slabs), threads}; }
 };
 
-/// Where a thread stands in its Tiles. Blocks go through x as it lies in memory: the tiles of a slab, its slabs, the outer
-/// ones. What runs at a time reads whole rows, and a pass finds the end that the last one has left in the cache.
+/// A thread's place in its Tiles. Blocks are numbered as x lies in memory: tiles of a slab, then slabs, then outer. So
+/// blocks that run together read whole rows, and a pass can begin with what the previous one left in the cache.
 struct Place {
   int64_t slab, group, outer, first_channel, channel;
   int lane, row;
-  bool active;  // has channels, and rows if there are enough
+  bool active;  // whether it has channels, and rows if there are enough
 
   __device__ Place(const Tiles& t, unsigned block, int width)
       : lane(static_cast<int>(threadIdx.x) % t.lanes), row(static_cast<int>(threadIdx.x) / t.lanes) {
-    // In 32 bits: a division of 64 takes hundreds of cycles, and there would be five.
+    // In 32 bits: a division in 64 bits takes hundreds of cycles, and there would be five.
     const auto tiles = static_cast<unsigned>(t.tiles), slabs = static_cast<unsigned>(t.slabs);
     const unsigned tile = block % tiles, behind = block / tiles;
     slab = behind % slabs;
@@ -91,8 +92,8 @@ struct Place {
   }
 };
 
-/// Rows first, first + step, … below end. All loads of a few rows are under way before the first is
-/// used: at the number of threads that fit, one alone would not keep the memory busy.
+/// Processes rows first, first + step, … below end. The loads of kAtOnce rows are in flight before the first is used:
+/// with the number of threads that fit, one load per thread would not keep the memory busy.
 template <class Worker>
 __device__ void over_rows(Worker& worker, int64_t base, int64_t channels, int64_t first, int64_t step, int64_t end) {
   constexpr int kAtOnce = Worker::kAtOnce;
@@ -105,7 +106,7 @@ __device__ void over_rows(Worker& worker, int64_t base, int64_t channels, int64_
   for (; row < end; row += step) worker.take(worker.load(base + row * channels), base + row * channels);
 }
 
-/// Joins the values of the threads of a lane into its thread of row 0. All threads must call it.
+/// Joins the values of all threads of a lane in its thread of row 0. All threads must call it.
 template <class Op, int N, class A>
 __device__ void join_rows(A (&value)[N], int row, int rows, int lane, int lanes) {
   __shared__ A others[N][kSumThreads / 4 * 3];  // [value][row, lane]: free of bank conflicts
@@ -122,11 +123,11 @@ __device__ void join_rows(A (&value)[N], int row, int rows, int lane, int lanes)
   }
 }
 
-/// Blocks of a group that have written their partial sums; the last one puts it back to 0, for the
-/// next kernel and for every replay. One set is enough: kernels of a device follow one another.
+/// For each group, the number of blocks that have written their partial sums. The last block resets it to 0, for the
+/// next kernel and for every replay. One array is enough: the kernels of a device run one after another.
 static __device__ unsigned tickets[kMaxSumBlocks];
 
-/// Joins the partial sums of a group's slabs, in their order, and finishes its channels.
+/// Joins the partial sums of a group's slabs, in a fixed order, and finishes its channels.
 template <class Worker>
 __device__ void finish_tiles(const Tiles& t, const Place& p, const typename Worker::Arguments& arguments,
                              const double* partial) {
@@ -143,7 +144,7 @@ __device__ void finish_tiles(const Tiles& t, const Place& p, const typename Work
     for (int s = 0; s < kSums; s++) total[s] = Op::join(total[s], in[s]);
   };
   if (part < parts && p.first_channel + column < t.channels) {
-    // The loads of a few slabs are under way together: this block is the last, and each would cost a trip to the cache.
+    // The loads of a few slabs are in flight together: only this last block still runs, and would wait for each.
     constexpr int kAtOnce = 4;
     int64_t slab = part;
     for (; slab + (kAtOnce - 1) * parts < t.slabs; slab += kAtOnce * parts) {
@@ -158,7 +159,7 @@ __device__ void finish_tiles(const Tiles& t, const Place& p, const typename Work
     Worker::finish(arguments, p.outer, p.first_channel + column, total);
 }
 
-/// partial [group, slab, sum, channel of the tile]. Slabs are interleaved, so that all blocks
+/// Writes partial [group, slab, sum, channel of the tile]. The rows of the slabs are interleaved, so that all blocks
 /// together go through x from its beginning to its end.
 template <class Worker>
 __global__ void __launch_bounds__(kSumThreads, 2)
@@ -174,7 +175,7 @@ __global__ void __launch_bounds__(kSumThreads, 2)
   }
   join_rows<typename Worker::Op>(worker.sum, p.row, t.rows_at_once, p.lane, t.lanes);
   if (p.row == 0 && p.active) {
-    // Whole turns through all slabs, and this slab's part of what is left.
+    // The slab's rows: those of whole turns through all slabs, and its part of what is left.
     const int64_t turns = t.rows / step, left = t.rows - turns * step - first;
     const int64_t rows = turns * t.rows_at_once + (left < 0 ? 0 : left < t.rows_at_once ? left : t.rows_at_once);
     for (int k = 0; k < kWidth; k++) {
@@ -197,7 +198,7 @@ void sum_tiles(int64_t outer, int64_t rows, int64_t channels, const typename Wor
   launch(sum_tiles_kernel<Worker>, t.grid(kSumThreads), t, arguments, partial.data<double>());
 }
 
-/// Goes from the end of x to its beginning: a sum just before leaves the end in the cache.
+/// Goes from the end of x to its beginning: a sum that ran just before has left the end in the cache.
 template <class Worker>
 __global__ void __launch_bounds__(kThreads) apply_tiles_kernel(Tiles t, typename Worker::Arguments arguments) {
   const Place p(t, gridDim.x - 1 - blockIdx.x, Worker::kWidth);

@@ -1,4 +1,4 @@
-// Optimiser steps over arenas: one launch for every parameter of every group.
+// Optimiser steps over arenas: one launch for all parameters of all groups.
 #include <type_traits>
 
 #include <fulcrum/core/kernels.h>
@@ -46,7 +46,7 @@ template <int N>
 using Width = std::integral_constant<int, N>;
 
 constexpr int64_t kPacksPerThread = 2;
-/// Neighbours of which a block does one lot at a time.
+/// The number of neighbouring elements that a block processes at a time.
 template <int N>
 constexpr int64_t kPiece = kThreads* N* kPacksPerThread;
 

@@ -1,9 +1,9 @@
-// Processes on CPUs, connected by MPI.
+// Communicator over MPI, for processes on CPUs.
 //
-// Every wait is a loop over MPI_Test: it yields the processor to the other processes, hears when another process has
-// given up, and sees when one of this machine is gone. Collectives are MPI's nonblocking ones, for the same reason.
-// Open MPI moves their data inside calls of MPI alone, so advance() between the operations of a backward pass is what
-// overlaps communication and computation; a thread for it would take a core from the computation.
+// Every wait is a loop over MPI_Test. The loop yields the processor to the other processes, receives the notice of a
+// process that has failed, and finds out when a process of this machine is gone. Collectives are nonblocking for the
+// same reason. Open MPI moves their data only during calls to MPI, so calls of advance() between the operations of a
+// backward pass overlap communication and computation; a thread for this would take a core from the computation.
 #include <mpi.h>
 
 #include <sched.h>
@@ -57,7 +57,7 @@ void check_host(const Tensor& t, const char* what) {
   check(t.device().is_cpu(), "[", what, "] expected a tensor on the CPU, got one on ", t.device());
 }
 
-/// What a process says to the others when it fails.
+/// The notices that a failing process sends to the others.
 enum Notice : int { kFails = 0, kPrints = 1, kHasPrinted = 2 };
 
 class MpiCommunicator : public Communicator {
@@ -123,7 +123,8 @@ class MpiCommunicator : public Communicator {
     }
   }
 
-  // The process of the lowest rank prints. Who fails alone does so after a moment in which nobody else has.
+  // Of all failing processes, the one of the lowest rank prints the reason: each waits a second for notices of the
+  // others (rank 0 need not wait).
   bool fail(int exit_code) override {
     if (failed_) return false;
     failed_ = true;
@@ -147,8 +148,8 @@ class MpiCommunicator : public Communicator {
 
   void shut_down(bool failed) override {
     if (failed) {
-      // Others may be computing for minutes: whoever waits has heard of it, and the launcher ends the rest as soon as one
-      // has left: not before the reason is out.
+      // Processes that wait have received the notice. Others may compute for minutes, but the launcher ends them as
+      // soon as one process has left. So none leaves before the reason is printed.
       std::fflush(nullptr);
       if (prints_) send_notices({kHasPrinted, 0});
       const auto limit = Clock::now() + std::chrono::seconds(3);
@@ -227,22 +228,23 @@ class MpiCommunicator : public Communicator {
   }
 
   void send_notices(std::array<int, 2> message) {
-    // Both outlive this function where nobody listens within the limit; a later message leaves an earlier one alone.
+    // Static: both outlive this function if nobody receives within the limit, and a later message must not change one
+    // that is still on its way.
     static std::deque<std::array<int, 2>> messages;
     static std::vector<MPI_Request> requests;
     std::array<int, 2>& said = messages.emplace_back(message);
     for (int r = 0; r < size(); r++)
       if (r != rank()) MPI_Isend(said.data(), 2, MPI_INT, r, 0, notices_, &requests.emplace_back());
     const auto limit = Clock::now() + std::chrono::seconds(1);
-    for (int done = 0; !done && Clock::now() < limit;)  // nobody has to listen: eight bytes are sent at once
+    for (int done = 0; !done && Clock::now() < limit;)  // nobody need receive: eight bytes are sent at once
       MPI_Testall(count_of(std::ssize(requests)), requests.data(), &done, MPI_STATUSES_IGNORE);
   }
 
-  // The processes of this machine: the launcher sees those of others.
+  // Finds the processes of this machine, which kill() can look for; the launcher notices when those of others are gone.
   void meet_neighbours() {
     std::array<char, 256> host{};
     gethostname(host.data(), host.size() - 1);
-    // Containers may have one host name; a number of a process means something within one of them.
+    // Containers may share a host name, but process numbers are valid only within one container.
     std::error_code none;
     const std::string here = host.data() + std::filesystem::read_symlink("/proc/self/ns/pid", none).string();
     const auto all = Communicator::all_gather(concat_text(::getpid(), " ", here));
@@ -253,8 +255,8 @@ class MpiCommunicator : public Communicator {
   }
 
   static constexpr int kSpins = 256;
-  // Sums of gradients are begun when a bucket is complete, which need not be at the same place between other sums in every
-  // process, and MPI tells collectives apart by their order.
+  // start_all_reduce() has a communicator of its own, gradients_: a sum of gradients starts when a bucket is complete,
+  // before another sum in one process and after it in another, and MPI matches collectives by their order.
   MPI_Comm data_ = MPI_COMM_NULL, gradients_ = MPI_COMM_NULL, notices_ = MPI_COMM_NULL;
   std::vector<MPI_Request> started_;
   std::vector<Neighbour> neighbours_;
@@ -276,7 +278,7 @@ std::string describe() {
   int length = 0;
   FULCRUM_MPI_CHECK(MPI_Get_library_version(text.data(), &length));
   const std::string all(text.data(), static_cast<size_t>(length));
-  return all.substr(0, all.find_first_of(",\n"));  // Open MPI goes on with how it was built
+  return all.substr(0, all.find_first_of(",\n"));  // Open MPI's text goes on with how it was built
 }
 
 }  // namespace fulcrum::mpi

@@ -1,13 +1,13 @@
-// The processes that an MPI launcher has started: communicator.cpp over MPI, absent.cpp for a build without.
+// Connects the processes that an MPI launcher has started: communicator.cpp over MPI, absent.cpp in a build without it.
 #pragma once
 
 #include <fulcrum/core/communicator.h>
 
 namespace fulcrum::mpi {
 
-/// Once in a process. An Error in a build without MPI.
+/// To be called once per process. Throws Error in a build without MPI.
 std::unique_ptr<Communicator> connect();
-/// "Open MPI 4.1.4"; empty in a build without.
+/// "Open MPI 4.1.4"; empty in a build without MPI.
 std::string describe();
 
 }  // namespace fulcrum::mpi

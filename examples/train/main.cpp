@@ -10,7 +10,7 @@
 
 using namespace fulcrum;
 
-// Class k of four is a bright row 3k + 3 under noise.
+// Makes images of four classes: in class k, row 3k + 3 is bright, under noise.
 InMemoryDataset make_rows() {
   const int64_t size = 16;
   Tensor images = empty({800, size, size, 1}, {DType::kU8, {}});

@@ -11,7 +11,7 @@
         opt.weigh(losses).backward()               # sum of p_i l_i, p_i ~ exp(l_i / lambda)
         opt.step()
 
-Names and meaning are PyTorch's; images are [N, H, W, C]. Whatever Fulcrum refuses is a fulcrum.Error.
+Names and semantics are PyTorch's; images are [N, H, W, C]. What Fulcrum refuses raises fulcrum.Error.
 """
 
 from . import _core
@@ -34,15 +34,15 @@ _wider = {"bool": "u8", "int8": "i32", "int16": "i32", "uint16": "i32", "uint32"
 
 
 def from_numpy(array):
-    """A tensor on the memory of a NumPy array: float32, float64, uint8, int32 or int64, contiguous and writable."""
+    """A tensor sharing the memory of a NumPy array: float32, float64, uint8, int32 or int64, contiguous and writable."""
     return from_dlpack(array)
 
 
 def tensor(values, dtype=None, device="cpu", requires_grad=False):
     """A copy of numbers, nested lists or an array, as a tensor.
 
-    Without a dtype that of an array is kept, or the next wider one that tensors have: float16 becomes 'f32', small integers
-    'i32', bool 'u8'. Python's numbers become 'f32', its integers 'i64'.
+    Without a dtype, an array keeps its own, or gets the next wider one that tensors have: float16 becomes 'f32', small
+    integers 'i32', bool 'u8'. Python's floats become 'f32', its integers 'i64'.
     """
     result = values.detach().clone() if isinstance(values, Tensor) else from_dlpack(_numbers(values, dtype))
     if dtype is not None:
@@ -57,7 +57,7 @@ def _numbers(values, dtype):
 
     try:
         array = np.array(values, order="C")
-    except ValueError as error:  # rows of different lengths
+    except ValueError as error:  # lists of different lengths
         raise Error(f"[tensor] expected numbers in lists of equal lengths: {error}") from None
     if array.dtype.kind not in "biuf":
         raise Error(f"[tensor] expected numbers, got {array.dtype if array.dtype.kind == 'c' else _what_is_no_number(array)}")
@@ -81,11 +81,11 @@ def _with_arrays(self, function, types, arguments, keywords):
     return function(*plain(tuple(arguments)), **{name: plain(value) for name, value in keywords.items()})
 
 
-# NumPy's functions take a tensor as the array that it is; else np.mean(x) would call x.mean(axis=None, dtype=None, out=None).
+# NumPy's functions take a tensor as an array; otherwise np.mean(x) would call x.mean(axis=None, dtype=None, out=None).
 Tensor.__array_function__ = _with_arrays  # type: ignore[attr-defined]
 
 
-# @fulcrum.no_grad(): what the modes make of a function.
+# Wraps a function in a mode, for decorators such as @fulcrum.no_grad().
 def _within(mode, function):
     import functools
 
@@ -98,17 +98,17 @@ def _within(mode, function):
 
 
 def zeros_like(x, dtype=None, device=None):
-    """Zeros in the shape of x and, unless said, in its dtype and on its device."""
+    """Zeros in the shape of x and, by default, in its dtype and on its device."""
     return full_like(x, 0, dtype, device)
 
 
 def ones_like(x, dtype=None, device=None):
-    """Ones, likewise."""
+    """Ones in the shape of x and, by default, in its dtype and on its device."""
     return full_like(x, 1, dtype, device)
 
 
 def full_like(x, value, dtype=None, device=None):
-    """One number, likewise."""
+    """One number in the shape of x and, by default, in its dtype and on its device."""
     return full(x.shape, value, dtype or x.dtype, device or x.device)
 
 
@@ -130,13 +130,13 @@ def eye(size, dtype="f32", device="cpu"):
 
 
 def recompute(function, *inputs):
-    """function(*inputs), of which the inputs alone are kept for the backward pass, where it runs a second time.
+    """function(*inputs), which keeps only its inputs for the backward pass, and runs again there.
 
-    As torch.utils.checkpoint. It returns one tensor, and may use parameters and other tensors beside its inputs; dropout
-    draws the same numbers again, running statistics move once.
+    Like torch.utils.checkpoint. The function returns one tensor, and may use parameters and other tensors besides its
+    inputs; dropout draws the same numbers again, and running statistics are updated once.
     """
     return _core._recompute(lambda tensors: function(*tensors), list(inputs))
 
 
-from . import data, functional, nn  # noqa: E402: they use what stands above
+from . import data, functional, nn  # noqa: E402: they use the definitions above
 from .nn import Ema  # noqa: E402

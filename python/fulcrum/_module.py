@@ -1,4 +1,4 @@
-"""What networks are made of: Module, Parameter and the lists of modules. fulcrum.nn shows them with the layers."""
+"""Module, Parameter and the lists of modules. fulcrum.nn exports them with the layers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +6,7 @@ from . import _core
 
 
 class _Parameter:
-    """Numbers of one's own to be trained: a tensor, an array or nested lists to begin with, as an attribute of a module.
+    """A trained parameter, as an attribute of a module; its initial value is a tensor, an array or nested lists.
 
         self.scale = nn.Parameter(np.ones(3))      # in __init__; self.scale is then a tensor, f32
     """
@@ -27,7 +27,7 @@ class _Parameter:
         return self._tensor
 
 
-if TYPE_CHECKING:  # what the attribute is
+if TYPE_CHECKING:  # the attribute is a tensor
     def Parameter(initial: Any) -> _core.Tensor: ...
 else:
     Parameter = _Parameter
@@ -45,7 +45,7 @@ def _as_tensor(value):
     return value if isinstance(value, _core.Tensor) else tensor(value)
 
 
-# In a container or in one within it; among as many as a network may have.
+# Whether a container, or one within it, holds modules or parameters; looks at no more elements than a network may have.
 def _holds_modules(value, depth=2):
     if isinstance(value, dict):
         value = list(value.values())
@@ -58,7 +58,7 @@ class Module:
     """A node of a tree of layers. Derive from it, assign children in __init__ and define forward."""
 
     def __init__(self, seed=0):
-        """seed: of the initial weights and the dropout of everything below, where this is the root."""
+        """seed: for the initial weights and the dropout of the whole tree, if this module is its root."""
         for name, value in {"_children": {}, "_parameters": {}, "_buffers": {}, "_core_module": None, "_parent": None,
                             "_recompute": False, "_seed": seed}.items():
             object.__setattr__(self, name, value)
@@ -67,7 +67,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward")
 
     def __call__(self, *inputs, **options):
-        """forward(*inputs, **options); with set_recompute() the inputs are tensors."""
+        """forward(*inputs, **options); with set_recompute() all inputs must be tensors."""
         self._build()
         if self._recompute:
             return _core._recompute(lambda tensors: self.forward(*tensors, **options), list(inputs))
@@ -98,8 +98,8 @@ class Module:
         object.__delattr__(self, name)
 
     def register_buffer(self, name, tensor):
-        """State that is not trained: saved, and moved by to(). A copy of numbers or of a tensor, as an attribute of this name;
-        what is assigned to it later is copied into it. Integers stay on the CPU."""
+        """Adds state that is not trained, but saved and moved by to(): a copy of numbers or of a tensor, as an attribute
+        of this name. What is assigned to the attribute later is copied into it. Integers stay on the CPU."""
         from . import tensor as copy_of
 
         self._check_open(name)
@@ -108,7 +108,7 @@ class Module:
         self._buffers[name] = copy_of(tensor)
         object.__setattr__(self, name, self._buffers[name])
 
-    # Empty, too, before __init__ of this class has run.
+    # Also empty before __init__ of this class has run.
     def _named(self, kind):
         return self.__dict__.get(kind, {})
 
@@ -121,7 +121,7 @@ class Module:
     def _add(self, name, child):
         self._check_open(name)
         _refuse_method(name, "child")
-        if isinstance(child, _core.Module):  # a network of make_model, which is there already
+        if isinstance(child, _core.Module):  # a network of make_model, which is built already
             if child.name or any(child is c for n, c in self._children.items() if n != name):
                 raise _core.Error(f"[nn] '{name}' is a child elsewhere already" + (f", '{child.name}'" if child.name else ""))
             self._children[name] = child
@@ -139,7 +139,7 @@ class Module:
         object.__setattr__(child, "_parent", self)
         self._children[name] = child
 
-    # What stands for this node in C++: a container here, a layer in the classes below.
+    # The C++ module of this node: a container here, a layer in nn's classes.
     def _make(self, parent, name):
         return _core._container(parent, name, self._seed)
 
@@ -151,7 +151,7 @@ class Module:
             try:
                 root._construct(None, "")
             except BaseException:
-                root._forget()  # half a tree must not pass for the whole
+                root._forget()  # half a tree must not pass for a complete one
                 raise
         return self._core_module
 
@@ -190,12 +190,12 @@ class Module:
         return list(self._children.items())
 
     def to(self, device="cpu", dtype="f32"):
-        """Lays all parameters out on the device; dtype is that of the batches. Before the optimiser, on the root."""
+        """Moves all parameters to the device; dtype is that of the batches. On the root, before the optimiser."""
         self._build().to(device, dtype)
         return self
 
     def train(self, mode=True):
-        """Training, with batch statistics and dropout, or not."""
+        """Switches to training mode, with batch statistics and dropout, or (mode=False) to evaluation mode."""
         self._build().train(mode)
         return self
 
@@ -203,17 +203,17 @@ class Module:
         return self.train(False)
 
     def freeze(self):
-        """Takes it out of the training. Before to() and the optimiser."""
+        """Excludes the module from training: no gradients, evaluation mode. Call it before to() and the optimiser."""
         self._build().freeze()
         return self
 
     def unfreeze(self):
-        """Undoes freeze, from the next train() on; then comes a new optimiser."""
+        """Undoes freeze from the next train() on; the optimiser must be made anew."""
         self._build().unfreeze()
         return self
 
     def set_recompute(self, on=True):
-        """A call keeps nothing but its inputs for the backward pass, in which it runs again; or not."""
+        """If on, a call keeps only its inputs for the backward pass, in which it runs again."""
         object.__setattr__(self, "_recompute", on)
         return self
 
@@ -222,7 +222,7 @@ class Module:
         return self._build().training
 
     def parameters(self):
-        """What an optimiser takes: the parameters that require a gradient."""
+        """The parameters that require a gradient, for an optimiser."""
         return self._build().parameters()
 
     def named_parameters(self):
@@ -241,15 +241,18 @@ class Module:
         return self._build().state_dict()
 
     def load_state_dict(self, state, strict=True):
-        """The names that were (missing, unexpected); an Error that lists them changes nothing."""
+        """Returns the names that were (missing, unexpected).
+
+        Raises Error, which lists the tensors and changes nothing, for other shapes and, if strict, for such names.
+        """
         return self._build().load_state_dict(state, strict)
 
     def generator_state(self):
-        """Where the random generators stand, of dropout, by name: a checkpoint holds it beside state_dict()."""
+        """The positions of dropout's random generators, by name; a checkpoint holds them beside state_dict()."""
         return self._build().generator_state()
 
     def load_generator_state(self, state):
-        """An Error names what is missing or unexpected; nothing is changed then."""
+        """Raises Error, which names what is missing or unexpected, and then changes nothing."""
         self._build().load_generator_state(state)
 
     def zero_grad(self):
@@ -268,12 +271,12 @@ class _Listed(Module):
         return iter(self._children.values())
 
     def __getitem__(self, index):
-        """The module, counted from the end where index < 0; of a slice a list of them."""
+        """The module at index (from the end if negative), or for a slice a list of modules."""
         return list(self._children.values())[index]
 
 
 class ModuleList(_Listed):
-    """Modules in a list, as children '0', '1', ...; the forward of the module around it calls them."""
+    """A list of modules, as children '0', '1', ...; the module that holds it calls them in its forward."""
 
     def __init__(self, modules=()):
         super().__init__()
@@ -286,7 +289,7 @@ class ModuleList(_Listed):
 
 
 class Sequential(_Listed):
-    """One after another; children are named '0', '1', ..."""
+    """Modules that run one after another, as children '0', '1', ..."""
 
     def __init__(self, *layers, seed=0):
         super().__init__(seed)

@@ -29,7 +29,7 @@ def image_folder(dir, image_size=0, **options):
 
 
 def from_arrays(images, labels, class_names=()):
-    """A data set on the memory of an array u8 [N, H, W, C], with an integer as label for each image."""
+    """A data set that shares the memory of an array u8 [N, H, W, C], with an integer label for each image."""
     import numpy as np
 
     from . import Error, Tensor, from_dlpack

@@ -26,7 +26,7 @@ __all__ = [
 
 
 class Sorted(NamedTuple):
-    """What sort and topk give."""
+    """The result of sort and topk."""
 
     values: Tensor
     indices: Tensor
@@ -63,7 +63,7 @@ def js_loss(logits, labels, pi=0.5, class_weight=None):
 
 
 def ldam_loss(logits, labels, margins, scale=30.0, class_weight=None):
-    """Margins f32 [C] of ldam_margins(counts), on the cosines of a normed head (Cao et al. 2019): [B]."""
+    """The cross entropy of a normed head's cosines with margins f32 [C] from ldam_margins (Cao et al. 2019): [B]."""
     return cross_entropy(logits, labels, class_weight, margin=margins, scale=scale)
 
 

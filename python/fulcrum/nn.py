@@ -13,9 +13,9 @@
     net = Net().to("cpu")
 
 An attribute that is a module is a child, as in PyTorch, nn.Parameter(numbers) a parameter, nn.ModuleList(modules) a list of
-children; register_buffer(name, numbers) keeps what is saved but not trained. A tree is built when it is first used (called,
-moved, asked for its parameters), because what a parameter begins with depends on the seed of the root and on its place; from
-then on nothing can be added. Initial numbers are those of the same tree in C++.
+children; register_buffer(name, numbers) adds state that is saved but not trained. A tree is built at its first use (a
+call, to(), parameters()), because initial weights depend on the root's seed and on their place in the tree; from then on
+nothing can be added. Initial weights are those of the same tree in C++.
 """
 
 from typing import Any
@@ -49,7 +49,7 @@ class _Layer(Module):
 
     @property
     def weight(self):
-        """The parameter; None where there is none."""
+        """The parameter, or None if the layer has none."""
         return getattr(self._build(), "weight", None)
 
     @property
@@ -86,7 +86,7 @@ class NormedLinear(_Layer):
 
 
 class BatchNorm(_Layer):
-    """PyTorch's BatchNorm1d and 2d: over all but the last dimension of [N, C] or [N, H, W, C]."""
+    """PyTorch's BatchNorm1d and 2d: normalises over all but the last dimension of [N, C] or [N, H, W, C]."""
 
     _function = _core._batch_norm
 
@@ -107,7 +107,7 @@ class BatchNorm(_Layer):
 
 
 class LayerNorm(_Layer):
-    """Over the last dimension of [..., C]: normalized_shape is C."""
+    """Normalises over the last dimension of [..., C]; normalized_shape is C."""
 
     _function = _core._layer_norm
 
@@ -116,7 +116,7 @@ class LayerNorm(_Layer):
 
 
 class GroupNorm(_Layer):
-    """Of each sample of [N, ..., C], within num_groups groups of channels; num_channels is C."""
+    """Normalises each sample of [N, ..., C] within num_groups groups of channels; num_channels is C."""
 
     _function = _core._group_norm
 

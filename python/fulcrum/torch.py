@@ -7,7 +7,7 @@
         weigher(losses).backward()                                # sum of p_i l_i, p without gradient
         optimizer.step()
 
-Losses and weights cross over by DLPack, without a copy where they are on the CPU.
+Losses and weights are exchanged by DLPack, without a copy if they are on the CPU.
 """
 
 import torch
@@ -18,7 +18,7 @@ __all__ = ["Weigher"]
 
 
 class Weigher:
-    """Weighs torch losses [B] by a fulcrum risk. Copies of B numbers where they are on a GPU."""
+    """Weighs torch losses [B] by a fulcrum risk. On a GPU this copies B numbers each way."""
 
     def __init__(self, risk):
         self.risk = risk

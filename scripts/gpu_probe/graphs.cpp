@@ -70,7 +70,7 @@ ProbeGraph norm_graph(const Norm& n, NormKind kind) {
   if (kind == NormKind::kAddReluGradient) {
     dz = graph.pointwise(dy, graph.input(all, fe::DataType_t::BOOLEAN), mode(fe::PointwiseMode_t::MUL));
     graph.output(dz, all);
-  } else {  // the ReLU's input again from x: no mask
+  } else {  // computes the ReLU's input from x once more: no mask
     const Tensor bias = graph.input(channels, kFloat);
     const Tensor y = graph.batchnorm_inference(x, mean, rstd, scale, bias, fe::graph::Batchnorm_inference_attributes());
     dz = graph.pointwise(dy, y, mode(fe::PointwiseMode_t::RELU_BWD));

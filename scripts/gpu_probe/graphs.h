@@ -68,7 +68,7 @@ class ProbeGraph : public fe::graph::Graph {
     set_intermediate_data_type(fe::DataType_t::FLOAT).set_compute_data_type(fe::DataType_t::FLOAT);
   }
 
-  /// Channels-last. f32 where the graph's type is not meant; a bit each for BOOLEAN.
+  /// A channels-last tensor of the graph's type, or of `type`: FLOAT, or BOOLEAN with a bit per element.
   Tensor input(std::vector<int64_t> dim, fe::DataType_t type = fe::DataType_t::NOT_SET) {
     auto attributes = fe::graph::Tensor_attributes().set_dim(dim).set_stride(strides(dim)).set_uid(take_uid(dim, type));
     if (type != fe::DataType_t::NOT_SET) attributes.set_data_type(type);
@@ -79,7 +79,7 @@ class ProbeGraph : public fe::graph::Graph {
     if (type != fe::DataType_t::NOT_SET) t->set_data_type(type);
   }
 
-  /// Empty, or why there are no plans. With a device's properties no handle is needed.
+  /// Returns why there are no plans, or an empty text. With a device's properties no handle is needed.
   std::string find_plans(cudnnHandle_t handle, const std::shared_ptr<fe::DeviceProperties>& device) {
     if (device) set_device_properties(device);
     fe::error_t e = validate();
@@ -110,7 +110,7 @@ class ProbeGraph : public fe::graph::Graph {
     fe::error_t e = execute_plan_at_index(handle, pointers, workspace, i);
     if (e.is_bad()) throw std::runtime_error("execute: " + e.get_message());
   }
-  /// By uid.
+  /// The bytes of each tensor, by uid.
   const std::map<int64_t, size_t>& bytes() const { return bytes_; }
 
  private:
@@ -130,11 +130,11 @@ class ProbeGraph : public fe::graph::Graph {
 };
 
 ProbeGraph conv_graph(const Conv& g, Pass pass, Numbers numbers);
-/// The convolution in bf16 with the sums of its output and of its squares, by channel.
+/// The convolution in bf16 with the sums of its output and of its output's squares per channel.
 ProbeGraph conv_sums_graph(const Conv& g);
-/// cuDNN's batch norm in one kernel. The gradient with addition writes that of the residual, too.
+/// cuDNN's batch norm in one kernel. The gradient with addition also writes the residual's.
 ProbeGraph norm_graph(const Norm& n, NormKind kind);
-/// What cuDNN asks of an H200.
+/// The properties of an H200 that cuDNN asks for.
 std::shared_ptr<fe::DeviceProperties> h200();
 
 }  // namespace probe

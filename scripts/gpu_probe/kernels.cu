@@ -1,4 +1,4 @@
-// The probe's own kernels: what cuDNN's are compared with. Written to be simple, not to be the best.
+// The probe's own kernels, with which cuDNN's are compared: written to be simple, not to be the fastest.
 #include <cuda_bf16.h>
 
 #include "kernels.h"
@@ -15,7 +15,7 @@ __global__ void copy(float4* to, const float4* from, size_t count) {
   for (size_t i = size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += step) to[i] = from[i];
 }
 
-// Two bf16 a word. Read as an f32, it is about the second of them, which is its upper half.
+// Writes two bf16 per word. Read as an f32, a word is about the second of them, its upper half.
 __global__ void random(__nv_bfloat162* to, size_t words, uint32_t seed) {
   const size_t step = size_t{gridDim.x} * blockDim.x;
   for (size_t i = size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < words; i += step) {
@@ -49,7 +49,8 @@ __device__ uint4 pack(const float (&v)[8]) {
   return word;
 }
 
-/// Adds f(row, channel group) → two sums of eight over rows into sums [2, channels].
+/// Calls f(word, channel group, a, b), which adds to the sums a and b of eight channels, for all rows; adds the totals
+/// to sums [2, channels].
 template <class F>
 __device__ void column_sums(float* sums, int rows, int channels, F f) {
   __shared__ float shared[kThreads][16];

@@ -22,8 +22,8 @@ void launch_copy(void* to, const void* from, size_t bytes, int multiprocessors, 
 void launch_statistics(const NormBuffers& b, int rows, int channels, int multiprocessors, cudaStream_t stream);
 /// Two passes: statistics, then y = relu(normalised x (+ residual)).
 void launch_norm(const NormBuffers& b, int rows, int channels, int multiprocessors, cudaStream_t stream);
-/// Two passes: the two sums, then dx and the residual's gradient. The cost of the real gradient, with
-/// mean 0 and scale 1.
+/// Two passes: the two sums, then dx and the residual's gradient. Costs as much as the real gradient; the mean is 0 and
+/// the scale 1.
 void launch_norm_gradient(const NormBuffers& b, int rows, int channels, int multiprocessors, cudaStream_t stream);
 
 }  // namespace probe

@@ -1,5 +1,5 @@
-// Measures what the design of the CUDA back-end hangs on: see run.sh. One JSON object a line on
-// stdout, as soon as it is known, so that what was measured survives an early end.
+// Measures what the design of the CUDA back-end depends on: see run.sh. Prints one JSON object per line to stdout as
+// soon as it is known, so that what was measured survives an early end.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -45,7 +45,7 @@ struct Options {
   std::string cudnn = "libcudnn.so.9";
 };
 
-/// Prints {"name": …, …}.
+/// Prints {"kind": …, …} when it is destroyed.
 class Line {
  public:
   explicit Line(const std::string& kind) { text_ << "{\"kind\": \"" << kind << '"'; }
@@ -71,7 +71,7 @@ class Line {
 /// Memory that grows to the largest demand.
 class Buffer {
  public:
-  /// What is in it does not matter.
+  /// Returns at least `bytes` bytes, with undefined contents.
   void* of(size_t bytes) {
     if (bytes > size_) {
       if (data_) CHECK(cudaFree(data_));
@@ -82,8 +82,8 @@ class Buffer {
     }
     return data_;
   }
-  /// Filled anew each time. Zeros take less power and let the clock rise, and so may the NaN that an earlier result of
-  /// another type is.
+  /// Filled with random numbers, anew each time. Zeros take less power and let the clock rise; so may the NaNs as which
+  /// an earlier result of another type can be read.
   void* random(size_t bytes, cudaStream_t stream) {
     static uint32_t seed = 0;
     const size_t words = (bytes + 3) / 4;
@@ -110,7 +110,7 @@ class Gpu {
   const cudaDeviceProp& properties() const { return properties_; }
   int multiprocessors() const { return properties_.multiProcessorCount; }
 
-  /// Median over rounds of microseconds a launch; a round takes some milliseconds at most.
+  /// Median over rounds of microseconds per launch; a round takes some milliseconds at most.
   double time(const std::function<void()>& launch, int most = 10, int rounds = 5) {
     launch();
     CHECK(cudaStreamSynchronize(stream_));
@@ -122,8 +122,8 @@ class Gpu {
     return times[times.size() / 2];
   }
 
-  /// The same, replayed as a CUDA graph of `launches` launches: without the cost of launching, which
-  /// is no part of the time of a long kernel.
+  /// The same, replayed as a CUDA graph of `launches` launches: without the cost of launching. A kernel of more than
+  /// 500 µs is timed by one launch, since that cost is no part of its time.
   double time_in_graph(const std::function<void()>& launch, int launches = 20) {
     launch();
     CHECK(cudaStreamSynchronize(stream_));
@@ -270,7 +270,7 @@ class Probe {
     return out;
   }
 
-  // A failure of one measurement, such as too little memory, is a line; the others go on.
+  // A measurement that fails, for instance for lack of memory, prints an error line; the others go on.
   template <class F>
   void guarded(const std::string& what, F f) {
     if (late()) return;
@@ -288,7 +288,7 @@ class Probe {
         g.n = batch;
         for (Pass pass : {Pass::kForward, Pass::kDataGradient, Pass::kWeightGradient})
           guarded(g.text(), [&] {
-            if (pass == Pass::kDataGradient && g.c <= kImageChannels[2]) return;  // of the images: never wanted
+            if (pass == Pass::kDataGradient && g.c <= kImageChannels[2]) return;  // the images' gradient: never needed
             ProbeGraph graph = conv_graph(g, pass, numbers);
             Line("conv")
                 .add("network", network.name)

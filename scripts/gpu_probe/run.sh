@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures, on the GPU at hand and in one call of less than eight minutes, what the design of the CUDA
-# back-end hangs on, as JSON lines:
+# back-end depends on, and prints it as JSON lines:
 #
 #   scripts/gpu_probe/run.sh [--dry-run] [--seconds N] >probe.jsonl
 #
@@ -10,10 +10,10 @@
 #              (64, 256), forward, data and weight gradient, in bf16, TF32 and f32; the first one
 #              also on images padded to 4 and 8 channels
 #   norm       cuDNN's batch norm (+ add) + ReLU in one kernel against two simple passes
-#   conv_sums  a bf16 convolution that also sums its output against convolution and a pass
+#   conv_sums  a bf16 convolution that also sums its output against a convolution and a separate pass
 #
-# Times are medians in µs; graph_us is without the cost of launching. Lines come as they are measured:
-# what is there when time runs out counts. --dry-run builds all graphs for an H200, without a GPU.
+# Times are medians in µs; graph_us is without the cost of launching. Each line is printed as soon as it is
+# measured, and so survives when time runs out. --dry-run builds all graphs for an H200, without a GPU.
 #
 # Needs nvcc (PATH or /usr/local/cuda), cuDNN 9 (CUDNN_ROOT, beside CUDA, or pip's wheel) and
 # cudnn-frontend (CUDNN_FRONTEND_ROOT, the folder FULCRUM_DEBS that scripts/gpu_debs.sh fills, or where
@@ -57,7 +57,7 @@ done
 "$nvcc" -arch="${PROBE_ARCH:-sm_90}" -cudart shared "$out"/*.o -o "$out/probe" -ldl \
   -Xlinker -rpath -Xlinker "$cuda/lib64"
 
-if [[ " $* " == *" --dry-run "* ]]; then  # cuDNN wants a driver even so; the toolkit's stub will do
+if [[ " $* " == *" --dry-run "* ]]; then  # cuDNN still needs a driver; the toolkit's stub suffices
   ln -sf "$cuda/lib64/stubs/libcuda.so" "$out/libcuda.so.1"
   export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$out
 fi

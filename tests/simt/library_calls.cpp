@@ -1,6 +1,6 @@
-// cuDNN and cuBLASLt of the emulated device: the CPU's kernels behind cudnn.h and cublas.h, as choosy as
-// the libraries are at their worst, so that every way around them runs: no plan for channels that do not
-// fill 16 bytes, none with a bias for groups, no f64 product with a bias, no memory off a 16-byte boundary.
+// cuDNN and cuBLASLt of the emulated device: the CPU's kernels behind cudnn.h and cublas.h. They refuse all that a
+// version of the libraries may refuse, so that every fallback runs: channels that do not fill 16 bytes, a bias with
+// groups, f64 products with an epilogue, memory off a 16-byte boundary.
 #include <cstring>
 #include <list>
 #include <vector>
@@ -20,7 +20,7 @@ void check_aligned(const void* memory) {
   check(reinterpret_cast<uintptr_t>(memory) % 16 == 0, "[simt] expected memory on a 16-byte boundary, got ", memory);
 }
 
-/// A copy of device memory in the host's.
+/// Returns a copy of device memory on the host; undefined if `memory` is null.
 Tensor on_host(const void* memory, const Shape& shape, DType dtype) {
   check_aligned(memory);
   if (!memory) return {};
@@ -74,13 +74,13 @@ class ConvPlanner {
 };
 
 const ConvPlan& conv_plan(const ConvProblem& problem) {
-  static std::list<std::pair<ConvProblem, ConvPlan>> plans;  // references stay good
+  static std::list<std::pair<ConvProblem, ConvPlan>> plans;  // a list: references stay valid
   for (const auto& [known, plan] : plans)
     if (known == problem) return plan;
   return plans.emplace_back(problem, ConvPlanner::plan(problem)).second;
 }
 
-// Where our own kernels can be chosen, they are.
+// Uses our own kernels wherever they fit.
 void ConvPlan::run(const ConvPointers& pointers) const {
   if (conv3x3_fits(built_->problem)) return conv3x3(built_->problem, pointers);
   simt::enqueue([problem = built_->problem, pointers] { convolve(problem, pointers); });

@@ -1,4 +1,4 @@
-// NCCL of the emulated devices: the host's communicator on copies, in the order of the emulated stream.
+// Stands in for NCCL on emulated devices: the host's communicator, on copies, in the order of the emulated stream.
 #include <cstring>
 
 #include <fulcrum/core/communicator.h>
@@ -10,7 +10,7 @@ namespace fulcrum::cuda {
 
 namespace {
 
-/// Memory of a device as a tensor of the host, whose numbers go back when it ends.
+/// A copy of a device's tensor on the host. The destructor copies it back.
 class OnHost {
  public:
   explicit OnHost(const Tensor& t) : device_(t), host_(empty(t.shape(), {t.dtype(), {}})) {

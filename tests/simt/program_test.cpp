@@ -1,5 +1,5 @@
-// `fulcrum train --device cuda` and `bench`, on the emulated device or on a GPU: recorded steps against eager
-// ones, stopping and going on, and what is not finite.
+// `fulcrum train --device cuda` and `bench`, on the emulated device or on a GPU: recorded steps against eager ones,
+// stopping and resuming, losses and weights that are not finite.
 #include <regex>
 
 #include <fulcrum/data/dataset.h>
@@ -11,7 +11,7 @@
 namespace fulcrum::testing {
 namespace {
 
-// Small: every thread of a kernel is a fiber.
+// Few steps of few images, since every thread of a kernel is a fiber.
 Flags cuda_flags(const TempDir& dir, const std::string& run, const Flags& more = {}) {
   return train_flags(dir, run,
                      merged({"--device", "cuda", "-b", "4", "--epochs", "2", "--set", "train.limit_batches=6"}, more));
@@ -190,7 +190,7 @@ TEST_F(SimtProgram, ALossThatIsNotFiniteNamesItsSamples) {
   }
 }
 
-// After as many steps the loss is the same to the last bit, however they were launched.
+// After the same number of steps the loss has the same bits, however they were launched.
 TEST_F(SimtProgram, BenchRunsTheSameStepsRecordedAndEager) {
   const auto bench = [](const Flags& more) {
     Flags flags{"bench", "--device", "cuda", "--model", "resnet8", "-b",
@@ -220,7 +220,7 @@ TEST_F(SimtProgram, BenchTellsFlagsThatDoNotGoTogether) {
 
 // ---- a device that fails ----
 
-// The emulator's launch number FULCRUM_SIMT_FAIL_AT fails, and it has no more bytes than FULCRUM_SIMT_MEMORY.
+// On the emulator, launch number FULCRUM_SIMT_FAIL_AT fails, and the device has only FULCRUM_SIMT_MEMORY bytes.
 TEST_F(SimtProgram, AKernelThatFailsIsNamedWithItsShapesAndLosesNothing) {
   if (!emulated) GTEST_SKIP() << "kernels fail on the emulator alone";
   ASSERT_EQ(run_program(cuda_flags(dir, "run", {"--epochs", "1"})).code, 0);

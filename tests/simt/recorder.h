@@ -1,4 +1,4 @@
-// Work of the one emulated stream: done at once, or kept while a graph is being captured.
+// The one emulated stream: its work is done at once, or recorded while a graph is being captured.
 #pragma once
 
 #include <functional>

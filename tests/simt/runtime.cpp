@@ -1,6 +1,5 @@
-// core/cuda/runtime.h on the CPU: one device, whose memory is the host's. A capture records, a
-// replay runs what was recorded; what would wait for the device during a capture is an Error, as it
-// is on a GPU.
+// core/cuda/runtime.h on the CPU: one device, whose memory is the host's. A capture records work, and a replay runs it.
+// Waiting for the device during a capture throws Error, as on a GPU.
 #include <fulcrum/core/cuda/runtime.h>
 
 #include <malloc.h>
@@ -31,7 +30,7 @@ int current_device() { return current; }
 
 namespace {
 
-// What the device has left of FULCRUM_SIMT_MEMORY, or of a GiB.
+// The memory that the device has left of FULCRUM_SIMT_MEMORY bytes; without this variable there is no limit.
 class DeviceMemory {
  public:
   bool take(size_t bytes) {
@@ -54,7 +53,7 @@ DeviceMemory& device_memory() {
 
 }  // namespace
 
-// Filled with NaN, so that a read of what nobody wrote shows; ASan sees what lies outside.
+// Filled with NaN, so that a read of unwritten memory shows; ASan finds accesses out of bounds.
 void* try_allocate(Device, size_t bytes) {
   DeviceMemory& memory = device_memory();
   if (memory.limited() && !memory.take(bytes)) return nullptr;

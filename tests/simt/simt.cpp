@@ -29,8 +29,8 @@ namespace {
 constexpr size_t kStack = 64 * 1024;
 using Jump = void* [5];  // what __builtin_setjmp fills
 
-// swapcontext would ask the system for the signal mask, and AddressSanitizer's clears the marks of the whole stack: ten
-// times as long as all else that a barrier takes. The two halves must be two functions, and not instrumented ones.
+// swapcontext makes a system call for the signal mask, and AddressSanitizer's version clears the shadow of the whole
+// stack: ten times as slow as the rest of a barrier. leap and leave must be two functions, and not instrumented.
 #define FULCRUM_SWITCHES [[gnu::noinline, gnu::no_sanitize_address]]
 FULCRUM_SWITCHES void leap(Jump& to) { __builtin_longjmp(to, 1); }
 FULCRUM_SWITCHES void leave(Jump& from, Jump& to) {
@@ -55,7 +55,7 @@ struct Copy {
 
 struct Thread {
   Jump jump;                      // where it waits
-  std::unique_ptr<char[]> stack;  // none before its first block
+  std::unique_ptr<char[]> stack;  // null before its first block
   Wait wait = Wait::kNone;
   unsigned mask = 0;
   bool done = false;
@@ -96,7 +96,7 @@ void to_scheduler() { leave(threads[current].jump, scheduler); }
 void entered() {}
 #endif
 
-/// A thread runs its part of one block after another, for ever.
+/// The body of a fiber: runs its thread's part of one block after another, for ever.
 void live() {
   entered();
   while (true) {
@@ -115,7 +115,7 @@ void to_thread(Thread& t) {
   after_thread();
 }
 
-// Lets the lanes of a warp go on once all that the first waiting one names are there.
+// Lets the lanes of a warp go on once all lanes that the first waiting one names have arrived.
 bool release_warp(unsigned first) {
   const unsigned end = std::min(first + 32, block.x);
   unsigned mask = 0;
@@ -152,7 +152,7 @@ bool reversed() {
   return value;
 }
 
-// Lets the lanes of a warp go on, until every one is done or waits for the block.
+// Runs the lanes of a warp until each is done or waits for the block.
 bool run_warp(unsigned first) {
   const unsigned count = std::min(32u, block.x - first);
   bool progress = false;
@@ -168,7 +168,7 @@ bool run_warp(unsigned first) {
   return progress;
 }
 
-// Warp by warp, as far as each one gets: where a barrier is missing, one is ahead of the others.
+// Runs each warp as far as it gets: where a barrier is missing, it gets ahead of the others.
 void run_block() {
   for (unsigned i = 0; i < block.x; i++) {
     threads[i].done = false;
@@ -206,7 +206,7 @@ unsigned thread_number() { return current; }
 unsigned long long& exchange(unsigned thread) { return slots[thread]; }
 unsigned& arrived() { return at_operation[current / 32]; }
 
-// Networks take millions of these: not instrumented, and compiled for vectors (CMakeLists.txt).
+// Networks need millions of these: not instrumented, and compiled with -O3, which vectorises (CMakeLists.txt).
 [[gnu::no_sanitize_address]] void multiply(Product* const (&lanes)[32]) {
   float a[16][16], b[16][8], sum[16][8];
   const auto number = [](uint32_t pair, unsigned half) {

@@ -1,10 +1,10 @@
-// Device code on the CPU: every thread of a block is a fiber, barriers and shuffles switch between
-// them, blocks run one after another. Kernels of core/cuda compile as plain C++ against this
-// (tests/simt/include/fulcrum/core/cuda/launch.cuh), run under ASan, warp by warp as far as each one gets, in both orders
-// of threads, so that a missing barrier shows.
+// Runs device code on the CPU: each thread of a block is a fiber, barriers and shuffles switch between fibers, and
+// blocks run one after another. Kernels of core/cuda compile as plain C++ against this header
+// (tests/simt/include/fulcrum/core/cuda/launch.cuh). They run under ASan, each warp as far as it gets before the next
+// one, in both orders of threads, so that a missing barrier shows.
 //
-// An access through a pointer costs what it costs on the CPU; what is not modelled: caches, memory
-// order between blocks, and warps that split without a shuffle or barrier.
+// An access through a pointer costs what it costs on the CPU. Not modelled: caches, memory order between blocks, and
+// warps that diverge without a shuffle or barrier.
 #pragma once
 
 #include <cmath>
@@ -24,10 +24,10 @@ unsigned thread_number();
 void launch(unsigned blocks, unsigned threads, std::function<void()> body);
 
 void wait_block();
-/// Waits until all lanes of the warp that are named in `mask` are here. Aborts when this lane is not
-/// among them or another has left the kernel.
+/// Waits until all lanes of the warp that `mask` names have arrived. Aborts if this lane is not among them, or if one
+/// of them has left the kernel.
 void wait_warp(unsigned mask);
-/// 8 bytes for each thread of the block, to pass to its warp.
+/// 8 bytes for each thread of the block, in which it passes a value to its warp.
 unsigned long long& exchange(unsigned thread);
 
 template <class T>
@@ -42,10 +42,10 @@ T shuffle(unsigned mask, T value, unsigned from_lane) {
   return result;
 }
 
-/// How many lanes of this thread's warp are at an operation of all of them.
+/// How many lanes of this thread's warp have arrived at an operation of the full warp.
 unsigned& arrived();
 
-/// An operation of a full warp: one lane calls f with what each of them gives, once all are there.
+/// Runs an operation of a full warp: once all lanes have arrived, one of them calls f with the `mine` of each.
 template <class T, class F>
 void together(T& mine, F f) {
   const unsigned me = thread_number();
@@ -53,7 +53,7 @@ void together(T& mine, F f) {
   std::memcpy(&exchange(me), &pointer, sizeof pointer);
   arrived()++;
   wait_warp(0xffffffffu);
-  if (arrived() < 32) return;  // done; others may be at the next one
+  if (arrived() < 32) return;  // another lane has called f, and some may be at the next operation
   arrived() = 0;
   T* all[32];
   for (unsigned lane = 0; lane < 32; lane++) std::memcpy(&all[lane], &exchange((me & ~31u) + lane), sizeof pointer);
@@ -67,13 +67,13 @@ struct Product {
 };
 void multiply(Product* const (&lanes)[32]);
 
-/// 16 bytes that reach shared memory when their group is waited for: of this thread's groups all but the last `open`. From
-/// null: zeros.
+/// Asynchronous copies: the 16 bytes (zeros, if `global` is null) reach shared memory when their group is waited for.
+/// wait_for_copies waits for all of this thread's groups but the last `open`.
 void begin_copy(void* shared, const void* global);
 void close_copies();
 void wait_for_copies(size_t open);
 
-/// Ends the test: device code does what no device does.
+/// Aborts the test: device code has done what a device does not allow.
 [[noreturn]] void broken(const char* what);
 
 }  // namespace simt

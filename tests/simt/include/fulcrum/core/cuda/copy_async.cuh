@@ -1,4 +1,4 @@
-// Stands in for core/cuda/copy_async.cuh where device code is compiled for the CPU: nothing arrives before it is waited for.
+// Stands in for core/cuda/copy_async.cuh where device code is compiled for the CPU: a copy arrives when waited for.
 #pragma once
 
 #include <fulcrum/core/cuda/device.cuh>
