@@ -323,8 +323,8 @@ int bench(const BenchFlags& f) {
              : f.risk.empty() ? f.optimizer
                               : f.risk,
              backend_text(step.device(), threads));
-  fmt::print("{:.0f} images/s, {:.3f} ms a step, {:.0f} MB of tensors at most{}\n\n", row["images_per_s"].get<double>(),
-             row["step_ms"].get<double>(), row["tensor_peak_mb"].get<double>(),
+  fmt::print("{:.0f} images/s, {:.3f} ms per step, {:.0f} MB of tensors at most{}\n\n",
+             row["images_per_s"].get<double>(), row["step_ms"].get<double>(), row["tensor_peak_mb"].get<double>(),
              f.train.recompute ? ", recomputing" : "");
   if (profile) row["profile"] = print_profile(*profile);
   if (stdout_is_terminal()) row.erase("profile");  // the table above
@@ -337,18 +337,18 @@ int bench(const BenchFlags& f) {
 void add_bench_command(CLI::App& app, Command& command) {
   CLI::App* sub = app.add_subcommand("bench", "Time the training step: forward, losses, weights, backward, update");
   auto f = std::make_shared<BenchFlags>();
-  sub->add_option("--model", f->model, "one of those that fulcrum info lists")->capture_default_str();
-  sub->add_option("-b,--batch-size", f->train.batch_size, "images a step, of all processes")
+  sub->add_option("--model", f->model, "a model that fulcrum info lists")->capture_default_str();
+  sub->add_option("-b,--batch-size", f->train.batch_size, "images per step, over all processes")
       ->check(above_zero())
       ->capture_default_str();
   sub->add_option("--image-size,--size", f->size, "height and width of the images")
       ->check(above_zero())
       ->capture_default_str();
-  sub->add_option("--channels", f->channels, "of the images")->check(above_zero())->capture_default_str();
+  sub->add_option("--channels", f->channels, "channels of the images")->check(above_zero())->capture_default_str();
   sub->add_option("--classes", f->classes)->check(above_zero())->capture_default_str();
   sub->add_flag("--sync-bn", f->train.sync_bn, "several processes: batch norm over the whole batch");
   sub->add_flag("--recompute", f->train.recompute,
-                "residual blocks keep their inputs alone and run again in the backward pass");
+                "residual blocks keep only their inputs and run again in the backward pass");
   sub->add_option("--threads", f->train.threads, "CPU threads of each process; 0: all cores, shared")
       ->check(CLI::NonNegativeNumber);
   sub->add_option("--device", f->train.device, "cpu or cuda[:N]")->capture_default_str();
@@ -358,20 +358,23 @@ void add_bench_command(CLI::App& app, Command& command) {
       ->capture_default_str();
   sub->add_flag("--tf32", f->train.tf32, "GPU: f32 convolutions and matrix products on tensor cores");
   sub->add_flag("--cudnn-benchmark", f->train.cudnn_benchmark, "GPU: time cuDNN's plans and keep the fastest");
-  sub->add_option("--amp", f->train.amp, "off or bf16")->check(CLI::IsMember({"off", "bf16"}))->capture_default_str();
+  sub->add_option("--amp", f->train.amp, "mixed precision: off or bf16")
+      ->check(CLI::IsMember({"off", "bf16"}))
+      ->capture_default_str();
   sub->add_option("--opt", f->optimizer, "sgd or absgd")->check(CLI::IsMember({"sgd", "absgd"}))->capture_default_str();
   sub->add_option("--risk", f->risk, "SGD with this risk and its defaults (λ = 5), in place of --opt")
       ->excludes("--opt");
   sub->add_option("--seconds", f->seconds, "how long to measure")->check(above_zero())->capture_default_str();
-  sub->add_option("--steps", f->steps, "measure this many steps, whatever time they take; 0: by --seconds")
+  sub->add_option("--steps", f->steps,
+                  "measure this many steps, however long they take; 0: as many as --seconds allows")
       ->check(CLI::NonNegativeNumber);
   sub->add_flag("--interleave", f->interleave, "read 'run SECONDS' lines from stdin, answer each with JSON");
-  sub->add_flag("--inference", f->inference, "the forward pass of evaluation alone")
+  sub->add_flag("--inference", f->inference, "time only the forward pass of evaluation")
       ->excludes("--opt")
       ->excludes("--risk")
       ->excludes("--recompute");
   sub->add_flag("!--no-profile", f->profile, "leave out the table of ops");
-  sub->add_flag("--by-shape", f->by_shape, "in that table, a row for each shape of an op's output");
+  sub->add_flag("--by-shape", f->by_shape, "table of ops: one row per op and shape of its output");
   sub->callback([f, sub, &command] {
     command = [f, sub] {
       Config others;

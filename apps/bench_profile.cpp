@@ -33,13 +33,14 @@ nlohmann::json print_profile(const BenchProfile& profile) {
   const auto& [roof, rows] = profile;
   nlohmann::json result = {{"ops", nlohmann::json::array()}};
   if (!roof) {
-    fmt::print("Op by op, without a graph, the device waited for after each: more than the step's time in all.\n");
+    fmt::print(
+        "Timed op by op, without a graph, waiting for the device after each op: the sum exceeds the time of a step.\n");
   } else {
     result["roof"] = {{"gflop_per_s", roof->flop_per_s / 1e9}, {"gb_per_s", roof->bytes_per_s / 1e9}};
     fmt::print(
-        "Roof: {:.0f} GFLOP/s of f32 multiply-adds, {:.0f} GB/s of memory, as measured. Work is that of the "
-        "definition:\na direct convolution, each tensor through memory once; Winograd's way and caches may "
-        "do better.\n\n",
+        "Roof: {:.0f} GFLOP/s of f32 multiply-adds, {:.0f} GB/s of memory, as measured. Work is counted by "
+        "definition:\n"
+        "a direct convolution, each tensor through memory once; Winograd convolution and caches may do better.\n\n",
         roof->flop_per_s / 1e9, roof->bytes_per_s / 1e9);
   }
   double total = 0;

@@ -128,7 +128,7 @@ bool recover_checkpoint(const fs::path& run) {
   const std::string other = damage_of(previous);
   check(other.empty(), damage, "\n", other);
   fs::rename(previous, last);  // atomic: a second interruption also finds a whole checkpoint
-  say("warning: {}\nwarning: going on from the checkpoint before it\n", damage);
+  say("warning: {}\nwarning: resuming from the checkpoint before it\n", damage);
   return true;
 }
 

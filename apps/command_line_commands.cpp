@@ -17,7 +17,7 @@ void add_completion_command(CLI::App& app, Command& command) {
       "bash: source <(fulcrum completion bash)\n"
       "zsh:  source <(fulcrum completion zsh), after compinit\n"
       "fish: fulcrum completion fish | source\n"
-      "An installed Fulcrum has them where the shells look for them.");
+      "An installed Fulcrum has these scripts where the shells look for them.");
   auto shell = std::make_shared<std::string>();
   sub->add_option("shell", *shell, "bash, zsh or fish")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   sub->callback([shell, &app, &command] {

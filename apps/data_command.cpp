@@ -117,14 +117,14 @@ void add_data_command(CLI::App& app, Command& command) {
                        [](const Flags& f) { return pack_data(f.settings.resolve(), f.out, f.shard_mb); });
   pack->add_option("out_dir", flags->out, "folder of the packs")->required();
   pack->add_option("--shard-mb", flags->shard_mb,
-                   "write files of so many megabytes of images (train-00000-of-00012.pack); 0: one file")
+                   "split a pack into files of this many megabytes of images (train-00000-of-00012.pack); 0: one file")
       ->check(CLI::Range(int64_t{0}, int64_t{1'000'000'000}))
       ->type_name("MB");
-  add("check", "Look at every file: exit code 1 and a list where something is wrong",
+  add("check", "Check every file; exit code 1 and a list of problems if something is wrong",
       [](const Flags& f) { return check_data_set(f.settings.resolve()); });
-  add("stats", "Class counts, and the channels' means and deviations as TOML and JSON",
+  add("stats", "Print class counts, and each channel's mean and standard deviation as TOML and JSON",
       [](const Flags& f) { return data_stats(f.settings.resolve()); });
-  CLI::App* bench = add("bench", "Time the loader alone: read, decode, augment, normalise",
+  CLI::App* bench = add("bench", "Time only the loader: read, decode, augment, normalise",
                         [](const Flags& f) { return bench_loader(f.settings.resolve(), f.bench); });
   bench->add_option("--seconds", flags->bench.seconds, "how long to measure")
       ->check(above_zero())

@@ -147,7 +147,7 @@ std::vector<std::string> data_warnings(const DataSettings& d) {
       std::filesystem::is_directory(dir / "test", ignored) && std::filesystem::is_directory(dir / "val", ignored);
   if (d.name == "folder" && has_both && d.eval_splits.empty())
     warnings.push_back((dir / "val").string() +
-                       R"( is not used; data.eval_splits=["val"] chooses the best epoch by it)");
+                       R"( is not used; data.eval_splits=["val"] makes it choose the best epoch)");
   return warnings;
 }
 

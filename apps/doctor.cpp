@@ -147,7 +147,7 @@ void check_space(Checks& all) {
   const std::string text = fmt::format("{} free in {}", gib(error ? 0 : free), folder.string());
   if (access(folder.c_str(), W_OK) != 0)
     all.push_back({"disk", State::kMissing, folder.string() + " cannot be written to; runs go there",
-                   "--output, or FULCRUM_OUTPUT, names another folder", true});
+                   "name another folder with --output or FULCRUM_OUTPUT", true});
   else if (error || free < kLittle)
     all.push_back({"disk", State::kWarn, text, "delete old runs, or name another folder with --output"});
   else all.push_back({"disk", State::kOk, text});
@@ -164,7 +164,7 @@ void check_data_folders(Checks& all) {
     all.push_back({"data", State::kOk, concat_text("Fashion-MNIST in ", kFashionMnistDir)});
   } else {
     all.push_back({"data", State::kWarn, concat_text("no Fashion-MNIST in ", kFashionMnistDir),
-                   "apt install dataset-fashion-mnist, or --data-dir names your data"});
+                   "apt install dataset-fashion-mnist, or name your data with --data-dir"});
   }
   std::string lacking;
 #ifndef FULCRUM_WITH_JPEG
@@ -248,10 +248,10 @@ int doctor(bool as_json) {
 }  // namespace
 
 void add_doctor_command(CLI::App& app, Command& command) {
-  CLI::App* sub = app.add_subcommand("doctor", "Check this machine, and say how to mend what is missing");
+  CLI::App* sub = app.add_subcommand("doctor", "Check this machine, and say how to fix what is missing");
   sub->footer(
-      "Exit code 0, or 1 where something is broken that the environment (FULCRUM_DATA_DIR,\n"
-      "FULCRUM_DEVICE, FULCRUM_OUTPUT) asks for.");
+      "Exit code: 0, or 1 if something is broken that the environment (FULCRUM_DATA_DIR,\n"
+      "FULCRUM_DEVICE, FULCRUM_OUTPUT) requires.");
   auto as_json = std::make_shared<bool>(false);
   sub->add_flag("--json", *as_json, "as JSON");
   sub->callback([as_json, &command] { command = [as_json] { return doctor(*as_json); }; });

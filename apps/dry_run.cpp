@@ -99,10 +99,10 @@ int dry_run(const Config& config) {
   fmt::print("{}\n", to_toml(config));
   show_data(data);
   if (!pretrained.empty()) fmt::print("# {}\n", pretrained);
-  fmt::print("# model: {} parameters, {:.1f} million multiply-adds an image forward\n", model->num_parameters(),
-             static_cast<double>(multiply_adds) / 1e6);
+  fmt::print("# model: {} parameters, {:.1f} million multiply-adds per image in the forward pass\n",
+             model->num_parameters(), static_cast<double>(multiply_adds) / 1e6);
   fmt::print("# memory, from shapes: {}\n", text_of(estimate_memory(config, *model, image, config.train.batch_size)));
-  fmt::print("# a step, measured: {:.2f} GFLOP, {:.0f} ms; peak memory {:.0f} MiB beside the data\n",
+  fmt::print("# a step, measured: {:.2f} GFLOP, {:.0f} ms; peak memory {:.0f} MiB without the data\n",
              6e-9 * static_cast<double>(multiply_adds * config.train.batch_size), 1e3 * cost.step_seconds,
              static_cast<double>(cost.peak_bytes) / 1048576);
   fmt::print("# the run: {} epochs of {} steps, about {} with {} evaluations\n", config.train.epochs,

@@ -68,7 +68,8 @@ int run_eval(const EvalFlags& flags) {
   if (!processes.first()) return bad > 0 ? kExitNonFinite : kExitDone;
   print_result(result);
   if (bad == 0) return kExitDone;
-  say("error: {}: non-finite logits for {} images: the weights are, or the images\n", stored.file.string(), bad);
+  say("error: {}: non-finite logits for {} images: the weights or the images are not finite\n", stored.file.string(),
+      bad);
   return kExitNonFinite;
 }
 

@@ -40,7 +40,13 @@ uint64_t checksum_of(const Dataset& data, const std::vector<int64_t>& indices) {
 
 TransitionMatrix noise_matrix(const DataSettings& s, int64_t classes) {
   if (s.noise_type == "symmetric") return symmetric_noise(classes, s.noise_rate);
-  if (s.noise_type == "matrix") return load_transition_matrix(s.noise_matrix, classes);
+  if (s.noise_type == "matrix") {
+    try {
+      return load_transition_matrix(s.noise_matrix, classes);
+    } catch (const Error& e) {
+      usage("data.noise_matrix: ", e.what());
+    }
+  }
   if (s.name == "cifar10") return asymmetric_cifar10_noise(s.noise_rate);
   if (s.name == "cifar100") return superclass_noise(cifar100_superclasses(), s.noise_rate);
   throw UsageError("data.noise_type: asymmetric noise is defined for cifar10 and cifar100, not for " + s.name);

@@ -59,9 +59,10 @@ void add_export_command(CLI::App& app, Command& command) {
   sub->footer("Example: fulcrum export runs/first --onnx first.onnx --normalize");
   auto flags = std::make_shared<ExportFlags>();
   sub->add_option("model", flags->model, "a run directory (its last.safetensors) or a safetensors file")->required();
-  sub->add_option("--onnx", flags->onnx, "the file: 'images' [batch, C, H, W] to 'logits' [batch, classes], in f32")
+  sub->add_option("--onnx", flags->onnx,
+                  "the file to write: 'images' [batch, C, H, W] to 'logits' [batch, classes], in f32")
       ->required();
-  sub->add_flag("--normalize", flags->normalize, "images are pixel / 255, and the model normalises them itself");
+  sub->add_flag("--normalize", flags->normalize, "the model takes pixel / 255 and normalises it itself");
   flags->settings.add_some_to(*sub, {"data.name", "data.dir", "model.name"});
   sub->callback([flags, &command] { command = [flags] { return run_export(*flags); }; });
 }

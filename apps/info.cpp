@@ -81,9 +81,11 @@ void show_model(const InfoFlags& f) {
     fmt::print(kRow, row.name, concat_text(row.output), row.parameters, row.multiply_adds,
                fmt::format("{:.2f}", mib(4 * row.output.numel())));
   fmt::print(kRow, "total", "", m.parameters, m.multiply_adds, "");
-  fmt::print("\nAn image of {0}x{0}: {1:.2f} GFLOP forward (2 a multiply-add), outputs in MiB of f32.\n", m.size,
-             2e-9 * static_cast<double>(m.multiply_adds));
-  fmt::print("Kept until its backward pass: {:.1f} MiB in f32, {:.1f} MiB in bf16.\n", mib(m.saved.bytes(DType::kF32)),
+  fmt::print(
+      "\n"
+      "An image of {0}x{0}: {1:.2f} GFLOP forward (2 per multiply-add), outputs in MiB of f32.\n",
+      m.size, 2e-9 * static_cast<double>(m.multiply_adds));
+  fmt::print("Kept for its backward pass: {:.1f} MiB in f32, {:.1f} MiB in bf16.\n", mib(m.saved.bytes(DType::kF32)),
              mib(m.saved.bytes(DType::kBf16)));
 }
 
@@ -125,12 +127,14 @@ void add_info_command(CLI::App& app, Command& command) {
   auto flags = std::make_shared<InfoFlags>();
   sub->add_option("--model", flags->model, "a model: its layers, their outputs, parameters, multiply-adds and memory");
   sub->add_option("--image-size", flags->size,
-                  "height and width of its images; default: 224, or 32 for networks of CIFAR")
+                  "height and width of the model's images; default: 224, or 32 for networks of CIFAR")
       ->check(above_zero());
-  sub->add_option("--channels", flags->channels, "of its images")->check(above_zero())->capture_default_str();
-  sub->add_option("--classes", flags->classes, "of its answers; default: the model's own, 10 or 1000")
+  sub->add_option("--channels", flags->channels, "channels of the model's images")
+      ->check(above_zero())
+      ->capture_default_str();
+  sub->add_option("--classes", flags->classes, "classes of the model; default: its own, 10 or 1000")
       ->check(above_zero());
-  sub->add_flag("--json", flags->json, "as JSON; of the build: what env.json of a run holds");
+  sub->add_flag("--json", flags->json, "as JSON; for the build: the content of a run's env.json");
   sub->callback([flags, &command] { command = [flags] { return info(*flags); }; });
 }
 

@@ -44,7 +44,7 @@ std::vector<Suggestion> suggestions_of(const LrCurve& curve, int64_t steps) {
   const LrCurve core = lr_core(curve, steps);
   return {{"valley", "var(--s2)", "the middle of the longest fall", lr_valley(core)},
           {"slide", "var(--s3)", "before the loss turns", lr_slide(core)},
-          {"minimum", "var(--s4)", "a tenth of where the loss is least", lr_minimum(core)},
+          {"minimum", "var(--s4)", "a tenth of the learning rate with the least loss", lr_minimum(core)},
           {"steep", "var(--s5)", "where the loss falls fastest", lr_steep(core)}};
 }
 
@@ -88,9 +88,10 @@ std::string page_of(const Config& config, const LrCurve& curve, const std::vecto
   const std::string body =
       "<header>\n<p class=\"eyebrow\">Fulcrum · learning rate</p>\n<h1>Learning rate range test</h1>\n" +
       paragraph(about) + "</header>\n" +
-      figures({figure({"Loss by learning rate", line_chart(chart),
-                       "The mean loss of each batch, and its average; the learning rate grows from step to step.",
-                       legend})}) +
+      figures(
+          {figure({"Loss by learning rate", line_chart(chart),
+                   "The mean loss of each batch, and its smoothed average; the learning rate grows from step to step.",
+                   legend})}) +
       section("Suggestions", "suggestions", table(rows));
   return page("Learning rate range test", body);
 }
@@ -146,10 +147,12 @@ void add_lr_find_command(CLI::App& app, Command& command) {
   auto flags = std::make_shared<LrFindFlags>();
   flags->settings.add_to(*sub);
   sub->add_option("--start-lr", flags->test.start, "learning rate of the first step")->capture_default_str();
-  sub->add_option("--end-lr", flags->test.end, "of the last")->capture_default_str();
-  sub->add_option("--steps", flags->test.steps, "of the mock training")->check(above_zero())->capture_default_str();
+  sub->add_option("--end-lr", flags->test.end, "learning rate of the last step")->capture_default_str();
+  sub->add_option("--steps", flags->test.steps, "steps of the trial training")
+      ->check(above_zero())
+      ->capture_default_str();
   sub->add_option("--curve", flags->curve, "write the curve to this file, .csv or .json");
-  sub->add_option("--html", flags->html, "draw it in this file");
+  sub->add_option("--html", flags->html, "write a page with the curve to this file");
   sub->callback([flags, &command] { command = [flags] { return lr_find(*flags); }; });
 }
 

@@ -71,13 +71,13 @@ const CommandDoc* find(const CommandDoc& program, const std::string& name) {
 constexpr const char* kEnd = R"(.SH ENVIRONMENT
 .TP
 .B FULCRUM_DATA_DIR, FULCRUM_OUTPUT, FULCRUM_DEVICE, FULCRUM_THREADS
-Set data.dir, train.output, train.device and train.threads, over a recipe and under flags.
+Set data.dir, train.output, train.device and train.threads. They override a recipe; flags override them.
 .TP
 .B OMP_WAIT_POLICY, GOMP_SPINCOUNT
-How long threads spin while they wait for each other; where neither is set, the program sets the second.
+How long threads spin while they wait for each other. If neither is set, the program sets GOMP_SPINCOUNT.
 .TP
 .B NO_COLOR
-Where it is set, nothing is coloured.
+If set, output is not coloured.
 .SH EXIT STATUS
 .TP
 .B 0
@@ -90,12 +90,12 @@ Failed: a file, memory, the disk.
 The command line, a recipe or a setting is wrong.
 .TP
 .B 3
-A loss or gradient was not finite; the last good weights are saved. Of eval: answers were not.
+A loss or gradient was not finite; the last good weights are saved. For eval: logits were not finite.
 .TP
 .B 129, 130, 143
 Stopped by SIGHUP, Ctrl\-C or SIGTERM after a checkpoint.
 .SH SEE ALSO
-The documents installed in share/doc/fulcrum/docs: getting\-started.md, recipes.md (every setting), errors.md.
+Documents in share/doc/fulcrum/docs: getting\-started.md, recipes.md (every setting), errors.md.
 )";
 
 }  // namespace
@@ -104,12 +104,18 @@ std::string man_page(const CommandDoc& program, const std::string& version) {
   std::string page =
       ".TH FULCRUM 1 \"\" \"Fulcrum " + version + "\" \"User Commands\"\n.nh\n.ad l\n.SH NAME\nfulcrum \\- " +
       roff(program.help) +
-      "\n.SH SYNOPSIS\n.B fulcrum\n\\fICOMMAND\\fR [\\fIoptions\\fR]\n.SH DESCRIPTION\n"
-      "Trains networks whose samples are weighted by the risk of ABSGD and others, evaluates them, and reports on them.\n"
-      "Progress goes to standard error, results as JSON to standard output.\n.SH COMMANDS\n";
+      "\n"
+      ".SH SYNOPSIS\n"
+      ".B fulcrum\n"
+      "\\fICOMMAND\\fR [\\fIoptions\\fR]\n"
+      ".SH DESCRIPTION\n"
+      "Trains networks whose samples are weighted by a risk such as ABSGD's, evaluates them, and reports on them.\n"
+      "Progress goes to standard error, results as JSON to standard output.\n"
+      ".SH COMMANDS\n";
   for (const CommandDoc& child : program.children) add_command(page, child.name, child);
   page +=
-      ".SH SETTINGS\nEvery setting has a key, in brackets below, by which recipes and \\fB\\-\\-set\\fR \\fIkey=value\\fR know it.\n";
+      ".SH SETTINGS\n"
+      "Every setting has a key, shown in brackets, for recipes and for \\fB\\-\\-set\\fR \\fIkey=value\\fR.\n";
   if (const CommandDoc* train = find(program, "train"))
     for (const OptionDoc& o : train->options)
       if (is_setting(o)) page += entry(o);

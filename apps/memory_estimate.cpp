@@ -41,7 +41,8 @@ MemoryEstimate estimate_memory(const Config& config, Module& model, const Shape&
 std::string text_of(const MemoryEstimate& e) {
   const auto mib = [](int64_t bytes) { return static_cast<double>(bytes) / 1048576; };
   return fmt::format(
-      "about {:.0f} MiB beside the data: {:.0f} of activations, {:.0f} of weights and their optimiser, {:.0f} on the way",
+      "about {:.0f} MiB without the data: {:.0f} for activations, {:.0f} for weights and optimiser state, {:.0f} for "
+      "temporaries",
       mib(e.total()), mib(e.activations), mib(e.state), mib(e.working));
 }
 
@@ -52,10 +53,10 @@ std::vector<std::string> memory_lines(const MemoryEstimate& e, Device device, co
                                ? available_memory() / processes.local_size()
                                : static_cast<double>(cuda::free_memory(device) + memory_stats(device).reserved);
   if (static_cast<double>(e.total()) > available)
-    lines.push_back(
-        fmt::format("warning: {:.0f} MiB of memory are available{}; a smaller --batch-size, with --accumulate, or "
-                    "--recompute needs less",
-                    available / 1048576, processes.local_size() > 1 ? " to each process" : ""));
+    lines.push_back(fmt::format(
+        "warning: {:.0f} MiB of memory are available{}; to need less, use --recompute, or a smaller --batch-size "
+        "with --accumulate",
+        available / 1048576, processes.local_size() > 1 ? " to each process" : ""));
   return lines;
 }
 

@@ -71,7 +71,7 @@ class Rules {
     for (size_t i = 0; i < rules_.size(); i++)
       if (!used_[i])
         usage(key_, ": no parameter of the model has a name like '", rules_[i].pattern, "'; its first is '", first_name,
-              "'");
+              "'. --set ", key_, "=[] takes the rules of a recipe for another model away");
   }
 
  private:

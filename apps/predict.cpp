@@ -217,14 +217,14 @@ void add_predict_command(CLI::App& app, Command& command) {
   auto flags = std::make_shared<PredictFlags>();
   sub->add_option("model", flags->model, "a run directory (its last.safetensors) or a safetensors file")->required();
   sub->add_option("images", flags->images, "JPEG and PNG files, and folders of them");
-  sub->add_option("--list", flags->list, "a file with the path of an image a line, or - for stdin");
-  sub->add_option("-k,--top", flags->top, "how many classes, the likeliest first")
+  sub->add_option("--list", flags->list, "a file with one image path per line, or - for stdin");
+  sub->add_option("-k,--top", flags->top, "number of classes to list, the likeliest first")
       ->check(above_zero())
       ->capture_default_str();
-  sub->add_option("--format", flags->format, "text, json (an object a line) or csv (a line a class)")
+  sub->add_option("--format", flags->format, "text, json (one object per line) or csv (one line per class)")
       ->check(CLI::IsMember({"text", "json", "csv"}))
       ->capture_default_str();
-  sub->add_flag("--skip", flags->skip, "look through all images first, and leave out those that cannot be read");
+  sub->add_flag("--skip", flags->skip, "read all images first, and leave out those that cannot be read");
   flags->settings.add_some_to(
       *sub, {"data.name", "data.dir", "data.workers", "model.name", "train.amp", "train.device", "train.threads"});
   sub->callback([flags, &command] { command = [flags] { return run_predict(*flags); }; });

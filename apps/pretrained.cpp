@@ -31,7 +31,7 @@ std::string difference(const TensorMap& theirs, const TensorMap& ours, const std
   if (there == theirs.end() || here == ours.end() || there->second.dim() != 2 ||
       there->second.size(0) == here->second.size(0))
     return "the file has one of another kind";
-  return fmt::format("it has {} classes there, {} here", there->second.size(0), here->second.size(0));
+  return fmt::format("it has {} classes in the file, {} in the model", there->second.size(0), here->second.size(0));
 }
 
 }  // namespace

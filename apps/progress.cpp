@@ -56,7 +56,7 @@ void ProgressLine::show(const StepInfo& s) {
   constexpr int64_t kSteady = 20;  // steps after which plans are made and pools are full
   if (!announced_ && steps >= kSteady) {
     announced_ = true;
-    print(fmt::format("time: about {} to go at {:.3g} ms a step, without evaluations", duration_text(left),
+    print(fmt::format("time left: about {} at {:.3g} ms per step, without evaluations", duration_text(left),
                       1e3 * per_step));
   }
   // The most important first: a narrow terminal cuts off the end.

@@ -15,6 +15,7 @@
 
 #include "apps/commands.h"
 #include "apps/flag_checks.h"
+#include "apps/losses.h"
 #include "apps/risks.h"
 #include "apps/world.h"
 
@@ -156,7 +157,8 @@ std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) c
   std::vector<std::string> found;
   for (const Assignment& a : assignments_) {
     const std::string key = a.text.substr(0, a.text.find('='));
-    if (const std::string text = no_effect(key, resolved.risk.name); !text.empty()) found.push_back(text);
+    for (const std::string& text : {no_effect(key, resolved.risk.name), no_effect_of_loss(key, resolved.loss.name)})
+      if (!text.empty()) found.push_back(text);
     if (lacks_class_weights(key, resolved.loss.class_weights))
       found.push_back(key + " has no effect with loss.class_weights = " + resolved.loss.class_weights);
   }
@@ -165,7 +167,7 @@ std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) c
     if (a.text.starts_with("optim.name=")) rule = a.text.substr(a.text.find('=') + 1);
   const bool is_plain = !rule.empty() && rule.find("ab") == std::string::npos;
   if (is_plain && !has("risk.name") && resolved.risk.name != "mean")
-    found.push_back("optim.name leaves the risk as it is, " + resolved.risk.name +
+    found.push_back("optim.name does not change the risk, " + resolved.risk.name +
                     "; --risk mean weighs all samples alike");
   const bool asks_for_kl = resolved.risk.name == "kl" && (has("optim.name") || has("risk.name"));
   if (asks_for_kl && std::isinf(resolved.risk.lambda) && !has("risk.lambda"))

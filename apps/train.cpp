@@ -146,7 +146,7 @@ TrainOutcome train_once(const TrainFlags& flags, const Config& config) {
                      e.exit_code(), false);
   } catch (const Error& e) {
     if (!has_checkpoint()) throw;
-    fail(e.what(), "\nthe last checkpoint is whole; as soon as this is mended, continue with --resume ", run);
+    fail(e.what(), "\nthe last checkpoint is whole; once this is fixed, continue with --resume ", run);
   }
 }
 
@@ -232,12 +232,13 @@ void add_train_command(CLI::App& app, Command& command) {
   flags->settings.add_to(*sub);
   sub->add_option("--resume", flags->resume, "a run directory, or 'auto': continue --output if it holds a checkpoint")
       ->check(not_empty());
-  sub->add_flag("--allow-changes", flags->allow_changes, "resume with other settings than the checkpoint's");
-  sub->add_option("--seeds", flags->seeds, "train so many seeds, from --seed on; mean and deviation of the results")
+  sub->add_flag("--allow-changes", flags->allow_changes, "resume even if the settings differ from the checkpoint's");
+  sub->add_option("--seeds", flags->seeds,
+                  "train this many seeds, from --seed on; gives the mean and standard deviation of the results")
       ->check(above_zero());
   sub->add_flag("--dry-run", flags->dry_run, "show the settings, the data, and what the run will cost; train nothing");
   sub->add_flag("--smoke", flags->smoke,
-                "two batches an epoch and an epoch for each phase, to see that everything works");
+                "two batches per epoch and one epoch per phase, to check that everything works");
   sub->add_flag("--exist-ok", flags->exist_ok, "overwrite a run directory");
   sub->callback([flags, &command] { command = [flags] { return train(*flags); }; });
 }

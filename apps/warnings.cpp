@@ -37,7 +37,7 @@ std::string divergence_warning(const Config& config, double loss, double before,
   const double guessing = std::log(static_cast<double>(classes)), limit = 1000 * guessing;
   if (!(loss > limit) || before > limit) return "";
   std::string text = fmt::format(
-      "training has diverged: the mean loss of this epoch is {:.2g}, where guessing has {:.2f}; lower optim.lr", loss,
+      "training has diverged: the mean loss of this epoch is {:.2g}, against {:.2f} for guessing; lower optim.lr", loss,
       guessing);
   if (config.risk.name == "kl" && std::isfinite(config.risk.lambda))
     text += fmt::format(", or raise |risk.lambda| ({:g}) or risk.gamma ({:g})", config.risk.lambda, config.risk.gamma);
@@ -48,7 +48,7 @@ std::string evaluation_warning(int64_t non_finite, double loss, int64_t classes)
   if (non_finite > 0) return fmt::format("{} test images have logits that are not finite; lower optim.lr", non_finite);
   const double guessing = std::log(static_cast<double>(classes));
   if (!(loss > 10 * guessing)) return "";
-  return fmt::format("the test loss is {:.3g}, where guessing has {:.2f}; lower optim.lr", loss, guessing);
+  return fmt::format("the test loss is {:.3g}, against {:.2f} for guessing; lower optim.lr", loss, guessing);
 }
 
 }  // namespace fulcrum::apps

@@ -67,15 +67,16 @@ void CsvReader::read_row() {
   for (std::string field;; field.clear()) {
     if (c == '"') {
       read_quoted(field);
-      c = get();
-      if (c != ',' && c != '\n' && c != '\r' && c != kEnd) refuse("expected a comma after a closing quote");
+      if (c = get(); c == '\r') c = get();
+      if (c != ',' && c != '\n' && c != kEnd) refuse("expected a comma after a closing quote");
+    } else {
+      for (; c != ',' && c != '\n' && c != kEnd; c = get()) {
+        if (c == '"') refuse("expected quotes around a whole field, got one inside");
+        if (field.size() == kMaxLineBytes) refuse(concat_text("expected fields of at most ", kMaxLineBytes, " bytes"));
+        field += static_cast<char>(c);
+      }
+      if (c != ',' && field.ends_with('\r')) field.pop_back();
     }
-    for (; c != ',' && c != '\n' && c != kEnd; c = get()) {
-      if (c == '"') refuse("expected quotes around a whole field, got one inside");
-      if (field.size() == kMaxLineBytes) refuse(concat_text("expected fields of at most ", kMaxLineBytes, " bytes"));
-      field += static_cast<char>(c);
-    }
-    if (c != ',' && field.ends_with('\r')) field.pop_back();
     if (fields_.size() == kMaxFields) refuse(concat_text("expected at most ", kMaxFields, " fields"));
     fields_.push_back(std::move(field));
     if (c != ',') return;

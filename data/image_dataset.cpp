@@ -61,11 +61,14 @@ void drop(ImageListing& listing, const std::vector<BadImage>& bad) {
 void skip_bad_images(ImageListing& listing, const std::vector<BadImage>& bad) {
   const int64_t classes = std::ssize(listing.class_names);
   const auto before = class_counts(listing.labels, classes);
+  std::vector<const BadImage*> first(listing.class_names.size(), nullptr);  // of each class
+  for (const BadImage& b : bad)
+    if (auto& f = first[static_cast<size_t>(listing.labels[static_cast<size_t>(b.index)])]; !f) f = &b;
   drop(listing, bad);
   const auto after = class_counts(listing.labels, classes);
   for (size_t k = 0; k < before.size(); k++)
     check(after[k] > 0 || before[k] == 0, "[images] ", listing.root.string(), ": class '", listing.class_names[k],
-          "': none of its ", before[k], " images can be read; the first: ", bad.front().reason);
+          "': none of its ", before[k], " images can be read; the first: ", first[k] ? first[k]->reason : "");
 }
 
 /// Returns the size that all images have; throws Error if they differ.

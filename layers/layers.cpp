@@ -74,8 +74,9 @@ Tensor BatchNorm::normalise(const Tensor& x, const Fusion& fusion) {
 }
 
 void count_training_batch(Module& model) {
-  for (NamedTensor& b : model.named_buffers())
-    if (b.name.ends_with("num_batches_tracked")) ++*b.tensor.data<int64_t>();
+  auto* norm = dynamic_cast<BatchNorm*>(&model);
+  if (norm && norm->training()) ++*norm->num_batches_tracked.data<int64_t>();
+  for (const auto& child : model.children()) count_training_batch(*child);
 }
 
 // ---- LayerNorm, GroupNorm ----

@@ -233,8 +233,8 @@ class Sequential : public Module {
   Tensor forward(const Tensor& x) override;
 };
 
-/// Adds one to every num_batches_tracked of a model. Call it after a replayed step (core/replay.h), in which
-/// the host code of the forward pass, and with it this count, does not run.
+/// Adds one to the num_batches_tracked of every batch norm that is in training mode. Call it after a replayed step
+/// (core/replay.h), in which the host code of the forward pass, and with it this count, does not run.
 void count_training_batch(Module& model);
 
 }  // namespace fulcrum

@@ -50,12 +50,13 @@ void bind_dataset(nb::module_& m) {
       .def_prop_rw(
           "labels", [](const Dataset& dataset) { return labels_of(dataset.labels()); },
           [](Dataset& dataset, Indices labels) { dataset.set_labels(std::move(labels)); },
-          "What training sees, noise included, as a tuple. Setting them all keeps the first ones as clean_labels.")
+          "The labels that training sees, noise included, as a tuple. Setting them keeps the original ones as "
+          "clean_labels.")
       .def_prop_ro("clean_labels", [](const Dataset& dataset) { return labels_of(dataset.clean_labels()); })
       .def_prop_rw(
           "groups", [](const Dataset& dataset) { return labels_of(dataset.groups()); },
           [](Dataset& dataset, Indices groups) { dataset.set_groups(std::move(groups)); },
-          "The group of each sample, for risks over groups, as a tuple: its label unless set.")
+          "The group of each sample, as a tuple, for risks over groups; the labels unless set.")
       .def_prop_ro(
           "class_counts", [](const Dataset& dataset) { return class_counts(dataset.labels(), dataset.classes()); },
           "Number of samples of each class.");
@@ -71,21 +72,23 @@ void bind_dataset(nb::module_& m) {
             new (self) InMemoryDataset(images, std::move(labels), std::move(names));
           },
           "images"_a, "labels"_a, "class_names"_a = std::vector<std::string>(),
-          "images u8 [N, H, W, C] on the CPU, whose memory is shared; one label for each. Without names the classes are "
-          "'0', '1', … up to the largest label.")
+          "images: u8 [N, H, W, C] on the CPU, whose memory is shared; labels: one per image. Without class_names, "
+          "the classes are '0', '1', … up to the largest label.")
       .def_prop_ro("images", &InMemoryDataset::images, "u8 [N, H, W, C].");
 }
 
 void bind_readers(nb::module_& m) {
   m.def(
       "load_fashion_mnist", [](const Path& dir, bool train) { return load_fashion_mnist(dir, train); },
-      "dir"_a = kFashionMnistDir, "train"_a = true, Unlocked(), "Fashion-MNIST's IDX files, gzipped or plain.");
-  m.def("load_mnist", &load_mnist, "dir"_a, "train"_a = true, Unlocked(), "MNIST's IDX files, gzipped or plain.");
-  m.def("load_cifar10", &load_cifar10, "dir"_a, "train"_a = true, Unlocked(), "CIFAR-10, the binary version.");
+      "dir"_a = kFashionMnistDir, "train"_a = true, Unlocked(),
+      "Reads Fashion-MNIST from its IDX files, gzipped or plain.");
+  m.def("load_mnist", &load_mnist, "dir"_a, "train"_a = true, Unlocked(),
+        "Reads MNIST from its IDX files, gzipped or plain.");
+  m.def("load_cifar10", &load_cifar10, "dir"_a, "train"_a = true, Unlocked(), "Reads the binary version of CIFAR-10.");
   m.def("load_cifar100", &load_cifar100, "dir"_a, "train"_a = true, Unlocked(),
-        "CIFAR-100, the binary version; fine labels.");
-  nb::class_<PackDataset, Dataset>(m, "PackDataset",
-                                   "Fulcrum's pack, in one file or in shards, read through memory maps.")
+        "Reads the binary version of CIFAR-100, with fine labels.");
+  nb::class_<PackDataset, Dataset>(
+      m, "PackDataset", "A data set in Fulcrum's pack format, in one file or in shards, read through memory maps.")
       .def(nb::init<const Path&>(), "path"_a)
       .def_prop_ro("shards", &PackDataset::shards);
   m.def(
@@ -94,8 +97,8 @@ void bind_readers(nb::module_& m) {
         return save_pack(path, dataset, {threads, shard_bytes});
       },
       "path"_a, "dataset"_a, "threads"_a = 0, "shard_bytes"_a = 0, Unlocked(),
-      "Writes every sample, decoded, with its clean label; returns the paths. shard_bytes: of the images in a file, 0: one "
-      "file; threads: 0: all cores.");
+      "Writes every sample, decoded, with its clean label; returns the paths. shard_bytes: bytes of images per file "
+      "(0: one file); threads: CPU threads (0: all cores).");
 }
 
 void bind_subsets(nb::module_& m) {
@@ -105,8 +108,8 @@ void bind_subsets(nb::module_& m) {
         return imbalanced_subset(labels, classes, {parse_imbalance(type), ratio, n_max, seed});
       },
       "labels"_a, "classes"_a, "type"_a = "exp", "ratio"_a = 0.01, "n_max"_a = 0, "seed"_a = 0,
-      "Sorted indices of a long-tailed ('exp') or stepped ('step') part; ratio in (0, 1] is the smallest class over the "
-      "largest, of n_max samples (0: as many as there are).");
+      "Sorted indices of a long-tailed ('exp') or stepped ('step') subset. ratio, in (0, 1]: size of the smallest "
+      "class over that of the largest; n_max: size of the largest class (0: all its samples).");
   m.def(
       "stratified_split",
       [](const Indices& labels, double fraction, uint64_t seed, const OptionalIndices& indices) {
@@ -119,12 +122,15 @@ void bind_subsets(nb::module_& m) {
 }
 
 void bind_noise(nb::module_& m) {
-  m.def("symmetric_noise", &symmetric_noise, "classes"_a, "rate"_a, "Transition matrix: `rate` to the other classes.");
+  m.def("symmetric_noise", &symmetric_noise, "classes"_a, "rate"_a,
+        "Transition matrix that spreads a share `rate` of each class evenly over the other classes.");
   m.def("asymmetric_cifar10_noise", &asymmetric_cifar10_noise, "rate"_a,
-        "truck → automobile, bird → airplane, cat ↔ dog, deer → horse (Patrini et al. 2017).");
+        "Transition matrix: truck → automobile, bird → airplane, cat ↔ dog, deer → horse, each at `rate` (Patrini et "
+        "al. 2017).");
   m.def(
       "superclass_noise", [](const Indices& superclasses, double rate) { return superclass_noise(superclasses, rate); },
-      "superclasses"_a, "rate"_a, "To the next class of the same superclass.");
+      "superclasses"_a, "rate"_a,
+      "Transition matrix that moves a share `rate` of each class to the next class of its superclass.");
   m.def("cifar100_superclasses", &cifar100_superclasses, "The superclass, 0 to 19, of each of CIFAR-100's classes.");
   m.def(
       "add_label_noise",

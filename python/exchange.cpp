@@ -98,7 +98,7 @@ Tensor borrow(const nb::object& source) {
 }  // namespace
 
 void bind_exchange(nb::class_<Tensor>& tensor, nb::module_& m) {
-  tensor.def("numpy", &to_numpy, "A NumPy array on the same memory. Not for bf16, which NumPy lacks.")
+  tensor.def("numpy", &to_numpy, "A NumPy array that shares the memory. Not for bf16, which NumPy lacks.")
       .def(
           "__array__",
           [](const Tensor& t, const nb::object& dtype, const nb::object& copy) {
@@ -119,8 +119,8 @@ void bind_exchange(nb::class_<Tensor>& tensor, nb::module_& m) {
       });
   m.def("from_dlpack", &borrow, "array"_a.none(),
         "A tensor on the memory of an array of NumPy, PyTorch or another library with DLPack: float32, float64, "
-        "bfloat16, uint8, int32 or int64, contiguous, writable, on the CPU. What one side writes the other sees, and "
-        "the memory lives as long as either.");
+        "bfloat16, uint8, int32 or int64, contiguous, writable, on the CPU. Writes on either side are visible on the "
+        "other, and the memory lives as long as either.");
 }
 
 }  // namespace fulcrum::python

@@ -13,13 +13,14 @@ void bind_files(nb::module_& m) {
         save_tensors(path, {tensors, metadata});
       },
       "tensors"_a, "path"_a, "metadata"_a = std::map<std::string, std::string>(), Unlocked(),
-      "Writes tensors by name as a safetensors file, entirely or not at all: on any failure the old file is as it was.");
+      "Writes tensors by name as a safetensors file, entirely or not at all: on any failure an existing file is "
+      "unchanged.");
   m.def(
       "load_file", [](const std::filesystem::path& path) { return load_tensors(path).tensors; }, "path"_a, Unlocked(),
-      "The tensors of a safetensors file by name, on the CPU. Whatever the file claims is checked first.");
+      "The tensors of a safetensors file by name, on the CPU. The header is checked before any data is read.");
   m.def(
       "load_metadata", [](const std::filesystem::path& path) { return read_tensor_index(path).metadata; }, "path"_a,
-      Unlocked(), "The metadata of a safetensors file, of which the header alone is read.");
+      Unlocked(), "The metadata of a safetensors file; only its header is read.");
 }
 
 }  // namespace fulcrum::python

@@ -228,10 +228,9 @@ void bind_indexing(nb::class_<Tensor>& tensor) {
           "__getitem__", &get, "key"_a.none(),
           "x[key], as in NumPy: integers, slices with a step of 1, None, Ellipsis, and one i64 tensor, array or list of "
           "indices. Rows of the leading dimension are views, everything else is a copy. Differentiable.")
-      .def(
-          "__setitem__", &set, "key"_a.none(), "numbers"_a,
-          "x[key] = numbers: integers and slices of the leading dimensions, then a part of one dimension more, by integer, "
-          "slice or indices.");
+      .def("__setitem__", &set, "key"_a.none(), "numbers"_a,
+           "x[key] = numbers. The key has integers and slices of the leading dimensions, then may select a part of "
+           "one further dimension by integer, slice or indices.");
 }
 
 }  // namespace fulcrum::python

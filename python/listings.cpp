@@ -19,18 +19,18 @@ void bind_listing(nb::module_& m) {
       .def_ro("paths", &ImageListing::paths, "Relative to the root.")
       .def_ro("labels", &ImageListing::labels)
       .def_ro("class_names", &ImageListing::class_names)
-      .def_ro("problems", &ImageListing::problems,
-              "Everything that is wrong; ImageDataset refuses a listing with problems.")
+      .def_ro("problems", &ImageListing::problems, "All problems found; ImageDataset refuses a listing that has any.")
       .def("__len__", [](const ImageListing& listing) { return listing.paths.size(); });
   m.def("list_image_folder", &list_image_folder, "dir"_a, Unlocked(),
-        "A folder with a folder for each class, as torchvision's ImageFolder reads it.");
+        "Lists a folder with one subfolder per class, as torchvision's ImageFolder does.");
   m.def("list_image_folders", &list_image_folders, "dir"_a, Unlocked(),
-        "(train, test) of dir/train and dir/test or dir/val.");
+        "The listings (train, test) of dir/train and of dir/test or dir/val.");
   m.def("list_image_list", &list_image_list, "root"_a, "list"_a, "classes"_a = 0, "follow_links"_a = false, Unlocked(),
-        "A file with a path and a label a line; classes = 0: the largest label + 1.");
+        "Lists a file with one path and label per line; classes = 0: the largest label + 1.");
   m.def("list_image_lists", &list_image_lists, "root"_a, "train_list"_a, "test_list"_a, "class_names"_a = "",
-        "follow_links"_a = false, Unlocked(), "(train, test) of two lists with the same classes.");
-  m.def("list_tiny_imagenet", &list_tiny_imagenet, "root"_a, "follow_links"_a = false, Unlocked(), "(train, val).");
+        "follow_links"_a = false, Unlocked(), "The listings (train, test) of two list files with the same classes.");
+  m.def("list_tiny_imagenet", &list_tiny_imagenet, "root"_a, "follow_links"_a = false, Unlocked(),
+        "The listings (train, val) of Tiny ImageNet.");
   m.def("list_wilds", &list_wilds, "root"_a, "splits"_a, "follow_links"_a = false, Unlocked(),
         "iWildCam2020-WILDS: a listing for each of the splits train, val, test, id_val, id_test.");
   m.def("list_clothing1m", &list_clothing1m, "root"_a, "part"_a, "follow_links"_a = false, Unlocked(),
@@ -38,8 +38,7 @@ void bind_listing(nb::module_& m) {
 }
 
 void bind_image_dataset(nb::module_& m) {
-  nb::class_<ImageDataset, Dataset>(m, "ImageDataset",
-                                    "Image files, decoded when they are asked for, with PIL's pixels.")
+  nb::class_<ImageDataset, Dataset>(m, "ImageDataset", "Image files, decoded on access to the same pixels as PIL's.")
       .def(
           "__init__",
           [](ImageDataset* self, ImageListing listing, int64_t image_size, int64_t resize_size, int64_t channels,
@@ -50,10 +49,10 @@ void bind_image_dataset(nb::module_& m) {
           "listing"_a, "image_size"_a = 0, "resize_size"_a = 0, "channels"_a = 3, "squash"_a = false,
           "exif_orientation"_a = false, "fast_decode"_a = false, "skip_bad"_a = false, "threads"_a = 0,
           "cache_mb"_a = 256, Unlocked(),
-          "image_size: side of the square in pixels, 0: files of one size as they are; resize_size: what the shorter side "
-          "becomes before the middle is cut out; channels: 1 or 3; squash: nothing is cut off; skip_bad: decodes every file at "
-          "the start and leaves out those that fail; threads: for that, 0: all cores; cache_mb: MiB of files that stay in "
-          "memory once they are read.")
+          "image_size: side of the square in pixels (0: unchanged, all files of one size); resize_size: length of "
+          "the shorter side before the centre crop; channels: 1 or 3; squash: resize both sides instead of cropping; "
+          "skip_bad: decode every file at the start and leave out those that fail; threads: for skip_bad (0: all "
+          "cores); cache_mb: MiB of undecoded files to keep in memory.")
       .def_prop_ro("paths", &ImageDataset::paths)
       .def_prop_ro(
           "skipped",
@@ -62,7 +61,7 @@ void bind_image_dataset(nb::module_& m) {
             for (const BadImage& bad : dataset.skipped()) all.emplace_back(bad.path, bad.reason);
             return all;
           },
-          "(path, reason) of what skip_bad has left out.");
+          "(path, reason) of every file that skip_bad left out.");
 }
 
 }  // namespace

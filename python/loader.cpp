@@ -37,17 +37,17 @@ struct PythonLoader {
 };
 
 void bind_batch(nb::module_& m) {
-  nb::class_<Batch>(m, "Batch", "Unpacks to images, labels.")
+  nb::class_<Batch>(m, "Batch", "A batch of samples; unpacks to images, labels.")
       .def_ro("images", &Batch::images, "[B, H, W, C] in the loader's dtype: (pixel/255 − mean) / stddev.")
-      .def_ro("labels", &Batch::labels, "i64 [B], noisy where the data set's labels are.")
-      .def_ro("indices", &Batch::indices, "i64 [B], of the samples in the data set.")
-      .def_ro("groups", &Batch::groups, "i64 [B]; the labels where the data set has no groups.")
+      .def_ro("labels", &Batch::labels, "i64 [B]; noisy if the data set's labels are.")
+      .def_ro("indices", &Batch::indices, "i64 [B], the samples' indices in the data set.")
+      .def_ro("groups", &Batch::groups, "i64 [B]; the labels if the data set has no groups.")
       .def_prop_ro(
           "other_labels", [](const Batch& b) { return or_none(b.other_labels); },
-          "i64 [B], of what each image was mixed with (Mixup, CutMix), or None.")
+          "i64 [B], the label of the image that each image was mixed with (Mixup, CutMix), or None.")
       .def_prop_ro(
           "share", [](const Batch& b) { return or_none(b.share); },
-          "f32 [B], how much of an image is its own, or None.")
+          "f32 [B], the share of each mixed image's own label, or None.")
       .def("__len__", [](const Batch& b) { return b.size; })
       .def(
           "__iter__", [](const Batch& b) { return nb::make_tuple(b.images, b.labels).attr("__iter__")(); },
@@ -165,7 +165,8 @@ void bind_samplers(nb::module_& m) {
         return class_balanced_sampler(labels, indices, seed, size);
       },
       "labels"_a, "indices"_a, "seed"_a = 0, "size"_a = 0,
-      "`size` draws with replacement (0: as many as there are indices): a class, each as likely, then one of its samples.");
+      "Draws `size` samples with replacement (0: as many as there are indices): first a class, all equally likely, "
+      "then one of its samples.");
 }
 
 }  // namespace
@@ -189,17 +190,17 @@ void bind_loader(nb::module_& m) {
           "hue=0, rand_augment_ops=0, rand_augment_magnitude=9, mixup_alpha=0, cutmix_alpha=0, mix_probability=1, "
           "mix_switch_probability=0.5. docs/formats.md says what each does.")
       .def(
-          "__len__", [](const PythonLoader& l) { return l.loader.batches(); }, "Batches an epoch.")
+          "__len__", [](const PythonLoader& l) { return l.loader.batches(); }, "Batches per epoch.")
       .def_prop_ro(
-          "size", [](const PythonLoader& l) { return l.loader.size(); }, "Samples an epoch.")
+          "size", [](const PythonLoader& l) { return l.loader.size(); }, "Samples per epoch.")
       .def(
           "order", [](const PythonLoader& l, int64_t epoch) { return l.loader.order(epoch); }, "epoch"_a,
-          "Indices of the samples of an epoch, in their order.")
+          "Indices of an epoch's samples, in order.")
       .def("epoch", &PythonLoader::epoch, "epoch"_a, "first_batch"_a = 0, nb::keep_alive<0, 1>(),
-           "The batches of an epoch from first_batch on, once through.")
+           "Iterates once over the batches of an epoch, from first_batch on.")
       .def(
           "__iter__", [](PythonLoader& l) { return l.epoch(l.next_epoch++, 0); }, nb::keep_alive<0, 1>(),
-          "Epoch 0 the first time, then 1, 2, …");
+          "Iterates over the next epoch: 0 the first time, then 1, 2, …");
 }
 
 }  // namespace fulcrum::python

@@ -9,7 +9,8 @@ namespace fulcrum::python {
 namespace {
 
 void bind_phi(nb::module_& m) {
-  nb::class_<Phi>(m, "Phi", "φ: what a loss makes of l = −log p, p the probability of the label.")
+  nb::class_<Phi>(m, "Phi",
+                  "φ, the function that a loss applies to l = −log p, where p is the probability of the label.")
       .def_static("focal", &Phi::focal, "gamma"_a, "(1−p)^gamma · l, gamma ≥ 0.")
       .def_static("gce", &Phi::gce, "q"_a, "(1 − p^q)/q, q in (0, 1].")
       .def_static("truncated_gce", &Phi::truncated_gce, "q"_a, "k"_a,
@@ -27,16 +28,20 @@ void bind_cross_entropy(nb::module_& m) {
       [](const Tensor& logits, const Tensor& labels, const OptionalTensor& class_weight, double smoothing,
          const OptionalTensor& adjust, const OptionalTensor& margin, double scale, const OptionalTensor& temperature,
          const Phi& phi) {
-        return cross_entropy(logits, labels,
-                             {or_undefined(adjust), or_undefined(margin), scale, smoothing, or_undefined(class_weight),
-                              or_undefined(temperature), phi});
+        // Class vectors are made in f32; logits in f64 take them in f64.
+        const DType dtype = is_floating(logits.dtype()) ? master_dtype(logits.dtype()) : DType::kF32;
+        const auto vector = [&](const OptionalTensor& t) { return t ? t->to(dtype) : Tensor(); };
+        return cross_entropy(
+            logits, labels,
+            {vector(adjust), vector(margin), scale, smoothing, vector(class_weight), vector(temperature), phi});
       },
       "logits"_a, "labels"_a, "class_weight"_a = nb::none(), "smoothing"_a = 0.0, "adjust"_a = nb::none(),
       "margin"_a = nb::none(), "scale"_a = 1.0, "temperature"_a = nb::none(), nb::arg("phi").sig("Phi()") = Phi{},
       Unlocked(),
-      "φ(−log softmax(z')_y) of every sample: logits [B, C], labels i64 [B] → [B], not averaged.\n\n"
-      "z' = scale·(z/temperature − margin_y·e_y) + adjust, with vectors f32 [C]; class_weight [C] multiplies the loss of "
-      "its class; smoothing in [0, 1) is label smoothing's ε, and goes with no φ.");
+      "φ(−log softmax(z')_y) of every sample: logits [B, C], labels i64 [B] → [B], not averaged.\n"
+      "\n"
+      "z' = scale·(z/temperature − margin_y·e_y) + adjust, with vectors f32 [C]; class_weight [C] multiplies the "
+      "loss of its class; smoothing, in [0, 1), is label smoothing's ε and cannot be combined with a φ.");
 }
 
 void bind_ldr(nb::module_& m) {
@@ -46,7 +51,7 @@ void bind_ldr(nb::module_& m) {
         return ldr_kl_loss(logits, labels, {margin, lambda, or_undefined(class_weight)});
       },
       "logits"_a, "labels"_a, "margin"_a = 2.0, "lambda_"_a = 1.0, "class_weight"_a = nb::none(), Unlocked(),
-      "LDR-KL (Zhu et al. 2023): logits [B, C], labels i64 [B] → [B], not below −λ·log C.");
+      "LDR-KL (Zhu et al. 2023): logits [B, C], labels i64 [B] → [B], at least −λ·log C.");
   m.def(
       "aldr_kl_loss",
       [](const Tensor& logits, const Tensor& labels, Tensor& table, const Tensor& indices, double margin,
@@ -56,8 +61,8 @@ void bind_ldr(nb::module_& m) {
       },
       "logits"_a, "labels"_a, "table"_a, "indices"_a, "margin"_a = 2.0, "lambda0"_a = 1.0, "alpha"_a = 2.0,
       "class_weight"_a = nb::none(), Unlocked(),
-      "ALDR-KL (Zhu et al. 2023), with a λ for each sample in `table`, f32 [samples], which begins full of lambda0 and is "
-      "updated at `indices`, i64 [B]. Logits [B, C], labels i64 [B] → [B].");
+      "ALDR-KL (Zhu et al. 2023), with a λ for each sample in `table`, f32 [samples], initially filled with lambda0 "
+      "and updated at `indices`, i64 [B]. Logits [B, C], labels i64 [B] → [B].");
 }
 
 void bind_regression(nb::module_& m) {

@@ -39,7 +39,7 @@ nb::object formatted(const nb::handle& t, const nb::str& format) {
 
 void bind_methods(nb::class_<Tensor>& tensor) {
   constexpr const char* kReshape =
-      "A view of another shape, of which one size may be -1: reshape(2, 3) or reshape([2, 3]). Differentiable.";
+      "A view of another shape; one size may be -1: reshape(2, 3) or reshape([2, 3]). Differentiable.";
   tensor
       .def("reshape", &reshaped, nb::sig("def reshape(self, *sizes: int | collections.abc.Sequence[int]) -> Tensor"),
            kReshape)
@@ -53,9 +53,9 @@ void bind_methods(nb::class_<Tensor>& tensor) {
           "pow", [](const Tensor& t, double exponent) { return pow(t, exponent); }, "exponent"_a, Unlocked())
       .def(
           "pow", [](const Tensor& t, const Tensor& exponent) { return pow(t, exponent); }, "exponent"_a, Unlocked(),
-          "To a power, a number or a tensor.")
-      .def("transpose", &transpose, "dim0"_a, "dim1"_a, Unlocked(), "Two dimensions exchanged, a copy.")
-      .def_prop_ro("T", &matrix_transposed, "A matrix transposed, a copy.")
+          "Raises every element to a power, a number or a tensor.")
+      .def("transpose", &transpose, "dim0"_a, "dim1"_a, Unlocked(), "A copy with two dimensions exchanged.")
+      .def_prop_ro("T", &matrix_transposed, "A copy of the matrix, transposed.")
       .def("__format__", &formatted, "format"_a, nb::sig("def __format__(self, format: str, /) -> str"));
   using Unary = Tensor (*)(const Tensor&);
   for (const auto& [name, op, doc] : {std::tuple<const char*, Unary, const char*>{"exp", &exp, "eˣ of every element."},

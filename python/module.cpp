@@ -42,14 +42,15 @@ void bind_context(nb::module_& m, const char* name, const char* text) {
             return nb::module_::import_("fulcrum").attr("_within")(context.type(), function);
           },
           "function"_a, nb::sig("def __call__(self, function: collections.abc.Callable) -> collections.abc.Callable"),
-          "The function, which then runs within it: `@fulcrum.no_grad()`.");
+          "As a decorator, runs the function in this mode: `@fulcrum.no_grad()`.");
 }
 
 void bind_modes(nb::module_& m) {
   bind_context<NoGrad>(m, "no_grad", "While entered, this thread records no gradients: `with fulcrum.no_grad():`.");
-  bind_context<InferenceMode>(m, "inference_mode",
-                              "no_grad, and a promise that weights do not change: what the CPU makes of them in the "
-                              "first call serves the later ones. `with fulcrum.inference_mode():`.");
+  bind_context<InferenceMode>(
+      m, "inference_mode",
+      "no_grad, plus a promise that weights do not change: the CPU prepares them in the first call and reuses the "
+      "result in later ones. `with fulcrum.inference_mode():`.");
   m.def(
       "_recompute",
       [](const std::function<nb::object(const std::vector<Tensor>&)>& f, const std::vector<Tensor>& inputs) {
@@ -85,8 +86,8 @@ void bind_machine(nb::module_& m) {
                                              {"system_requests", s.system_requests}};
       },
       "device"_a = "cpu",
-      "Of the pool that tensors come from, in bytes: allocated (in use now), reserved (taken from the system), peak "
-      "(largest allocated); and system_requests, how often the system was asked.");
+      "Statistics of the tensors' memory pool, in bytes: allocated (in use now), reserved (taken from the system), "
+      "peak (largest allocated); and system_requests, the number of requests to the system.");
   m.def(
       "empty_cache", [](const std::string& device) { empty_cache(Device(device)); }, "device"_a = "cpu",
       "Returns cached memory to the system.");

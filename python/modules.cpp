@@ -60,7 +60,8 @@ void bind_module(nb::module_& m) {
             net.train(mode);
             return net;
           },
-          "mode"_a = true, nb::rv_policy::none, "Training, with batch statistics and dropout, or not.")
+          "mode"_a = true, nb::rv_policy::none,
+          "Sets training mode (batch statistics and dropout), or evaluation mode if `mode` is False.")
       .def(
           "eval",
           [](Module& net) -> Module& {
@@ -70,11 +71,12 @@ void bind_module(nb::module_& m) {
           nb::rv_policy::none)
       .def_prop_ro("training", &Module::training)
       .def("freeze", &Module::freeze,
-           "Takes it out of the training: no gradients, always in evaluation mode. Before to() and the optimiser.")
-      .def("unfreeze", &Module::unfreeze, "Undoes freeze, from the next train() on; then comes a new optimiser.")
+           "Excludes the module from training: no gradients, always in evaluation mode. Call it before to() and "
+           "before making the optimiser.")
+      .def("unfreeze", &Module::unfreeze, "Undoes freeze() from the next train() on. Make a new optimiser afterwards.")
       .def("set_recompute", &Module::set_recompute, "on"_a = true,
-           "A call keeps nothing but its input for the backward pass, in which it runs again; or not.")
-      .def("parameters", &Module::parameters, "What an optimiser takes: the parameters that require a gradient.")
+           "If `on`, a call keeps only its input for the backward pass, in which it runs again.")
+      .def("parameters", &Module::parameters, "The parameters that require a gradient, for an optimiser.")
       .def(
           "named_parameters", [](const Module& net) { return with_names(net.named_parameters()); },
           "(name, parameter) of every parameter, live; convolution weights [out, kh, kw, in].")
@@ -89,8 +91,8 @@ void bind_module(nb::module_& m) {
             return net;
           },
           "device"_a = "cpu", "dtype"_a = "f32", nb::rv_policy::none, Unlocked(),
-          "Lays all parameters and gradients out on the device. `dtype` is that of the batches: 'bf16' keeps f32 masters. "
-          "Call it before the optimiser is made.")
+          "Lays out all parameters and gradients on the device. `dtype` is the batches' dtype; 'bf16' keeps f32 "
+          "master weights. Call it before making the optimiser.")
       .def("state_dict", &Module::state_dict, Unlocked(),
            "A copy on the CPU of parameters and buffers, under torchvision's names and with its layout: convolution "
            "weights [out, in, kh, kw].")
@@ -101,17 +103,17 @@ void bind_module(nb::module_& m) {
             return std::make_pair(report.missing, report.unexpected);
           },
           "state"_a, "strict"_a = true, Unlocked(),
-          "Takes numbers of any floating dtype; returns the names that were (missing, unexpected). Error names every tensor "
-          "that is missing, unexpected (where strict) or of another shape, and nothing is changed.")
-      .def(
-          "generator_state", &generator_state, Unlocked(),
-          "Where the random generators stand, of dropout, by name; copies i64 [1] on the CPU. A checkpoint holds them beside "
-          "state_dict(), so that training goes on bit for bit.")
+          "Loads parameters and buffers of any floating dtype; returns the names (missing, unexpected). Raises an "
+          "Error that names every tensor that is missing, unexpected (if strict) or of another shape; then nothing "
+          "is changed.")
+      .def("generator_state", &generator_state, Unlocked(),
+           "The positions of dropout's random generators by name, as copies i64 [1] on the CPU. Save them with "
+           "state_dict() in a checkpoint so that training resumes bit for bit.")
       .def("load_generator_state", &load_generator_state, "state"_a, Unlocked(),
-           "An Error names what is missing or unexpected; nothing is changed then.")
+           "Raises an Error that names what is missing or unexpected; then nothing is changed.")
       .def("zero_grad", &Module::zero_grad, Unlocked())
       .def("__repr__", &described, Unlocked())
-      .def_prop_ro("name", &Module::full_name, "'layer1.0.bn2'; '' for the root.")
+      .def_prop_ro("name", &Module::full_name, "The module's path, such as 'layer1.0.bn2'; '' for the root.")
       .def(
           "children",
           [](Module& net) {
@@ -132,8 +134,8 @@ void bind_module(nb::module_& m) {
 
 void bind_models(nb::module_& m) {
   nb::class_<Classifier, Module>(m, "Classifier",
-                                 "A network of make_model: features, and a head that makes logits of them.")
-      .def("features", &Classifier::features, "x"_a, Unlocked(), "x → [N, D], what the head sees.");
+                                 "A network of make_model: features, and a head that maps them to logits.")
+      .def("features", &Classifier::features, "x"_a, Unlocked(), "x → [N, D], the head's input.");
   m.def(
       "make_model",
       [](const std::string& name, std::optional<int64_t> classes, int64_t channels, double dropout, const Pair& image,
@@ -144,13 +146,14 @@ void bind_models(nb::module_& m) {
       },
       "name"_a, "classes"_a = nb::none(), "channels"_a = 3, "dropout"_a = 0.0, "image"_a = 32, "normed_head"_a = false,
       "stem"_a = "", "seed"_a = 0, "recompute"_a = false, Unlocked(),
-      "The network of this name (model_names() lists them): [N, H, W, channels] → logits [N, classes].\n\n"
-      "classes: by default the network's own, 10 or 1000; dropout: before the head; image: height and width, of which "
-      "sce_cnn and mlp need to know; normed_head: cosines instead of a linear head (LDAM); stem: 'imagenet' or 'cifar'; "
-      "seed: of the initial weights and the dropout; recompute: residual blocks keep their inputs alone and run again in the "
-      "backward pass.");
+      "The network of this name (model_names() lists them): [N, H, W, channels] → logits [N, classes].\n"
+      "\n"
+      "classes: by default the network's own, 10 or 1000; dropout: its probability before the head; image: height "
+      "and width, which sce_cnn and mlp need; normed_head: cosines instead of a linear head (LDAM); stem: 'imagenet' "
+      "or 'cifar'; seed: for the initial weights and dropout; recompute: residual blocks keep only their inputs and "
+      "run again in the backward pass.");
   m.def("model_names", &model_names);
-  m.def("head_prefix", &head_prefix, "network"_a, "What comes before the names of the head's parameters: 'fc.'");
+  m.def("head_prefix", &head_prefix, "network"_a, "The prefix of the names of the head's parameters, such as 'fc.'.");
   m.def("freeze_backbone", &freeze_backbone, "network"_a, "Freezes all but the head.");
 }
 
@@ -173,12 +176,13 @@ void bind_ema(nb::module_& m) {
   nb::class_<Applied>(m, "_Applied")
       .def("__enter__", &Applied::enter, Unlocked())
       .def("__exit__", [](Applied& applied, nb::args) { applied.exit(); });
-  nb::class_<Ema>(m, "Ema",
-                  "An exponential moving average of a model's weights: average ← decay·average + (1 − decay)·value. "
-                  "Made after model.to().")
+  nb::class_<Ema>(
+      m, "Ema",
+      "An exponential moving average of a model's weights: average ← decay·average + (1 − decay)·value. Create it "
+      "after model.to().")
       .def(nb::init<Module&, double>(), "model"_a, "decay"_a, nb::keep_alive<1, 2>())
       .def(
-          "update", [](Ema& ema) { ema.update(); }, Unlocked(), "After opt.step().")
+          "update", [](Ema& ema) { ema.update(); }, Unlocked(), "Updates the averages. Call it after opt.step().")
       .def(
           "tensors", [](const Ema& ema) { return by_name(ema.tensors()); }, "The averages by name, live.")
       .def(

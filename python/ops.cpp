@@ -32,7 +32,7 @@ void bind_elementwise(nb::module_& m) {
       {"div", static_cast<Binary>(&div), "a / b; shapes broadcast."},
       {"maximum", static_cast<Binary>(&maximum), "The larger of two elements; equal ones share the gradient."},
       {"minimum", static_cast<Binary>(&minimum), "The smaller of two elements; equal ones share the gradient."},
-      {"eq", static_cast<Binary>(&eq), "1 where a = b, else 0, in the dtype of a, or f32 of integers; no gradient."},
+      {"eq", static_cast<Binary>(&eq), "1 where a = b, else 0, in the dtype of a (f32 for integers); no gradient."},
       {"ne", static_cast<Binary>(&ne), "1 where a ≠ b, else 0."},
       {"gt", static_cast<Binary>(&gt), "1 where a > b, else 0."},
       {"ge", static_cast<Binary>(&ge), "1 where a ≥ b, else 0."},
@@ -53,12 +53,14 @@ void bind_elementwise(nb::module_& m) {
                                  {"lt", &lt},
                                  {"le", &le}})
     m.def(name, op, "a"_a, "b"_a, Unlocked());
-  m.def("pow", static_cast<Number>(&pow), "x"_a, "exponent"_a, Unlocked(), "x to a power, a number or a tensor.");
+  m.def("pow", static_cast<Number>(&pow), "x"_a, "exponent"_a, Unlocked(),
+        "x raised to a power, a number or a tensor.");
   m.def("pow", static_cast<Binary>(&pow), "x"_a, "exponent"_a, Unlocked());
   m.def("pow", static_cast<Tensor (*)(double, const Tensor&)>(&pow), "x"_a, "exponent"_a, Unlocked());
   m.def("where", static_cast<Tensor (*)(const Tensor&, const Tensor&, const Tensor&)>(&where), "condition"_a, "a"_a,
         "b"_a, Unlocked(),
-        "a where the condition is not 0, else b; shapes broadcast. What is not taken leaves no trace in the gradient.");
+        "a where the condition is not 0, else b; shapes broadcast. Elements that are not selected do not affect the "
+        "gradient.");
   m.def("where", static_cast<Tensor (*)(const Tensor&, const Tensor&, double)>(&where), "condition"_a, "a"_a, "b"_a,
         Unlocked());
   m.def("where", static_cast<Tensor (*)(const Tensor&, double, const Tensor&)>(&where), "condition"_a, "a"_a, "b"_a,
@@ -69,32 +71,33 @@ void bind_elementwise(nb::module_& m) {
         constexpr double kInfinity = std::numeric_limits<double>::infinity();
         return clamp(x, low.value_or(-kInfinity), high.value_or(kInfinity));
       },
-      "x"_a, "min"_a = nb::none(), "max"_a = nb::none(), Unlocked(), "Elements below min become min, above max max.");
+      "x"_a, "min"_a = nb::none(), "max"_a = nb::none(), Unlocked(),
+      "Elements below min become min, those above max become max.");
 }
 
 void bind_shape(nb::module_& m) {
-  m.def("concat", &concat, "parts"_a, "dim"_a, Unlocked(), "Parts one behind the other in dimension `dim`.");
-  m.def("transpose", &transpose, "x"_a, "dim0"_a, "dim1"_a, Unlocked(), "Two dimensions exchanged, a copy.");
+  m.def("concat", &concat, "parts"_a, "dim"_a, Unlocked(), "Concatenates tensors along dimension `dim`.");
+  m.def("transpose", &transpose, "x"_a, "dim0"_a, "dim1"_a, Unlocked(), "A copy with two dimensions exchanged.");
   m.def("permute", &permute, "x"_a, "dims"_a, Unlocked(), "A copy whose dimension i is dims[i] of x.");
-  m.def("stack", &stack, "parts"_a, "dim"_a = 0, Unlocked(), "Parts of one shape along a new dimension.");
+  m.def("stack", &stack, "parts"_a, "dim"_a = 0, Unlocked(), "Stacks tensors of one shape along a new dimension.");
   m.def("slice", &slice, "x"_a, "dim"_a, "begin"_a, "end"_a, Unlocked(),
         "Elements [begin, end) of dimension `dim`; a view for dimension 0.");
   m.def("pad", &pad, "x"_a, "before"_a, "after"_a, Unlocked(),
-        "Zeros around: before[i] and after[i] of them in dimension i.");
+        "Pads with zeros: before[i] and after[i] of them in dimension i.");
 }
 
 void bind_indices(nb::module_& m) {
   m.def("gather", &gather, "x"_a, "dim"_a, "index"_a, Unlocked(),
-        "Elements picked along `dim` by an index for each: i64, of x's shape but in `dim`.");
+        "Elements picked along `dim`; the i64 index has x's shape except in `dim`.");
   m.def("index_select", &index_select, "x"_a, "dim"_a, "index"_a, Unlocked(),
-        "Whole slices of `dim`, by index i64 [K].");
+        "Whole slices along `dim`, by index i64 [K].");
   m.def("one_hot", &one_hot, "labels"_a, "num_classes"_a, Unlocked(),
         "1 at the label, else 0: f32 [..., num_classes].");
 }
 
 void bind_softmax(nb::module_& m) {
-  m.def("softmax", &softmax, "x"_a, "dim"_a = -1, Unlocked(), "Over one dimension.");
-  m.def("log_softmax", &log_softmax, "x"_a, "dim"_a = -1, Unlocked(), "Over one dimension.");
+  m.def("softmax", &softmax, "x"_a, "dim"_a = -1, Unlocked(), "The softmax over one dimension.");
+  m.def("log_softmax", &log_softmax, "x"_a, "dim"_a = -1, Unlocked(), "The log-softmax over one dimension.");
 }
 
 void bind_networks(nb::module_& m) {
@@ -105,7 +108,7 @@ void bind_networks(nb::module_& m) {
         return linear(x, weight, or_undefined(bias), relu);
       },
       "x"_a, "weight"_a, "bias"_a = nb::none(), "relu"_a = false, Unlocked(),
-      "x [..., in], weight [out, in], bias [out] → [..., out], through a fused ReLU if asked.");
+      "x [..., in], weight [out, in], bias [out] → [..., out], with a fused ReLU if `relu`.");
   m.def(
       "conv2d",
       [](const Tensor& x, const Tensor& weight, const OptionalTensor& bias, const Pair& stride, const Pair& padding,
@@ -120,7 +123,7 @@ void bind_networks(nb::module_& m) {
         return max_pool2d(x, {size2(kernel), size2(stride.value_or(kernel)), size2(padding)});
       },
       "x"_a, "kernel_size"_a, "stride"_a = nb::none(), "padding"_a = 0, Unlocked(),
-      "x [N, H, W, C]; the stride is the kernel by default.");
+      "x [N, H, W, C]; the stride defaults to the kernel size.");
   m.def(
       "avg_pool2d",
       [](const Tensor& x, const Pair& kernel, const std::optional<Pair>& stride, const Pair& padding,
@@ -128,21 +131,21 @@ void bind_networks(nb::module_& m) {
         return avg_pool2d(x, {size2(kernel), size2(stride.value_or(kernel)), size2(padding), count_include_pad});
       },
       "x"_a, "kernel_size"_a, "stride"_a = nb::none(), "padding"_a = 0, "count_include_pad"_a = true, Unlocked(),
-      "x [N, H, W, C]; the stride is the kernel by default.");
+      "x [N, H, W, C]; the stride defaults to the kernel size.");
   m.def(
       "layer_norm",
       [](const Tensor& x, const OptionalTensor& weight, const OptionalTensor& bias, double eps) {
         return layer_norm(x, or_undefined(weight), or_undefined(bias), eps);
       },
       "x"_a, "weight"_a = nb::none(), "bias"_a = nb::none(), "eps"_a = 1e-5, Unlocked(),
-      "Over the last dimension of x [..., C]; weight and bias f32 [C].");
+      "Normalises over the last dimension of x [..., C]; weight and bias f32 [C].");
   m.def(
       "group_norm",
       [](const Tensor& x, int64_t groups, const OptionalTensor& weight, const OptionalTensor& bias, double eps) {
         return group_norm(x, groups, or_undefined(weight), or_undefined(bias), eps);
       },
       "x"_a, "num_groups"_a, "weight"_a = nb::none(), "bias"_a = nb::none(), "eps"_a = 1e-5, Unlocked(),
-      "Of each sample of x [N, ..., C], within groups of C / num_groups channels; weight and bias f32 [C].");
+      "Normalises each sample of x [N, ..., C] within groups of C / num_groups channels; weight and bias f32 [C].");
   m.def("global_avg_pool2d", &global_avg_pool2d, "x"_a, Unlocked(), "[N, H, W, C] → [N, C], the mean over the image.");
 }
 

@@ -100,7 +100,7 @@ void choose_risk(Optimizer& opt, const OptionalRisk& risk) {
 }
 
 void bind_optimizer(nb::module_& m) {
-  nb::class_<Optimizer>(m, "Optimizer", "A rule over parameters, with a risk that weighs the samples.")
+  nb::class_<Optimizer>(m, "Optimizer", "An update rule for parameters, with a risk that weights the samples.")
       .def(
           "weigh",
           [](Optimizer& opt, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
@@ -117,13 +117,14 @@ void bind_optimizer(nb::module_& m) {
           "The weights of the last weigh(), [B].")
       .def("zero_grad", &Optimizer::zero_grad, Unlocked())
       .def("step", &Optimizer::step, Unlocked(),
-           "Clips, where asked to, and updates every parameter. After the first loss or gradient that is not finite it "
-           "changes nothing any more: finite.")
+           "Clips the gradient if max_norm is set, and updates every parameter. Once a loss or gradient was not "
+           "finite, it changes nothing any more; see `finite`.")
       .def_prop_rw("lr", &Optimizer::lr, &Optimizer::set_lr)
       .def_prop_rw("risk", &risk_of, &give_risk)
-      .def_prop_ro("gradient_norm", &Optimizer::gradient_norm, "Of all gradients, before clipping, in the last step.")
+      .def_prop_ro("gradient_norm", &Optimizer::gradient_norm,
+                   "The norm of all gradients in the last step, before clipping.")
       .def_prop_ro("steps", &Optimizer::steps)
-      .def_prop_ro("finite", &Optimizer::finite, "False from the first loss or gradient on that was not finite.")
+      .def_prop_ro("finite", &Optimizer::finite, "False once a loss or gradient was not finite.")
       .def("clear_non_finite", &Optimizer::clear_non_finite, "Lets step() update again.")
       .def("state_dict", &Optimizer::state_dict, Unlocked(),
            "A copy on the CPU: steps, the risk's state, momentum and the like.")
@@ -134,7 +135,8 @@ template <class Rule>
 void bind_lambda(nb::class_<Rule, Optimizer>& rule) {
   rule.def_prop_rw(
       "lambda_", [](Rule& opt) { return kl_of(opt).lambda(); },
-      [](Rule& opt, double lambda) { kl_of(opt).set_lambda(lambda); }, "λ; a new one counts from the next batch on.");
+      [](Rule& opt, double lambda) { kl_of(opt).set_lambda(lambda); },
+      "λ; a new value applies from the next batch on.");
 }
 
 // ABSGD and Attentional-Biased Adam: the rule with KlRisk.
@@ -157,9 +159,10 @@ SharedRisk kl_risk(const Optimizer& opt, double lambda, double gamma, double alp
 }
 
 void bind_sgd(nb::module_& m) {
-  nb::class_<Sgd, Optimizer>(m, "SGD",
-                             "torch.optim.SGD. max_norm clips the gradient to this norm, 0: does not; the risk "
-                             "is the mean by default.")
+  nb::class_<Sgd, Optimizer>(
+      m, "SGD",
+      "SGD as in torch.optim.SGD. max_norm: norm to which the gradient is clipped (0: no clipping); the risk is the "
+      "mean by default.")
       .def(
           "__init__",
           [](Sgd* self, const nb::iterable& params, double lr, double momentum, double weight_decay, bool nesterov,
@@ -171,7 +174,8 @@ void bind_sgd(nb::module_& m) {
           "risk"_a = nb::none());
   nb::class_<AbsgdRule, Optimizer> absgd(
       m, "ABSGD",
-      "ABSGD (Qi et al., TMLR 2023): SGD with KlRisk, whose arguments it takes, but for u_update and log_step. λ = inf is SGD.");
+      "ABSGD (Qi et al., TMLR 2023): SGD with KlRisk, whose arguments it takes except u_update and log_step. λ = inf "
+      "is SGD.");
   absgd.def(
       "__init__",
       [](AbsgdRule* self, const nb::iterable& params, double lr, double momentum, double weight_decay, bool nesterov,
@@ -186,7 +190,7 @@ void bind_sgd(nb::module_& m) {
 }
 
 void bind_adam(nb::module_& m) {
-  nb::class_<Adam, Optimizer>(m, "Adam", "torch.optim.Adam and, with decoupled=True, torch.optim.AdamW.")
+  nb::class_<Adam, Optimizer>(m, "Adam", "Adam as in torch.optim.Adam or, with decoupled=True, torch.optim.AdamW.")
       .def(
           "__init__",
           [](Adam* self, const nb::iterable& params, double lr, const Betas& betas, double eps, double weight_decay,
@@ -197,7 +201,7 @@ void bind_adam(nb::module_& m) {
           "params"_a, "lr"_a, "betas"_a = kBetas, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "decoupled"_a = false,
           "max_norm"_a = 0.0, "risk"_a = nb::none());
   nb::class_<AbAdamRule, Optimizer> abadam(
-      m, "ABAdam", "Adam or AdamW with KlRisk, whose arguments it takes, but for u_update and log_step.");
+      m, "ABAdam", "Adam or AdamW with KlRisk, whose arguments it takes except u_update and log_step.");
   abadam.def(
       "__init__",
       [](AbAdamRule* self, const nb::iterable& params, double lr, const Betas& betas, double eps, double weight_decay,
@@ -226,7 +230,7 @@ void bind_schedule(nb::module_& m) {
           },
           "kind"_a = "constant", "epochs"_a = 1, "milestones"_a = std::vector<int>{}, "step_size"_a = 30,
           "gamma"_a = 0.1, "factors"_a = std::vector<double>{}, "min_factor"_a = 0.0, "warmup"_a = 0)
-      .def("factor", &Schedule::factor, "epoch"_a, "Of an epoch counted from 0.");
+      .def("factor", &Schedule::factor, "epoch"_a, "The factor of an epoch, counted from 0.");
 }
 
 }  // namespace

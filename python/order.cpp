@@ -29,11 +29,10 @@ nb::object first_sorted(const Tensor& x, int64_t k, int dim, bool largest) {
 }
 
 constexpr const char* kSort =
-    "values, indices: the elements along `dim` in order, and where they stood, i64. Equal elements keep their order, NaN "
-    "counts as the largest.";
-constexpr const char* kTopk =
-    "values, indices of the k largest elements along `dim`, or smallest, the first of them first.";
-constexpr const char* kArgsort = "Where the elements along `dim` stand in order: i64; no gradient.";
+    "values, indices: the elements along `dim` in order, and their original positions, i64. Equal elements keep "
+    "their order, NaN counts as the largest.";
+constexpr const char* kTopk = "values, indices of the k largest (or smallest) elements along `dim`, in that order.";
+constexpr const char* kArgsort = "The indices that sort the elements along `dim`: i64; no gradient.";
 
 }  // namespace
 

@@ -44,7 +44,8 @@ const Named kReductions[] = {{"sum", static_cast<Reduction>(&sum), "The sum over
                              {"amin", &amin, "The smallest element over some dimensions, or over all."},
                              {"logsumexp", &logsumexp, "log Σ eˣ over some dimensions, or over all."}};
 constexpr const char* kVar = "Σ (x − mean)² / (n − correction) over some dimensions, or over all.";
-constexpr const char* kArgmax = "Where a dimension, by default the last, is largest: i64; no gradient.";
+constexpr const char* kArgmax =
+    "The index of the largest element along a dimension, by default the last: i64; no gradient.";
 
 Tensor var_over(const Tensor& x, const Dims& dim, double correction, bool keepdim) {
   return var(x, dims_of(x, dim), correction, keepdim);

@@ -80,16 +80,16 @@ class PythonRisk : public Risk {
 
 void bind_base(nb::module_& m) {
   nb::class_<RiskSummary>(m, "RiskSummary", "Averages over the steps since the last reset.")
-      .def_ro("log_mean_exp", &RiskSummary::log_mean_exp, "log mean exp(l/λ); 0 where λ = ±∞.")
+      .def_ro("log_mean_exp", &RiskSummary::log_mean_exp, "log mean exp(l/λ); 0 if λ = ±∞.")
       .def_ro("weight_sum", &RiskSummary::weight_sum, "Σ p.")
       .def_ro("effective_fraction", &RiskSummary::effective_fraction,
               "(Σ p)² / (B Σ p²): 1 for equal weights, 1/B for one sample.")
       .def_ro("steps", &RiskSummary::steps);
   nb::class_<Risk, PythonRisk>(
       m, "Risk",
-      "How the losses of a batch become the weights of its samples. A class of one's own "
-      "defines weights(self, losses, indices, groups) and returns p, [B] in the losses' dtype or an "
-      "array; indices and groups are i64 [B] or None.")
+      "How the losses of a batch become the weights of its samples. A class of your own defines weights(self, "
+      "losses, indices, groups) and returns p, [B] in the losses' dtype or an array; indices and groups are i64 [B] "
+      "or None.")
       .def(nb::init<const std::string&>(), "device"_a = "cpu")
       .def_prop_ro("name", &Risk::name)
       .def(
@@ -101,20 +101,21 @@ void bind_base(nb::module_& m) {
             return risk.weights(losses.detach(), context);
           },
           "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
-          "The weights p of losses [B], f32 or f64, without gradient; the risk's state moves on by one step.")
+          "The weights p of losses [B], f32 or f64, without gradient; advances the risk's state by one step.")
       .def(
           "_checked_weights",
           [](Risk& risk, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
             return risk.weights(losses.detach(), {or_undefined(indices), or_undefined(groups)});
           },
           "losses"_a, "indices"_a.none(), "groups"_a.none(), Unlocked(),
-          "As an optimiser asks for them: those of a class in Python as a tensor, looked at and counted.")
+          "The weights as an optimiser gets them: those of a class in Python are converted to a tensor, checked and "
+          "counted.")
       .def(
           "state",
           // On a PythonRisk this is super().state(), which must not call the class's state() again.
           [](Risk& risk) { return dynamic_cast<PythonRisk*>(&risk) ? risk.Risk::state() : risk.state(); },
-          "What a checkpoint must hold, live: Optimizer.state_dict() has it as 'risk.…'. A class of one's own adds its "
-          "tensors or arrays: `return {**super().state(), 'memory': self.memory}`.")
+          "The tensors that a checkpoint must hold, live; Optimizer.state_dict() has them as 'risk.…'. A class of "
+          "your own adds its tensors or arrays: `return {**super().state(), 'memory': self.memory}`.")
       .def("summary", &Risk::summary, Unlocked(), "Statistics of the weights since the last reset.")
       .def("reset_summary", &Risk::reset_summary);
 }
@@ -129,8 +130,8 @@ void bind_kl(nb::module_& m) {
       .value("scent", UUpdate::kScent);
   nb::class_<KlRisk, Risk>(
       m, "KlRisk", nb::is_final(),
-      "ABSGD's weights, p = exp(l/λ)/(B·u) with u ← (1−γ)·u + γ·α·mean exp(l/λ) (Qi et al. 2023, "
-      "algorithm 1). λ > 0 hears large losses (imbalance), λ < 0 small ones (noise); ±∞: the mean.")
+      "ABSGD's weights, p = exp(l/λ)/(B·u) with u ← (1−γ)·u + γ·α·mean exp(l/λ) (Qi et al. 2023, algorithm 1). λ > 0 "
+      "emphasises large losses (imbalance), λ < 0 small ones (noise); ±∞ is the mean.")
       .def(
           "__init__",
           [](KlRisk* self, double lambda, double gamma, double alpha, double additive, UInit u_init, bool keep_u,
@@ -141,7 +142,7 @@ void bind_kl(nb::module_& m) {
           "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false, "u_update"_a = UUpdate::kMovingAverage,
           "log_step"_a = 10.0, "device"_a = "cpu")
       .def_prop_rw("lambda_", &KlRisk::lambda, &KlRisk::set_lambda,
-                   "λ; a new one counts from the next batch on, and u starts anew unless keep_u.")
+                   "λ; a new value applies from the next batch on, and u restarts unless keep_u.")
       .def("set_gamma", &KlRisk::set_gamma, "gamma"_a)
       .def_prop_ro("log_u", &KlRisk::log_u, "−inf before the first batch.");
   m.def(
@@ -161,7 +162,7 @@ void bind_kl(nb::module_& m) {
             new (self) KlBallRisk({rho, fraction, positive, window, every}, Device(device));
           },
           "rho"_a = 0.0, "fraction"_a = 0.0, "positive"_a = true, "window"_a = 4096, "every"_a = 10, "device"_a = "cpu")
-      .def_prop_ro("lambda_", &KlBallRisk::lambda, "±inf where all losses of the window are equal.")
+      .def_prop_ro("lambda_", &KlBallRisk::lambda, "The λ last solved for; ±inf if all losses of the window are equal.")
       .def_prop_ro("log_u", &KlBallRisk::log_u);
 }
 
@@ -208,7 +209,7 @@ void bind_others(nb::module_& m) {
             new (self) GroupRisk({groups, eta, adjustment, counts}, Device(device));
           },
           "groups"_a, "eta"_a = 0.01, "adjustment"_a = 0.0, "counts"_a = std::vector<int64_t>(), "device"_a = "cpu")
-      .def_prop_ro("group_weights", &GroupRisk::group_weights, "q of every group.");
+      .def_prop_ro("group_weights", &GroupRisk::group_weights, "The weight q of every group.");
 }
 
 }  // namespace

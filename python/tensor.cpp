@@ -128,10 +128,11 @@ void bind_views(nb::class_<Tensor>& tensor) {
       .def("tolist", &to_list, nb::sig("def tolist(self) -> list"),
            "All numbers as nested lists. Waits for the device.")
       .def("__float__", [](const Tensor& t) { return t.item(); })
-      .def("detach", &Tensor::detach, "The same memory without history.")
+      .def("detach", &Tensor::detach, "A tensor on the same memory, without history.")
       .def("clone", &Tensor::clone, Unlocked(), "A copy of the numbers. Differentiable.")
       .def("to", &convert, "target"_a, Unlocked(),
-           "Converted to a dtype ('bf16'; differentiable) or copied to a device ('cpu'); itself where it is that.")
+           "Converts to a dtype ('bf16'; differentiable) or copies to a device ('cpu'); returns the tensor itself if "
+           "nothing changes.")
       .def(
           "copy_",
           [](Tensor& t, const nb::object& numbers) -> Tensor& {
@@ -151,15 +152,15 @@ void bind_views(nb::class_<Tensor>& tensor) {
             return t;
           },
           "dim"_a, "index"_a, "source"_a, nb::rv_policy::none, Unlocked(),
-          "Overwrites slice index[k] of `dim` with slice k of the source, in place and without a gradient; index i64 [K]. "
-          "Of a slice that is there twice the last stays.");
+          "Overwrites slice index[k] of `dim` with slice k of the source, in place and without a gradient; index i64 "
+          "[K]. Where an index repeats, the last slice wins.");
 }
 
 void bind_autograd(nb::class_<Tensor>& tensor) {
   tensor.def_prop_rw("requires_grad", &Tensor::requires_grad, [](Tensor& t, bool on) { t.set_requires_grad(on); })
       .def(
           "requires_grad_", [](Tensor& t, bool on) -> Tensor& { return t.set_requires_grad(on); }, "on"_a = true,
-          nb::rv_policy::none, "Makes a leaf want its gradient, or not, and returns it.")
+          nb::rv_policy::none, "Sets whether a leaf requires a gradient, and returns the leaf.")
       .def_prop_rw(
           "grad", [](const Tensor& t) { return or_none(t.grad()); },
           [](Tensor& t, const OptionalTensor& grad) { t.set_grad(or_undefined(grad)); },
@@ -271,7 +272,7 @@ void bind_creation(nb::module_& m) {
   using Creation = Tensor (*)(const Shape&, TensorOptions);
   for (const auto& [name, create, doc] :
        {std::tuple<const char*, Creation, const char*>{"empty", &empty, "A tensor whose numbers are undefined."},
-        {"zeros", &zeros, "A tensor of zeros; the shape is one size or all of them."},
+        {"zeros", &zeros, "A tensor of zeros; shape is one size or a sequence of sizes."},
         {"ones", &ones, "A tensor of ones."}})
     m.def(
         name,
@@ -286,7 +287,7 @@ void bind_creation(nb::module_& m) {
         check_fits("full", value, options.dtype);
         return full(shape_of(shape), value, options);
       },
-      "shape"_a, "value"_a, "dtype"_a = "f32", "device"_a = "cpu", "A tensor of one number.");
+      "shape"_a, "value"_a, "dtype"_a = "f32", "device"_a = "cpu", "A tensor filled with one value.");
   using Draw = void (*)(Tensor&, double, double, uint64_t, uint64_t);
   for (const auto& [name, draw, doc] :
        {std::tuple<const char*, Draw, const char*>{"rand", &fill_uniform, "Uniform numbers in [0, 1)"},
@@ -303,8 +304,8 @@ void bind_creation(nb::module_& m) {
         "shape"_a, nb::kw_only(), "seed"_a, "stream"_a = 0, "dtype"_a = "f32", "device"_a = "cpu",
         concat_text(
             doc,
-            " that seed and stream decide, the same on every device. There is no hidden state: another call with "
-            "the same two gives the same numbers.")
+            " determined by seed and stream, the same on every device. There is no hidden state: another call with "
+            "the same seed and stream gives the same numbers.")
             .c_str());
 }
 

@@ -342,7 +342,7 @@ TEST(Config, AnEpochThatHasDivergedIsSaidOnce) {
   EXPECT_EQ(text(2302, 0), "");  // 1000 log 10 is 2302.6
   EXPECT_EQ(text(1e24, 1e20), "");
   EXPECT_EQ(text(1e24, 2.3),
-            "training has diverged: the mean loss of this epoch is 1e+24, where guessing has 2.30; "
+            "training has diverged: the mean loss of this epoch is 1e+24, against 2.30 for guessing; "
             "lower optim.lr");
   c.risk.name = "kl";
   c.risk.lambda = std::numeric_limits<double>::infinity();

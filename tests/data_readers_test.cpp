@@ -56,8 +56,17 @@ TEST_F(Csv, AnotherLetterThanTheByteOrderMarkIsKept) {
   }
 }
 
+TEST_F(Csv, ACarriageReturnWithinQuotesIsKept) {
+  CsvReader csv(dir_.write("a.csv", "a,b\r\n1,\"x\r\"\r\n2,\"y\"\r\n"), "csv");
+  ASSERT_TRUE(csv.next());
+  EXPECT_EQ(csv[1], "x\r");
+  ASSERT_TRUE(csv.next());
+  EXPECT_EQ(csv[1], "y");
+}
+
 TEST_F(Csv, WhatIsMalformedIsNamedWithItsLine) {
   const std::pair<const char*, Names> cases[] = {
+      {"a,b\n1,\"2\"\r3\n", {"line 2: expected a comma after a closing quote"}},
       {"a,b\n1,2\n3\n", {"line 3: expected 2 fields, as the header has, got 1"}},
       {"a,b\n1,2,3\n", {"line 2: expected 2 fields", "got 3"}},
       {"a,b\n\"1,2\n3,4\n", {"line 2: expected a closing quote, got the end of the file"}},

@@ -200,6 +200,18 @@ TEST(Layers, AClassifierOfAParameterOfItsOwn) {
   EXPECT_ERROR(Wide(), "[module] expected the parameter 'w' in f32 on the CPU, got f64 on cpu");
 }
 
+TEST(BatchNormLayer, OfAReplayedStepCountsWhereItTrains) {
+  Resnet net = resnet8({.classes = 3});
+  Module& frozen = *net.children()[2];
+  frozen.freeze();
+  net.train();
+  count_training_batch(net);
+  for (const NamedTensor& b : net.named_buffers()) {
+    if (!b.name.ends_with("num_batches_tracked")) continue;
+    EXPECT_EQ(b.tensor.item(), b.name.starts_with(frozen.name()) ? 0 : 1) << b.name;
+  }
+}
+
 TEST(BatchNormLayer, TrainsOnBatchAndEvaluatesOnRunningStatistics) {
   BatchNorm bn({.channels = 3, .momentum = 0.25});
   const Tensor x = random_tensor({50, 3}, 6, 1, 3, DType::kF32);

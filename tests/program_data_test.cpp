@@ -91,7 +91,7 @@ TEST_F(ProgramData, TrainsOnListsWithImbalanceNoiseAndBalancedSampling) {
   EXPECT_EQ(last_line(stats.out)["class_names"], json({"cat", "dog"}));
   EXPECT_EQ(last_line(stats.out)["shape"], json({8, 8, 3}));
   write_text(dir_ / "noise.txt", "0.75 0.25\n0.5 0.4\n");
-  expect_refused(train("refused", noisy), 1, {"noise.txt: line 2: expected a sum of 1"});
+  expect_refused(train("refused", noisy), 2, {"data.noise_matrix: ", "noise.txt: line 2: expected a sum of 1"});
   EXPECT_EQ(data("check", on_list).code, 0);
   write_text(dir_ / "names.txt", "cat\ndog\neel\n");
   expect_refused(train("refused", on_list), 2,

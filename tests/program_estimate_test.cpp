@@ -54,8 +54,8 @@ TEST_F(MemoryEstimateOf, ARunIsSaidWhenItBegins) {
   const Outcome got = train("run", {"-b", "8", "--log-interval", "25"});
   ASSERT_EQ(got.code, 0) << got.err;
   EXPECT_NE(got.err.find("memory: about "), std::string::npos) << got.err;
-  EXPECT_NE(got.err.find("time: about "), std::string::npos) << got.err;
-  EXPECT_NE(got.err.find("ms a step, without evaluations"), std::string::npos) << got.err;
+  EXPECT_NE(got.err.find("time left: about "), std::string::npos) << got.err;
+  EXPECT_NE(got.err.find("ms per step, without evaluations"), std::string::npos) << got.err;
   EXPECT_LT(got.err.find("memory: about"), got.err.find("epoch 1/1"));
 }
 

@@ -339,6 +339,7 @@ TEST_F(ProgramLosses, SettingsThatAreNotUsedAreAWarning) {
   const std::pair<Flags, std::vector<std::string>> cases[] = {
       {{"--lambda", "5", "--set", "risk.from_epoch=1"}, {"risk.lambda" + mean, "risk.from_epoch" + mean}},
       {{"--risk", "kl_ball", "--lambda", "3"}, {"risk.lambda has no effect with risk.name = kl_ball"}},
+      {{"--loss", "focal", "--set", "loss.gce_q=0.5"}, {"loss.gce_q has no effect with loss.name = focal"}},
       {{"--drw-epoch", "1"}, {"loss.drw_epoch has no effect with loss.class_weights = none"}},
       {{"--set", "loss.class_weights=given", "--set", "loss.given_class_weights=[1,1,1,1,1,1,1,1,1,1]", "--set",
         "loss.cb_beta=0.9"},

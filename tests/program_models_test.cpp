@@ -110,7 +110,7 @@ TEST_F(Pretrained, LeavesAHeadOfOtherClassesAsItWas) {
   Resnet to = resnet8({.classes = 3, .seed = 2});
   const Tensor head = to.state_dict().at("fc.weight");
   const std::string said = load_pretrained(to, save(from.state_dict()));
-  EXPECT_NE(said.find("fc starts anew: it has 7 classes there, 3 here"), std::string::npos) << said;
+  EXPECT_NE(said.find("fc starts anew: it has 7 classes in the file, 3 in the model"), std::string::npos) << said;
   EXPECT_TRUE(same_bits(to.state_dict().at("fc.weight"), head));
   expect_equal_but_head(resnet8({.classes = 3, .seed = 1}), to);
 }
@@ -154,7 +154,7 @@ TEST_F(ProgramModels, TrainFromPretrainedWeightsAndResumeWithoutTheFile) {
   const Outcome got = train("pretrained", flags);
   ASSERT_EQ(got.code, 0) << got.err;
   for (const std::string& text : {got.err, read_text(dir() / "pretrained" / "log.txt")})
-    EXPECT_NE(text.find("fc starts anew: it has 4 classes there, 10 here"), std::string::npos);
+    EXPECT_NE(text.find("fc starts anew: it has 4 classes in the file, 10 in the model"), std::string::npos);
   for (const char* name : {"layer3.0.conv2.weight", "ema.layer3.0.conv2.weight"})
     EXPECT_TRUE(same_bits(saved("pretrained", name), weights.at("layer3.0.conv2.weight"))) << name;
 

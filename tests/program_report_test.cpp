@@ -57,7 +57,7 @@ TEST(Report, OneRun) {
   EXPECT_HAS(page, ">43.21<");  // macro F1
   EXPECT_HAS(page, "animals, 1833 training images, 3 classes");
   EXPECT_HAS(page, "1 min 13 s");  // 4 epochs of 1833 images at 100 a second
-  EXPECT_HAS(page, "dog taken for cat");
+  EXPECT_HAS(page, "dog predicted as cat");
   EXPECT_HAS(page, "dog: 63.3 %, 500 training images");
   EXPECT_EQ(count(page, "<img src=\"data:image/png;base64,"), 2u);
   EXPECT_HAS(page, "alt=\"Sample 111, labelled eel\"");
@@ -125,11 +125,12 @@ TEST(Report, ShowsTheTemperatureOfThoseThatHaveOne) {
   EXPECT_LACKS(report_of({dir / "mean"}), "Inverse temperature");
 }
 
-TEST(Report, SaysWhatTheSharesOfTheClassesLeaveOutAndWhereTheSuspectsAre) {
+TEST(Report, TheWeightOfAClassIncludesItsWeightInTheLoss) {
   const TempDir dir;
   write_run(dir / "run", {});
   std::string page = report_of({dir / "run"});
-  EXPECT_LACKS(page, "multiply the gradient besides");
+  EXPECT_LACKS(page, "includes its class weight in the loss");
+  EXPECT_HAS(page, "33.33 % of the weight");
   EXPECT_LACKS(page, "suspects.csv");
   std::string config = read_text(dir / "run/config.toml");
   const std::string none = "class_weights = 'none'";
@@ -137,7 +138,8 @@ TEST(Report, SaysWhatTheSharesOfTheClassesLeaveOutAndWhereTheSuspectsAre) {
   write_text(dir / "run/config.toml", config.replace(config.find(none), none.size(), "class_weights = 'balanced'"));
   write_text(dir / "run/suspects.csv", "index,given_label,predicted,mean_weight\n");
   page = report_of({dir / "run"});
-  EXPECT_HAS(page, "multiply the gradient besides");
+  EXPECT_HAS(page, "From epoch 1 on the weight of a class includes its class weight in the loss");
+  EXPECT_LACKS(page, "33.33 % of the weight");
   EXPECT_HAS(page, "suspects.csv");
 }
 
@@ -265,7 +267,7 @@ TEST(Report, AThousandClassesStaySmall) {
   const std::string page = report_of({dir / "run"});
   expect_sound(page);
   EXPECT_LT(page.size(), 5'000'000u);
-  EXPECT_HAS(page, "Shown are the 12 of 1000 classes");
+  EXPECT_HAS(page, "Only the 12 of 1000 classes");
   EXPECT_HAS(page, "Most confused");
   EXPECT_LACKS(page, "class=\"cells\"");
 }

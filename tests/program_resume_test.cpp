@@ -199,7 +199,7 @@ TEST_F(ProgramResume, TheCheckpointBeforeTakesThePlaceOfATornOne) {
   const std::string place =
       concat_text("resuming at epoch ", before["epoch"].get<int>() + 1, " step ", before["batch"].get<int>());
   for (const std::string& part : {std::string("warning: [load_tensors] "), std::string("damaged: its checksum is"),
-                                  std::string("going on from the checkpoint before it"), place})
+                                  std::string("resuming from the checkpoint before it"), place})
     EXPECT_NE(rest.err.find(part), std::string::npos) << part << " in " << rest.err;
   expect_same_run(whole(), dir() / "torn");
 }

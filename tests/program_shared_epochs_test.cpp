@@ -102,7 +102,7 @@ TEST_F(ProgramSharedEpochs, EveryCellIsTheRunOfItsSettings) {
 TEST_F(ProgramSharedEpochs, OnlyWhatDiffersIsTrained) {
   const auto first_epochs = [](const std::string& method) {
     const std::string log = read_text(cell("whole", method) / "log.txt");
-    const std::string words = " epochs are those of 0.1 ";
+    const std::string words = " epochs are copied from 0.1 ";
     const size_t at = log.find(words);
     if (at == std::string::npos) return std::string("none");
     return log.substr(at - 1, 1) + " of " +
@@ -131,7 +131,7 @@ TEST_F(ProgramSharedEpochs, KilledInTheMiddleAndContinuedGivesTheSameBytes) {
   }
   const Outcome rest = run_program(flags("killed"));
   ASSERT_EQ(rest.code, 0) << rest.err;
-  EXPECT_NE(rest.err.find("the first 2 epochs are those of 0.1 ce seed 0"), std::string::npos) << rest.err;
+  EXPECT_NE(rest.err.find("the first 2 epochs are copied from 0.1 ce seed 0"), std::string::npos) << rest.err;
   EXPECT_EQ(read_text(dir() / "killed/grid.json"), read_text(dir() / "whole/grid.json"));
   for (const char* method : {"ce", "drw", "kl", "kl_ball"})
     expect_same_run(cell("killed", method), cell("whole", method));
@@ -149,8 +149,8 @@ TEST_F(ProgramSharedEpochs, EpochsOfOtherSettingsAreNotTaken) {
   fs::create_directory(cell("stale", "ce") / "epochs-3.part");
   const Outcome got = run_program(flags("stale", {"--methods", "drw,ce", "--set", "optim.lr=0.05"}));
   ASSERT_EQ(got.code, 0) << got.err;
-  EXPECT_EQ(read_text(cell("stale", "drw") / "log.txt").find("epochs are those of"), std::string::npos);
-  EXPECT_NE(read_text(cell("stale", "ce") / "log.txt").find("the first 2 epochs are those of 0.1 drw"),
+  EXPECT_EQ(read_text(cell("stale", "drw") / "log.txt").find("epochs are copied from"), std::string::npos);
+  EXPECT_NE(read_text(cell("stale", "ce") / "log.txt").find("the first 2 epochs are copied from 0.1 drw"),
             std::string::npos);
   for (const auto& entry : fs::directory_iterator(cell("stale", "ce")))
     EXPECT_EQ(entry.path().filename().string().find("epochs-"), std::string::npos) << entry.path();
@@ -168,9 +168,9 @@ TEST_F(ProgramSharedEpochs, EpochsKeptForAMethodStayWhileOthersAreAskedFor) {
   ASSERT_EQ(run("ce,focal").code, 0);
   EXPECT_TRUE(fs::exists(cell("parts", "ce") / "epochs-2"));
   const Outcome listed = run_program(flags("parts", {"--methods", "drw", "--dry-run"}));
-  EXPECT_NE(listed.out.find("the first 2 epochs those of 0.1 ce"), std::string::npos) << listed.out;
+  EXPECT_NE(listed.out.find("the first 2 epochs copied from 0.1 ce"), std::string::npos) << listed.out;
   ASSERT_EQ(run("drw").code, 0);
-  EXPECT_NE(read_text(cell("parts", "drw") / "log.txt").find("the first 2 epochs are those of 0.1 ce"),
+  EXPECT_NE(read_text(cell("parts", "drw") / "log.txt").find("the first 2 epochs are copied from 0.1 ce"),
             std::string::npos);
   expect_same_run(cell("parts", "drw"), cell("whole", "drw"));
   ASSERT_EQ(run_program(flags("parts")).code, 0);
@@ -198,14 +198,14 @@ TEST_F(ProgramSharedEpochs, SweepsShareThem) {
   ASSERT_EQ(got.code, 0) << got.err;
   for (const char* later : {"5", "inf"})
     EXPECT_NE(read_text(dir() / "sweep" / (std::string("risk.lambda=") + later) / "seed0/log.txt")
-                  .find("the first 2 epochs are those of"),
+                  .find("the first 2 epochs are copied from"),
               std::string::npos);
 }
 
 TEST_F(ProgramSharedEpochs, TheListOfWorkCountsThemOnce) {
   const Outcome got = run_program(flags("dry", {"--methods", "ce,kl", "--dry-run"}));
   ASSERT_EQ(got.code, 0) << got.err;
-  EXPECT_NE(got.out.find("the first 3 epochs those of 0.1 ce seed 0"), std::string::npos) << got.out;
+  EXPECT_NE(got.out.find("the first 3 epochs copied from 0.1 ce seed 0"), std::string::npos) << got.out;
 }
 
 // ---- which epochs two runs have in common ----

@@ -1,4 +1,5 @@
 // fulcrum sweep: selection on the held-out part, continuation, the command that it ends with.
+#include "apps/grid/sweep.h"
 #include "grid_testing.h"
 
 namespace fulcrum::testing {
@@ -96,9 +97,29 @@ TEST_F(ProgramSweep, OneKeyIsACurveOfMeansOverSeeds) {
   const json &a = table["points"][0], &b = table["points"][1];
   EXPECT_EQ(a["val"]["seeds"], 2);
   EXPECT_EQ(table["best"]["settings"], a["val"]["mean"] >= b["val"]["mean"] ? a["settings"] : b["settings"]);
-  EXPECT_NE(read_text(dir() / "one/report.html").find("<polyline"), std::string::npos);
+  const std::string page = read_text(dir() / "one/report.html"), text = read_text(dir() / "one/sweep.md");
+  EXPECT_NE(page.find("<polyline"), std::string::npos);
+  EXPECT_NE(page.find("optim.lr=0.1/seed1/report.html"), std::string::npos);
+  for (const char* part :
+       {"2 combinations, 2 seeds each, 2 epochs per run.", "not used for the choice: top-1 ", ", balanced "})
+    EXPECT_TRUE(page.find(part) != std::string::npos && text.find(part) != std::string::npos) << part << text;
   // Who holds a part out on purpose gets a command that does so, too.
   EXPECT_NE(table["best"]["command"].get<std::string>().find("data.val_fraction=0.25"), std::string::npos);
+}
+
+TEST(SweepResults, CombinationsWithinTwoErrorsOfTheBestAreAsGood) {
+  apps::SweepResults results;
+  for (const auto& [mean, sd, count] :
+       {std::tuple{0.90, 0.02, size_t{4}}, {0.88, 0.01, 4}, {0.87, 0.01, 4}, {0.90, 0.0, 1}}) {
+    apps::SweepPoint point;
+    point.val = {mean, sd, count};
+    results.points.push_back(point);
+  }
+  results.best = 0;  // twice the standard error of the difference is 0.0224 for the second and third
+  EXPECT_FALSE(apps::as_good_as_best(results, 0));
+  EXPECT_TRUE(apps::as_good_as_best(results, 1));
+  EXPECT_FALSE(apps::as_good_as_best(results, 2));
+  EXPECT_FALSE(apps::as_good_as_best(results, 3));
 }
 
 TEST_F(ProgramSweep, Top1OfAnImbalancedPartIsWarnedOf) {
@@ -106,7 +127,7 @@ TEST_F(ProgramSweep, Top1OfAnImbalancedPartIsWarnedOf) {
                                              {"sweep", "--dry-run", "--imb-type", "exp", "--imb-factor", "0.5",
                                               "--epochs", "1", "--grid", "optim.lr=0.1,0.2"}));
   ASSERT_EQ(got.code, 0) << got.err;
-  EXPECT_NE(got.err.find("--eval-metric balanced hears all classes alike"), std::string::npos) << got.err;
+  EXPECT_NE(got.err.find("--eval-metric balanced counts all classes alike"), std::string::npos) << got.err;
   EXPECT_NE(got.out.find("2 cells, 2 to train"), std::string::npos) << got.out;
   EXPECT_FALSE(fs::exists(dir() / "dry"));
 }
@@ -134,6 +155,7 @@ TEST_F(ProgramSweep, RefusesNonsense) {
   refused({"risk.lambda=1"}, {"train.eval_metric"}, {"--opt", "absgd", "--eval-metric", "top2"});
   refused({"train.seed=1,2"}, {"--seeds N"});
   refused({"risk.lambda=1,2"}, {"risk.lambda has no effect with risk.name = mean"}, {});
+  refused({"loss.sce_a=0.1,1"}, {"loss.sce_a has no effect with loss.name = ce"}, {});
   EXPECT_FALSE(fs::exists(dir() / "refused"));
 }
 

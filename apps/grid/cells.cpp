@@ -77,7 +77,7 @@ void for_each_data_set(const std::vector<Cell>& cells,
     } catch (const UsageError&) {
       throw;
     } catch (const Error& e) {
-      throw UsageError("cell " + members.front()->name() + ": " + e.what());
+      fail("cell ", members.front()->name(), ": ", e.what());
     }
   }
 }
@@ -92,7 +92,7 @@ Trainer::Start prepare(const Cell& cell, const std::vector<Cell>& cells) {
   const auto shared = take_epochs(cell, cells);
   if (!shared) return Trainer::Start::kFresh;
   ProgressLine(1, cell.directory() / "log.txt")
-      .print(fmt::format("the first {} epochs are those of {}", shared->epochs, shared->from->name()));
+      .print(fmt::format("the first {} epochs are copied from {}", shared->epochs, shared->from->name()));
   return Trainer::Start::kResumeChanged;
 }
 
@@ -184,7 +184,7 @@ int run_cells(const std::vector<Cell>& cells, const std::vector<Cell>& grid, con
     }
     if (state.kind == CellState::kNonFinite) {
       // The layers' statistics have seen the batch that failed: a run resumed from here would be another run.
-      say("{}: {}; to try it again, remove {}\n", cell.name(), state.text(cell), cell.directory().string());
+      say("{}: {}; to try again, remove {}\n", cell.name(), state.text(cell), cell.directory().string());
       code = kExitNonFinite;
       continue;
     }
@@ -222,10 +222,11 @@ void show_work(const std::vector<Cell>& cells, const std::vector<Cell>& grid) {
           (1 - done / static_cast<double>(c.train.epochs)) * estimated_seconds(c, data, cost->second);
       total += seconds;
       waiting++;
-      fmt::print("{:<40} {}; {} epochs of {} steps, {} training images{}: about {}\n", cell->name(), state.text(*cell),
-                 c.train.epochs, steps_of_epoch(c, std::ssize(data.train_indices)), data.train_indices.size(),
-                 shared ? fmt::format(", the first {} epochs those of {}", shared->epochs, shared->from->name()) : "",
-                 duration_text(seconds));
+      fmt::print(
+          "{:<40} {}; {} epochs of {} steps, {} training images{}: about {}\n", cell->name(), state.text(*cell),
+          c.train.epochs, steps_of_epoch(c, std::ssize(data.train_indices)), data.train_indices.size(),
+          shared ? fmt::format(", the first {} epochs copied from {}", shared->epochs, shared->from->name()) : "",
+          duration_text(seconds));
     }
   });
   fmt::print("{} cells, {} to train: about {}\n", cells.size(), waiting, duration_text(total));

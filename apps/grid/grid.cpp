@@ -113,17 +113,9 @@ void add_method(Grid& grid, const GridTable& table) {
 }
 
 void add_published(Grid& grid, const GridTable& table) {
-  PublishedFigure p{table.text("variant"),
-                    table.text("method"),
-                    table.number("top1") / 100,
-                    table.text("epoch", ""),
-                    table.text("source"),
-                    table.text("note", ""),
-                    false};
+  PublishedFigure p{table.text("variant"),   table.text("method"), table.number("top1") / 100,
+                    table.text("epoch", ""), table.text("source"), table.text("note", "")};
   if (!p.epoch.empty()) one_of(table.where() + ": epoch", p.epoch, {"last", "best"});
-  const std::string certainty = table.text("certainty");
-  one_of(table.where() + ": certainty", certainty, {"S", "M"});
-  p.verified = certainty == "S";
   in_range(table.where() + ": top1", 100 * p.top1, 0, 100, "(0, 100)");
   if (find_named(grid.variants, p.variant) == grid.variants.end())
     usage(table.where(), ": no variant '", p.variant, "'");
@@ -185,7 +177,7 @@ Grid load(const std::string& name, int depth) {
     refuse_twice(t, !methods.insert(t.name()).second);
     add_method(grid, t);
   });
-  file.each("published", {"variant", "method", "top1", "epoch", "source", "note", "certainty"},
+  file.each("published", {"variant", "method", "top1", "epoch", "source", "note"},
             [&](const GridTable& t) { add_published(grid, t); });
   if (grid.variants.empty()) usage(source, ": expected at least one [[variant]]");
   if (grid.methods.empty()) usage(source, ": expected at least one [[method]]");

@@ -32,8 +32,6 @@ struct PublishedFigure {
   double top1 = 0;    // in [0, 1]
   std::string epoch;  // "last", "best", or empty: the source does not say
   std::string source, note;
-  /// False: quoted from memory. The figure is then shown as unverified, without a difference to our results.
-  bool verified = false;
 };
 
 struct Grid {

@@ -17,12 +17,10 @@ namespace {
 std::string colour_of(size_t i) { return fmt::format("var(--s{})", i % 8 + 1); }
 
 std::string published_text(const Comparison& c) {
-  return fmt::format("{}{}{}", percent(c.figure.top1), c.figure.epoch.empty() ? "" : " " + c.figure.epoch,
-                     c.figure.verified ? "" : " (unverified)");
+  return percent(c.figure.top1) + (c.figure.epoch.empty() ? "" : " " + c.figure.epoch);
 }
 
 std::string difference_text(const Comparison& c) {
-  if (!c.figure.verified) return kUndefined;
   return decimal(100 * c.difference, 2) + (c.beyond_two_sd ? " (!)" : "");
 }
 
@@ -45,6 +43,10 @@ std::string results_table(const std::vector<const GridRow*>& rows) {
       t.rows.push_back(cells);
     }
   }
+  if (std::ranges::all_of(rows, [](const GridRow* row) { return row->published.empty(); })) {
+    t.head.resize(4);
+    for (auto& row : t.rows) row.resize(4);
+  }
   return table(t);
 }
 
@@ -58,7 +60,7 @@ std::string sources(const std::vector<const GridRow*>& rows) {
 std::string chart(const std::vector<const GridRow*>& rows) {
   IntervalChart chart{.description = "Top-1 of each method, last and best epoch, and published figures",
                       .x_name = "test top-1, %"};
-  bool verified = false, unverified = false;
+  bool published = false;
   for (const GridRow* row : rows) {
     const Spread& last = row->last.at("top1");
     IntervalChart::Row r{row->title, {}};
@@ -67,16 +69,14 @@ std::string chart(const std::vector<const GridRow*>& rows) {
     r.marks.push_back({100 * last.mean, 100 * last.sd, "dot", "var(--s1)",
                        fmt::format("{}, last epoch: {}", row->title, spread_text(last))});
     for (const Comparison& c : row->published) {
-      (c.figure.verified ? verified : unverified) = true;
-      r.marks.push_back({100 * c.figure.top1, 0, "cross", c.figure.verified ? "var(--s2)" : "var(--s8)",
-                         published_text(c) + ": " + source_text(c)});
+      published = true;
+      r.marks.push_back({100 * c.figure.top1, 0, "cross", "var(--s2)", published_text(c) + ": " + source_text(c)});
     }
     chart.rows.push_back(std::move(r));
   }
   std::vector<LegendEntry> legend = {{"last epoch, mean ± sd", "var(--s1)", "dot"},
                                      {"best epoch", "var(--s8)", "ring"}};
-  if (verified) legend.push_back({"published", "var(--s2)", "cross"});
-  if (unverified) legend.push_back({"quoted from memory, unverified", "var(--s8)", "cross"});
+  if (published) legend.push_back({"published", "var(--s2)", "cross"});
   return figure({"Top-1 at a glance", interval_chart(chart), "Hover over a mark for its numbers.", legend, true});
 }
 
@@ -100,14 +100,10 @@ Series curve_of(const GridRow& row, size_t i) {
 std::string curves(const std::vector<const GridRow*>& rows) {
   LineChart chart{.description = "Test top-1 by epoch, the mean over the seeds of each method",
                   .x_name = "epoch",
-                  .y_name = "test top-1, %"};
-  chart.labels = false;
-  std::vector<LegendEntry> legend;
-  for (size_t i = 0; i < rows.size(); i++) {
-    chart.series.push_back(curve_of(*rows[i], i));
-    legend.push_back({rows[i]->title, colour_of(i), i >= 8 ? "dashed" : "line"});
-  }
-  return figure({"Test top-1 by epoch", line_chart(chart), "The mean over the seeds.", legend});
+                  .y_name = "test top-1, %",
+                  .wide = true};
+  for (size_t i = 0; i < rows.size(); i++) chart.series.push_back(curve_of(*rows[i], i));
+  return figure({"Test top-1 by epoch", line_chart(chart), "The mean over the seeds.", {}, true});
 }
 
 struct Column {
@@ -145,7 +141,7 @@ std::string links(const std::vector<const GridRow*>& rows, const std::filesystem
       html += " " + link(cell->directory() / "report.html", output, fmt::format("seed {}", cell->seed));
     html += "</p>\n";
   }
-  return details("Reports of the single runs", html);
+  return details("Reports of the individual runs", html);
 }
 
 std::string missing(const GridResults& results) {
@@ -154,7 +150,7 @@ std::string missing(const GridResults& results) {
   for (const Cell* cell : results.missing)
     t.rows.push_back({cell->variant + " " + cell->method, std::to_string(cell->seed), cell_state(*cell).text(*cell)});
   return section("What is missing", "missing",
-                 note("This is a partial grid: the same command goes on with it.") + table(t));
+                 note("This grid is partial: run the same command again to continue.") + table(t));
 }
 
 }  // namespace
@@ -165,8 +161,8 @@ std::string grid_page(const Grid& grid, const GridResults& results, const std::f
   body += paragraph(
       length_text(results) +
       " Top-1 on the test set in percent, mean ± sd over the seeds. The best epoch is the one with the highest top-1 "
-      "on the test set, so it flatters; (val): on a held-out part of the training set. (!): the difference to a "
-      "published figure is more than two sd.");
+      "on the test set, so it is optimistic; (val): on a held-out part of the training set." +
+      (has_published(results) ? " (!): the difference from a published figure is more than two sd." : ""));
   if (const std::string text = other_data_text(results); !text.empty()) body += note(text);
   if (!results.missing.empty())
     body += note(fmt::format("Partial: {} cells are missing; they are listed at the end.", results.missing.size()));

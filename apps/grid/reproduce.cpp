@@ -81,7 +81,7 @@ int reproduce(const ReproduceFlags& flags, const CLI::App& given) {
   write();
   const GridResults results = collect(grid, cells);
   say("\n{}\n{}\n", to_markdown(grid, results), (options.output / "report.html").string());
-  if (code >= 128) say("stopped; the same command goes on\n");
+  if (code >= 128) say("stopped; run the same command again to continue\n");
   if (code == kExitDone) print_result_to_programs(to_json(grid, results));
   return code;
 }
@@ -93,21 +93,24 @@ void add_reproduce_command(CLI::App& app, Command& command) {
   std::string names;
   for (const std::string& name : grid_names()) names += (names.empty() ? "" : ", ") + name;
   sub->footer("Grids: " + names +
-              "\nExample: fulcrum reproduce fashion-mnist-lt --methods ce,absgd-drw --seeds 2 -o runs/grid"
-              "\nThe same command goes on with a grid that was stopped: docs/reproducing.md");
+              "\n"
+              "Example: fulcrum reproduce fashion-mnist-lt --methods ce,absgd-drw --seeds 2 -o runs/grid\n"
+              "To continue a stopped grid, run the same command again: docs/reproducing.md");
   auto flags = std::make_shared<ReproduceFlags>();
   sub->add_option("grid", flags->grid, "the name of a grid, or a TOML file")->required();
   flags->settings.add_some_to(*sub, {"data.dir", "data.workers", "train.amp", "train.device", "train.threads",
                                      "train.output", "train.log_interval", "train.recovery_interval"});
-  sub->add_option("--methods", flags->methods, "only these, with commas between them");
-  sub->add_option("--ratios,--variants", flags->variants, "only these ratios, or kinds and rates of noise");
-  sub->add_option("--seeds", flags->options.seeds, "seeds 0, 1, … of each; by default what the grid says")
+  sub->add_option("--methods", flags->methods, "only these methods, separated by commas");
+  sub->add_option("--ratios,--variants", flags->variants,
+                  "only these ratios, or kinds and rates of noise, separated by commas");
+  sub->add_option("--seeds", flags->options.seeds,
+                  "number of seeds (0, 1, …) per method and ratio; default: as in the grid")
       ->check(above_zero());
   sub->add_option("--epochs", flags->options.epochs,
-                  "epochs of each run; milestones, warm-up and late starts move in proportion")
+                  "epochs of each run; milestones, warm-up and late starts scale in proportion")
       ->check(above_zero());
-  sub->add_flag("--smoke", flags->options.smoke, "two batches an epoch and an epoch for each phase, of every cell");
-  sub->add_flag("--dry-run", flags->dry_run, "list the cells and what they will take; train nothing");
+  sub->add_flag("--smoke", flags->options.smoke, "every cell with two batches per epoch and one epoch per phase");
+  sub->add_flag("--dry-run", flags->dry_run, "list the cells and how long they will take; train nothing");
   sub->callback([flags, sub, &command] { command = [flags, sub] { return reproduce(*flags, *sub); }; });
 }
 

@@ -13,6 +13,7 @@
 
 #include "apps/grid/table.h"
 #include "apps/json_text.h"
+#include "apps/losses.h"
 #include "apps/metrics.h"
 #include "apps/ranges.h"
 #include "apps/report/text.h"
@@ -122,9 +123,12 @@ std::vector<std::vector<std::string>> combinations(const std::vector<SweptKey>& 
 // same run.
 void refuse_without_effect(const Sweep& sweep) {
   for (const SweptKey& key : sweep.keys) {
-    const auto has_none = [&](const Cell& c) { return !no_effect(key.key, c.config.risk.name).empty(); };
-    if (std::ranges::all_of(sweep.cells, has_none))
-      usage("--grid: ", no_effect(key.key, sweep.cells.front().config.risk.name));
+    const auto why = [&](const Cell& c) {
+      const std::string of_risk = no_effect(key.key, c.config.risk.name);
+      return of_risk.empty() ? no_effect_of_loss(key.key, c.config.loss.name) : of_risk;
+    };
+    if (std::ranges::none_of(sweep.cells, [&](const Cell& c) { return why(c).empty(); }))
+      usage("--grid: ", why(sweep.cells.front()));
   }
 }
 
@@ -220,7 +224,7 @@ std::string extent_text(const Sweep& sweep) {
   const auto plural = [](auto n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); };
   const auto [least, most] = std::ranges::minmax(sweep.cells, {}, [](const Cell& c) { return c.config.train.epochs; });
   const int64_t from = least.config.train.epochs, to = most.config.train.epochs;
-  return fmt::format("{}, {} each, {}{} a run.", plural(std::ssize(sweep.cells) / sweep.seeds, "combination"),
+  return fmt::format("{}, {} each, {}{} per run.", plural(std::ssize(sweep.cells) / sweep.seeds, "combination"),
                      plural(sweep.seeds, "seed"), from == to ? "" : fmt::format("{} to ", from), plural(to, "epoch"));
 }
 
@@ -243,7 +247,7 @@ std::vector<std::string> settings_words(const Sweep& sweep, const SweepPoint& po
 
 std::string held_out_text(const Sweep& sweep) {
   if (sweep.val_fraction == 0) return "the part val";
-  return fmt::format("the {} % of the training set that are held out", percent(sweep.val_fraction, 0));
+  return fmt::format("the {} % of the training set that is held out", percent(sweep.val_fraction, 0));
 }
 
 std::string metric_text(const Sweep& sweep, const Spread& s) {
@@ -297,7 +301,7 @@ std::string to_markdown(const Sweep& sweep, const SweepResults& results, const s
   text += missing_text(results);
   if (results.best) {
     const SweepPoint& p = results.points[*results.best];
-    text += fmt::format("\nThe best{}: {}. On the test set, which chose nothing: {}.\n\n    {}\n",
+    text += fmt::format("\nThe best{}: {}. On the test set, not used for the choice: {}.\n\n    {}\n",
                         results.missing.empty() ? "" : " so far", combination_text(sweep.keys, p.values),
                         test_text(sweep, p), command);
   }

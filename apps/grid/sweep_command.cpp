@@ -53,11 +53,11 @@ Config base_config(const SweepFlags& flags) {
   Config config = flags.settings.resolve();
   if (config.data.val_fraction == 0 && !has_val_part(config.data)) {
     config.data.val_fraction = 0.1;
-    say("data.val_fraction = 0.1: a tenth of the training set is held out to select on\n");
+    say("data.val_fraction = 0.1: a tenth of the training set is held out for selection\n");
   }
   if (config.data.imb_type != "none" && config.train.eval_metric == "top1")
-    say("warning: the held-out part is as imbalanced as the training set, and its top1 is that of the "
-        "large classes; --eval-metric balanced hears all classes alike\n");
+    say("warning: the held-out part is as imbalanced as the training set, so its top1 mostly measures the large "
+        "classes; --eval-metric balanced counts all classes alike\n");
   return config;
 }
 
@@ -89,7 +89,7 @@ int sweep(const SweepFlags& flags) {
   const SweepResults results = collect(sweep);
   const std::string command = best_command(flags, sweep, results);
   say("\n{}\n{}\n", to_markdown(sweep, results, command), (sweep.output / "report.html").string());
-  if (code >= 128) say("stopped; the same command goes on\n");
+  if (code >= 128) say("stopped; run the same command again to continue\n");
   if (code == kExitDone) print_result_to_programs(to_json(sweep, results, command));
   return code;
 }
@@ -97,18 +97,19 @@ int sweep(const SweepFlags& flags) {
 }  // namespace
 
 void add_sweep_command(CLI::App& app, Command& command) {
-  CLI::App* sub = app.add_subcommand("sweep", "Train every combination of some settings; choose on a held-out part");
+  CLI::App* sub =
+      app.add_subcommand("sweep", "Train every combination of some settings; choose the best on a held-out part");
   sub->footer(
-      "Example: fulcrum sweep --recipe fashion-mnist-lt --opt absgd --eval-metric balanced "
-      "--grid risk.lambda=1,2,5,10 --grid risk.gamma=0.5,0.9 -o runs/sweep"
-      "\nThe same command goes on with a sweep that was stopped: docs/reproducing.md");
+      "Example: fulcrum sweep --recipe fashion-mnist-lt --opt absgd --eval-metric balanced --grid "
+      "risk.lambda=1,2,5,10 --grid risk.gamma=0.5,0.9 -o runs/sweep\n"
+      "To continue a stopped sweep, run the same command again: docs/reproducing.md");
   auto flags = std::make_shared<SweepFlags>();
   flags->settings.add_to(*sub);
   sub->add_option("--grid", flags->grid, "section.key=value,value,…; once for each key")->required();
-  sub->add_option("--seeds", flags->seeds, "seeds of each combination, from --seed on; their mean is compared")
+  sub->add_option("--seeds", flags->seeds, "number of seeds per combination, from --seed on; means are compared")
       ->check(above_zero());
-  sub->add_flag("--smoke", flags->smoke, "two batches an epoch and an epoch for each phase, of every cell");
-  sub->add_flag("--dry-run", flags->dry_run, "list the cells and what they will take; train nothing");
+  sub->add_flag("--smoke", flags->smoke, "every cell with two batches per epoch and one epoch per phase");
+  sub->add_flag("--dry-run", flags->dry_run, "list the cells and how long they will take; train nothing");
   sub->callback([flags, &command] { command = [flags] { return sweep(*flags); }; });
 }
 

@@ -116,7 +116,7 @@ std::string maps(const Sweep& sweep, const SweepResults& results) {
                            {{"the best", "var(--s2)", "block"}},
                            true}));
   }
-  return figures(html) + (order.size() > kMostMaps ? note("Further combinations are in the table alone.") : "");
+  return figures(html) + (order.size() > kMostMaps ? note("Further combinations are only in the table.") : "");
 }
 
 std::string all_points(const Sweep& sweep, const SweepResults& results) {
@@ -146,18 +146,18 @@ std::string links(const Sweep& sweep, const SweepResults& results) {
     }
     html += "</p>\n";
   }
-  return html.empty() ? "" : section("Runs", "runs", details("Reports of the single runs", html));
+  return html.empty() ? "" : section("Runs", "runs", details("Reports of the individual runs", html));
 }
 
 }  // namespace
 
 std::string sweep_page(const Sweep& sweep, const SweepResults& results, const std::string& command) {
-  std::string body = "<header>\n<p class=\"eyebrow\">Fulcrum · sweep</p>\n<h1>Sweep on " + escape(sweep.title) +
-                     "</h1>\n" +
-                     paragraph(fmt::format("{} Selected on {}, after the last epoch; the test set has no say.",
-                                           extent_text(sweep), held_out_text(sweep)));
+  std::string body =
+      "<header>\n<p class=\"eyebrow\">Fulcrum · sweep</p>\n<h1>Sweep on " + escape(sweep.title) + "</h1>\n" +
+      paragraph(fmt::format("{} Selected on {}, after the last epoch; the test set is not used for the choice.",
+                            extent_text(sweep), held_out_text(sweep)));
   if (!results.missing.empty())
-    body += note(fmt::format("Partial: {} of {} runs are missing; the same command goes on with them.",
+    body += note(fmt::format("Partial: {} of {} runs are missing; run the same command again to continue.",
                              results.missing.size(), sweep.cells.size()));
   body += "</header>\n";
   const std::string charts = sweep.keys.size() == 1 ? figures({one_key(sweep, results)}) : maps(sweep, results);
@@ -166,7 +166,7 @@ std::string sweep_page(const Sweep& sweep, const SweepResults& results, const st
     const SweepPoint& p = results.points[*results.best];
     body += section(
         results.missing.empty() ? "The best" : "The best so far", "best",
-        paragraph(point_title(sweep, p) + ". On the test set, which chose nothing: " + test_text(sweep, p) + ".") +
+        paragraph(point_title(sweep, p) + ". On the test set, not used for the choice: " + test_text(sweep, p) + ".") +
             "<pre style=\"white-space: pre-wrap\">" + escape(command) + "</pre>\n");
   }
   body += links(sweep, results) + "<footer>Written by fulcrum sweep";

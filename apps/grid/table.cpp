@@ -27,7 +27,7 @@ double best_top1(const nlohmann::json& result) {
 Comparison compare(const PublishedFigure& figure, const GridRow& row, bool as_published) {
   const Spread& ours = figure.epoch == "best" ? row.best : row.last.at("top1");
   Comparison c{figure, ours.mean - figure.top1, false};
-  c.beyond_two_sd = figure.verified && as_published && ours.count > 1 && std::abs(c.difference) > 2 * ours.sd;
+  c.beyond_two_sd = as_published && ours.count > 1 && std::abs(c.difference) > 2 * ours.sd;
   return c;
 }
 
@@ -57,13 +57,8 @@ nlohmann::json to_json(const Spread& s) {
 
 nlohmann::json to_json(const Comparison& c) {
   const PublishedFigure& f = c.figure;
-  return {{"top1", f.top1},
-          {"epoch", f.epoch},
-          {"source", f.source},
-          {"note", f.note},
-          {"verified", f.verified},
-          {"difference", f.verified ? nlohmann::json(c.difference) : nlohmann::json()},
-          {"beyond_two_sd", c.beyond_two_sd}};
+  return {{"top1", f.top1}, {"epoch", f.epoch},           {"source", f.source},
+          {"note", f.note}, {"difference", c.difference}, {"beyond_two_sd", c.beyond_two_sd}};
 }
 
 // Numbers the sources from 1, in the order of their first use.
@@ -87,9 +82,8 @@ std::vector<std::string> markdown_row(const GridRow& row, Sources& sources) {
   std::string published, difference;
   for (const Comparison& c : row.published) {
     const std::string gap = published.empty() ? "" : ", ";
-    published += fmt::format("{}{}{}{} [{}]", gap, c.figure.verified ? "" : "unverified ", percent(c.figure.top1),
+    published += fmt::format("{}{}{} [{}]", gap, percent(c.figure.top1),
                              c.figure.epoch.empty() ? "" : " " + c.figure.epoch, sources.number(c.figure));
-    if (!c.figure.verified) continue;
     difference += fmt::format("{}{}{}", difference.empty() ? "" : ", ", signed_percent(c.difference),
                               c.beyond_two_sd ? " (!)" : "");
   }
@@ -116,6 +110,10 @@ std::string missing_text(const GridResults& results) {
 
 }  // namespace
 
+bool has_published(const GridResults& results) {
+  return std::ranges::any_of(results.rows, [](const GridRow& row) { return !row.published.empty(); });
+}
+
 std::string length_text(const GridResults& results) {
   if (results.rows.empty()) return {};
   int64_t least = std::numeric_limits<int64_t>::max(), most = 0, protocol = 0;
@@ -126,20 +124,22 @@ std::string length_text(const GridResults& results) {
     }
   std::string text = least == most ? fmt::format("Trained for {} epoch{}", most, most == 1 ? "" : "s")
                                    : fmt::format("Trained for {} to {} epochs", least, most);
-  if (most != protocol) text += fmt::format(", not {}", protocol);
-  if (const int64_t batches = results.rows.front().cells.front()->config.train.limit_batches; batches > 0)
-    text += fmt::format(" of {} batches: to see that everything works, the numbers mean nothing", batches);
+  const int64_t batches = results.rows.front().cells.front()->config.train.limit_batches;
+  if (most != protocol) text += fmt::format(" instead of {}", protocol);
+  if (batches > 0)
+    text += fmt::format(", {} batches each: only a check that everything works, the numbers mean nothing", batches);
   text += ".";
   if (!results.changed.empty())
     text += fmt::format(" Changed from the protocol: {}.", fmt::join(results.changed, ", "));
-  if (!results.as_published) text += " Published figures are of the whole protocol, so that (!) marks nothing here.";
+  if (!results.as_published && has_published(results))
+    text += " Published figures are for the full protocol, so (!) is not used here.";
   return text;
 }
 
 std::string other_data_text(const GridResults& results) {
   if (results.other_data.empty()) return {};
   return fmt::format(
-      "Warning: {} {} tested on other images than the first run of the same variant, so that the means mix test sets.",
+      "Warning: {} {} tested on other images than the first run of the same variant, so the means mix test sets.",
       fmt::join(results.other_data, ", "), results.other_data.size() == 1 ? "was" : "were");
 }
 
@@ -267,8 +267,8 @@ std::string to_markdown(const Grid& grid, const GridResults& results) {
     if (!said.empty()) text += said + "\n\n";
   text +=
       "Top-1 on the test set in percent, mean ± sd over the seeds. The best epoch is the one with the\n"
-      "highest top-1 on the test set, so it flatters; (val): on a held-out part of the training set.\n"
-      "(!): the difference to a published figure is more than two sd.\n";
+      "highest top-1 on the test set, so it is optimistic; (val): on a held-out part of the training set.\n";
+  if (has_published(results)) text += "(!): the difference from a published figure is more than two sd.\n";
   for (const GridVariant& variant : grid.variants) {
     std::vector<std::vector<std::string>> rows;
     for (const GridRow& row : results.rows)

@@ -55,6 +55,8 @@ std::string to_markdown(const Grid& grid, const GridResults& results);
 /// A self-contained page, except for links to the cells' own reports.
 std::string grid_page(const Grid& grid, const GridResults& results, const std::filesystem::path& output);
 
+/// Whether any row has a published figure to compare with.
+bool has_published(const GridResults& results);
 /// "Trained for 200 epochs."; what the command changed of the protocol, and a warning where the epochs were cut short.
 std::string length_text(const GridResults& results);
 /// A warning for other_data; empty where there are none.

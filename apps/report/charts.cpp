@@ -95,6 +95,7 @@ std::string line_chart(const LineChart& chart) {
   if (series.empty()) return {};
   if (chart.reference) y.add(*chart.reference);
   Frame f{.x = make_axis(x, chart.x), .y = make_axis(y, chart.y)};
+  if (chart.wide) f.width = 760, f.height = 380, f.bottom = 340;
   f.fit(label_width);
   std::string out = open_svg(f.width, f.height, chart.description);
   out += frame_svg(f, chart.x_name, chart.y_name);

@@ -34,6 +34,8 @@ struct LineChart {
   std::vector<Series> series = {};
   /// Whether names stand at the ends of the lines; a legend outside of the chart replaces them.
   bool labels = true;
+  /// For a figure across the page.
+  bool wide = false;
   /// A range that the vertical axis includes in any case.
   Range include = {};
   /// A dotted horizontal line, which the axis then includes.

@@ -1,5 +1,6 @@
 // The section on the classes: accuracy by size, confusion, calibration.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include <fmt/format.h>
@@ -14,13 +15,6 @@ namespace {
 
 constexpr size_t kMostLabels = 30, kMostRows = 40, kMostPairs = 10, kMostListed = 10, kBins = 15;
 constexpr double kFewest = 10;  // the fewest images in a bin that is drawn
-
-// Whether class sizes differ by more than noise, which makes equal classes differ by a few samples.
-bool sizes_differ(const RunData& run) {
-  if (!run.data || run.data->train_counts.empty()) return false;
-  const auto [least, most] = std::ranges::minmax(run.data->train_counts);
-  return static_cast<double>(most) > 1.5 * static_cast<double>(least);
-}
 
 std::string class_title(const RunData& run, size_t c, double recall) {
   const std::string size = run.class_size(c) ? ", " + grouped(run.class_size(c)) + " training images" : "";
@@ -51,7 +45,7 @@ Figure accuracy_by_size(const RunData& run, const std::vector<double>& recall) {
       chart.marks.push_back({size, 100 * recall[c], class_title(run, c, recall[c]),
                              recall.size() <= kMostLabels ? clipped(run.class_name(c), 18) : ""});
   }
-  std::string caption = "Test recall; under a long tail it falls to the left.";
+  std::string caption = "Test recall; if the long tail is not learned, it falls to the left.";
   if (without) caption += fmt::format(" {} classes without training images are not drawn.", without);
   if (recall.size() > kMostLabels) caption += " Hover over a point for its class.";
   return {"Accuracy by class size", scatter_chart(chart), caption};
@@ -93,7 +87,8 @@ std::string worst_table(const RunData& run, const std::vector<double>& recall) {
 std::vector<size_t> class_order(const RunData& run) {
   std::vector<size_t> order(run.classes());
   std::iota(order.begin(), order.end(), size_t{0});
-  if (sizes_differ(run)) std::ranges::stable_sort(order, std::greater<>{}, [&](size_t c) { return run.class_size(c); });
+  if (run.sizes_differ())
+    std::ranges::stable_sort(order, std::greater<>{}, [&](size_t c) { return run.class_size(c); });
   return order;
 }
 
@@ -121,7 +116,7 @@ std::string confused_pairs(const RunData& run) {
                      static_cast<double>(i - first) / static_cast<double>(sizes[label])});
   }
   std::ranges::stable_sort(pairs, std::greater<>{}, &Pair::count);
-  if (pairs.empty()) return note("No test image is classified wrongly.");
+  if (pairs.empty()) return note("Every test image is classified correctly.");
   Table t{.head = {"Most confused", "images", "%"}};
   for (const Pair& pair : pairs) {
     if (t.rows.size() == kMostPairs) break;
@@ -145,12 +140,20 @@ Figure confusion_figure(const RunData& run) {
   for (size_t i = 0; i < p.label.size(); i++)
     map.counts[place[static_cast<size_t>(p.label[i])]][place[static_cast<size_t>(p.prediction[i])]]++;
   std::string caption = "Shares of each row, in percent; the diagonal is the recall. ";
-  caption += sizes_differ(run) ? "Classes from many to few training images: orange left of the diagonal says that rare "
-                                 "classes are taken for frequent ones."
-                               : "";
+  caption +=
+      run.sizes_differ()
+          ? "Classes go from many to few training images: orange left of the diagonal means that rare classes are "
+            "mistaken for frequent ones."
+          : "";
   return {"Confusion", heat_map(map),
-          caption,     {{"right", "var(--s1)", "block"}, {"taken for another class", "var(--s2)", "block"}},
+          caption,     {{"correct", "var(--s1)", "block"}, {"predicted as another class", "var(--s2)", "block"}},
           true,        confused_pairs(run)};
+}
+
+// " ECE 0.037." of the last epoch; empty if it was not measured.
+std::string ece_text(const RunData& run) {
+  const EpochRow* last = run.last_evaluated();
+  return last && std::isfinite(last->test->ece) ? " ECE " + decimal(last->test->ece, 3) + "." : "";
 }
 
 Figure calibration_figure(const RunData& run) {
@@ -161,9 +164,9 @@ Figure calibration_figure(const RunData& run) {
     const auto bin = std::min(kBins - 1, static_cast<size_t>(p.confidence[i] * kBins));
     count[bin]++, right[bin] += p.label[i] == p.prediction[i], confidence[bin] += p.confidence[i];
   }
-  LineChart chart{.description = "Share of right predictions against the confidence of the network",
+  LineChart chart{.description = "Share of correct predictions against the confidence of the network",
                   .x_name = "confidence, %",
-                  .y_name = "right, %",
+                  .y_name = "correct, %",
                   .x = {.least = 0, .most = 100},
                   .y = {.least = 0, .most = 100}};
   Series s{"measured", "var(--s1)", {}};
@@ -171,14 +174,15 @@ Figure calibration_figure(const RunData& run) {
     if (count[b] >= kFewest)
       s.points.push_back(
           {100 * confidence[b] / count[b], 100 * right[b] / count[b],
-           fmt::format("{} images with a confidence of about {} %: {} % right", grouped(std::llround(count[b])),
+           fmt::format("{} images with a confidence of about {} %: {} % correct", grouped(std::llround(count[b])),
                        decimal(100 * confidence[b] / count[b], 0), decimal(100 * right[b] / count[b], 1))});
   if (s.points.empty()) return {"Calibration", "", ""};
   const double low = std::min(s.points.front().x, 100.0);
   chart.series = {s, {"ideal", "var(--s8)", {{low, low, "ideal"}, {100, 100, "ideal"}}, true}};
   return {"Calibration", line_chart(chart),
-          "The largest probability of the softmax against how often it is right; below the dashed "
-          "line the network is too sure. Bins of fewer than 10 images are left out."};
+          "How often the prediction is correct against its softmax probability; below the dashed line the network is "
+          "overconfident. Bins of fewer than 10 images are left out." +
+              ece_text(run)};
 }
 
 }  // namespace
@@ -189,7 +193,7 @@ std::string classes_section(const RunData& run) {
   std::string html, notes;
   if (last && !last->test->per_class.empty()) {
     const auto& recall = last->test->per_class;
-    charts.push_back(figure(sizes_differ(run) ? accuracy_by_size(run, recall) : accuracy_by_class(run, recall)));
+    charts.push_back(figure(run.sizes_differ() ? accuracy_by_size(run, recall) : accuracy_by_class(run, recall)));
     if (!run.data)
       notes += note(
           "There is no data.json: classes have numbers instead of names, and their sizes are "
@@ -201,7 +205,7 @@ std::string classes_section(const RunData& run) {
   if (!run.predictions) {
     notes += note("No confusion matrix: there is no predictions.safetensors.");
   } else if (run.classes() == 0) {
-    notes += note("No confusion matrix: no file tells the number of classes.");
+    notes += note("No confusion matrix: no file gives the number of classes.");
   } else {
     charts.push_back(figure(calibration_figure(run)));
     if (run.classes() <= kMostRows) charts.push_back(figure(confusion_figure(run)));

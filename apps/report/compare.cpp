@@ -166,7 +166,7 @@ std::string results(const std::vector<RunData>& runs, const std::vector<Group>& 
     t.rows.push_back(std::move(row));
   }
   std::string text = "On the test set after the last evaluated epoch, shares in percent.";
-  if (means) text += " Means and sample standard deviations are over runs that differ in the seed alone";
+  if (means) text += " Means and sample standard deviations are over runs that differ only in the seed";
   if (means && unfinished) text += " and are finished";
   return section("Results", "results", table(t) + note(text + (means ? "." : "")));
 }
@@ -220,9 +220,9 @@ std::string class_dots(const std::vector<RunData>& runs, const std::vector<Group
     }
     chart.rows.push_back(std::move(row));
   }
-  return figure({"Accuracy by class", row_chart(chart),
-                 "Test recall at the end, the mean over the seeds; the largest class of the first run "
-                 "above."});
+  return figure(
+      {"Accuracy by class", row_chart(chart),
+       "Test recall at the end, the mean over the seeds; classes by size in the first run, the largest at the top."});
 }
 
 // For many classes: recall against class size.
@@ -267,7 +267,7 @@ std::string curves(const std::vector<RunData>& runs, const std::vector<Group>& g
        plot("Few-shot classes", "mean recall, %", true, test_value(&EpochMetrics::few)),
        plot("Held-out top-1", "top-1, %", true, [](const EpochRow& r) { return r.val ? r.val->top1 : kAbsent; }),
        by_class(runs, groups), plot("Training top-1", "top-1, %", true, [](const EpochRow& r) { return r.train_top1; }),
-       plot("Training loss", "what each run trains", false, [](const EpochRow& r) { return r.train_loss; }),
+       plot("Training loss", "the loss that each run minimises", false, [](const EpochRow& r) { return r.train_loss; }),
        plot("Test loss", "cross entropy", false, test_value(&EpochMetrics::loss)),
        plot("Effective sample fraction", "(Σp)² ÷ (B Σp²)", false,
             [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}),
@@ -301,7 +301,7 @@ std::string comparison(const std::vector<RunData>& runs) {
   for (const RunData& r : runs) {
     if (!r.finished())
       out += note(fmt::format("{} is not finished: {} of {} epochs.", r.name, r.done(), r.config.train.epochs));
-    if (r.torn) out += note(fmt::format("The last line of metrics.jsonl of {} is incomplete and left out.", r.name));
+    if (r.torn) out += note(fmt::format("The last line of metrics.jsonl of {} is incomplete and is left out.", r.name));
   }
   return out + "</header>\n" + results(runs, groups) + curves(runs, groups) + setting_differences(runs, settings);
 }

@@ -1,4 +1,7 @@
 // The curves of one run: accuracy, loss, learning rate, speed.
+#include <algorithm>
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include "apps/report/page.h"
@@ -27,11 +30,11 @@ Figure losses_figure(const RunData& run) {
   const LossSettings& loss = run.config.loss;
   const bool plain = loss.name == "ce" && loss.class_weights == "none" && loss.smoothing == 0;
   std::string caption = plain ? "Cross entropy, the mean over the samples"
-                              : "Means over the samples: train of " + loss.name +
+                              : "Means over the samples: train is " + loss.name +
                                     (loss.class_weights == "none" ? "" : " with class weights") +
-                                    ", test of the plain cross entropy";
-  caption += "; weighted: Σ p·l, what a step minimises";
-  if (!chart.series.back().points.empty()) caption += "; risk: λ log mean exp(l/λ), what ABSGD minimises in the end";
+                                    ", test is plain cross entropy";
+  caption += "; weighted: Σ p·l, which a step minimises";
+  if (!chart.series.back().points.empty()) caption += "; risk: λ log mean exp(l/λ), which ABSGD minimises overall";
   return {"Loss", line_chart(chart), caption + "."};
 }
 
@@ -63,15 +66,19 @@ Series epoch_series(const RunData& run, const std::string& name, const std::stri
 std::string accuracy_figure(const RunData& run) {
   LineChart accuracy{.description = "Accuracy by epoch", .x_name = "epoch", .y_name = "accuracy, %"};
   accuracy.y = {.least = 0, .most = 100};
-  accuracy.series = {
-      epoch_series(
-          run, "train", "var(--s8)", true, [](const EpochRow& r) { return r.train_top1; }, true),
-      epoch_series(run, "test", "var(--s1)", true, test_value(&EpochMetrics::top1)),
-      epoch_series(run, "balanced", "var(--s3)", true, test_value(&EpochMetrics::balanced)),
-      epoch_series(run, "val", "var(--s4)", true, [](const EpochRow& r) { return r.val ? r.val->top1 : kAbsent; })};
+  accuracy.series = {epoch_series(
+                         run, "train", "var(--s8)", true, [](const EpochRow& r) { return r.train_top1; }, true),
+                     epoch_series(run, "test", "var(--s1)", true, test_value(&EpochMetrics::top1))};
+  // On a test set of equal classes the two are one line.
+  const bool two = std::ranges::any_of(
+      run.epochs, [](const EpochRow& r) { return r.test && std::abs(r.test->top1 - r.test->balanced) > 1e-9; });
+  if (two)
+    accuracy.series.push_back(epoch_series(run, "balanced", "var(--s3)", true, test_value(&EpochMetrics::balanced)));
+  accuracy.series.push_back(
+      epoch_series(run, "val", "var(--s4)", true, [](const EpochRow& r) { return r.val ? r.val->top1 : kAbsent; }));
   return figure({"Accuracy", line_chart(accuracy),
-                 "Top-1 on the training batches as they passed, and on the test set; balanced: the "
-                 "mean of the classes' recalls."});
+                 std::string("Top-1 on the training batches during the epoch, and on the test set") +
+                     (two ? "; balanced: the mean of the classes' recalls." : ".")});
 }
 
 std::string course_section(const RunData& run) {
@@ -98,7 +105,7 @@ std::string course_section(const RunData& run) {
                        "Test recall of the classes with more than 100, 20 to 100 and fewer than 20 "
                        "training images, and of the worst class."}),
                figure({"Learning rate", line_chart(lr), ""}),
-               figure({"Speed", line_chart(speed), "Training alone, without evaluation."})});
+               figure({"Speed", line_chart(speed), "Training only, without evaluation."})});
   return section("Course of training", "course", html);
 }
 

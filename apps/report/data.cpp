@@ -178,6 +178,12 @@ std::string RunData::class_name(size_t c) const {
   return data && c < data->classes.size() ? data->classes[c] : std::to_string(c);
 }
 
+bool RunData::sizes_differ() const {
+  if (!data || data->train_counts.empty()) return false;
+  const auto [least, most] = std::ranges::minmax(data->train_counts);
+  return static_cast<double>(most) > 1.5 * static_cast<double>(least);
+}
+
 int64_t RunData::class_size(size_t c) const {
   return data && c < data->train_counts.size() ? data->train_counts[c] : 0;
 }

@@ -123,6 +123,8 @@ struct RunData {
   std::string class_name(size_t c) const;
   /// Training samples of the class, 0 where unknown.
   int64_t class_size(size_t c) const;
+  /// Whether class sizes differ by more than noise, which makes equal classes differ by a few samples.
+  bool sizes_differ() const;
   const EpochRow* last_evaluated() const;
   /// The number of epochs done, of config.train.epochs.
   int64_t done() const;

@@ -10,7 +10,7 @@ namespace fulcrum::apps {
 
 namespace {
 
-constexpr const char* kTaken = "taken for →";
+constexpr const char* kTaken = "predicted →";
 constexpr size_t kNumbered = 15;  // the most classes for which cells show their numbers
 
 struct Layout {
@@ -44,7 +44,7 @@ std::string cell_svg(const HeatMap& map, const Layout& l, size_t row, size_t col
       "<g><rect class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
       "fill-opacity=\"{:.2f}\"/>{}",
       row == column ? "right" : "wrong", x + 0.5, y + 0.5, l.cell - 1, l.cell - 1, opacity(share),
-      tooltip(fmt::format("{} taken for {}: {} of {} ({} %)", map.names[row], map.names[column], count,
+      tooltip(fmt::format("{} predicted as {}: {} of {} ({} %)", map.names[row], map.names[column], count,
                           static_cast<int64_t>(total), percent(share, 1))));
   if (map.names.size() <= kNumbered && share >= 0.006)
     out += text_svg(x + l.cell / 2, y + l.cell / 2 + 4.5, "middle", percent(share, 0),

@@ -150,11 +150,9 @@ std::string run_header(const RunData& run) {
                 fmt::format("{} images/s in the last epoch", grouped(std::llround(run.epochs.back().images_per_s))));
   out += fact("Directory", run.directory.string()) + "</dl>\n";
   if (!run.finished())
-    out += note(fmt::format("The run is not finished: {} of {} epochs are written down.", run.done(), c.train.epochs));
+    out += note(fmt::format("The run is not finished: {} of {} epochs are recorded.", run.done(), c.train.epochs));
   if (run.torn)
-    out += note(
-        "The last line of metrics.jsonl is incomplete (the run was killed while it wrote) and left "
-        "out.");
+    out += note("The last line of metrics.jsonl is incomplete (the run was killed while it wrote) and is left out.");
   return out + "</header>\n";
 }
 
@@ -185,10 +183,10 @@ std::string results_section(const RunData& run) {
     t.rows.push_back(std::move(row));
   }
   const std::string words =
-      table(t) + note(std::string("Shares in percent. ") +
-                      (best_on_test ? "The best epoch was chosen on the test set itself and flatters the "
-                                      "run: quote the final one."
-                                    : ""));
+      table(t) +
+      note(std::string("Shares in percent. ") +
+           (best_on_test ? "The best epoch was chosen on the test set itself, so it is optimistic: quote the final one."
+                         : ""));
   return section("Results", "results", figures({"<div>" + words + "</div>\n", accuracy_figure(run)}));
 }
 
@@ -198,7 +196,7 @@ std::string settings_section(const RunData& run) {
   for (size_t i = 0; i < values.size(); i++)
     if (values[i].value != defaults[i].value)
       changed.rows.push_back({values[i].key, values[i].value, defaults[i].value, values[i].help});
-  std::string html = paragraph("What differs from the defaults:") + table(changed);
+  std::string html = paragraph("Settings that differ from the defaults:") + table(changed);
   html += details("All settings (config.toml)", "<pre>" + escape(to_toml(run.config)) + "</pre>");
   if (run.environment.is_null())
     return section("Settings", "settings", html + note("There is no env.json: versions and machine are unknown."));

@@ -19,7 +19,8 @@ std::string label_name(const RunData& run, int64_t label) { return run.class_nam
 
 std::string sample_title(const RunData& run, size_t i) {
   const Samples& s = *run.samples;
-  const std::string clean = s.label[i] == s.clean_label[i] ? "" : ", is " + label_name(run, s.clean_label[i]);
+  const std::string clean =
+      s.label[i] == s.clean_label[i] ? "" : " (clean label: " + label_name(run, s.clean_label[i]) + ")";
   return fmt::format("sample {}: {}{}, loss {}, weight {}", s.index[i], label_name(run, s.label[i]), clean,
                      significant(s.loss[i], 3), significant(s.weight[i], 3));
 }
@@ -54,7 +55,7 @@ Figure scatter_figure(const RunData& run) {
     caption += fmt::format(" {} of them have weight 0 and are not drawn.", zeros);
   }
   std::vector<LegendEntry> legend;
-  if (s.wrong_labels()) legend = {{"right label", "var(--s1)", "dot"}, {"wrong label", "var(--s2)", "cross"}};
+  if (s.wrong_labels()) legend = {{"correct label", "var(--s1)", "dot"}, {"wrong label", "var(--s2)", "cross"}};
   return {"Weights against losses", scatter_chart(chart), caption, legend};
 }
 
@@ -86,7 +87,7 @@ Figure histogram_figure(const RunData& run) {
   std::vector<LegendEntry> legend;
   for (const size_t wrong : {0u, 1u}) {
     if (totals[wrong] == 0) continue;
-    const std::string name = wrong ? "wrong label" : "right label", colour = wrong ? "var(--s2)" : "var(--s1)";
+    const std::string name = wrong ? "wrong label" : "correct label", colour = wrong ? "var(--s2)" : "var(--s1)";
     Series series{name, colour, {}};
     for (size_t b = 0; b < kBins; b++) {
       const double centre = low + (static_cast<double>(b) + 0.5) * width, share = counts[wrong][b] / totals[wrong];
@@ -113,7 +114,7 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   }
   const Ranking r = rank_quality(scores, wrong);
   if (r.curve.empty())
-    return note("The labels that training has seen are all wrong, or all right: weights cannot tell them apart.");
+    return note("The training labels are all wrong or all correct, so weights cannot tell them apart.");
   LineChart chart{.description = "Precision against recall of low weights as a sign of a wrong label",
                   .x_name = "recall, %",
                   .y_name = "precision, %",
@@ -132,7 +133,7 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   chart.reference = 100 * share;
   chart.labels = false;
   charts.push_back(figure({"Low weights as a sign of wrong labels", line_chart(chart),
-                           "From the lightest sample (left) to all of them; the dotted line is what chance gives."}));
+                           "From the lightest sample (left) to all of them; the dotted line is chance."}));
   // As many samples as there are wrong labels, plus those tied with the last.
   const Ranking::Cut& cut = cut_at(r, total);
   return table(
@@ -141,9 +142,9 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
                 {"Average precision", decimal(r.average_precision, 4)},
                 {fmt::format("Precision among the {} lightest samples, %", grouped(static_cast<int64_t>(cut.flagged))),
                  percent(cut.precision, 1)},
-                {"Recall there, %", percent(cut.recall, 1)},
+                {"Recall with the same samples, %", percent(cut.recall, 1)},
                 {"Wrong labels", grouped(static_cast<int64_t>(total))},
-                {"Their share, %", percent(share, 1)}}});
+                {"Share of wrong labels, %", percent(share, 1)}}});
 }
 
 std::string gallery(const RunData& run, const Thumbnails& thumbnails, const std::string& title) {
@@ -171,7 +172,7 @@ std::string gallery(const RunData& run, const Thumbnails& thumbnails, const std:
 
 std::string samples_section(const RunData& run) {
   if (!run.samples)
-    return section("Samples", "samples", note("No weights of single samples: there is no samples.safetensors."));
+    return section("Samples", "samples", note("No weights of individual samples: there is no samples.safetensors."));
   const Samples& s = *run.samples;
   std::vector<std::string> charts = {figure(scatter_figure(run)), figure(histogram_figure(run))};
   std::string html;
@@ -180,13 +181,13 @@ std::string samples_section(const RunData& run) {
     charts.push_back("<div>" + found + "</div>\n");
   }
   if (!weights_differ(s.mean_weight))
-    html += note("All mean weights are equal: the run weighed its samples as the plain mean does.");
+    html += note("All mean weights are equal: the run weighted its samples as the plain mean does.");
   html += gallery(run, s.largest, "Largest mean weights") + gallery(run, s.smallest, "Smallest mean weights");
   if (s.largest.sample.empty() && s.smallest.sample.empty()) html += note("samples.safetensors has no images.");
   if (std::filesystem::exists(run.directory / "suspects.csv"))
     html += note(
-        "suspects.csv beside this page's data lists every sample, the lightest first, with its label and what the "
-        "network takes it for.");
+        "suspects.csv in the run directory lists every sample, the lightest first, with its label and the network's "
+        "prediction.");
   return section("Samples", "samples", figures(charts) + html);
 }
 

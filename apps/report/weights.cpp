@@ -1,11 +1,13 @@
 // The section on what the risk did in the course of training.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include <fmt/format.h>
 
 #include "apps/histogram.h"
+#include "apps/losses.h"
 #include "apps/report/page.h"
 #include "apps/report/sections.h"
 #include "apps/report/text.h"
@@ -16,10 +18,39 @@ namespace {
 
 constexpr size_t kMostClasses = 12;  // the most in a chart
 
-// A colour between those of the largest and the smallest class.
-std::string ramp(size_t rank, size_t count) {
-  const size_t share = count < 2 ? 0 : 100 * rank / (count - 1);
-  return fmt::format("color-mix(in oklab, var(--s2) {}%, var(--s1))", share);
+// A series for each class: if their sizes differ, in a colour between those of the largest and the smallest class.
+std::vector<Series> class_series(const RunData& run, const std::vector<size_t>& classes, bool share,
+                                 const std::function<double(const EpochRow& row, size_t c)>& value) {
+  const bool ramp = run.sizes_differ();
+  std::vector<Series> all;
+  for (size_t i = 0; i < classes.size(); i++) {
+    const size_t c = classes[i], percent = classes.size() < 2 ? 0 : 100 * i / (classes.size() - 1);
+    const std::string colour = ramp ? fmt::format("color-mix(in oklab, var(--s2) {}%, var(--s1))", percent)
+                                    : fmt::format("var(--s{})", i % 8 + 1);
+    all.push_back({clipped(run.class_name(c), 12), colour,
+                   epoch_points(run, run.class_name(c), share, [&](const EpochRow& r) { return value(r, c); }),
+                   !ramp && i >= 8});
+  }
+  return all;
+}
+
+// The class weights that the loss has once they have begun; empty if it has none or they are unknown.
+std::vector<double> loss_class_weights(const RunData& run) {
+  const LossSettings& s = run.config.loss;
+  if (s.class_weights == "none" || !run.data || run.data->train_counts.empty()) return {};
+  LossFunction loss(s, run.data->train_counts, /*samples=*/1, Device());
+  loss.begin_epoch(s.drw_epoch);
+  return loss.class_weight().to_vector();
+}
+
+// The share of each class in what moves the model: the sum of its samples' weights, times its weight in the loss.
+std::vector<double> weight_shares(const EpochRow& row, const std::vector<double>& loss_weights, int64_t from_epoch) {
+  std::vector<double> shares = row.class_weight_share;
+  if (loss_weights.size() != shares.size() || row.epoch < from_epoch) return shares;
+  double total = 0;
+  for (size_t c = 0; c < shares.size(); c++) total += shares[c] *= loss_weights[c];
+  for (double& share : shares) share = total > 0 ? share / total : 0;
+  return shares;
 }
 
 const EpochRow* last_with_shares(const RunData& run) {
@@ -58,7 +89,8 @@ std::vector<size_t> interesting_classes(const RunData& run, const std::vector<do
 
 std::string which(const RunData& run, const std::vector<size_t>& classes) {
   if (classes.size() == run.classes()) return "";
-  return fmt::format(" Shown are the {} of {} classes in which the two differ most.", classes.size(), run.classes());
+  return fmt::format(" Only the {} of {} classes in which the two differ most are shown.", classes.size(),
+                     run.classes());
 }
 
 Figure ratio_figure(const RunData& run, const std::vector<size_t>& classes, const std::vector<double>& samples) {
@@ -67,35 +99,23 @@ Figure ratio_figure(const RunData& run, const std::vector<size_t>& classes, cons
                   .y_name = "share of weight ÷ share of samples"};
   chart.reference = 1;
   Range all;
-  for (size_t i = 0; i < classes.size(); i++) {
-    const size_t c = classes[i];
-    const auto ratio = [&](const EpochRow& r) {
-      return r.class_weight_share.empty() ? kAbsent : r.class_weight_share[c] / samples[c];
-    };
-    Series s{clipped(run.class_name(c), 12), ramp(i, classes.size()),
-             epoch_points(run, run.class_name(c), false, ratio)};
+  chart.series = class_series(run, classes, false, [&](const EpochRow& r, size_t c) {
+    return r.class_weight_share.empty() ? kAbsent : r.class_weight_share[c] / samples[c];
+  });
+  for (const Series& s : chart.series)
     for (const Point& p : s.points) all.add(p.y);
-    chart.series.push_back(std::move(s));
-  }
   chart.y.log = all.low > 0 && all.high > 4 * all.low;
   return {"Weight of the classes", line_chart(chart),
-          "1 is the plain mean; a class at 2 moves the model as if it had twice its samples. Blue: "
-          "many samples, "
-          "orange: few." +
-              which(run, classes)};
+          std::string("1 is the plain mean; a class at 2 moves the model as if it had twice its samples.") +
+              (run.sizes_differ() ? " Blue: many samples, orange: few." : "") + which(run, classes)};
 }
 
 Figure share_figure(const RunData& run, const std::vector<size_t>& classes) {
   LineChart chart{
       .description = "Share of each class in the weight, by epoch", .x_name = "epoch", .y_name = "share of Σ p, %"};
-  for (size_t i = 0; i < classes.size(); i++) {
-    const size_t c = classes[i];
-    const auto share = [&](const EpochRow& r) {
-      return r.class_weight_share.empty() ? kAbsent : r.class_weight_share[c];
-    };
-    chart.series.push_back(
-        {clipped(run.class_name(c), 12), ramp(i, classes.size()), epoch_points(run, run.class_name(c), true, share)});
-  }
+  chart.series = class_series(run, classes, true, [](const EpochRow& r, size_t c) {
+    return r.class_weight_share.empty() ? kAbsent : r.class_weight_share[c];
+  });
   return {"Weight of the classes", line_chart(chart), "Share of the classes in the sum of the weights of an epoch."};
 }
 
@@ -120,7 +140,9 @@ Figure dumbbell_figure(const RunData& run, const EpochRow& last, const std::vect
           {{"share of the samples", "var(--s8)", "ring"}, {"share of the weight", "var(--s1)", "dot"}}};
 }
 
-std::string class_figures(const RunData& run) {
+std::string class_figures(RunData run) {
+  const std::vector<double> loss_weights = loss_class_weights(run);
+  for (EpochRow& row : run.epochs) row.class_weight_share = weight_shares(row, loss_weights, run.config.loss.drw_epoch);
   const EpochRow* last = last_with_shares(run);
   if (!last) return note("No weights by class: metrics.jsonl has no class_weight_share.");
   const auto samples = sample_shares(run);
@@ -130,7 +152,11 @@ std::string class_figures(const RunData& run) {
            note(
                "There is no data.json, so the weight cannot be compared with the size of the "
                "classes.");
-  return figures({figure(ratio_figure(run, classes, samples)), figure(dumbbell_figure(run, *last, classes, samples))});
+  return figures({figure(ratio_figure(run, classes, samples)), figure(dumbbell_figure(run, *last, classes, samples))}) +
+         (loss_weights.empty() ? ""
+                               : note(fmt::format("From epoch {} on the weight of a class includes its class weight in "
+                                                  "the loss, which multiplies the weights p of its samples.",
+                                                  run.config.loss.drw_epoch + 1)));
 }
 
 std::string curve_of(const RunData& run, const std::string& title, const std::string& y_name,
@@ -176,9 +202,10 @@ std::string wrong_labels_figure(const RunData& run) {
       epoch_series(run, "AUROC", "var(--s1)", true, [](const EpochRow& r) { return r.wrong_auroc; }),
       epoch_series(run, "precision", "var(--s2)", true, [](const EpochRow& r) { return r.wrong_precision; })};
   if (chart.series[0].points.empty()) return {};
-  return figure({"Wrong labels found", line_chart(chart),
-                 "“A low mean weight says: wrong label”. AUROC: the dotted line is chance. Precision, which is the "
-                 "recall too: among as many of the lightest samples as there are wrong labels."});
+  return figure(
+      {"Wrong labels found", line_chart(chart),
+       "How well “a low mean weight means a wrong label” holds. AUROC: the dotted line is chance. Precision (here "
+       "equal to recall): among as many of the lightest samples as there are wrong labels."});
 }
 
 }  // namespace
@@ -190,39 +217,31 @@ std::string weights_section(const RunData& run) {
   const std::string html = figures(
       {curve_of(
            run, "Effective sample fraction", "(Σp)² ÷ (B Σp²)",
-           "1 where all samples of a batch weigh the same, 1/B where one has all the weight.",
+           "1 if all samples of a batch weigh the same, 1/B if one has all the weight.",
            [](const EpochRow& r) { return r.effective_fraction; }, {0.9, 1}, 1),
        curve_of(
            run, "Weight sum", "Σ p",
-           "The mean over the batches: 1 in the plain mean. Under ABSGD it says how hard the "
-           "batches "
-           "are against the moving average u.",
+           "The mean over the batches: 1 in the plain mean. Under ABSGD it shows how hard the batches are relative "
+           "to the moving average u.",
            [](const EpochRow& r) { return r.weight_sum; }, {0.9, 1.1}, 1),
        tempered ? curve_of(
                       run, "Inverse temperature", "1 / λ",
-                      "0 is the plain mean, above it large losses weigh more, below it small ones.",
+                      "0 is the plain mean; above 0 large losses weigh more, below 0 small ones.",
                       [](const EpochRow& r) { return r.inv_lambda; }, {0, 0}, std::nullopt)
                 : std::string(),
        curve_of(
            run, "Moving average", "log u",
-           "log u, of the mean of exp(l/λ), at the end of each epoch: falls as the losses do if λ "
-           "> 0.",
+           "log u at the end of each epoch, where u averages exp(l/λ); if λ > 0, it falls with the losses.",
            [](const EpochRow& r) { return r.log_u; }, {}, std::nullopt),
        strip_of(
            run, "Weights", "weight B·p",
-           "How the last weights of the samples are spread after each epoch, the stronger the colour the more samples; "
-           "the dotted line is the plain mean.",
+           "Distribution of the samples' last weights after each epoch; the stronger the colour, the more samples. "
+           "The dotted line is the plain mean. The first and the last band hold all values beyond.",
            &EpochRow::weight_histogram, kWeightBins, "var(--s1)", 1),
-       strip_of(run, "Losses", "loss", "The same of the losses at the last visit, class weights included.",
+       strip_of(run, "Losses", "loss", "The same for the losses at the last visit, class weights included.",
                 &EpochRow::loss_histogram, kLossBins, "var(--s5)", std::nullopt),
        wrong_labels_figure(run)});
-  // The shares are of p only, without the effect of the loss's own class weights on the gradient.
-  const bool class_weights = run.config.loss.class_weights != "none";
-  return section("Weights", "weights",
-                 html + class_figures(run) +
-                     (class_weights ? note("The shares of the classes are those of the samples' weights p. The class "
-                                           "weights of the loss multiply the gradient besides.")
-                                    : std::string()));
+  return section("Weights", "weights", html + class_figures(run));
 }
 
 }  // namespace fulcrum::apps

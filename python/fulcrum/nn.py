@@ -68,7 +68,7 @@ class Conv2d(_Layer):
 
 
 class Linear(_Layer):
-    """x [..., in] -> [..., out], through a fused ReLU if asked."""
+    """x [..., in] -> [..., out], with a fused ReLU if `relu`."""
 
     _function = _core._linear
 
@@ -159,7 +159,7 @@ class GlobalAvgPool2d(_Layer):
 
 
 class MaxPool2d(_Layer):
-    """x [N, H, W, C]; the stride is the kernel by default."""
+    """x [N, H, W, C]; the stride defaults to the kernel size."""
 
     _function = _core._max_pool2d
 
@@ -168,7 +168,7 @@ class MaxPool2d(_Layer):
 
 
 class AvgPool2d(_Layer):
-    """x [N, H, W, C]; the stride is the kernel by default."""
+    """x [N, H, W, C]; the stride defaults to the kernel size."""
 
     _function = _core._avg_pool2d
 

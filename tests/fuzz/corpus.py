@@ -108,7 +108,7 @@ def main():
     write("recipe", "letter-before-a-key", "\uFCFFname = 1\n")  # apps/toml.h
     write("grid", "good", "title = 'Mine'\nrecipe = 'fashion-mnist-lt'\nseeds = 2\n[[variant]]\nname = '0.5'\n"
           "set = ['data.imb_factor=0.5']\n[[method]]\nname = 'ce'\ntitle = 'Cross entropy'\n[[published]]\n"
-          "variant = '0.5'\nmethod = 'ce'\ntop1 = 70.0\nsource = 'x'\ncertainty = 'S'\n")
+          "variant = '0.5'\nmethod = 'ce'\ntop1 = 70.0\nsource = 'x'\n")
     write("grid", "kinds", "title = 3\nvariant = 'x'\n[[method]]\n")
 
     row = {"epoch": 0, "lr": 0.1, "train": {"loss": 1.5, "top1": 0.5, "objective": 1}, "class_weight_share": [0.5, 0.5],
