@@ -370,6 +370,16 @@ class LikePyTorch(unittest.TestCase):
         with self.assertRaisesRegex(fulcrum.Error, "at least one number"):
             fulcrum.arange(3, 1)
 
+    def test_what_a_graph_needs_may_not_be_overwritten(self):
+        x = fulcrum.tensor([1.0, 2.0], requires_grad=True)
+        for write in (lambda: x.copy_(x + 1), lambda: x.__setitem__(0, 5.0), lambda: x.__iadd__(1)):
+            y, z = (x * x).sum(), (x + x).sum()
+            with fulcrum.no_grad():
+                write()
+            with self.assertRaisesRegex(fulcrum.Error, r"'mul' needs a tensor f32 \[2\] as it was"):
+                y.backward()
+            z.backward()  # needs no numbers
+
     def test_clamp_and_softmax(self):
         self.assertEqual(F.clamp(fulcrum.tensor([-3.0, 0, 3]), -1, 2).tolist(), [-1, 0, 2])
         self.assertEqual(F.clamp(fulcrum.tensor([-3.0, 3]), max=2).tolist(), [-3, 2])
