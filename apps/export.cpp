@@ -10,6 +10,7 @@
 #include "apps/commands.h"
 #include "apps/environment.h"
 #include "apps/exit_codes.h"
+#include "apps/losses.h"
 #include "apps/result.h"
 #include "apps/settings_flags.h"
 #include "apps/stored_model.h"
@@ -30,6 +31,7 @@ int run_export(const ExportFlags& flags) {
   const ModelInputs inputs = inputs_of(stored);
   const std::unique_ptr<Module> model = build(stored, inputs.image, std::ssize(inputs.classes));
   OnnxOptions options{.image = inputs.image,
+                      .logit_scale = logit_scale(stored.config.loss),
                       .metadata = {{"fulcrum", version()},
                                    {"model", stored.config.model.name},
                                    {"inputs", to_text(inputs)},

@@ -299,6 +299,7 @@ OnnxSummary export_onnx(Module& model, const std::filesystem::path& file, const 
   {
     const OpObserver observer([&](const Op& op) { exporter.take(op); });
     logits = model(images);
+    if (options.logit_scale != 1) logits = logits * options.logit_scale;
   }
   return exporter.write(file, logits, options);
 }

@@ -22,6 +22,8 @@ struct OnnxOptions {
   Shape image;  // [H, W, C]
   /// One value per channel. If given, the graph begins with (x − mean) / std, and its input is pixel / 255, in [0, 1].
   std::vector<double> mean = {}, stddev = {};
+  /// The model's answers times this are the logits: for LDAM, whose cosines are trained with a scale.
+  double logit_scale = 1;
   std::map<std::string, std::string> metadata = {};  // written as metadata_props
 };
 

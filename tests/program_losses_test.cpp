@@ -222,6 +222,17 @@ TEST_F(ProgramLosses, RisksAndLambdasResumeBitForBit) {
   }
 }
 
+TEST_F(ProgramLosses, LdamIsEvaluatedWithItsScale) {
+  ASSERT_EQ(train("ldam-scale", {"--loss", "ldam"}).code, 0);
+  const std::string file = dir() / "ldam-scale.safetensors";
+  ASSERT_EQ(run_program({"eval", dir() / "ldam-scale", "--data-dir", dir() / "data", "--logits", file}).code, 0);
+  const Tensor logits = load_tensors(file).tensors.at("logits");
+  EXPECT_GT(amax(abs(logits), {0, 1}).item(), 2) << "cosines alone are at most 1";
+  EXPECT_LE(amax(abs(logits), {0, 1}).item(), 30.001);
+  const Tensor confidence = load_tensors(dir() / "ldam-scale/predictions.safetensors").tensors.at("confidence");
+  EXPECT_TRUE(all_close(confidence, amax(softmax(logits), {1}), {.absolute = 1e-5}));
+}
+
 TEST_F(ProgramLosses, PruningResumesBitForBit) {
   const Flags flags = {"--loss",   "tgce",
                        "--epochs", "3",
@@ -238,6 +249,9 @@ TEST_F(ProgramLosses, PruningResumesBitForBit) {
   const auto out = std::count(kept.begin(), kept.end(), 0.0);
   EXPECT_GT(out, 0);
   EXPECT_EQ(std::count(kept.begin(), kept.end(), 1.0), kTrainImages - out);
+  // What is left out weighs nothing, and is what suspects.csv begins with where labels may be wrong.
+  const auto weights = load_tensors(dir() / "pruned-whole/samples.safetensors").tensors.at("weight").to_vector();
+  EXPECT_EQ(std::count(weights.begin(), weights.end(), 0.0), out);
   {
     Program program(train_flags(dir(), "pruned-killed", flags));
     ASSERT_TRUE(program.wait_for("epoch 2/3 step 3/")) << program.err();
