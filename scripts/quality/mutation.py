@@ -38,7 +38,7 @@ OPTIONS = ["-DCMAKE_BUILD_TYPE=Release", "-DFULCRUM_APPS=OFF", "-DFULCRUM_CUDA=O
            "-DFULCRUM_PYTHON=OFF", f"-DFULCRUM_TEST_FILES={FILES}"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Suite:
     target: str
     flags: tuple = ()
