@@ -111,7 +111,7 @@ void check_gamma_of_tilted(double gamma) {
   if (gamma != 1) usage("risk.gamma: tilted is kl with gamma = 1, got ", gamma);
 }
 
-std::string no_effect(const std::string& key, const std::string& risk) {
+std::string no_effect_of_risk(const std::string& key, const std::string& risk) {
   static const std::map<std::string, std::set<std::string>> readers = {{"risk.normalize", {"mean"}},
                                                                        {"risk.lambda", {"kl"}},
                                                                        {"risk.gamma", {"kl"}},

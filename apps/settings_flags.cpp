@@ -105,6 +105,11 @@ bool lacks_class_weights(const std::string& key, const std::string& class_weight
 
 }  // namespace
 
+std::string no_effect(const std::string& key, const Config& config) {
+  const std::string of_risk = no_effect_of_risk(key, config.risk.name);
+  return of_risk.empty() ? no_effect_of_loss(key, config.loss.name) : of_risk;
+}
+
 void SettingsFlags::add_to(CLI::App& app) {
   app.add_option("--recipe", recipe_, "a built-in recipe, or a TOML file")->check(not_empty());
   add_flags(app, [](const std::string&) { return true; });
@@ -157,8 +162,7 @@ std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) c
   std::vector<std::string> found;
   for (const Assignment& a : assignments_) {
     const std::string key = a.text.substr(0, a.text.find('='));
-    for (const std::string& text : {no_effect(key, resolved.risk.name), no_effect_of_loss(key, resolved.loss.name)})
-      if (!text.empty()) found.push_back(text);
+    if (const std::string text = no_effect(key, resolved); !text.empty()) found.push_back(text);
     if (lacks_class_weights(key, resolved.loss.class_weights))
       found.push_back(key + " has no effect with loss.class_weights = " + resolved.loss.class_weights);
   }

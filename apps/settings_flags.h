@@ -20,6 +20,9 @@ namespace fulcrum::apps {
 /// Applies FULCRUM_DATA_DIR, FULCRUM_OUTPUT, FULCRUM_DEVICE and FULCRUM_THREADS, where they are set.
 void read_environment(Config& config);
 
+/// Says that `key`, of the risk or the loss, has no effect with the others of these settings; empty if it has one.
+std::string no_effect(const std::string& key, const Config& config);
+
 /// Settings from the command line, in the order default < recipe < environment < flags.
 class SettingsFlags {
  public:

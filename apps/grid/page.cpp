@@ -129,18 +129,9 @@ std::string further(const std::vector<const GridRow*>& rows) {
   return details("Balanced accuracy, classes by size, macro F1, calibration, wrong labels found", table(t));
 }
 
-std::string link(const std::filesystem::path& to, const std::filesystem::path& from, const std::string& text) {
-  return "<a href=\"" + escape(to.lexically_proximate(from).generic_string()) + "\">" + escape(text) + "</a>";
-}
-
 std::string links(const std::vector<const GridRow*>& rows, const std::filesystem::path& output) {
   std::string html;
-  for (const GridRow* row : rows) {
-    html += "<p>" + escape(row->title) + ":";
-    for (const Cell* cell : row->cells)
-      html += " " + link(cell->directory() / "report.html", output, fmt::format("seed {}", cell->seed));
-    html += "</p>\n";
-  }
+  for (const GridRow* row : rows) html += report_links(row->title, row->cells, output);
   return details("Reports of the individual runs", html);
 }
 
@@ -154,6 +145,16 @@ std::string missing(const GridResults& results) {
 }
 
 }  // namespace
+
+std::string report_links(const std::string& name, const std::vector<const Cell*>& cells,
+                         const std::filesystem::path& output) {
+  std::string html = "<p>" + escape(name) + ":";
+  for (const Cell* cell : cells) {
+    const std::string page = (cell->directory() / "report.html").lexically_proximate(output).generic_string();
+    html += fmt::format(" <a href=\"{}\">seed {}</a>", escape(page), cell->seed);
+  }
+  return html + "</p>\n";
+}
 
 std::string grid_page(const Grid& grid, const GridResults& results, const std::filesystem::path& output) {
   std::string body = "<header>\n<p class=\"eyebrow\">Fulcrum · reproduce " + escape(grid.name) + "</p>\n<h1>" +

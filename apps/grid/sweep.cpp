@@ -13,11 +13,10 @@
 
 #include "apps/grid/table.h"
 #include "apps/json_text.h"
-#include "apps/losses.h"
 #include "apps/metrics.h"
 #include "apps/ranges.h"
 #include "apps/report/text.h"
-#include "apps/risks.h"
+#include "apps/settings_flags.h"
 #include "apps/smoke.h"
 
 namespace fulcrum::apps {
@@ -123,12 +122,8 @@ std::vector<std::vector<std::string>> combinations(const std::vector<SweptKey>& 
 // same run.
 void refuse_without_effect(const Sweep& sweep) {
   for (const SweptKey& key : sweep.keys) {
-    const auto why = [&](const Cell& c) {
-      const std::string of_risk = no_effect(key.key, c.config.risk.name);
-      return of_risk.empty() ? no_effect_of_loss(key.key, c.config.loss.name) : of_risk;
-    };
-    if (std::ranges::none_of(sweep.cells, [&](const Cell& c) { return why(c).empty(); }))
-      usage("--grid: ", why(sweep.cells.front()));
+    const auto has_none = [&](const Cell& c) { return !no_effect(key.key, c.config).empty(); };
+    if (std::ranges::all_of(sweep.cells, has_none)) usage("--grid: ", no_effect(key.key, sweep.cells.front().config));
   }
 }
 

@@ -137,15 +137,8 @@ std::string all_points(const Sweep& sweep, const SweepResults& results) {
 
 std::string links(const Sweep& sweep, const SweepResults& results) {
   std::string html;
-  for (const SweepPoint& p : results.points) {
-    if (p.cells.empty()) continue;
-    html += "<p>" + escape(p.cells.front()->method) + ":";
-    for (const Cell* cell : p.cells) {
-      const auto page = (cell->directory() / "report.html").lexically_proximate(sweep.output);
-      html += fmt::format(" <a href=\"{}\">seed {}</a>", escape(page.generic_string()), cell->seed);
-    }
-    html += "</p>\n";
-  }
+  for (const SweepPoint& p : results.points)
+    if (!p.cells.empty()) html += report_links(p.cells.front()->method, p.cells, sweep.output);
   return html.empty() ? "" : section("Runs", "runs", details("Reports of the individual runs", html));
 }
 

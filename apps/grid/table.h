@@ -71,6 +71,9 @@ void write_results(const Grid& grid, const GridResults& results, const std::file
 std::string spread_text(const Spread& spread);
 /// A table with columns of equal width.
 std::string markdown_table(const std::vector<std::string>& head, const std::vector<std::vector<std::string>>& rows);
+/// A paragraph of a page in `output`: the name, and a link to the report of each cell's run, by its seed.
+std::string report_links(const std::string& name, const std::vector<const Cell*>& cells,
+                         const std::filesystem::path& output);
 /// The commits in the env.json of the cells that are done.
 std::vector<std::string> commits_of(const std::vector<Cell>& cells);
 
