@@ -278,7 +278,10 @@ class GoldenImagenetNetworks : public GoldenNetworks {};
 
 TEST_P(GoldenImagenetNetworks, Resnet18) { compare("resnet18"); }
 TEST_P(GoldenImagenetNetworks, Resnet18WithTheStemForCifar) { compare("resnet18_cifar"); }
+TEST_P(GoldenImagenetNetworks, Resnet34) { compare("resnet34"); }
 TEST_P(GoldenImagenetNetworks, Resnet50) { compare("resnet50"); }
+TEST_P(GoldenImagenetNetworks, Resnet101) { compare("resnet101"); }
+TEST_P(GoldenImagenetNetworks, Resnet152) { compare("resnet152"); }
 TEST_P(GoldenImagenetNetworks, Resnext50) { compare("resnext50_32x4d"); }
 TEST_P(GoldenImagenetNetworks, SceCnn) { compare("sce_cnn"); }
 

@@ -1,7 +1,7 @@
 """Golden data of whole networks: one training forward and backward, an evaluation, then some steps of SGD.
 
-Tensors of resnet32, resnet8 and sce_cnn (the CIFAR networks of scripts/peers), resnet18, resnet50 and
-resnext50_32x4d (torchvision's, with 10 classes), and resnet18 with the stem for CIFAR (3×3, no pooling):
+Tensors of resnet32, resnet8 and sce_cnn (the CIFAR networks of scripts/peers), torchvision's resnet18 to resnet152 and
+resnext50_32x4d with 10 classes, and resnet18 with the stem for CIFAR (3×3, no pooling):
     logits [N,10], losses [N]         training-mode forward (batch statistics), per-sample cross-entropy
     act.<module>                      summary of the output of conv1, bn1 (before its ReLU), every block, fc1 of
                                       sce_cnn; NCHW order
@@ -33,7 +33,7 @@ IMAGE_STREAM = 1000
 IMAGE_BOUND = 2.0
 BATCH = 4
 CLASSES = 10
-SGD = {"lr": 3e-4, "momentum": 0.9}
+LR, MOMENTUM = 3e-4, 0.9
 SGD_STEPS = 5
 SEEN = ("conv1", "bn1", "block1", "block2", "block3", "fc1")  # beside the residual blocks
 
@@ -73,8 +73,8 @@ def build(name: str, in_channels: int, stem: str) -> torch.nn.Module:
     return model
 
 
-def losses_of_steps(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
-    optimizer = torch.optim.SGD(model.train().parameters(), **SGD)
+def losses_of_steps(model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, lr: float) -> np.ndarray:
+    optimizer = torch.optim.SGD(model.train().parameters(), lr=lr, momentum=MOMENTUM)
     losses = []
     for _ in range(SGD_STEPS):
         optimizer.zero_grad()
@@ -85,7 +85,9 @@ def losses_of_steps(model: torch.nn.Module, images: torch.Tensor, labels: torch.
     return np.array(losses)
 
 
-def network(name: str, in_channels: int, size: int, batch: int = BATCH, stem: str = "") -> tuple[dict, dict]:
+def network(
+    name: str, in_channels: int, size: int, batch: int = BATCH, stem: str = "", lr: float = LR
+) -> tuple[dict, dict]:
     model = build(name, in_channels, stem)
     small = name in BLOCKS_PER_STAGE
     shape = (batch, in_channels, size, size)
@@ -114,7 +116,7 @@ def network(name: str, in_channels: int, size: int, batch: int = BATCH, stem: st
     with torch.no_grad():
         out["eval.logits"] = model(images).numpy()
     if not small:
-        out["sgd.losses"] = losses_of_steps(model, images, labels)
+        out["sgd.losses"] = losses_of_steps(model, images, labels, lr)
     about = {
         "model": name,
         "seed": philox.SEED,
@@ -123,7 +125,7 @@ def network(name: str, in_channels: int, size: int, batch: int = BATCH, stem: st
         "parameters": [path for path, _ in model.named_parameters()],
     }
     if not small:
-        about["sgd"] = SGD
+        about["sgd"] = {"lr": lr, "momentum": MOMENTUM}
     if stem:
         about["stem"] = stem
     return out, about
