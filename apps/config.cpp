@@ -253,17 +253,23 @@ void finish(Config& c) {
   count("train.limit_batches", c.train.limit_batches, 0);
 }
 
-std::vector<std::string> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored) {
+std::vector<Difference> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored) {
   Config a = from, b = to;
   const auto old_keys = keys_of(a), new_keys = keys_of(b);
-  std::vector<std::string> found;
+  std::vector<Difference> found;
   for (size_t i = 0; i < old_keys.size(); i++) {
     const std::string before = std::visit(Print{}, old_keys[i].field);
     const std::string after = std::visit(Print{}, new_keys[i].field);
     if (before != after && std::ranges::find(ignored, old_keys[i].name) == ignored.end())
-      found.push_back(concat_text(old_keys[i].name, ": ", before, " -> ", after));
+      found.push_back({old_keys[i].name, before, after});
   }
   return found;
+}
+
+std::string listed(const std::vector<Difference>& differences) {
+  std::string list;
+  for (const Difference& d : differences) list += "\n  " + d.text();
+  return list;
 }
 
 std::vector<std::string> recipe_names() {

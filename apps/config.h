@@ -204,8 +204,16 @@ void set_key(Config& config, std::string_view assignment, const std::string& sou
 std::string to_toml(const Config& config);
 /// Expands shorthands (optim.name = absgd). Throws UsageError for values that are out of range or do not go together.
 void finish(Config& config);
-/// "key: a -> b" for every key outside `ignored` in which two configurations differ.
-std::vector<std::string> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored);
+/// A key in which two configurations differ, with both values as in TOML.
+struct Difference {
+  std::string key, from, to;
+  std::string text() const { return key + ": " + from + " -> " + to; }
+  bool operator==(const Difference&) const = default;
+};
+/// In the order of the keys, without those in `ignored`.
+std::vector<Difference> differences(const Config& from, const Config& to, const std::vector<std::string>& ignored);
+/// The texts, each on a line of its own, indented, after a line break.
+std::string listed(const std::vector<Difference>& differences);
 
 /// The text of a settings file. Throws UsageError, which names the flag, if it cannot be read.
 std::string read_settings_file(const std::string& flag, const std::string& path);

@@ -87,6 +87,10 @@ std::string no_effect_of_loss(const std::string& key, const std::string& loss) {
   return key + " has no effect with loss.name = " + loss;
 }
 
+bool is_for_wrong_labels(const LossSettings& s) {
+  return is_ldr(s) || s.name == "gce" || s.name == "tgce" || s.name == "sce" || s.name == "mae" || s.name == "js";
+}
+
 double logit_scale(const LossSettings& s) { return s.name == "ldam" ? s.ldam_scale : 1; }
 
 void check_loss(const LossSettings& s) {

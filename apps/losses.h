@@ -24,6 +24,9 @@ void check_loss(const LossSettings& settings);
 /// Warnings about what is allowed but most likely a mistake: a class whose weight is 0.
 std::vector<std::string> loss_warnings(const LossSettings& settings, const std::vector<int64_t>& class_counts);
 
+/// Whether the loss is one for wrong labels: GCE, SCE, MAE, Jensen-Shannon, LDR-KL and their kin.
+bool is_for_wrong_labels(const LossSettings& settings);
+
 /// What makes logits of a network's answers, by multiplication: LDAM trains softmax(scale·cosines). 1 for other losses.
 double logit_scale(const LossSettings& settings);
 

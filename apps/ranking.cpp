@@ -41,10 +41,7 @@ bool weights_differ(const std::vector<double>& weights) {
   return high - low > kRounding * high;
 }
 
-std::optional<FoundLabels> found_labels(const std::vector<double>& weights, const std::vector<bool>& wrong) {
-  if (!weights_differ(weights)) return std::nullopt;
-  std::vector<double> scores;
-  for (const double w : weights) scores.push_back(-w);
+std::optional<FoundLabels> found_labels(const std::vector<double>& scores, const std::vector<bool>& wrong) {
   const Ranking r = rank_quality(scores, wrong);
   if (r.curve.empty()) return std::nullopt;
   const auto total = static_cast<size_t>(std::ranges::count(wrong, true));

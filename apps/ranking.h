@@ -31,14 +31,14 @@ Ranking rank_quality(const std::vector<double>& scores, const std::vector<bool>&
 /// that were not visited.
 bool weights_differ(const std::vector<double>& weights);
 
-/// How well low weights find wrong labels.
+/// How well high scores find wrong labels.
 struct FoundLabels {
   double auroc;
-  double precision, recall;  // among as many of the lightest samples as there are wrong labels
+  double precision, recall;  // among as many of the highest scores as there are wrong labels
   size_t flagged;            // as many, plus those tied with the last
 };
-/// Nothing if no label is wrong, if all are, or if all weights are alike.
-std::optional<FoundLabels> found_labels(const std::vector<double>& weights, const std::vector<bool>& wrong);
+/// Nothing if no label is wrong, or if all are.
+std::optional<FoundLabels> found_labels(const std::vector<double>& scores, const std::vector<bool>& wrong);
 /// The first cut of the curve that flags at least `flagged` samples; the last cut if none does. The curve must not be
 /// empty.
 const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged);

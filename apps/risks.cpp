@@ -147,14 +147,12 @@ std::vector<std::string> risk_warnings(const Config& c) {
   const bool noise = has_wrong_labels(c.data), imbalanced = is_long_tailed(c.data);
   if (heard > 0 && noise)
     return {what +
-            " raises the weight of samples with a large loss; with label noise those are mostly "
-            "the wrong "
-            "labels, which a negative lambda would lower"};
+            " raises the weight of samples with a large loss; with label noise those are mostly the wrong labels, "
+            "which a negative lambda would lower"};
   if (heard < 0 && imbalanced && !noise)
     return {what +
-            " lowers the weight of samples with a large loss; on imbalanced data without label "
-            "noise those "
-            "are mostly the rare classes, which a positive lambda would raise"};
+            " lowers the weight of samples with a large loss; on imbalanced data without label noise those are "
+            "mostly the rare classes, which a positive lambda would raise"};
   return {};
 }
 

@@ -87,16 +87,27 @@ std::vector<int64_t> SampleTable::loss_histogram(std::span<const int64_t> indice
   return histogram(indices, bins, kSampleLoss);
 }
 
-std::optional<FoundLabels> SampleTable::found_labels(const Dataset& data, std::span<const int64_t> indices) const {
+template <class Score>
+std::optional<FoundLabels> SampleTable::found_labels(const Dataset& data, std::span<const int64_t> indices,
+                                                     Score score) const {
   if (!data.has_noise()) return std::nullopt;
-  std::vector<double> weights;
+  std::vector<double> scores;
   std::vector<bool> wrong;
   for (int64_t i : indices) {
     if (!visited(i)) continue;
-    weights.push_back(static_cast<double>(mean_weight(i)));
+    scores.push_back(static_cast<double>(score(i)));
     wrong.push_back(data.labels()[static_cast<size_t>(i)] != data.clean_labels()[static_cast<size_t>(i)]);
   }
-  return apps::found_labels(weights, wrong);
+  return apps::found_labels(scores, wrong);
+}
+
+std::optional<FoundLabels> SampleTable::found_by_weight(const Dataset& data, std::span<const int64_t> indices) const {
+  if (!weights_differ(indices)) return std::nullopt;
+  return found_labels(data, indices, [&](int64_t i) { return -mean_weight(i); });
+}
+
+std::optional<FoundLabels> SampleTable::found_by_loss(const Dataset& data, std::span<const int64_t> indices) const {
+  return found_labels(data, indices, [&](int64_t i) { return loss(i); });
 }
 
 void SampleTable::save(const std::filesystem::path& path, const Dataset& data,
@@ -108,10 +119,13 @@ void SampleTable::save(const std::filesystem::path& path, const Dataset& data,
     const int64_t index = indices[static_cast<size_t>(i)];
     mean.data<float>()[i] = visited(index) ? mean_weight(index) : std::numeric_limits<float>::quiet_NaN();
     last.data<float>()[i] = row(index)[kSampleWeight];
-    loss.data<float>()[i] = row(index)[kSampleLoss];
+    loss.data<float>()[i] = this->loss(index);
     if (visited(index)) seen.push_back(i);
   }
-  std::ranges::stable_sort(seen, std::greater(), [&](int64_t i) { return mean.data<float>()[i]; });
+  const bool weights_say = weights_differ(indices);
+  std::ranges::stable_sort(seen, std::greater(), [&](int64_t i) {
+    return std::pair(weights_say ? mean.data<float>()[i] : 1, loss.data<float>()[i]);
+  });
   const size_t k = std::min<size_t>(kImages, seen.size());
   std::vector<int64_t> largest, smallest;
   for (size_t i = 0; i < k; i++) {
@@ -141,14 +155,19 @@ void save_suspects(const std::filesystem::path& path, const Dataset& data, const
   std::vector<size_t> order;
   for (size_t i = 0; i < indices.size(); i++)
     if (seen.visited(indices[i])) order.push_back(i);
-  std::ranges::stable_sort(order, {}, [&](size_t i) { return seen.mean_weight(indices[i]); });
+  // 1/B times B is not always 1: where weights are alike, their rounding says nothing.
+  const bool weights_say = seen.weights_differ(indices);
+  std::ranges::stable_sort(order, {}, [&](size_t i) {
+    return std::pair(weights_say ? seen.mean_weight(indices[i]) : 1, -seen.loss(indices[i]));
+  });
   const auto* files = dynamic_cast<const ImageDataset*>(&data);
-  std::string text = "index,given_label,predicted,mean_weight";
+  std::string text = "index,given_label,predicted,mean_weight,loss";
   text += data.has_noise() ? ",clean_label" : "";
   text += files ? ",given_name,predicted_name,path\n" : ",given_name,predicted_name\n";
   for (const size_t i : order) {
     const auto at = static_cast<size_t>(indices[i]);
-    text += fmt::format("{},{},{},{}", indices[i], data.labels()[at], predictions[i], seen.mean_weight(indices[i]));
+    text += fmt::format("{},{},{},{},{}", indices[i], data.labels()[at], predictions[i], seen.mean_weight(indices[i]),
+                        seen.loss(indices[i]));
     if (data.has_noise()) text += fmt::format(",{}", data.clean_labels()[at]);
     for (const int64_t label : {data.labels()[at], predictions[i]})
       text += "," + csv_field(data.class_names()[static_cast<size_t>(label)]);

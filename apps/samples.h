@@ -28,6 +28,8 @@ class SampleTable {
   bool visited(int64_t index) const { return row(index)[kSampleVisits] > 0; }
   /// The mean of B·p over the visits, 1 in the plain mean; 0 before the first visit.
   float mean_weight(int64_t index) const;
+  /// The loss at the last visit, class weights included; 0 before the first.
+  float loss(int64_t index) const { return row(index)[kSampleLoss]; }
   /// False if all mean weights are alike, as in the plain mean.
   bool weights_differ(std::span<const int64_t> indices) const;
   /// The share of each class in the sum of the samples' last weights, [classes].
@@ -38,11 +40,15 @@ class SampleTable {
   std::vector<int64_t> loss_histogram(std::span<const int64_t> indices, const LogBins& bins) const;
   /// How well low mean weights tell wrong labels from right ones; nothing if no label is wrong or all weights are
   /// alike.
-  std::optional<FoundLabels> found_labels(const Dataset& data, std::span<const int64_t> indices) const;
+  std::optional<FoundLabels> found_by_weight(const Dataset& data, std::span<const int64_t> indices) const;
+  /// How well large last losses do so; nothing if no label is wrong.
+  std::optional<FoundLabels> found_by_loss(const Dataset& data, std::span<const int64_t> indices) const;
   /// Writes samples.safetensors; docs/recipes.md, "The run's directory", says what the file holds.
   void save(const std::filesystem::path& path, const Dataset& data, const std::vector<int64_t>& indices) const;
 
  private:
+  template <class Score>
+  std::optional<FoundLabels> found_labels(const Dataset& data, std::span<const int64_t> indices, Score score) const;
   const float* row(int64_t index) const { return host_.data<float>() + index * kSampleColumns; }
   std::vector<int64_t> histogram(std::span<const int64_t> indices, const LogBins& bins, int64_t column) const;
   Tensor host_;
@@ -62,9 +68,10 @@ class SampleRecords {
   Tensor table_;
 };
 
-/// Writes suspects.csv: those of the samples `indices` that training has visited, the smallest mean weight first.
-/// Columns: index, given_label, predicted, mean_weight, clean_label where the data have one, the names of the given and
-/// the predicted class, and the path of an image file. predictions[i] is the class predicted for sample indices[i].
+/// Writes suspects.csv: those of the samples `indices` that training has visited, the smallest mean weight first, of
+/// equal ones the largest loss. Columns: index, given_label, predicted, mean_weight, loss, clean_label where the data
+/// have one, the names of the given and the predicted class, and the path of an image file. predictions[i] is the class
+/// predicted for sample indices[i].
 void save_suspects(const std::filesystem::path& path, const Dataset& data, const SampleTable& seen,
                    std::span<const int64_t> indices, std::span<const int64_t> predictions);
 

@@ -110,10 +110,9 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
   if (plan.start == Trainer::Start::kFresh) return plan;
   const auto changed = differences(stored_config(plan.config.train.output), plan.config, free_on_resume());
   if (changed.empty()) return plan;
-  std::string list;
-  for (const auto& line : changed) list += "\n  " + line;
   if (!flags.allow_changes)
-    throw UsageError("--resume: these settings differ from the run's (--allow-changes goes on with them):" + list);
+    throw UsageError("--resume: these settings differ from the run's (--allow-changes goes on with them):" +
+                     listed(changed));
   plan.start = Trainer::Start::kResumeChanged;
   return plan;
 }

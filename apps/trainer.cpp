@@ -100,7 +100,7 @@ void Trainer::begin(const std::string& pretrained) {
 void Trainer::resume(Start start) {
   run_.lock();
   const RunProgress stored = stored_progress(run_ / "last.safetensors");
-  const std::vector<std::string> changed = differences(stored_config(run_.path()), config_, free_settings());
+  const std::vector<Difference> changed = differences(stored_config(run_.path()), config_, free_settings());
   const bool risk_began = stored.epoch + (stored.batch > 0 ? 1 : 0) > config_.risk.from_epoch;
   load_checkpoint(run_ / "last.safetensors", state_, data_.checksums,
                   /*other_risk=*/start == Start::kResumeChanged || !risk_began);
@@ -112,7 +112,7 @@ void Trainer::resume(Start start) {
   run_.resume(config_, state_.progress.epoch);
   if (start == Start::kResumeChanged) print_warnings();
   progress_.print(fmt::format("resuming at epoch {} step {}", state_.progress.epoch + 1, state_.progress.batch));
-  for (const std::string& line : changed) progress_.print("changed: " + line);
+  for (const Difference& d : changed) progress_.print("changed: " + d.text());
   if (!changed.empty()) save();  // so that a run that is killed now resumes with them, too
 }
 
@@ -286,8 +286,13 @@ nlohmann::json Trainer::training_metrics(const SampleTable& seen) {
       {"class_weight_share", seen.class_share(data_.train->labels(), data_.train_indices, data_.train->classes())},
       {"weight_histogram", seen.weight_histogram(data_.train_indices, kWeightBins)},
       {"loss_histogram", seen.loss_histogram(data_.train_indices, kLossBins)}};
-  if (const auto found = seen.found_labels(*data_.train, data_.train_indices))
+  if (const auto found = seen.found_by_weight(*data_.train, data_.train_indices))
     row["wrong_labels"] = {{"auroc", found->auroc}, {"precision", found->precision}, {"recall", found->recall}};
+  if (const auto found = seen.found_by_loss(*data_.train, data_.train_indices)) {
+    row["wrong_labels"]["auroc_by_loss"] = found->auroc;
+    row["wrong_labels"]["precision_by_loss"] = found->precision;
+    row["wrong_labels"]["recall_by_loss"] = found->recall;
+  }
   if (state_.progress.epoch >= config_.risk.from_epoch) {
     row.update(risk_readings(optimizer_->risk()));
   } else {

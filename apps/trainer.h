@@ -115,7 +115,7 @@ class Trainer {
   };
   NonFinite find_non_finite(const Batch& batch);
   nlohmann::json training_metrics(const SampleTable& seen);
-  /// Writes suspects.csv, if labels may be wrong and the weights differ; false if a signal came.
+  /// Writes suspects.csv, if the data, the risk or the loss say that labels may be wrong; false if a signal came.
   bool save_suspects();
   nlohmann::json result() const;
   TrainOutcome stopped();

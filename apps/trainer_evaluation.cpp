@@ -46,8 +46,7 @@ bool Trainer::evaluate_epoch(nlohmann::json& row, const SampleTable& seen) {
 
 bool Trainer::save_suspects() {
   const SampleTable seen = samples_.read();
-  const bool asked = data_.train->has_noise() || hears_small_losses(config_.risk);
-  if (!asked || !seen.weights_differ(data_.train_indices)) return true;
+  if (!data_.train->has_noise() && !hears_small_losses(config_.risk) && !is_for_wrong_labels(config_.loss)) return true;
   const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
   const Loader loader = eval_loader(*data_.train, data_.train_indices);
   const std::vector<int64_t> indices = loader.order(0);

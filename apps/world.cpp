@@ -93,10 +93,9 @@ void check_alike(Communicator& all, const Config& config) {
   const auto texts = all.all_gather(to_toml(config));
   Config expected;
   load_toml(expected, texts.front(), "process 0");
-  std::string problem;
-  for (const std::string& line : differences(expected, config, kOfTheMachine)) problem += "\n  " + line;
-  if (!problem.empty())
-    problem = fmt::format("process 0 and process {} have different settings:{}", all.rank(), problem);
+  const std::string list = listed(differences(expected, config, kOfTheMachine));
+  const std::string problem =
+      list.empty() ? "" : fmt::format("process 0 and process {} have different settings:{}", all.rank(), list);
   refuse_together(all, problem);
 }
 

@@ -40,12 +40,13 @@ class ProgramWeights : public ProgramSuite {
 TEST_F(ProgramWeights, SuspectsAreTheLightestSamplesFirst) {
   std::string head;
   const auto rows = rows_of("noisy", head);
-  EXPECT_EQ(head, "index,given_label,predicted,mean_weight,clean_label,given_name,predicted_name");
+  EXPECT_EQ(head, "index,given_label,predicted,mean_weight,loss,clean_label,given_name,predicted_name");
   ASSERT_EQ(rows.size(), static_cast<size_t>(kTrainImages));
   const TensorMap t = load_tensors(dir() / "noisy/samples.safetensors").tensors;
   const auto index = t.at("index").to_vector(), label = t.at("label").to_vector(),
-             clean = t.at("clean_label").to_vector(), mean = t.at("mean_weight").to_vector();
-  std::vector<double> scores;
+             clean = t.at("clean_label").to_vector(), mean = t.at("mean_weight").to_vector(),
+             loss = t.at("loss").to_vector();
+  std::vector<double> scores, losses;
   std::vector<bool> wrong;
   double last = 0;
   int64_t count = 0;
@@ -55,15 +56,18 @@ TEST_F(ProgramWeights, SuspectsAreTheLightestSamplesFirst) {
     EXPECT_EQ(row[1], label[at]);
     EXPECT_TRUE(row[2] >= 0 && row[2] < 10) << row[2];
     EXPECT_FLOAT_EQ(static_cast<float>(row[3]), static_cast<float>(mean[at]));
-    EXPECT_EQ(row[4], clean[at]);
+    EXPECT_FLOAT_EQ(static_cast<float>(row[4]), static_cast<float>(loss[at]));
+    EXPECT_EQ(row[5], clean[at]);
     EXPECT_GE(row[3], last);
     last = row[3];
     scores.push_back(-row[3]);
-    wrong.push_back(row[1] != row[4]);
-    count += row[1] != row[4];
+    losses.push_back(row[4]);
+    wrong.push_back(row[1] != row[5]);
+    count += row[1] != row[5];
   }
   EXPECT_EQ(count, 80);
   EXPECT_NEAR(result_["wrong_label_auroc"].get<double>(), apps::rank_quality(scores, wrong).auroc, 1e-9);
+  EXPECT_NEAR(result_["wrong_label_auroc_by_loss"].get<double>(), apps::rank_quality(losses, wrong).auroc, 1e-9);
   const auto found = std::count(wrong.begin(), wrong.begin() + 80, true);
   EXPECT_NEAR(result_["wrong_label_precision"].get<double>(), static_cast<double>(found) / 80, 1e-9);
   EXPECT_EQ(result_["wrong_label_precision"], result_["wrong_label_recall"]);
@@ -92,18 +96,33 @@ TEST_F(ProgramWeights, SuspectsHaveThePredictionsOfTheLastModel) {
   EXPECT_EQ(rows, kTrainImages);
 }
 
-TEST_F(ProgramWeights, AreWrittenWhereLabelsMayBeWrongAndWeightsSayWhich) {
-  EXPECT_FALSE(result_["wrong_label_auroc"].is_null());
-  // Equal weights say nothing.
+// Equal weights, 97 · 1/97 with their rounding, say nothing: the losses do.
+TEST_F(ProgramWeights, SuspectsOfEqualWeightsHaveTheLargestLosses) {
   const Outcome plain = train("plain", {"--noise-type", "symmetric", "--noise-rate", "0.25", "-b", "97"});
   ASSERT_EQ(plain.code, 0) << plain.err;
-  EXPECT_FALSE(fs::exists(dir() / "plain/suspects.csv"));
-  EXPECT_FALSE(json::parse(plain.out).contains("wrong_label_auroc"));
-  // A negative λ looks for wrong labels where nobody knows them.
+  std::string head;
+  const auto rows = rows_of("plain", head);
+  ASSERT_EQ(rows.size(), static_cast<size_t>(kTrainImages));
+  EXPECT_TRUE(std::ranges::is_sorted(rows, std::greater(), [](const auto& row) { return row[4]; }));
+  const json result = json::parse(plain.out);
+  EXPECT_FALSE(result.contains("wrong_label_auroc"));
+  EXPECT_GT(result["wrong_label_auroc_by_loss"].get<double>(), 0.5);
+  const TensorMap t = load_tensors(dir() / "plain/samples.safetensors").tensors;
+  EXPECT_EQ(t.at("largest.index").to_vector()[0], rows[0][0]);
+  EXPECT_EQ(t.at("smallest.index").to_vector()[0], rows.back()[0]);
+  const std::string page = read_text(dir() / "plain/report.html");
+  for (const char* part : {"Wrong labels found", "Signs of wrong labels", "Largest last losses", "suspects.csv"})
+    EXPECT_NE(page.find(part), std::string::npos) << part;
+}
+
+TEST_F(ProgramWeights, SuspectsAreWrittenWhereLabelsMayBeWrong) {
+  // A negative λ looks for wrong labels where nobody knows them, and so does a robust loss.
   ASSERT_EQ(train("unknown", {"--opt", "absgd", "--lambda", "-0.5"}).code, 0);
   std::string head;
   EXPECT_EQ(rows_of("unknown", head).size(), static_cast<size_t>(kTrainImages));
-  EXPECT_EQ(head, "index,given_label,predicted,mean_weight,given_name,predicted_name");
+  EXPECT_EQ(head, "index,given_label,predicted,mean_weight,loss,given_name,predicted_name");
+  ASSERT_EQ(train("robust", {"--loss", "gce"}).code, 0);
+  EXPECT_EQ(rows_of("robust", head).size(), static_cast<size_t>(kTrainImages));
   ASSERT_EQ(train("imbalance", {"--opt", "absgd", "--lambda", "5"}).code, 0);
   EXPECT_FALSE(fs::exists(dir() / "imbalance/suspects.csv"));
 }
@@ -143,13 +162,12 @@ TEST(LogBins, HoldEveryNumber) {
   EXPECT_EQ(apps::kWeightBins.bin(0.9999999), apps::kWeightBins.bin(1.0000001));
 }
 
-TEST(FoundLabels, AreThoseOfTheLightest) {
-  const auto found = apps::found_labels({0.1, 0.2, 1, 1.5, 0.15}, {true, false, false, false, true});
+TEST(FoundLabels, AreThoseOfTheHighestScores) {
+  const auto found = apps::found_labels({-0.1, -0.2, -1, -1.5, -0.15}, {true, false, false, false, true});
   ASSERT_TRUE(found);
   EXPECT_DOUBLE_EQ(found->auroc, 1);
   EXPECT_DOUBLE_EQ(found->precision, 1);
   EXPECT_EQ(found->flagged, 2u);
-  EXPECT_FALSE(apps::found_labels({1, 1.000001, 1}, {true, false, false}));
   EXPECT_FALSE(apps::found_labels({1, 2, 3}, {false, false, false}));
 }
 

@@ -52,10 +52,8 @@ void refuse_other_settings(const Cell& cell) {
   load_toml(stored, read_text_file(file), file.string());
   const auto changed = differences(stored, cell.config, free_settings());
   if (changed.empty()) return;
-  std::string list;
-  for (const auto& line : changed) list += "\n  " + line;
   throw UsageError("cell " + cell.name() + ": " + cell.directory().string() +
-                   " holds a run of other settings; give the same ones, or another --output:" + list);
+                   " holds a run of other settings; give the same ones, or another --output:" + listed(changed));
 }
 
 // Calls use(data, cells with these data) for each data set of the unfinished cells, with one data set in memory at a

@@ -197,8 +197,7 @@ Config finished(const Config& config) {
 std::vector<std::string> assignments_of(const Config& protocol, const Config& config) {
   std::vector<std::string> ignored = free_settings(), list;
   ignored.emplace_back("train.seed");
-  for (const std::string& line : differences(protocol, config, ignored))  // "key: before -> after"
-    list.push_back(line.substr(0, line.find(": ")) + "=" + line.substr(line.find(" -> ") + 4));
+  for (const Difference& d : differences(protocol, config, ignored)) list.push_back(d.key + "=" + d.to);
   return list;
 }
 

@@ -110,10 +110,15 @@ struct Column {
   const char* key;
   const char* name;
 };
-constexpr Column kColumns[] = {{"balanced", "balanced"}, {"worst_class", "worst class"},
-                               {"many", "many"},         {"medium", "medium"},
-                               {"few", "few"},           {"macro_f1", "macro F1"},
-                               {"ece", "ECE"},           {"wrong_label_auroc", "AUROC of wrong labels"}};
+constexpr Column kColumns[] = {{"balanced", "balanced"},
+                               {"worst_class", "worst class"},
+                               {"many", "many"},
+                               {"medium", "medium"},
+                               {"few", "few"},
+                               {"macro_f1", "macro F1"},
+                               {"ece", "ECE"},
+                               {"wrong_label_auroc", "AUROC of wrong labels, by weight"},
+                               {"wrong_label_auroc_by_loss", "AUROC of wrong labels, by loss"}};
 
 std::string further(const std::vector<const GridRow*>& rows) {
   Table t{.head = {"Last epoch"}};

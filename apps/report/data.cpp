@@ -77,6 +77,7 @@ EpochRow read_row(const JsonObject& json) {
     row.wrong_auroc = wrong->share("auroc");
     row.wrong_precision = wrong->share("precision");
     row.wrong_recall = wrong->share("recall");
+    row.wrong_auroc_by_loss = wrong->share("auroc_by_loss");
   }
   if (const auto test = json.child("test")) row.test = read_evaluation(*test);
   if (const auto val = json.child("val")) row.val = read_evaluation(*val);

@@ -65,10 +65,11 @@ struct EpochRow {
   double train_loss = kAbsent, train_top1 = kAbsent, objective = kAbsent;
   double weight_sum = kAbsent, effective_fraction = kAbsent;
   double inv_lambda = kAbsent, log_u = kAbsent, kl_objective = kAbsent;
-  std::vector<double> class_weight_share;  // [C]
-  std::vector<int64_t> weight_histogram;   // [kWeightBins.count()]
-  std::vector<int64_t> loss_histogram;     // [kLossBins.count()]
-  double wrong_auroc = kAbsent, wrong_precision = kAbsent, wrong_recall = kAbsent;
+  std::vector<double> class_weight_share;                                           // [C]
+  std::vector<int64_t> weight_histogram;                                            // [kWeightBins.count()]
+  std::vector<int64_t> loss_histogram;                                              // [kLossBins.count()]
+  double wrong_auroc = kAbsent, wrong_precision = kAbsent, wrong_recall = kAbsent;  // by low mean weights
+  double wrong_auroc_by_loss = kAbsent;                                             // by large last losses
   std::optional<EpochMetrics> test, val;
   std::vector<std::pair<std::string, EpochMetrics>> splits;  // data.eval_splits, by name
 };

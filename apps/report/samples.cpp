@@ -102,49 +102,79 @@ Figure histogram_figure(const RunData& run) {
           "Mean over the visits of a sample, in bins of equal width on this axis; 1 is the plain mean.", legend};
 }
 
-// Precision and recall of "a low mean weight says that the label is wrong".
-std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
-  const Samples& s = *run.samples;
-  std::vector<double> scores;
+// What may say that a label is wrong, and how well it does.
+struct Sign {
+  std::string name, colour;  // "large loss", a CSS value
+  std::string which;         // "with the largest losses"
+  Ranking found;
+};
+
+// Low mean weights, where they differ, and large losses.
+std::vector<Sign> signs_of(const Samples& s) {
+  std::vector<double> lightness, loss;
   std::vector<bool> wrong;
   for (size_t i = 0; i < s.index.size(); i++) {
     if (!std::isfinite(s.mean_weight[i])) continue;  // not visited
-    scores.push_back(-s.mean_weight[i]);
+    lightness.push_back(-s.mean_weight[i]);
+    loss.push_back(s.loss[i]);
     wrong.push_back(s.label[i] != s.clean_label[i]);
   }
-  const Ranking r = rank_quality(scores, wrong);
-  if (r.curve.empty())
-    return note("The training labels are all wrong or all correct, so weights cannot tell them apart.");
-  LineChart chart{.description = "Precision against recall of low weights as a sign of a wrong label",
+  std::vector<Sign> signs;
+  if (weights_differ(s.mean_weight))
+    signs.push_back({"low mean weight", "var(--s1)", "with the lowest mean weights", rank_quality(lightness, wrong)});
+  signs.push_back({"large loss", "var(--s5)", "with the largest losses", rank_quality(loss, wrong)});
+  return signs;
+}
+
+Series precision_recall(const Sign& sign) {
+  const auto& curve = sign.found.curve;
+  Series series{sign.name, sign.colour, {}};
+  const size_t step = (curve.size() + kMostCuts - 1) / kMostCuts;
+  for (size_t k = 0; k < curve.size(); k++)
+    if (k % step == 0 || k + 1 == curve.size())
+      series.points.push_back({100 * curve[k].recall, 100 * curve[k].precision,
+                               fmt::format("the {} samples {}: precision {} %, recall {} %", curve[k].flagged,
+                                           sign.which, percent(curve[k].precision, 1), percent(curve[k].recall, 1))});
+  return series;
+}
+
+// How well the weights and the losses find the wrong labels.
+std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
+  const Samples& s = *run.samples;
+  const std::vector<Sign> signs = signs_of(s);
+  if (signs.front().found.curve.empty())
+    return note("The training labels are all wrong or all correct, so nothing can tell them apart.");
+  const auto total = static_cast<size_t>(s.wrong_labels());
+  const double share = static_cast<double>(total) / static_cast<double>(s.index.size());
+  LineChart chart{.description = "Precision against recall of low weights and large losses as signs of a wrong label",
                   .x_name = "recall, %",
                   .y_name = "precision, %",
                   .x = {.least = 0, .most = 100},
                   .y = {.least = 0, .most = 100}};
-  Series curve{"", "var(--s1)", {}};
-  const size_t step = (r.curve.size() + kMostCuts - 1) / kMostCuts;
-  for (size_t k = 0; k < r.curve.size(); k++)
-    if (k % step == 0 || k + 1 == r.curve.size())
-      curve.points.push_back({100 * r.curve[k].recall, 100 * r.curve[k].precision,
-                              fmt::format("the {} lightest samples: precision {} %, recall {} %", r.curve[k].flagged,
-                                          percent(r.curve[k].precision, 1), percent(r.curve[k].recall, 1))});
-  const auto total = static_cast<size_t>(std::ranges::count(wrong, true));
-  const double share = static_cast<double>(total) / static_cast<double>(wrong.size());
-  chart.series = {curve};
   chart.reference = 100 * share;
   chart.labels = false;
-  charts.push_back(figure({"Low weights as a sign of wrong labels", line_chart(chart),
-                           "From the lightest sample (left) to all of them; the dotted line is chance."}));
-  // As many samples as there are wrong labels, plus those tied with the last.
-  const Ranking::Cut& cut = cut_at(r, total);
-  return table(
-      {.head = {"“A low mean weight says: wrong label”", ""},
-       .rows = {{"AUROC (0.5: chance)", decimal(r.auroc, 4)},
-                {"Average precision", decimal(r.average_precision, 4)},
-                {fmt::format("Precision among the {} lightest samples, %", grouped(static_cast<int64_t>(cut.flagged))),
-                 percent(cut.precision, 1)},
-                {"Recall with the same samples, %", percent(cut.recall, 1)},
-                {"Wrong labels", grouped(static_cast<int64_t>(total))},
-                {"Share of wrong labels, %", percent(share, 1)}}});
+  std::vector<LegendEntry> legend;
+  Table t{.head = {"What says that a label is wrong"},
+          .rows = {{"AUROC (0.5: chance)"},
+                   {"Average precision"},
+                   {fmt::format("Precision among the {} most suspect samples, %", grouped(s.wrong_labels()))},
+                   {"Recall with the same samples, %"}}};
+  for (const Sign& sign : signs) {
+    chart.series.push_back(precision_recall(sign));
+    legend.push_back({sign.name, sign.colour});
+    // As many samples as there are wrong labels, plus those tied with the last.
+    const Ranking::Cut& cut = cut_at(sign.found, total);
+    t.head.push_back(sign.name);
+    const std::string values[] = {decimal(sign.found.auroc, 4), decimal(sign.found.average_precision, 4),
+                                  percent(cut.precision, 1), percent(cut.recall, 1)};
+    for (size_t r = 0; r < t.rows.size(); r++) t.rows[r].push_back(values[r]);
+  }
+  charts.push_back(figure({"Signs of wrong labels", line_chart(chart),
+                           "From the most suspect sample (left) to all of them; the dotted line is chance. Mean "
+                           "weights are over all visits, losses of the last one.",
+                           legend}));
+  return table(t) +
+         note(fmt::format("{} of the labels are wrong, {} %.", grouped(s.wrong_labels()), percent(share, 1)));
 }
 
 std::string gallery(const RunData& run, const Thumbnails& thumbnails, const std::string& title) {
@@ -176,18 +206,19 @@ std::string samples_section(const RunData& run) {
   const Samples& s = *run.samples;
   std::vector<std::string> charts = {figure(scatter_figure(run)), figure(histogram_figure(run))};
   std::string html;
-  if (s.wrong_labels() && weights_differ(s.mean_weight)) {
+  if (s.wrong_labels()) {
     const std::string found = noise_html(run, charts);
     charts.push_back("<div>" + found + "</div>\n");
   }
-  if (!weights_differ(s.mean_weight))
-    html += note("All mean weights are equal: the run weighted its samples as the plain mean does.");
-  html += gallery(run, s.largest, "Largest mean weights") + gallery(run, s.smallest, "Smallest mean weights");
+  const bool differ = weights_differ(s.mean_weight);
+  if (!differ) html += note("All mean weights are equal: the run weighted its samples as the plain mean does.");
+  const std::string measure = differ ? "mean weights" : "last losses";
+  html += gallery(run, s.largest, "Largest " + measure) + gallery(run, s.smallest, "Smallest " + measure);
   if (s.largest.sample.empty() && s.smallest.sample.empty()) html += note("samples.safetensors has no images.");
   if (std::filesystem::exists(run.directory / "suspects.csv"))
     html += note(
-        "suspects.csv in the run directory lists every sample, the lightest first, with its label and the network's "
-        "prediction.");
+        "suspects.csv in the run directory lists every sample, the most suspect first (lowest mean weight, then largest "
+        "loss), with its label and the network's prediction.");
   return section("Samples", "samples", figures(charts) + html);
 }
 

@@ -193,19 +193,25 @@ std::string strip_of(const RunData& run, const std::string& title, const std::st
 }
 
 std::string wrong_labels_figure(const RunData& run) {
-  LineChart chart{.description = "How well low weights find wrong labels, by epoch",
+  LineChart chart{.description = "How well low weights and large losses find wrong labels, by epoch",
                   .x_name = "epoch",
                   .y_name = "%",
                   .y = {.least = 0, .most = 100}};
   chart.reference = 50;
   chart.series = {
       epoch_series(run, "AUROC", "var(--s1)", true, [](const EpochRow& r) { return r.wrong_auroc; }),
-      epoch_series(run, "precision", "var(--s2)", true, [](const EpochRow& r) { return r.wrong_precision; })};
-  if (chart.series[0].points.empty()) return {};
+      epoch_series(run, "precision", "var(--s2)", true, [](const EpochRow& r) { return r.wrong_precision; }),
+      epoch_series(
+          run, "by loss", "var(--s5)", true, [](const EpochRow& r) { return r.wrong_auroc_by_loss; }, true)};
+  const bool by_weight = !chart.series[0].points.empty();
+  if (!by_weight && chart.series[2].points.empty()) return {};
   return figure(
       {"Wrong labels found", line_chart(chart),
-       "How well “a low mean weight means a wrong label” holds. AUROC: the dotted line is chance. Precision (here "
-       "equal to recall): among as many of the lightest samples as there are wrong labels."});
+       (by_weight ? std::string("How well “a low mean weight means a wrong label” holds: AUROC, of which the "
+                                "dotted line is chance, and precision (here equal to recall) among as many of "
+                                "the lightest samples as there are wrong labels. Dashed: AUROC of")
+                  : std::string("Dashed: AUROC of")) +
+           " “a large loss means a wrong label”, by the samples' last losses."});
 }
 
 }  // namespace
