@@ -1,4 +1,4 @@
-# cuDNN's headers, and the folder of its library, which is loaded when the first convolution needs it:
+# cuDNN's headers, and the folder of its library, which is loaded when a GPU is first used:
 # the target CUDNN::cudnn. Looks in CUDNN_ROOT, next to CUDA and in FULCRUM_CUDA_WHEELS.
 find_path(CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATHS ${FULCRUM_CUDA_WHEELS} PATH_SUFFIXES include)
 file(GLOB CUDNN_HINTS ${CUDNN_INCLUDE}/../lib ${CUDNN_INCLUDE}/../lib64)

@@ -51,20 +51,21 @@ const std::shared_ptr<MemoryPool>& pinned_pool() {
 }
 
 thread_local std::shared_ptr<MemoryPool> private_pool;
-thread_local PrivatePool::Fit private_fit = PrivatePool::Fit::kExact;
+thread_local PrivatePool::For private_use = PrivatePool::For::kEagerStep;
 
-/// Takes a block. If the system is out of memory, returns the pool's free blocks (all of other sizes) to it and tries
-/// again. Blocks of a private pool are never returned, as their addresses belong to a recorded step: Replay::eagerly
-/// returns the common pool's instead. Under any other use of a private pool a step may be being recorded, during which
-/// nothing may be freed, so the error is passed on.
+/// Takes a block. If the system is out of memory, returns free blocks (all of other sizes) to it and tries again: the
+/// pool's and, for a private pool, the common pool's. Those of a private pool stay where their addresses belong to a
+/// recorded step. While a step is being recorded nothing may be freed, so the error is passed on.
 void* take_or_release(MemoryPool& pool, size_t& bytes) {
-  const bool own = &pool == private_pool.get(), beside = private_fit == PrivatePool::Fit::kLarger;
-  const auto fit = own ? private_fit : PrivatePool::Fit::kExact;
+  const bool own = &pool == private_pool.get();
+  const auto fit =
+      own && private_use == PrivatePool::For::kOtherWork ? MemoryPool::Fit::kLarger : MemoryPool::Fit::kExact;
   try {
     return pool.take(bytes, fit);
   } catch (const OutOfMemory&) {
-    if (private_pool && !beside) throw;
-    (own ? *pool_of(pool.device()) : pool).release_cached();
+    if (private_pool && private_use == PrivatePool::For::kRecording) throw;
+    if (own) pool_of(pool.device())->release_cached();
+    if (!own || private_use == PrivatePool::For::kEagerStep) pool.release_cached();
     return pool.take(bytes, fit);
   }
 }
@@ -80,11 +81,11 @@ size_t size_class(size_t bytes) {
 
 MemoryAccount::MemoryAccount(Device device) : pool(std::make_shared<MemoryPool>(device, *this)) {}
 
-void* MemoryPool::take(size_t& bytes, PrivatePool::Fit fit) {
+void* MemoryPool::take(size_t& bytes, Fit fit) {
   const std::lock_guard lock(account_.mutex);
   void* block = nullptr;
   auto it = free_.lower_bound(bytes);
-  const bool larger = fit == PrivatePool::Fit::kLarger;
+  const bool larger = fit == Fit::kLarger;
   while (larger && it != free_.end() && it->second.empty()) it++;
   if (it != free_.end() && !it->second.empty() && (larger || it->first == bytes)) {
     bytes = it->first;
@@ -128,8 +129,7 @@ void* MemoryPool::from_system(size_t bytes) {
     throw OutOfMemory(concat_text(
         "[memory] ", device_.is_cpu() ? "the system" : device_.str(), " has no ", bytes, " bytes left (in use: ",
         account_.stats.allocated, ", cached: ", account_.stats.reserved - account_.stats.allocated, ")",
-        device_.is_cpu() ? "; a smaller batch or --recompute needs less"
-                         : cuda::memory_report(device_) + "; a smaller batch, --recompute or --amp bf16 needs less"));
+        device_.is_cpu() ? "; a smaller batch or --recompute needs less" : cuda::memory_report()));
   account_.stats.reserved += bytes;
   account_.stats.system_requests++;
   return block;
@@ -176,11 +176,11 @@ Storage::~Storage() {
 
 PrivatePool::PrivatePool(Device device) : pool_(make_pool(device)) {}
 
-PrivatePool::Use::Use(const PrivatePool& pool, Fit fit)
-    : previous_(std::exchange(private_pool, pool.pool_)), previous_fit_(std::exchange(private_fit, fit)) {}
+PrivatePool::Use::Use(const PrivatePool& pool, For use)
+    : previous_(std::exchange(private_pool, pool.pool_)), previous_use_(std::exchange(private_use, use)) {}
 PrivatePool::Use::~Use() {
   private_pool = std::move(previous_);
-  private_fit = previous_fit_;
+  private_use = previous_use_;
 }
 
 PrivatePool::Pause::Pause() : paused_(std::exchange(private_pool, nullptr)) {}

@@ -68,18 +68,22 @@ class PrivatePool {
  public:
   explicit PrivatePool(Device device);
 
-  enum class Fit { kExact, kLarger };  // kLarger: a larger free block may serve a request
+  enum class For {
+    kEagerStep,  // nothing is recorded yet: blocks of exactly the requested sizes
+    kRecording,  // the same, while nothing may be freed
+    kOtherWork,  // between two replays: a larger free block may serve a request
+  };
 
   class Use {
    public:
-    explicit Use(const PrivatePool& pool, Fit fit = Fit::kExact);
+    Use(const PrivatePool& pool, For use);
     ~Use();
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
 
    private:
     std::shared_ptr<MemoryPool> previous_;
-    Fit previous_fit_;
+    For previous_use_;
   };
 
   /// While alive, this thread's allocations come from the device's common pool again.

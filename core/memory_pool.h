@@ -31,8 +31,9 @@ class MemoryPool {
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
 
+  enum class Fit { kExact, kLarger };  // kLarger: a larger free block will do
   /// Takes a block. `bytes` must be a size class; on return it is the size of the block. Throws OutOfMemory.
-  void* take(size_t& bytes, PrivatePool::Fit fit = PrivatePool::Fit::kExact);
+  void* take(size_t& bytes, Fit fit = Fit::kExact);
   void give(void* block, size_t bytes);
   void release_cached();
   Device device() const { return device_; }

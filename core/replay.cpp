@@ -12,8 +12,9 @@ void Replay::operator()() {
   if (device_.is_cpu()) return step_();
   cuda::use_device(device_.index);
   if (graph_) return replay();
-  const PrivatePool::Use own(pool_);
-  if (calls_++ < kEagerCalls) return step_();
+  const bool records = calls_++ >= kEagerCalls;
+  const PrivatePool::Use own(pool_, records ? PrivatePool::For::kRecording : PrivatePool::For::kEagerStep);
+  if (!records) return step_();
   graph_ = std::make_unique<cuda::Graph>(step_);
   replay();
 }
@@ -25,7 +26,7 @@ void Replay::replay() {
 
 void Replay::eagerly(const std::function<void()>& other) {
   if (device_.is_cpu()) return other();
-  const PrivatePool::Use own(pool_, PrivatePool::Fit::kLarger);
+  const PrivatePool::Use own(pool_, PrivatePool::For::kOtherWork);
   other();
 }
 

@@ -1,5 +1,8 @@
 // Convolutions by our own tensor-core kernels, against the CPU's.
 #include <fulcrum/core/cuda/conv3x3.h>
+#include <fulcrum/core/cuda/conv_trial.h>
+
+#include <numeric>
 
 #include "device_testing.h"
 
@@ -60,6 +63,38 @@ TEST_P(CudaConv3x3, WeightGradient) {
   Tensor dw = empty(w.shape(), options_of(w));
   Cpu::conv2d_weight_gradient(dw, dy, x, g);
   expect_as_on_cpu(ConvPass::kWeightGradient, dw);
+}
+
+// What `--cudnn-benchmark` asks of these kernels before they compete. One wrong element shows, here one of the larger: of
+// an image of 1×1 most are 0.
+TEST_P(CudaConv3x3, ATrialTellsRightFromWrong) {
+  FULCRUM_NEEDS_CUDA();
+  const Device gpu("cuda");
+  cuda::use_device(gpu.index);
+  for (const ConvPass pass : {ConvPass::kForward, ConvPass::kDataGradient, ConvPass::kWeightGradient}) {
+    SCOPED_TRACE(cuda::name_of(pass));
+    cuda::ConvTrial trial(problem(pass, g), gpu);
+    const auto on_host = [&](const void* memory, const Shape& shape) {
+      Tensor t = empty(shape, {DType::kBf16, {}});
+      cuda::copy(t.raw(), Device(), memory, gpu, static_cast<size_t>(t.numel()) * sizeof(bf16));
+      return t;
+    };
+    const cuda::ConvPointers p = trial.pointers();
+    Tensor hx = on_host(p.x, x.shape()), hw = on_host(p.w, w.shape()), hy = on_host(p.y, dy.shape());
+    cuda::conv3x3(problem(pass, g), p);
+    Tensor own = trial.result().to(Device());
+    if (pass == ConvPass::kForward) Cpu::conv2d(hy, hx, hw, {}, g);
+    if (pass == ConvPass::kDataGradient) Cpu::conv2d_data_gradient(hx, hy, hw, g);
+    if (pass == ConvPass::kWeightGradient) Cpu::conv2d_weight_gradient(hw, hy, hx, g);
+    trial.result().copy_from(pass == ConvPass::kForward ? hy : pass == ConvPass::kDataGradient ? hx : hw);
+    EXPECT_LE(trial.difference(own.to(gpu)), cuda::ConvTrial::kAgrees);
+    const auto values = own.to_vector();
+    std::vector<size_t> order(values.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::ranges::sort(order, {}, [&](size_t i) { return std::abs(values[i]); });
+    own.data<bf16>()[order[order.size() - 1 - order.size() / 32]] = bf16(0.0f);
+    EXPECT_GT(trial.difference(own.to(gpu)), cuda::ConvTrial::kAgrees);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, CudaConv3x3,

@@ -19,8 +19,11 @@ constexpr size_t kMostWorkspace = size_t{32} << 20;  // enough for all of Hopper
 constexpr uint32_t kAlignment = 16;
 
 void check_status(cublasStatus_t status, const char* expression, const GemmProblem& problem) {
-  if (status != CUBLAS_STATUS_SUCCESS)
-    fail("[gemm] cuBLASLt: ", cublasLtGetStatusString(status), " from ", expression, " for ", describe(problem));
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  const std::string text =
+      concat_text("[gemm] cuBLASLt: ", cublasLtGetStatusString(status), " from ", expression, " for ", describe(problem));
+  if (status == CUBLAS_STATUS_ALLOC_FAILED) fail_without_memory(text);
+  fail(text);
 }
 
 #define CHECK_CUBLAS(expression, problem) check_status((expression), #expression, problem)

@@ -8,7 +8,7 @@ target_compile_features(fulcrum_cudnn PRIVATE cxx_std_20)
 fulcrum_options(fulcrum_cudnn)
 target_compile_options(fulcrum_cudnn PRIVATE -O1)
 
-target_sources(fulcrum_core PRIVATE cuda/conv.cpp cuda/conv_names.cpp cuda/gemm.cpp cuda/cublas.cpp cuda/cublas_library.cpp
+target_sources(fulcrum_core PRIVATE cuda/conv.cpp cuda/conv_names.cpp cuda/conv_trial.cpp cuda/gemm.cpp cuda/cublas.cpp cuda/cublas_library.cpp
                                     cuda/library.cpp cuda/runtime.cpp $<TARGET_OBJECTS:fulcrum_cudnn>)
 if(NCCL_FOUND)
   target_sources(fulcrum_core PRIVATE cuda/nccl.cpp)

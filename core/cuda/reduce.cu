@@ -46,7 +46,7 @@ struct ReducedElements {
 
 /// One thread per output or, where neighbours are reduced, one warp, whose lanes read them together.
 template <class Op, bool kWholeWarp, class T, class Y>
-__global__ void reduce_kernel(Y* y, const T* x, ReducedElements elements, int64_t outputs) {
+__global__ void reduce_kernel(Y* y, const T* x, const __grid_constant__ ReducedElements elements, int64_t outputs) {
   using A = Accumulate<T>;
   constexpr int64_t kLanes = kWholeWarp ? kWarp : 1;
   for (int64_t o = thread_index() / kLanes; o < outputs; o += thread_count() / kLanes) {

@@ -113,6 +113,11 @@ void use_device(int index) {
   check(index >= 0 && index < device_count(), "[cuda] expected a device below cuda:", device_count(),
         ", got cuda:", index);
   static const std::string cudnn = cudnn_version();  // if missing, an Error now, not at the first convolution
+  int major = 0, minor = 0;
+  FULCRUM_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index));
+  FULCRUM_CUDA_CHECK(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index));
+  check(major >= 8, "[cuda] expected a GPU of compute capability 8.0 or newer as cuda:", index, ", got ", major, ".",
+        minor);
   FULCRUM_CUDA_CHECK(cudaSetDevice(index));
   current = index;
 }
@@ -144,11 +149,11 @@ void* try_allocate_pinned(size_t bytes) {
 
 void release_pinned(void* block) noexcept { cudaFreeHost(block); }
 
-std::string memory_report(Device device) {
+std::string memory_report() {
   size_t free = 0, total = 0;
-  use_device(device.index);
-  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return "";
-  return concat_text("; free on the device: ", gib_text(free), " of ", gib_text(total), " GiB");
+  const bool known = cudaMemGetInfo(&free, &total) == cudaSuccess;
+  return (known ? concat_text("; free on the device: ", gib_text(free), " of ", gib_text(total), " GiB") : "") +
+         "; a smaller batch, --recompute or --amp bf16 needs less";
 }
 
 size_t free_memory(Device device) {

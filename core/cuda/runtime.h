@@ -52,8 +52,9 @@ void* try_allocate(Device device, size_t bytes);
 void release(Device device, void* block) noexcept;
 void* try_allocate_pinned(size_t bytes);
 void release_pinned(void* block) noexcept;
-/// "; free on the device: 1.2 of 139.8 GiB".
-std::string memory_report(Device device);
+/// What the current device has left, and what would need less: the end of an out-of-memory error.
+/// "; free on the device: 1.2 of 139.8 GiB; a smaller batch, --recompute or --amp bf16 needs less".
+std::string memory_report();
 /// Bytes of the device that no process has allocated.
 size_t free_memory(Device device);
 

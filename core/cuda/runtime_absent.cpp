@@ -19,7 +19,7 @@ void* try_allocate(Device, size_t) { absent(); }
 void release(Device, void*) noexcept {}
 void* try_allocate_pinned(size_t) { absent(); }
 void release_pinned(void*) noexcept {}
-std::string memory_report(Device) { absent(); }
+std::string memory_report() { absent(); }
 size_t free_memory(Device) { absent(); }
 Stream compute_stream() { absent(); }
 Stream copy_stream() { absent(); }

@@ -39,11 +39,21 @@ void check(cudaError_t status, const char* expression) {
 }
 #define CHECK(expression) check((expression), #expression)
 
+const std::vector<std::string> kKinds = {"launch", "copy", "norm", "conv_sums", "conv_bf16", "conv_tf32", "conv_f32"};
+
 struct Options {
   bool dry_run = false;  // builds the graphs, for an H200, and launches nothing
   double seconds = 450;
   std::string cudnn = "libcudnn.so.9";
+  std::vector<std::string> kinds = kKinds;  // what is measured, in this order
 };
+
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> parts;
+  std::istringstream in(list);
+  for (std::string part; std::getline(in, part, ',');) parts.push_back(part);
+  return parts;
+}
 
 /// Prints {"kind": …, …} when it is destroyed.
 class Line {
@@ -178,21 +188,24 @@ class Probe {
   }
 
   void run() {
-    const std::vector<Network> networks{resnet32(), resnet50()};
     describe();
-    if (gpu_) {
-      launches();
-      copies();
-    }
-    for (const Network& n : networks) convolutions(n, Numbers::kBf16);
-    for (const Network& n : networks) norms(n);
-    for (const Network& n : networks) reductions(n);
-    for (const Network& n : networks) convolutions(n, Numbers::kTf32);
-    for (const Network& n : networks) convolutions(n, Numbers::kF32);
+    for (const std::string& kind : options_.kinds) measure(kind);
     Line("end").add("complete", late() ? "no, out of time" : "yes");
   }
 
  private:
+  void measure(const std::string& kind) {
+    if (kind == "launch" && gpu_) launches();
+    if (kind == "copy" && gpu_) copies();
+    for (const Network& n : {resnet32(), resnet50()}) {
+      if (kind == "norm") norms(n);
+      if (kind == "conv_sums") reductions(n);
+      if (kind == "conv_bf16") convolutions(n, Numbers::kBf16);
+      if (kind == "conv_tf32") convolutions(n, Numbers::kTf32);
+      if (kind == "conv_f32") convolutions(n, Numbers::kF32);
+    }
+  }
+
   bool late() const { return Clock::now() > end_; }
 
   void describe() {
@@ -375,11 +388,19 @@ int main(int argc, char** argv) {
     if (a == "--dry-run") options.dry_run = true;
     else if (a == "--seconds" && i + 1 < argc) options.seconds = std::atof(argv[++i]);
     else if (a == "--cudnn" && i + 1 < argc) options.cudnn = argv[++i];
+    else if (a == "--kinds" && i + 1 < argc) options.kinds = probe::split(argv[++i]);
     else {
-      std::cerr << "usage: probe [--dry-run] [--seconds 450] [--cudnn libcudnn.so.9]\n";
+      std::cerr << "usage: probe [--dry-run] [--seconds 450] [--kinds norm,conv_sums] [--cudnn libcudnn.so.9]\n";
       return 2;
     }
   }
+  for (const std::string& kind : options.kinds)
+    if (std::ranges::find(probe::kKinds, kind) == probe::kKinds.end()) {
+      std::cerr << "probe: --kinds: got '" << kind << "', expected one of";
+      for (const std::string& known : probe::kKinds) std::cerr << ' ' << known;
+      std::cerr << '\n';
+      return 2;
+    }
   try {
     probe::Probe(options).run();
   } catch (const std::exception& e) {

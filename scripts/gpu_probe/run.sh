@@ -2,15 +2,18 @@
 # Measures, on the GPU at hand and in one call of less than eight minutes, what the design of the CUDA
 # back-end depends on, and prints it as JSON lines:
 #
-#   scripts/gpu_probe/run.sh [--dry-run] [--seconds N] >probe.jsonl
+#   scripts/gpu_probe/run.sh [--dry-run] [--seconds N] [--kinds norm,conv_sums] >probe.jsonl
 #
 #   launch     an empty kernel, in a stream and in a CUDA graph
 #   copy       device memory, pinned and pageable transfers
-#   conv       cuDNN's first plans for each convolution of ResNet-32 (batch 128, 512) and ResNet-50
-#              (64, 256), forward, data and weight gradient, in bf16, TF32 and f32; the first one
-#              also on images padded to 4 and 8 channels
 #   norm       cuDNN's batch norm (+ add) + ReLU in one kernel against two simple passes
 #   conv_sums  a bf16 convolution that also sums its output against a convolution and a separate pass
+#   conv_bf16, conv_tf32, conv_f32
+#              cuDNN's first plans for each convolution of ResNet-32 (batch 128, 512) and ResNet-50
+#              (64, 256), forward, data and weight gradient; the first one also on images padded to 4 and
+#              8 channels
+#
+# in this order, or only what --kinds lists, in its order: all of it may not fit into the time.
 #
 # Times are medians in µs; graph_us is without the cost of launching. Each line is printed as soon as it is
 # measured, and so survives when time runs out. --dry-run builds all graphs for an H200, without a GPU.

@@ -239,7 +239,7 @@ TEST_F(SimtProgram, ADeviceWithoutMemoryEndsTheRunWithAHint) {
   const Outcome got = run_program(cuda_flags(dir, "run"), {}, {"FULCRUM_SIMT_MEMORY=2000000"});
   EXPECT_EQ(got.code, 1) << got.err;
   for (const char* part :
-       {"[memory] cuda:0 has no ", "in use: ", "a smaller batch, --recompute or --amp bf16 needs less"})
+       {"[memory] cuda:0 has no ", "in use: ", "free on the device: ", "a smaller batch, --recompute or --amp bf16 needs less"})
     EXPECT_NE(got.err.find(part), std::string::npos) << got.err;
 }
 
