@@ -12,8 +12,10 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+// Two numbers, 0 < smallest <= largest.
+bool rising(const std::vector<double>& v) { return v.size() == 2 && v[0] > 0 && v[0] <= v[1]; }
+
 void check_parts(const DataSettings& d) {
-  const auto rising = [](const std::vector<double>& v) { return v.size() == 2 && v[0] > 0 && v[0] <= v[1]; };
   if (!rising(d.scale) || d.scale[1] > 1) usage("data.scale: expected two numbers, 0 < smallest <= largest <= 1");
   if (!rising(d.ratio)) usage("data.ratio: expected two numbers, 0 < smallest <= largest");
   if (!d.random_resized_crop && (d.scale != DataSettings().scale || d.ratio != DataSettings().ratio))
@@ -22,6 +24,17 @@ void check_parts(const DataSettings& d) {
   only_for(d, image_file_sets(), "data.random_crop", d.random_crop);
   if (d.random_crop && (d.random_resized_crop || d.resize_size == 0))
     usage("data.random_crop: expected a data.resize_size and no data.random_resized_crop beside it");
+}
+
+void check_erasing(const DataSettings& d) {
+  in_range("data.erase", d.erase, 0, 1, "[0, 1]");
+  if (!rising(d.erase_scale) || d.erase_scale[1] > 1)
+    usage("data.erase_scale: expected two numbers, 0 < smallest <= largest <= 1");
+  if (!rising(d.erase_ratio)) usage("data.erase_ratio: expected two numbers, 0 < smallest <= largest");
+  const DataSettings unset;
+  if (d.erase == 0 && (d.erase_scale != unset.erase_scale || d.erase_ratio != unset.erase_ratio))
+    usage(d.erase_scale != unset.erase_scale ? "data.erase_scale" : "data.erase_ratio",
+          ": expected data.erase above 0 beside it");
 }
 
 void check_colours(const DataSettings& d) {
@@ -58,6 +71,7 @@ void check_augmentation(const DataSettings& d) {
   count("data.pad", d.pad, 0);
   in_range("data.rotation", d.rotation, 0, 180, "[0, 180]");
   check_parts(d);
+  check_erasing(d);
   check_colours(d);
   check_mix(d);
 }
@@ -78,6 +92,7 @@ void set_augmentation(LoaderOptions& o, const Config& c) {
   o.augment = {.pad = static_cast<int>(d.pad),
                .flip = d.flip,
                .rotation = d.rotation,
+               .erase = {d.erase, d.erase_scale[0], d.erase_scale[1], d.erase_ratio[0], d.erase_ratio[1]},
                .seed = static_cast<uint64_t>(c.train.seed)};
   if (d.random_resized_crop) o.resized_crop = ResizedCropOptions{d.scale[0], d.scale[1], d.ratio[0], d.ratio[1]};
   if (d.random_crop) o.random_crop_size = d.resize_size;

@@ -57,6 +57,8 @@ struct DataSettings {
   int64_t pad = 0;
   bool flip = false;
   double rotation = 0;
+  double erase = 0;
+  std::vector<double> erase_scale = {0.02, 0.33}, erase_ratio = {0.3, 3.3};
   std::vector<double> color_jitter = {};
   int64_t randaugment = 0;
   int64_t randaugment_magnitude = 9;

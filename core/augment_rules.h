@@ -4,7 +4,11 @@
 //   int64_t y = i, x = j;                                        // output row and column
 //   const bool inside = draw.to_source(y, x, h, w);              // else the pixel is 0
 //
-// The order is that of torchvision's RandomCrop(padding), RandomHorizontalFlip, RandomRotation.
+// The order is that of torchvision's RandomCrop(padding), RandomHorizontalFlip, RandomRotation, and after normalisation
+// RandomErasing:
+//
+//   const Erased gone(o, counter, h, w);
+//   if (gone.contains(i, j)) …                                   // 0 in place of the pixel
 #pragma once
 
 #include <cmath>
@@ -67,6 +71,42 @@ struct AugmentDraw {
     y += shift_y;
     x = (flip ? w - 1 - x : x) + shift_x;
     return x >= 0 && x < w && y >= 0 && y < h;
+  }
+};
+
+/// The rectangle that random erasing takes from one image; empty if it takes none.
+struct Erased {
+  int64_t top = 0, left = 0, height = 0, width = 0;
+
+  /// As torchvision draws it: the first of ten attempts that fits into the image.
+  FULCRUM_HD Erased(const AugmentOptions& o, int64_t counter, int64_t h, int64_t w) {
+    constexpr uint64_t kAttempts = 10, kBlocks = 16;  // the blocks of an image: one for each attempt, and one more
+    if (!(o.erase.probability > 0)) return;
+    const Philox philox(o.seed, streams::kErase);
+    const uint64_t first = static_cast<uint64_t>(counter) * kBlocks;
+    if (uniform(philox.block(first + kAttempts).w[0]) >= o.erase.probability) return;
+    for (uint64_t attempt = 0; attempt < kAttempts; attempt++) {
+      const Words4 words = philox.block(first + attempt);
+      const double area = static_cast<double>(h * w) * between(o.erase.area_min, o.erase.area_max, words.w[0]);
+      const double ratio = std::exp(between(std::log(o.erase.ratio_min), std::log(o.erase.ratio_max), words.w[1]));
+      const auto tall = static_cast<int64_t>(std::floor(std::sqrt(area * ratio) + 0.5));
+      const auto wide = static_cast<int64_t>(std::floor(std::sqrt(area / ratio) + 0.5));
+      if (tall >= h || wide >= w) continue;
+      height = tall, width = wide;
+      top = static_cast<int64_t>(Philox::scale(words.w[2], static_cast<uint32_t>(h - tall + 1)));
+      left = static_cast<int64_t>(Philox::scale(words.w[3], static_cast<uint32_t>(w - wide + 1)));
+      return;
+    }
+  }
+
+  FULCRUM_HD bool contains(int64_t row, int64_t column) const {
+    return row >= top && row < top + height && column >= left && column < left + width;
+  }
+
+ private:
+  FULCRUM_HD static double uniform(uint32_t word) { return static_cast<double>(Philox::to_uniform(word)); }
+  FULCRUM_HD static double between(double low, double high, uint32_t word) {
+    return low + (high - low) * uniform(word);
   }
 };
 

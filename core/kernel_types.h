@@ -136,10 +136,20 @@ enum SampleColumns : int {
   kSampleColumns = 4
 };
 
+/// Random erasing (Zhong et al., AAAI 2020) as torchvision's: a rectangle of a random share of the area and of a random
+/// aspect ratio, somewhere in the image, becomes 0 after normalisation, which is the mean.
+struct EraseOptions {
+  double probability = 0;
+  double area_min = 0.02, area_max = 0.33;  // shares of the image
+  double ratio_min = 0.3, ratio_max = 3.3;  // height over width; its logarithm is uniform
+  friend bool operator==(const EraseOptions&, const EraseOptions&) = default;
+};
+
 struct AugmentOptions {
   int pad = 0;          // zero pixels on each side before the random crop back to h×w
   bool flip = false;    // left-right with probability ½
   double rotation = 0;  // uniform in ± this many degrees; after crop and flip
+  EraseOptions erase = {};
   uint64_t seed = 0;
 };
 

@@ -79,6 +79,7 @@ inline constexpr uint64_t kRandomCrop = 8;
 inline constexpr uint64_t kColorJitter = 9;
 inline constexpr uint64_t kRandAugment = 10;
 inline constexpr uint64_t kMix = 11;
+inline constexpr uint64_t kErase = 12;
 inline constexpr uint64_t kInit = uint64_t{1} << 32;
 }  // namespace streams
 

@@ -49,6 +49,11 @@ void check_options(const LoaderOptions& o) {
   check(o.augment.pad >= 0, "[loader] expected an augment.pad of 0 or more, got ", o.augment.pad);
   check(o.augment.rotation >= 0 && o.augment.rotation <= 180,
         "[loader] expected an augment.rotation in [0, 180] degrees, got ", o.augment.rotation);
+  const EraseOptions& e = o.augment.erase;
+  check(e.probability >= 0 && e.probability <= 1 && e.area_min > 0 && e.area_min <= e.area_max && e.area_max <= 1 &&
+            e.ratio_min > 0 && e.ratio_min <= e.ratio_max,
+        "[loader] expected an augment.erase with a probability in [0, 1], 0 < area_min <= area_max <= 1 and "
+        "0 < ratio_min <= ratio_max");
   if (const auto& crop = o.resized_crop)
     check(crop->min_scale > 0 && crop->min_scale <= crop->max_scale && crop->max_scale <= 1 && crop->min_ratio > 0 &&
               crop->min_ratio <= crop->max_ratio,

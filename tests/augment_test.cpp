@@ -71,6 +71,61 @@ TEST(Augment, IsTheCropOfThePaddedImageFlipped) {
   }
 }
 
+// Zeros in the drawn rectangle, all else as without; some images lose nothing.
+TEST(Augment, ErasesARectangleAfterNormalisation) {
+  for (const int64_t channels : {1, 3})
+    for (const double rotation : {0, 30}) {
+      const Inputs in(channels);
+      AugmentOptions o{.pad = 1, .flip = true, .rotation = rotation, .seed = 4};
+      Tensor whole = empty({kBatch, kHeight, kWidth, channels}), y = empty(whole.shape());
+      Cpu::augment(whole, in.images, in.indices, in.counters, in.mean, in.stddev, o);
+      o.erase = {.probability = 0.5, .area_min = 0.1, .area_max = 0.6};
+      Cpu::augment(y, in.images, in.indices, in.counters, in.mean, in.stddev, o);
+      auto expected = whole.to_vector();
+      int erased = 0;
+      for (int64_t b = 0, at = 0; b < kBatch; b++) {
+        const Erased gone(o, in.counters.data<int64_t>()[b], kHeight, kWidth);
+        erased += gone.height > 0;
+        for (int64_t i = 0; i < kHeight; i++)
+          for (int64_t j = 0; j < kWidth; j++)
+            for (int64_t c = 0; c < channels; c++, at++)
+              if (gone.contains(i, j)) expected[static_cast<size_t>(at)] = 0;
+      }
+      EXPECT_TRUE(all_close(y, from_vector(y.shape(), expected), {}));
+      EXPECT_GT(erased, kBatch / 4);
+      EXPECT_LT(erased, kBatch * 3 / 4);
+    }
+}
+
+// Shares, logarithms of ratios and places are uniform, as torchvision draws them.
+TEST(Augment, ErasedRectanglesHaveTheirDistribution) {
+  constexpr int64_t kDraws = 20000, kSide = 1000;
+  const AugmentOptions o{
+      .erase = {.probability = 0.3, .area_min = 0.1, .area_max = 0.3, .ratio_min = 0.5, .ratio_max = 2}, .seed = 9};
+  double count = 0, area = 0, square = 0, ratio = 0, place = 0;
+  for (int64_t b = 0; b < kDraws; b++) {
+    const Erased gone(o, b, kSide, kSide);
+    if (gone.height == 0) continue;
+    ASSERT_TRUE(gone.top >= 0 && gone.left >= 0 && gone.top + gone.height <= kSide && gone.left + gone.width <= kSide);
+    const double share = static_cast<double>(gone.height * gone.width) / (kSide * kSide);
+    const double r = static_cast<double>(gone.height) / static_cast<double>(gone.width);
+    ASSERT_TRUE(share > 0.0985 && share < 0.3015 && r > 0.49 && r < 2.04) << share << " " << r;
+    count++, area += share, square += share * share, ratio += std::log(r);
+    place += static_cast<double>(gone.top) / static_cast<double>(kSide - gone.height);
+  }
+  EXPECT_NEAR(count / kDraws, 0.3, 0.015);
+  EXPECT_NEAR(area / count, 0.2, 0.004);
+  EXPECT_NEAR(square / count - std::pow(area / count, 2), 0.04 / 12, 2e-4);  // of a uniform distribution
+  EXPECT_NEAR(ratio / count, 0, 0.03);
+  EXPECT_NEAR(place / count, 0.5, 0.02);
+}
+
+// A rectangle that never fits takes nothing.
+TEST(Augment, ErasesNothingWhereNothingFits) {
+  const AugmentOptions o{.erase = {.probability = 1, .area_min = 1, .area_max = 1, .ratio_min = 1, .ratio_max = 1}};
+  EXPECT_EQ(Erased(o, 0, 8, 8).height, 0);
+}
+
 // The pixels of `image` u8 [H, W, C] seen through a rotation.
 Tensor rotated(const Tensor& image, double degrees) {
   const int64_t h = image.size(0), w = image.size(1), c = image.size(2);

@@ -11,7 +11,12 @@ TEST(CudaAugment, EqualsTheCpuBitForBit) {
   for (const Shape& shape : {Shape{3, 4, 5, 3}, Shape{5, 32, 32, 3}, Shape{2, 1, 1, 1}, Shape{4, 28, 28, 1},
                              Shape{2, 47, 53, 4}, Shape{1, 3, 2, 7}})
     for (const AugmentOptions& o :
-         {AugmentOptions{}, {4, false, 7}, {0, true, 8}, {4, true, 9}, {60, true, 1ull << 40}})
+         {AugmentOptions{},
+          {4, false, 7},
+          {0, true, 8},
+          {4, true, 9},
+          {60, true, 1ull << 40},
+          AugmentOptions{.pad = 1, .flip = true, .erase = {.probability = 0.7, .area_max = 0.9}, .seed = 3}})
       for (int64_t batch : {1, 37}) {
         Tensor images = empty(shape, {DType::kU8, {}});
         const Philox philox(kSeed, 5);

@@ -1,5 +1,5 @@
 // Makes batches of images from a u8 data set: gather, random crop of the padded image, flip, rotation,
-// normalisation.
+// normalisation, random erasing.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -88,6 +88,12 @@ void copy_pixels(T* out, const uint8_t* image, const Size& size, const AugmentDr
     }
 }
 
+template <class T>
+void erase(T* out, const Size& size, const Erased& gone) {
+  for (int64_t i = gone.top; i < gone.top + gone.height; i++)
+    std::fill_n(out + (i * size.w + gone.left) * size.channels, gone.width * size.channels, T(0.0f));
+}
+
 }  // namespace
 
 void Cpu::augment(Tensor& y, const Tensor& images, const Tensor& indices, const Tensor& counters, const Tensor& mean,
@@ -103,6 +109,7 @@ void Cpu::augment(Tensor& y, const Tensor& images, const Tensor& indices, const 
       const uint8_t* image = images.data<uint8_t>() + indices.data<int64_t>()[b] * pixels;
       T* out = y.data<T>() + b * pixels;
       draw.rotates ? copy_pixels(out, image, size, draw, table) : copy_rows(out, image, size, draw, table);
+      erase(out, size, Erased(o, counters.data<int64_t>()[b], size.h, size.w));
     };
     cpu::parallel_for(y.size(0), 16, [&](int64_t begin, int64_t end) {
       for (int64_t b = begin; b < end; b++) one(b);

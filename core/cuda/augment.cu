@@ -1,4 +1,5 @@
-// Makes batches of images from the u8 data set: gather, random crop of the padded image, flip, rotation, normalisation.
+// Makes batches of images from the u8 data set: gather, random crop of the padded image, flip, rotation, normalisation,
+// random erasing.
 #include <fulcrum/core/augment_rules.h>
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/random.h>
@@ -26,16 +27,18 @@ __global__ void augment_kernel(T* y, AugmentInputs in, int64_t batch, int64_t pa
   for (int64_t job = blockIdx.x; job < batch * parts; job += gridDim.x) {
     const int64_t b = job / parts, part = job % parts;
     const AugmentDraw draw(o, philox.block(static_cast<uint64_t>(in.counters[b])), in.h, in.w);
+    const Erased gone(o, in.counters[b], in.h, in.w);
     const uint8_t* image = in.images + in.indices[b] * pixels * in.channels;
     T* out = y + b * pixels * in.channels;
     for (int64_t i = part * blockDim.x + threadIdx.x; i < pixels; i += parts * blockDim.x) {
       const auto at = static_cast<uint32_t>(i), width = static_cast<uint32_t>(in.w);  // 64-bit division is slow
       int64_t row = at / width, column = at % width;
+      const bool erased = gone.contains(row, column);
       const bool inside = draw.to_source(row, column, in.h, in.w);
       const uint8_t* pixel = image + (inside ? (row * in.w + column) * in.channels : 0);
       for (int64_t c = 0; c < in.channels; c++) {
         const float value = inside ? static_cast<float>(pixel[c]) : 0.0f;
-        out[i * in.channels + c] = T((value / 255.0f - in.mean[c]) / in.stddev[c]);
+        out[i * in.channels + c] = erased ? T(0.0f) : T((value / 255.0f - in.mean[c]) / in.stddev[c]);
       }
     }
   }

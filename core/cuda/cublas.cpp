@@ -20,8 +20,8 @@ constexpr uint32_t kAlignment = 16;
 
 void check_status(cublasStatus_t status, const char* expression, const GemmProblem& problem) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
-  const std::string text =
-      concat_text("[gemm] cuBLASLt: ", cublasLtGetStatusString(status), " from ", expression, " for ", describe(problem));
+  const std::string text = concat_text("[gemm] cuBLASLt: ", cublasLtGetStatusString(status), " from ", expression,
+                                       " for ", describe(problem));
   if (status == CUBLAS_STATUS_ALLOC_FAILED) fail_without_memory(text);
   fail(text);
 }

@@ -238,8 +238,8 @@ TEST_F(SimtProgram, ADeviceWithoutMemoryEndsTheRunWithAHint) {
   if (!emulated) GTEST_SKIP() << "only the emulator has as little";
   const Outcome got = run_program(cuda_flags(dir, "run"), {}, {"FULCRUM_SIMT_MEMORY=2000000"});
   EXPECT_EQ(got.code, 1) << got.err;
-  for (const char* part :
-       {"[memory] cuda:0 has no ", "in use: ", "free on the device: ", "a smaller batch, --recompute or --amp bf16 needs less"})
+  for (const char* part : {"[memory] cuda:0 has no ",
+                           "in use: ", "free on the device: ", "a smaller batch, --recompute or --amp bf16 needs less"})
     EXPECT_NE(got.err.find(part), std::string::npos) << got.err;
 }
 

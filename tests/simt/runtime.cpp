@@ -68,7 +68,8 @@ void release(Device, void* block) noexcept {
 void* try_allocate_pinned(size_t bytes) { return std::aligned_alloc(256, bytes); }
 void release_pinned(void* block) noexcept { std::free(block); }
 std::string memory_report() {
-  return concat_text("; free on the device: ", device_memory().left(), " bytes; a smaller batch, --recompute or --amp bf16 needs less");
+  return concat_text("; free on the device: ", device_memory().left(),
+                     " bytes; a smaller batch, --recompute or --amp bf16 needs less");
 }
 size_t free_memory(Device) { return device_memory().left(); }
 
