@@ -211,7 +211,8 @@ struct CrossEntropyArgs {
   Tensor temperature = {};   // [C], > 0; divides the logits
   Phi phi = {};              // φ(l) instead of l; not with smoothing
 };
-/// φ(−log softmax(z')_y) per sample, f32 [B] (f64 for f64 logits [B, C]).
+/// φ(−log softmax(z')_y) per sample, f32 [B] (f64 for f64 logits [B, C]). Labels may also be shares of the classes q, floating
+/// [B, C], as in PyTorch: −Σ_c w_c·q_c·log softmax(z')_c, without margin and φ, with smoothing of q towards 1/C.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyArgs& args = {});
 /// LDR-KL (Zhu et al. 2023): λ·log mean_k exp((c·[k≠y] + h_k − h_y)/λ) with h = softplus(z)/mean
 /// softplus(z); f32 [B]. The loss is at least −λ·log C.

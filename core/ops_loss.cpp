@@ -54,13 +54,29 @@ void check_labels(const Tensor& labels, int64_t classes) {
           i);
 }
 
+// The targets are shares of the classes: made of other ops, as no training step of the program hangs on it.
+Tensor cross_entropy_of_shares(const Tensor& logits, const Tensor& shares, const CrossEntropyArgs& args) {
+  check(!args.margin && args.phi.kind == Phi::kIdentity,
+        "[cross_entropy] expected no margin and no phi with shares of the classes as labels: both ask for one label");
+  const DType dtype = master_dtype(logits.dtype());
+  Tensor z = logits.to(dtype), q = shares.to(dtype);
+  if (args.temperature) z = div(z, args.temperature);
+  if (args.scale != 1) z = mul(z, args.scale);
+  if (args.adjust) z = add(z, args.adjust);
+  if (args.smoothing > 0) q = add(mul(q, 1 - args.smoothing), args.smoothing / static_cast<double>(logits.size(1)));
+  if (args.class_weight) q = mul(q, args.class_weight);
+  return neg(sum(mul(q, log_softmax(z)), {1}));
+}
+
 }  // namespace
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyArgs& args) {
   check(logits.dim() == 2 && is_floating(logits.dtype()), "[cross_entropy] expected floating logits [B, C], got ",
         logits.dtype(), " ", logits.shape());
-  check(labels.dtype() == DType::kI64 && labels.shape() == Shape{logits.size(0)},
-        "[cross_entropy] expected labels i64 [", logits.size(0), "], got ", labels.dtype(), " ", labels.shape());
+  const bool shares = is_floating(labels.dtype()) && labels.shape() == logits.shape();
+  check(shares || (labels.dtype() == DType::kI64 && labels.shape() == Shape{logits.size(0)}),
+        "[cross_entropy] expected labels i64 [", logits.size(0), "] or shares of the classes ", logits.shape(),
+        ", got ", labels.dtype(), " ", labels.shape());
   check_one_device("cross_entropy", {{"logits", logits},
                                      {"labels", labels},
                                      {"adjust", args.adjust},
@@ -81,6 +97,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
   check_per_class(t.margin, logits, "margin");
   check_per_class(t.class_weight, logits, "class_weight");
   check_per_class(t.temperature, logits, "temperature");
+  if (shares) return cross_entropy_of_shares(logits, labels, args);
   check_labels(labels, logits.size(1));
   const CrossEntropyOptions o{args.scale, args.smoothing, args.phi};
 

@@ -16,7 +16,7 @@ namespace fulcrum {
 
 /// The options of Sgd (with another default for momentum), then those of KlRisk.
 struct AbsgdOptions {
-  double lr;
+  double lr = kNotGiven;
   double momentum = 0.9;
   double weight_decay = 0;
   bool nesterov = false;
@@ -33,7 +33,7 @@ struct AbsgdOptions {
 
 /// The options of Adam, then those of KlRisk.
 struct AbAdamOptions {
-  double lr;
+  double lr = kNotGiven;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   double weight_decay = 0;
   bool decoupled = false;  // true: AdamW

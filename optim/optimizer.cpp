@@ -53,6 +53,7 @@ Segments make_segments(const std::vector<ParamGroup>& groups, const Arena& arena
 
 Optimizer::Optimizer(std::vector<ParamGroup> groups, double lr, double weight_decay, double max_norm)
     : groups_(std::move(groups)), lr_(lr), weight_decay_(weight_decay), max_norm_(max_norm) {
+  check(!std::isnan(lr), "[optimizer] expected a learning rate: options.lr has no default");
   check_positive("weight_decay", weight_decay, true);
   check_positive("max_norm", max_norm, true);
   std::set<const Node*> seen;

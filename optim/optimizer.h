@@ -135,8 +135,11 @@ class Optimizer {
   double lr_, weight_decay_, max_norm_;
 };
 
+/// In place of a learning rate, which has no default.
+inline constexpr double kNotGiven = std::numeric_limits<double>::quiet_NaN();
+
 struct SgdOptions {
-  double lr;
+  double lr = kNotGiven;
   double momentum = 0;
   double weight_decay = 0;
   bool nesterov = false;
@@ -156,7 +159,7 @@ class Sgd : public Optimizer {
 };
 
 struct AdamOptions {
-  double lr;
+  double lr = kNotGiven;
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
   double weight_decay = 0;
   bool decoupled = false;  // true: AdamW

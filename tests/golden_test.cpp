@@ -79,6 +79,9 @@ struct GoldenOp {
     if (op == "linear") return linear(in[0], in[1], input("b"));
     if (op == "sum" || op == "mean") return reduction(op == "sum");
     if (op == "cross_entropy") return losses();
+    if (op == "cross_entropy_of_shares")
+      return cross_entropy(in[0], in[1],
+                           {.smoothing = params.get("smoothing", 0), .class_weight = input("class_weight")});
     fail("no operation ", op);
   }
 

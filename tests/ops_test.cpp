@@ -357,7 +357,11 @@ TEST(OpErrors, Losses) {
   EXPECT_ERROR(cross_entropy(z, labels_of({0, 3})), "expected labels in [0, 3), got 3 at row 1");
   EXPECT_ERROR(cross_entropy(z, labels_of({-1, 0})), "got -1 at row 0");
   EXPECT_ERROR(cross_entropy(z, labels_of({0})), "[cross_entropy] expected labels i64 [2]");
-  EXPECT_ERROR(cross_entropy(z, images({2})), "[cross_entropy] expected labels i64 [2], got f32");
+  EXPECT_ERROR(cross_entropy(z, images({2})), "expected labels i64 [2] or shares of the classes [2, 3], got f32 [2]");
+  EXPECT_ERROR(cross_entropy(z, images({2, 4})),
+               "expected labels i64 [2] or shares of the classes [2, 3], got f32 [2, 4]");
+  EXPECT_ERROR(cross_entropy(z, z, {.phi = Phi::mae()}), "expected no margin and no phi with shares of the classes");
+  EXPECT_ERROR(cross_entropy(z, z, {.margin = t}), "expected no margin and no phi");
   EXPECT_ERROR(cross_entropy(t, labels_of({0, 0, 0})), "[cross_entropy] expected floating logits [B, C]");
   EXPECT_ERROR(cross_entropy(z, labels_of({0, 0}), {.smoothing = 1}), "smoothing in [0, 1)");
   EXPECT_ERROR(cross_entropy(z, labels_of({0, 0}), {.class_weight = images({2})}), "class_weight f32 [3]");

@@ -164,7 +164,7 @@ TEST(OptimizerErrors, NameTheProblem) {
   EXPECT_ERROR(Sgd(Tensors{}, {.lr = 0.1}), "[optimizer] expected at least one parameter");
   EXPECT_ERROR(Sgd(Tensors{zeros({1})}, {.lr = 0.1}), "[optimizer] expected leaves that require a gradient");
   EXPECT_ERROR(Sgd(p, {.lr = -1}), "[optimizer] expected lr >= 0, got -1");
-  EXPECT_ERROR(Sgd(p, {.lr = kNan}), "[optimizer] expected lr");
+  EXPECT_ERROR(Sgd(p, {.momentum = 0.9}), "[optimizer] expected a learning rate: options.lr has no default");
   EXPECT_ERROR(Sgd(p, {.lr = 1, .momentum = 1}), "momentum in [0, 1)");
   EXPECT_ERROR(Sgd(p, {.lr = 1, .nesterov = true}), "momentum > 0 with nesterov");
   EXPECT_ERROR(Sgd(p, {.lr = 1, .weight_decay = -1}), "weight_decay >= 0");

@@ -107,6 +107,13 @@ def plain_ce(x, labels, class_weight=None, smoothing=0.0):
     return F.cross_entropy(x, labels, class_weight, reduction="none", label_smoothing=smoothing)
 
 
+def shares_ce(name, extra=(), smoothing=0.0):
+    """Labels that are shares of the classes, with a gradient of their own."""
+    inputs = [Input("x", (6, 5), 3.0), Input("q", (6, 5), 0.5, 0.5)] + [Input(*e, grad=False) for e in extra]
+    params = {"smoothing": smoothing}
+    return Case(f"cross_entropy_of_{name}", "cross_entropy_of_shares", inputs, lambda *t: plain_ce(*t, **params), params)
+
+
 def smoothed_then_weighted_ce(x, labels, class_weight, smoothing):
     """w_y * smoothed loss; PyTorch itself weights the smoothing term of class c with w_c, not with w_y."""
     return class_weight[labels] * plain_ce(x, labels, smoothing=smoothing)
@@ -201,6 +208,8 @@ CASES = [
     reduction("mean", torch.mean, (0, 2)),
     unary("gelu", F.gelu, bound=4.0),
     unary("gelu", F.gelu, bound=4.0, name="gelu_tanh", approximate="tanh"),
+    shares_ce("shares"),
+    shares_ce("shares_weight_smoothing", [CLASS_WEIGHT], smoothing=0.1),
 ]
 
 
