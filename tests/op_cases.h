@@ -14,12 +14,21 @@ struct OpInput {
   Shape shape;
   double low, high;
   bool gradient = true;
-  bool master = false;  // f32 also where the activations are bf16
-  double gap = 0;       // no element closer to 0 than this: keeps central differences off a kink
+  bool master = false;              // f32 also where the activations are bf16
+  double gap = 0;                   // no element closer to 0 than this: keeps central differences off a kink
+  bool integer = false;             // i64 where the activations are of any dtype
+  std::vector<double> values = {};  // instead of random numbers
 
   OpInput constant() const { return with(&OpInput::gradient, false); }
   OpInput as_master() const { return with(&OpInput::master, true); }
   OpInput off_zero(double distance) const { return with(&OpInput::gap, distance); }
+  /// These numbers, in turn, without a gradient. Draw d of the row begins with number d.
+  OpInput holding(const std::vector<double>& numbers) const { return constant().with(&OpInput::values, numbers); }
+  /// The same as i64: labels, indices, positions. A row has them as inputs, so that they can be on the device, and
+  /// others, where a recorded step is replayed.
+  OpInput holding(const std::vector<int64_t>& numbers) const {
+    return holding(std::vector<double>(numbers.begin(), numbers.end())).with(&OpInput::integer, true);
+  }
 
  private:
   template <class V>
@@ -47,18 +56,30 @@ inline OpCase loosened(OpCase row, double bf16) {
 
 inline void PrintTo(const OpCase& row, std::ostream* out) { *out << row.name; }
 
-/// The numbers of a row's inputs, in f64.
-inline Tensors numbers_of(const OpCase& row) {
+/// The numbers of a row's inputs, in f64 or i64; other ones in every draw.
+inline Tensors numbers_of(const OpCase& row, uint64_t draw = 0) {
   Tensors inputs;
   for (const OpInput& spec : row.inputs) {
-    Tensor t = random_tensor(spec.shape, 100 + inputs.size(), spec.low, spec.high);
+    Tensor t = random_tensor(spec.shape, 100 + inputs.size() + 1000 * draw, spec.low, spec.high);
     for (int64_t i = 0; i < t.numel(); i++) {
       double& v = t.data<double>()[i];
       if (std::abs(v) < spec.gap) v = v < 0 ? v - spec.gap : v + spec.gap;
+      if (!spec.values.empty()) v = spec.values[(static_cast<uint64_t>(i) + draw) % spec.values.size()];
     }
-    inputs.push_back(t);
+    inputs.push_back(spec.integer ? t.to(DType::kI64) : t);
   }
   return inputs;
+}
+
+/// The inputs of a row as leaves, in f64 or narrower.
+inline Tensors leaves_of(const OpCase& row, const Tensors& numbers, DType dtype) {
+  std::vector<bool> wanted;
+  std::vector<DType> dtypes;
+  for (const OpInput& spec : row.inputs) {
+    wanted.push_back(spec.gradient);
+    dtypes.push_back(spec.master ? master_dtype(dtype) : dtype);
+  }
+  return leaves(numbers, wanted, dtypes);
 }
 
 inline std::vector<OpCase> unary_cases() {
@@ -104,9 +125,10 @@ inline std::vector<OpCase> unary_cases() {
       row("add_number", half_added, [](double x) { return x + 0.5; }, {{3, 5}}),
       row("divide_by_number", quartered, [](double x) { return x / 4; }, {{3, 5}}),
       {"dropout",
-       {{{7, 11}}},
+       {{{7, 11}}, OpInput({1}).holding(std::vector<int64_t>{0, 20, 8})},
        [](const Tensors& in) {
          Generator generator(kSeed, streams::kDropout, in[0].device());
+         generator.position = in[1].clone();  // central differences begin at the same one again and again
          return dropout(in[0], 0.3, generator);
        },
        [](const Tensors& in) {

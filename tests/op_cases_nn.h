@@ -75,31 +75,27 @@ inline std::vector<OpCase> pool_cases() {
   };
 }
 
-/// x, weight, bias (, residual); running statistics are drawn anew at every call.
+/// Running mean and variance, x, weight, bias (, residual).
 inline OpCase norm_case(const char* name, Shape x, bool training, bool affine = true, bool residual = false,
                         bool relu_after = false) {
   const Shape channels{x[-1]};
-  const auto statistics = [channels](const Tensor& like) {
-    const DType dtype = master_dtype(like.dtype());
-    return std::pair(random_tensor(channels, 200, -0.5, 0.5, dtype).to(like.device()),
-                     random_tensor(channels, 201, 0.5, 1.5, dtype).to(like.device()));
+  const auto statistic = [channels](double low, double high) {
+    return OpInput(channels, low, high).constant().as_master();
   };
-  OpCase c{name, {{x, -1.5, 2.5}}, {}, {}};
+  OpCase c{name, {statistic(-0.5, 0.5), statistic(0.5, 1.5), {x, -1.5, 2.5}}, {}, {}};
   if (affine) {
     c.inputs.push_back(OpInput(channels, 0.5, 1.5).as_master());
     c.inputs.push_back(OpInput(channels, -0.5, 0.5).as_master());
   }
   if (residual) c.inputs.push_back({x});
   c.op = [=](const Tensors& in) {
-    const auto [mean, var] = statistics(in[0]);
-    const BatchNormTensors t{affine ? in[1] : Tensor(), affine ? in[2] : Tensor(), mean, var};
-    return batch_norm(in[0], t,
+    const BatchNormTensors t{affine ? in[3] : Tensor(), affine ? in[4] : Tensor(), in[0], in[1]};
+    return batch_norm(in[2], t,
                       {.training = training, .residual = residual ? in.back() : Tensor(), .relu = relu_after});
   };
   c.oracle = [=](const Tensors& in) {
-    const auto [mean, var] = statistics(in[0]);
-    Tensor y = batch_norm_oracle(in[0], affine ? in[1] : Tensor(), affine ? in[2] : Tensor(),
-                                 training ? Tensor() : mean, training ? Tensor() : var, 1e-5);
+    Tensor y = batch_norm_oracle(in[2], affine ? in[3] : Tensor(), affine ? in[4] : Tensor(),
+                                 training ? Tensor() : in[0], training ? Tensor() : in[1], 1e-5);
     if (residual) y = y + in.back();
     return relu_after ? relu(y) : y;
   };
@@ -130,17 +126,21 @@ inline std::vector<OpCase> norm_cases() {
 }
 
 /// One label a row, of every class in turn.
-inline std::vector<int64_t> labels_for(const Shape& logits) {
+inline OpInput labels_for(const Shape& logits) {
   std::vector<int64_t> labels;
   for (int64_t i = 0; i < logits[0]; i++) labels.push_back((7 * i + 3) % logits[1]);
-  return labels;
+  return OpInput({logits[0]}).holding(labels);
 }
 
-/// Logits, then the class vectors named by the letters of `vectors`: a(djust), m(argin), w(eight),
-/// t(emperature).
+inline std::vector<int64_t> integers_of(const Tensor& t) {
+  const auto numbers = t.to_vector();
+  return {numbers.begin(), numbers.end()};
+}
+
+/// Logits, then the class vectors named by the letters of `vectors`: a(djust), m(argin), w(eight), t(emperature), then
+/// labels.
 inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string vectors, double scale = 1,
                                  double smoothing = 0, Phi phi = {}) {
-  const std::vector<int64_t> labels = labels_for(logits.shape);
   const auto args_of = [=](const Tensors& in) {
     CrossEntropyArgs args{.scale = scale, .smoothing = smoothing, .phi = phi};
     for (size_t i = 0; i < vectors.size(); i++)
@@ -152,10 +152,11 @@ inline OpCase cross_entropy_case(const char* name, OpInput logits, std::string v
   };
   OpCase c{name,
            {logits},
-           [=](const Tensors& in) { return cross_entropy(in[0], labels_of(labels).to(in[0].device()), args_of(in)); },
-           [=](const Tensors& in) { return cross_entropy_oracle(in[0], labels, args_of(in)); }};
+           [=](const Tensors& in) { return cross_entropy(in[0], in.back(), args_of(in)); },
+           [=](const Tensors& in) { return cross_entropy_oracle(in[0], integers_of(in.back()), args_of(in)); }};
   for (size_t i = 0; i < vectors.size(); i++)
     c.inputs.push_back(OpInput({logits.shape[1]}, 0.25, 1.5).constant().as_master());
+  c.inputs.push_back(labels_for(logits.shape));
   return c;
 }
 
@@ -167,30 +168,26 @@ inline std::vector<OpCase> phi_cases() {
     return cross_entropy_case(name, z, std::move(vectors), 1, 0, phi);
   };
   const auto ldr = [](const char* name, OpInput z, LdrKlArgs args) {
-    const std::vector<int64_t> labels = labels_for(z.shape);
     return OpCase{name,
-                  {z},
-                  [=](const Tensors& in) { return ldr_kl_loss(in[0], labels_of(labels).to(in[0].device()), args); },
-                  [=](const Tensors& in) { return ldr_kl_oracle(in[0], labels, args); }};
+                  {z, labels_for(z.shape)},
+                  [=](const Tensors& in) { return ldr_kl_loss(in[0], in[1], args); },
+                  [=](const Tensors& in) { return ldr_kl_oracle(in[0], integers_of(in[1]), args); }};
   };
   const auto aldr = [](const char* name, OpInput z, AldrKlArgs args, bool weighted = false) {
-    const std::vector<int64_t> labels = labels_for(z.shape);
+    const int64_t n = z.shape[0];
     std::vector<double> lambdas;
-    for (size_t i = 0; i < labels.size(); i++) lambdas.push_back(args.lambda0 * (1 - 0.07 * static_cast<double>(i)));
-    const auto with = [=](const Tensor& like, DType dtype) {
+    for (int64_t i = 0; i < n; i++) lambdas.push_back(args.lambda0 * (1 - 0.07 * static_cast<double>(i)));
+    const auto with = [=](const Tensors& in) {
       AldrKlArgs a = args;
-      if (weighted) a.class_weight = random_tensor({like.size(1)}, 40, 0.5, 2).to(dtype).to(like.device());
+      if (weighted) a.class_weight = in[3];
       return a;
     };
-    return OpCase{name,
-                  {z},
-                  [=](const Tensors& in) {
-                    const DType dtype = in[0].dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
-                    const Tensor lambda = from_vector({std::ssize(lambdas)}, lambdas, {dtype, {}});
-                    return aldr_kl_loss(in[0], labels_of(labels).to(in[0].device()), lambda.to(in[0].device()),
-                                        with(in[0], dtype));
-                  },
-                  [=](const Tensors& in) { return aldr_kl_oracle(in[0], labels, lambdas, with(in[0], DType::kF64)); }};
+    OpCase c{name,
+             {z, labels_for(z.shape), OpInput({n}).holding(lambdas).as_master()},
+             [=](const Tensors& in) { return aldr_kl_loss(in[0], in[1], in[2], with(in)); },
+             [=](const Tensors& in) { return aldr_kl_oracle(in[0], integers_of(in[1]), in[2].to_vector(), with(in)); }};
+    if (weighted) c.inputs.push_back(OpInput({z.shape[1]}, 0.5, 2).constant().as_master());
+    return c;
   };
   return {
       row("focal", logits, Phi::focal(2)),

@@ -5,11 +5,15 @@
 
 namespace fulcrum::testing {
 
-inline Tensor indices(const Shape& shape, const std::vector<int64_t>& values, const Tensors& like) {
-  return from_vector(shape, values, like[0].device());
+/// The index that an input holds at some place.
+template <class... I>
+int64_t index_at(const View& index, I... i) {
+  return static_cast<int64_t>(index(i...));
 }
 
 inline std::vector<OpCase> shape_cases() {
+  std::vector<int64_t> squares;
+  for (int64_t k = 0; k < 40; k++) squares.push_back(k * k % 40);
   return {
       {"reshape",
        {{{3, 4}}},
@@ -70,36 +74,27 @@ inline std::vector<OpCase> shape_cases() {
          });
        }},
       {"gather",
-       {{{2, 3, 2}}},
+       {{{2, 3, 2}}, OpInput({2, 2, 2}).holding(std::vector<int64_t>{2, 0, 2, 1, 0, 1, 1, 1})},
+       [](const Tensors& in) { return gather(in[0], 1, in[1]); },
        [](const Tensors& in) {
-         return gather(in[0], 1, indices({2, 2, 2}, {2, 0, 2, 1, 0, 1, 1, 1}, in));
-       },
-       [](const Tensors& in) {
-         return generate({2, 2, 2}, [x = View(in[0])](const Index& i) {
-           constexpr int64_t kFrom[2][2][2] = {{{2, 0}, {2, 1}}, {{0, 1}, {1, 1}}};
-           return x(i[0], kFrom[i[0]][i[1]][i[2]], i[2]);
+         return generate({2, 2, 2}, [x = View(in[0]), from = View(in[1])](const Index& i) {
+           return x(i[0], index_at(from, i[0], i[1], i[2]), i[2]);
          });
        }},
       {"index_select_rows",
-       {{{4, 3}}},
+       {{{4, 3}}, OpInput({5}).holding(std::vector<int64_t>{3, 0, 3, 3, 1})},
+       [](const Tensors& in) { return index_select(in[0], 0, in[1]); },
        [](const Tensors& in) {
-         return index_select(in[0], 0, indices({5}, {3, 0, 3, 3, 1}, in));
-       },
-       [](const Tensors& in) {
-         return generate({5, 3}, [x = View(in[0])](const Index& i) {
-           constexpr int64_t kFrom[] = {3, 0, 3, 3, 1};
-           return x(kFrom[i[0]], i[1]);
-         });
+         return generate(
+             {5, 3}, [x = View(in[0]), from = View(in[1])](const Index& i) { return x(index_at(from, i[0]), i[1]); });
        }},
       {"index_select_two_threads",
-       {{{3, 40, 31}}},
+       {{{3, 40, 31}}, OpInput({1000}).holding(squares)},
+       [](const Tensors& in) { return index_select(in[0], -2, in[1]); },
        [](const Tensors& in) {
-         std::vector<int64_t> every(1000);
-         for (int64_t k = 0; k < 1000; k++) every[static_cast<size_t>(k)] = k * k % 40;
-         return index_select(in[0], -2, indices({1000}, every, in));
-       },
-       [](const Tensors& in) {
-         return generate({3, 1000, 31}, [x = View(in[0])](const Index& i) { return x(i[0], i[1] * i[1] % 40, i[2]); });
+         return generate({3, 1000, 31}, [x = View(in[0]), from = View(in[1])](const Index& i) {
+           return x(i[0], index_at(from, i[1]), i[2]);
+         });
        }},
       {"sort_middle",
        {{{2, 7, 3}}},

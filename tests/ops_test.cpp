@@ -24,9 +24,7 @@ struct Trial {
   Tensor y;
 
   Trial(const OpCase& row, const Tensors& numbers, DType dtype) {
-    std::vector<DType> dtypes;
-    for (const OpInput& spec : row.inputs) dtypes.push_back(spec.master ? master_dtype(dtype) : dtype);
-    inputs = leaves(numbers, wanted(row), dtypes);
+    inputs = leaves_of(row, numbers, dtype);
     y = row.op(inputs);
   }
   void backward(const Tensor& with) { y.backward(with); }

@@ -94,11 +94,11 @@ inline bool same_bits(const Tensor& a, const Tensor& b) {
   return x.shape() == y.shape() && x.dtype() == y.dtype() && std::memcmp(x.raw(), y.raw(), x.bytes()) == 0;
 }
 
-/// Leaves with the same numbers, converted, on the test's device.
+/// Leaves with the same numbers, on the test's device; converted, but for integers.
 inline Tensors leaves(const Tensors& inputs, const std::vector<bool>& wanted, const std::vector<DType>& dtypes) {
   Tensors copies;
   for (size_t i = 0; i < inputs.size(); i++) {
-    Tensor host = empty(inputs[i].shape(), {dtypes[i], {}});
+    Tensor host = empty(inputs[i].shape(), {is_floating(inputs[i].dtype()) ? dtypes[i] : inputs[i].dtype(), {}});
     host.copy_from(inputs[i]);
     Tensor copy = host.to(test_device());
     if (wanted[i]) copy.set_requires_grad();
