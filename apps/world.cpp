@@ -131,7 +131,7 @@ void take_own_gpu(Communicator& all, const TrainSettings& settings) {
   const std::string own = own_gpu(all.local_rank());
   refuse_together(all, own.empty()
                            ? fmt::format("CUDA_VISIBLE_DEVICES: expected a GPU for each of the {} processes of this "
-                                         "machine, got {}",
+                                         "machine, got '{}'",
                                          all.local_size(), std::getenv("CUDA_VISIBLE_DEVICES"))
                            : "");
   setenv("CUDA_VISIBLE_DEVICES", own.c_str(), 1);

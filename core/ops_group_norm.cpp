@@ -1,5 +1,6 @@
 // Layer and group normalisation, composed of other operations.
 #include <fulcrum/core/ops.h>
+#include <fulcrum/core/ops_checks.h>
 
 namespace fulcrum {
 
@@ -15,6 +16,7 @@ Tensor scaled(const char* op, Tensor y, const Tensor& weight, const Tensor& bias
   for (const Tensor& t : {weight, bias})
     check(!t || (t.shape() == Shape{y.size(-1)} && t.dtype() == y.dtype()), "[", op, "] expected weight and bias ",
           y.dtype(), " [", y.size(-1), "], got ", t ? t.dtype() : y.dtype(), " ", t ? t.shape() : Shape());
+  check_one_device(op, {{"x", y}, {"weight", weight}, {"bias", bias}});
   if (weight) y = y * weight;
   return bias ? y + bias : y;
 }

@@ -42,6 +42,7 @@ std::vector<int> feature_dims(const Tensor& x) {
 void check_targets(const char* op, const Tensor& x, const Tensor& target) {
   check(x.dim() >= 1 && x.shape() == target.shape(), "[", op, "] expected x and target of one shape, got ", x.shape(),
         " and ", target.shape());
+  check_one_device(op, {{"x", x}, {"target", target}});
 }
 
 // Checks labels on the CPU only. Reading labels on a GPU would stall its stream; there, the loss of an invalid label is
@@ -145,6 +146,7 @@ void check_aldr(const char* op, const AldrKlArgs& args, const Tensor& logits) {
 Tensor ldr_kl_loss(const Tensor& logits, const Tensor& labels, const LdrKlArgs& args) {
   check(args.lambda > 0 && std::isfinite(args.lambda), "[ldr_kl_loss] expected lambda > 0, got ", args.lambda);
   check(args.margin >= 0 && std::isfinite(args.margin), "[ldr_kl_loss] expected margin >= 0, got ", args.margin);
+  check_one_device("ldr_kl_loss", {{"logits", logits}, {"labels", labels}, {"class_weight", args.class_weight}});
   const Tensor h = positive_shares("ldr_kl_loss", logits);
   CrossEntropyArgs ce;
   ce.margin = full({logits.size(1)}, args.margin, {h.dtype(), h.device()});
@@ -161,7 +163,8 @@ Tensor aldr_kl_loss(const Tensor& logits, const Tensor& labels, const Tensor& la
   const int64_t batch = h.size(0);
   check(lambdas.shape() == Shape{batch} && lambdas.dtype() == h.dtype(), "[aldr_kl_loss] expected lambdas ", h.dtype(),
         " [", batch, "], got ", lambdas.dtype(), " ", lambdas.shape());
-  check_one_device("aldr_kl_loss", {{"logits", logits}, {"labels", labels}, {"lambdas", lambdas}});
+  check_one_device("aldr_kl_loss",
+                   {{"logits", logits}, {"labels", labels}, {"lambdas", lambdas}, {"class_weight", args.class_weight}});
   const Tensor equal = loss_of_equal_logits(h, labels, args.class_weight), lambda = lambdas.detach();
   Tensor margin = empty_like(h);
   dispatch(h, [&]<class K>() {

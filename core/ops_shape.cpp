@@ -130,6 +130,7 @@ Tensor stack(const std::vector<Tensor>& parts, int dim) {
   std::vector<Tensor> slices;
   for (const Tensor& p : parts) {
     check(p.shape() == part, "[stack] expected one shape, got ", part, " and ", p.shape());
+    check_one_device("stack", {{"the first tensor", parts[0]}, {"another", p}});
     slices.push_back(reshape(p, shape));
   }
   return concat(slices, at);

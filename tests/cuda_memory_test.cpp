@@ -1,4 +1,4 @@
-// A device that is nearly full. The emulator has FULCRUM_SIMT_MEMORY bytes where that is set: SimtMemory sets 6,000,000.
+// A device that is nearly full. The emulator has FULCRUM_SIMT_MEMORY bytes where that is set: Simt_memory sets 6,000,000.
 #include <fulcrum/core/replay.h>
 
 #include "device_testing.h"

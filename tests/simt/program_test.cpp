@@ -255,6 +255,18 @@ TEST_F(SimtProgram, AnEvaluationThatDoesNotFitGoesOnInHalves) {
   EXPECT_NEAR(whole["test"]["loss"], halves["test"]["loss"].get<double>(), 1e-5);
 }
 
+// On the emulator a kernel that is started on the first device cannot reach the second one's memory.
+TEST_F(SimtProgram, TheSecondDeviceTrainsToTheSameBits) {
+  if (!emulated) GTEST_SKIP() << "how many devices there are is up to the emulator alone";
+  const Flags flags = {"--opt", "absgd", "--lambda", "2", "--epochs", "1", "--set", "train.limit_batches=4"};
+  ASSERT_EQ(run_program(cuda_flags(dir, "first", flags)).code, 0);
+  const Outcome second =
+      run_program(cuda_flags(dir, "second", merged(flags, {"--device", "cuda:1"})), {}, {"FULCRUM_SIMT_DEVICES=2"});
+  ASSERT_EQ(second.code, 0) << second.err;
+  EXPECT_EQ(metrics_of(dir / "first"), metrics_of(dir / "second"));
+  expect_same_tensors(dir / "first" / "last.safetensors", dir / "second" / "last.safetensors");
+}
+
 TEST_F(SimtProgram, ADeviceThatIsNotThere) {
   expect_refused(run_program(cuda_flags(dir, "run", {"--device", "cuda:3"})), 1, {"got cuda:3"});
 }

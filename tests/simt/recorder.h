@@ -11,9 +11,7 @@ using Work = std::vector<std::function<void()>>;
 /// Where work is recorded to; null outside of a capture.
 inline Work* recording = nullptr;
 
-inline void enqueue(std::function<void()> work) {
-  if (recording) recording->push_back(std::move(work));
-  else work();
-}
+/// For the current device.
+void enqueue(std::function<void()> work);
 
 }  // namespace simt
