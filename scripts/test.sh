@@ -41,7 +41,7 @@ ctest --test-dir "$binary" --parallel "$(nproc)" --output-on-failure --no-tests=
   tee "$log" || status=$?
 
 cuda_tests() {
-  local targets=(fulcrum fulcrum_tests fulcrum_cudnn_tests fulcrum_cuda_program_tests)
+  local targets=(fulcrum fulcrum_pretend fulcrum_tests fulcrum_cudnn_tests fulcrum_cuda_program_tests)
   # One architecture, and the tests of the device alone: what is tested here is that all of it compiles and links.
   cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES="${CUDAARCHS:-90}" -DFULCRUM_TEST_FILES='cuda_[a-z0-9_]*|golden|norm|ops' >"$log.cuda" 2>&1 ||
     { tail -n 20 "$log.cuda"; return 1; }

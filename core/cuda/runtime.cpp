@@ -56,7 +56,7 @@ const Probe& probe() {
     int driver = 0, runtime = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    if (driver == 0) {
+    if (driver == 0 && status != cudaErrorStubLibrary) {  // the toolkit's stub of a driver has no version either
       p.problem = "there is no CUDA driver on this machine";
     } else if (status == cudaErrorInsufficientDriver) {
       p.problem =
