@@ -1,5 +1,6 @@
 // The optimisers. Each shares its risk with Python, so that a risk can be made first, handed over, and read later.
 #include "bindings.h"
+#include "non_finite.h"
 
 #include <fulcrum/optim/absgd.h>
 #include <fulcrum/optim/risks.h>
@@ -116,9 +117,21 @@ void bind_optimizer(nb::module_& m) {
           "weights", [](const Optimizer& opt) { return or_none(opt.weights()); },
           "The weights of the last weigh(), [B].")
       .def("zero_grad", &Optimizer::zero_grad, Unlocked())
-      .def("step", &Optimizer::step, Unlocked(),
-           "Clips the gradient if max_norm is set, and updates every parameter. Once a loss or gradient was not "
-           "finite, it changes nothing any more; see `finite`.")
+      .def(
+          "step",
+          [](Optimizer& opt) {
+            opt.step();
+            watch_of(opt).look(opt);
+          },
+          Unlocked(),
+          "Clips the gradient if max_norm is set, and updates every parameter. Once a loss or gradient was not "
+          "finite, it changes nothing any more, until clear_non_finite(); `on_non_finite` says what happens then.")
+      .def_prop_rw(
+          "on_non_finite", [](Optimizer& opt) { return watch_of(opt).policy(); },
+          [](Optimizer& opt, const std::string& policy) { watch_of(opt).set_policy(policy); },
+          "What step() does once a loss or gradient was not finite: 'warn' (once, RuntimeWarning), 'raise' (Error), or "
+          "'skip', which leaves out the updates of such batches and goes on. On a GPU, 'warn' and 'raise' look at every "
+          "100th step.")
       .def_prop_rw("lr", &Optimizer::lr, &Optimizer::set_lr)
       .def_prop_rw("risk", &risk_of, &give_risk)
       .def_prop_ro("gradient_norm", &Optimizer::gradient_norm,
@@ -140,13 +153,13 @@ void bind_lambda(nb::class_<Rule, Optimizer>& rule) {
 }
 
 // ABSGD and Attentional-Biased Adam: the rule with KlRisk.
-class AbsgdRule : public Sgd {
+class AbsgdRule : public Watched<Sgd> {
  public:
-  using Sgd::Sgd;
+  using Watched<Sgd>::Watched;
 };
-class AbAdamRule : public Adam {
+class AbAdamRule : public Watched<Adam> {
  public:
-  using Adam::Adam;
+  using Watched<Adam>::Watched;
 };
 
 using Betas = std::pair<double, double>;
@@ -159,19 +172,20 @@ SharedRisk kl_risk(const Optimizer& opt, double lambda, double gamma, double alp
 }
 
 void bind_sgd(nb::module_& m) {
-  nb::class_<Sgd, Optimizer>(
+  nb::class_<Watched<Sgd>, Optimizer>(
       m, "SGD",
       "SGD as in torch.optim.SGD. max_norm: norm to which the gradient is clipped (0: no clipping); the risk is the "
-      "mean by default.")
+      "mean by default. on_non_finite: see the property.")
       .def(
           "__init__",
-          [](Sgd* self, const nb::iterable& params, double lr, double momentum, double weight_decay, bool nesterov,
-             double max_norm, const OptionalRisk& risk) {
-            new (self) Sgd(groups_of(params), {lr, momentum, weight_decay, nesterov, max_norm});
+          [](Watched<Sgd>* self, const nb::iterable& params, double lr, double momentum, double weight_decay,
+             bool nesterov, double max_norm, const OptionalRisk& risk, const std::string& on_non_finite) {
+            new (self) Watched<Sgd>(groups_of(params), SgdOptions{lr, momentum, weight_decay, nesterov, max_norm});
             choose_risk(*self, risk);
+            self->set_policy(on_non_finite);
           },
           "params"_a, "lr"_a, "momentum"_a = 0.0, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
-          "risk"_a = nb::none());
+          "risk"_a = nb::none(), "on_non_finite"_a = "warn");
   nb::class_<AbsgdRule, Optimizer> absgd(
       m, "ABSGD",
       "ABSGD (Qi et al., TMLR 2023): SGD with KlRisk, whose arguments it takes except u_update and log_step. λ = inf "
@@ -179,41 +193,48 @@ void bind_sgd(nb::module_& m) {
   absgd.def(
       "__init__",
       [](AbsgdRule* self, const nb::iterable& params, double lr, double momentum, double weight_decay, bool nesterov,
-         double max_norm, double lambda, double gamma, double alpha, double additive, UInit u_init, bool keep_u) {
+         double max_norm, double lambda, double gamma, double alpha, double additive, UInit u_init, bool keep_u,
+         const std::string& on_non_finite) {
         new (self) AbsgdRule(groups_of(params), SgdOptions{lr, momentum, weight_decay, nesterov, max_norm});
         set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
+        self->set_policy(on_non_finite);
       },
       "params"_a, "lr"_a, "momentum"_a = 0.9, "weight_decay"_a = 0.0, "nesterov"_a = false, "max_norm"_a = 0.0,
       "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9, "alpha"_a = 1.0, "additive"_a = 0.0,
-      "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
+      "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false, "on_non_finite"_a = "warn");
   bind_lambda(absgd);
 }
 
 void bind_adam(nb::module_& m) {
-  nb::class_<Adam, Optimizer>(m, "Adam", "Adam as in torch.optim.Adam or, with decoupled=True, torch.optim.AdamW.")
+  nb::class_<Watched<Adam>, Optimizer>(m, "Adam",
+                                       "Adam as in torch.optim.Adam or, with decoupled=True, torch.optim.AdamW.")
       .def(
           "__init__",
-          [](Adam* self, const nb::iterable& params, double lr, const Betas& betas, double eps, double weight_decay,
-             bool decoupled, double max_norm, const OptionalRisk& risk) {
-            new (self) Adam(groups_of(params), {lr, betas.first, betas.second, eps, weight_decay, decoupled, max_norm});
+          [](Watched<Adam>* self, const nb::iterable& params, double lr, const Betas& betas, double eps,
+             double weight_decay, bool decoupled, double max_norm, const OptionalRisk& risk,
+             const std::string& on_non_finite) {
+            new (self) Watched<Adam>(
+                groups_of(params), AdamOptions{lr, betas.first, betas.second, eps, weight_decay, decoupled, max_norm});
             choose_risk(*self, risk);
+            self->set_policy(on_non_finite);
           },
           "params"_a, "lr"_a, "betas"_a = kBetas, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "decoupled"_a = false,
-          "max_norm"_a = 0.0, "risk"_a = nb::none());
+          "max_norm"_a = 0.0, "risk"_a = nb::none(), "on_non_finite"_a = "warn");
   nb::class_<AbAdamRule, Optimizer> abadam(
       m, "ABAdam", "Adam or AdamW with KlRisk, whose arguments it takes except u_update and log_step.");
   abadam.def(
       "__init__",
       [](AbAdamRule* self, const nb::iterable& params, double lr, const Betas& betas, double eps, double weight_decay,
          bool decoupled, double max_norm, double lambda, double gamma, double alpha, double additive, UInit u_init,
-         bool keep_u) {
+         bool keep_u, const std::string& on_non_finite) {
         new (self) AbAdamRule(groups_of(params),
                               AdamOptions{lr, betas.first, betas.second, eps, weight_decay, decoupled, max_norm});
         set_risk(*self, kl_risk(*self, lambda, gamma, alpha, additive, u_init, keep_u));
+        self->set_policy(on_non_finite);
       },
       "params"_a, "lr"_a, "betas"_a = kBetas, "eps"_a = 1e-8, "weight_decay"_a = 0.0, "decoupled"_a = false,
       "max_norm"_a = 0.0, "lambda_"_a = std::numeric_limits<double>::infinity(), "gamma"_a = 0.9, "alpha"_a = 1.0,
-      "additive"_a = 0.0, "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false);
+      "additive"_a = 0.0, "u_init"_a = UInit::kFirstBatch, "keep_u"_a = false, "on_non_finite"_a = "warn");
   bind_lambda(abadam);
 }
 

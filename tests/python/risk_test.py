@@ -250,13 +250,6 @@ class Optimisers(unittest.TestCase):
         with self.assertRaisesRegex(fulcrum.Error, r"got bf16 \[1\]; begin the loss with logits.to\('f32'\)"):
             fulcrum.SGD([x], lr=1).weigh(x.to("bf16"))
 
-    def test_a_loss_that_is_not_finite_stops_the_updates(self):
-        x = fulcrum.tensor([1.0], requires_grad=True)
-        opt = fulcrum.SGD([x], lr=1)
-        opt.weigh(x * math.inf).backward()
-        opt.step()
-        self.assertEqual((x.item(), opt.finite), (1, False))
-
 
 if __name__ == "__main__":
     unittest.main()
