@@ -111,6 +111,7 @@ class Module : public std::enable_shared_from_this<Module> {
   /// Undoes freeze(): parameters require gradients again, and the next train() switches to training mode. Then create
   /// a new optimiser; an earlier one does not have these parameters.
   void unfreeze();
+  bool frozen() const { return frozen_; }
   /// Activation checkpointing: a call saves only x for the backward pass, which runs forward(x) again
   /// (core/recompute.h).
   void set_recompute(bool on = true) { recompute_ = on; }

@@ -33,6 +33,7 @@ void bind_reductions(nb::class_<Tensor>& tensor);
 void bind_order(nb::class_<Tensor>& tensor);
 void bind_indexing(nb::class_<Tensor>& tensor);
 void bind_exchange(nb::class_<Tensor>& tensor, nb::module_& m);
+void bind_pickle(nb::class_<Tensor>& tensor, nb::module_& m);
 void bind_ops(nb::module_& m);
 void bind_reductions(nb::module_& m);
 void bind_order(nb::module_& m);

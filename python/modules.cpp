@@ -1,6 +1,7 @@
 // fulcrum.Module, Ema and the networks by name.
 #include "bindings.h"
 
+#include <fulcrum/core/autograd.h>
 #include <fulcrum/layers/ema.h>
 #include <fulcrum/layers/models.h>
 
@@ -42,6 +43,52 @@ void load_generator_state(Module& net, const TensorMap& state) {
   check(state.size() == generators.size(), "[load_generator_state] expected the ", generators.size(),
         " generators of this network, got ", state.size());
   for (auto& [name, generator] : generators) generator->position.copy_from(state.at(name));
+}
+
+std::optional<std::pair<std::string, std::string>> placement(const Module& net) {
+  const auto parameters = net.named_parameters();
+  if (parameters.empty()) return {};
+  const Tensor& first = parameters[0].tensor;
+  const bool twin = first.node() && first.node()->twin.defined();
+  return std::pair{first.device().str(), std::string(twin ? "bf16" : name_of(first.dtype()))};
+}
+
+// Calls f(name, module) for a module, as '', and all below it, parents first.
+template <class F>
+void visit(Module& m, const std::string& name, const F& f) {
+  f(name, m);
+  for (const auto& child : m.children()) visit(*child, name.empty() ? child->name() : name + "." + child->name(), f);
+}
+
+using Modes = std::map<std::string, std::pair<bool, bool>>;
+
+Modes modes(Module& net) {
+  Modes all;
+  visit(net, "", [&](const std::string& name, const Module& m) { all[name] = {m.frozen(), m.training()}; });
+  return all;
+}
+
+// Of the modules that have one. Freezing comes first, since it ends training mode.
+void set_modes(Module& net, const Modes& modes) {
+  const auto each = [&](const auto& f) {
+    visit(net, "", [&](const std::string& name, Module& m) {
+      if (const auto found = modes.find(name); found != modes.end()) f(m, found->second);
+    });
+  };
+  each([](Module& m, const auto& mode) {
+    if (mode.first != m.frozen()) mode.first ? m.freeze() : m.unfreeze();
+  });
+  each([](Module& m, const auto& mode) {
+    if (mode.second != m.training()) m.train(mode.second);
+  });
+}
+
+// A network of make_model, which keeps its arguments; parts of it are not made by themselves.
+nb::tuple reduced(const nb::object& net) {
+  check(nb::hasattr(net, "_made"),
+        "[copy] a part of a network of make_model has no copy of its own; the whole network has one");
+  const nb::module_ copies = nb::module_::import_("fulcrum._copies");
+  return nb::make_tuple(copies.attr("made_again"), nb::make_tuple(net.attr("_made"), copies.attr("saved")(net)));
 }
 
 std::string described(const Module& net) {
@@ -112,6 +159,10 @@ void bind_module(nb::module_& m) {
       .def("load_generator_state", &load_generator_state, "state"_a, Unlocked(),
            "Raises an Error that names what is missing or unexpected; then nothing is changed.")
       .def("zero_grad", &Module::zero_grad, Unlocked())
+      .def_prop_ro("_placement", &placement, "(device, dtype) of to(), or None without parameters.")
+      .def("_modes", &modes, "{name: (frozen, training)} of every module.")
+      .def("_set_modes", &set_modes, "modes"_a)
+      .def("__reduce__", &reduced, nb::sig("def __reduce__(self) -> tuple"))
       .def("__repr__", &described, Unlocked())
       .def_prop_ro("name", &Module::full_name, "The module's path, such as 'layer1.0.bn2'; '' for the root.")
       .def(
@@ -133,19 +184,30 @@ void bind_module(nb::module_& m) {
 }
 
 void bind_models(nb::module_& m) {
-  nb::class_<Classifier, Module>(m, "Classifier",
-                                 "A network of make_model: features, and a head that maps them to logits.")
+  nb::class_<Classifier, Module>(
+      m, "Classifier", "A network of make_model: features, and a head that maps them to logits.", nb::dynamic_attr())
       .def("features", &Classifier::features, "x"_a, Unlocked(), "x → [N, D], the head's input.");
   m.def(
       "make_model",
       [](const std::string& name, std::optional<int64_t> classes, int64_t channels, double dropout, const Pair& image,
          bool normed_head, const std::string& stem, uint64_t seed, bool recompute) {
         // A shared pointer, so that a backward pass that runs the network again can hold it.
-        return std::shared_ptr<Classifier>(
-            make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed, recompute}));
+        std::shared_ptr<Classifier> net;
+        {
+          const nb::gil_scoped_release release;
+          net = make_model(name, {classes, channels, dropout, size2(image), normed_head, stem, seed, recompute});
+        }
+        nb::object made = nb::cast(net);
+        made.attr("_made") =
+            nb::make_tuple(name, classes, channels, dropout, image, normed_head, stem, seed, recompute);
+        return made;
       },
       "name"_a, "classes"_a = nb::none(), "channels"_a = 3, "dropout"_a = 0.0, "image"_a = 32, "normed_head"_a = false,
-      "stem"_a = "", "seed"_a = 0, "recompute"_a = false, Unlocked(),
+      "stem"_a = "", "seed"_a = 0, "recompute"_a = false,
+      nb::sig(
+          "def make_model(name: str, classes: int | None = None, channels: int = 3, dropout: float = 0.0, image: int | "
+          "tuple[int, int] = 32, normed_head: bool = False, stem: str = '', seed: int = 0, recompute: bool = False) -> "
+          "Classifier"),
       "The network of this name (model_names() lists them): [N, H, W, channels] → logits [N, classes].\n"
       "\n"
       "classes: by default the network's own, 10 or 1000; dropout: its probability before the head; image: height "

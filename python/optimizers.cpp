@@ -141,7 +141,15 @@ void bind_optimizer(nb::module_& m) {
       .def("clear_non_finite", &Optimizer::clear_non_finite, "Lets step() update again.")
       .def("state_dict", &Optimizer::state_dict, Unlocked(),
            "A copy on the CPU: steps, the risk's state, momentum and the like.")
-      .def("load_state_dict", &Optimizer::load_state_dict, "state"_a, Unlocked());
+      .def("load_state_dict", &Optimizer::load_state_dict, "state"_a, Unlocked())
+      .def(
+          "__reduce__",
+          [](const Optimizer&) -> nb::tuple {
+            fail(
+                "[copy] an optimiser belongs to its parameters and has no copy; load its state_dict() into an optimiser of the "
+                "other parameters");
+          },
+          nb::sig("def __reduce__(self) -> tuple"));
 }
 
 template <class Rule>

@@ -326,6 +326,7 @@ void bind_tensor(nb::module_& m) {
   bind_order(tensor);
   bind_indexing(tensor);
   bind_exchange(tensor, m);
+  bind_pickle(tensor, m);
   bind_creation(m);
 }
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from . import _core
+from . import _copies, _core
 
 
 class _Parameter:
@@ -60,7 +60,7 @@ class Module:
     def __init__(self, seed=0):
         """seed: for the initial weights and the dropout of the whole tree, if this module is its root."""
         for name, value in {"_children": {}, "_parameters": {}, "_buffers": {}, "_core_module": None, "_parent": None,
-                            "_recompute": False, "_seed": seed}.items():
+                            "_recompute": False, "_seed": seed, "_saved": None}.items():
             object.__setattr__(self, name, value)
 
     def forward(self, x):
@@ -150,6 +150,7 @@ class Module:
         if root._core_module is None:
             try:
                 root._construct(None, "")
+                _copies.restore_tree(root)
             except BaseException:
                 root._forget()  # half a tree must not pass for a complete one
                 raise
@@ -176,6 +177,30 @@ class Module:
                 child._construct(core, child_name)
             else:
                 core.adopt(child_name, child)
+
+    def __copy__(self):
+        raise _core.Error(f"[nn] a copy of {type(self).__name__} would share its children, which belong to one module; copy.deepcopy "
+                          "copies them, too")
+
+    # For pickle and copy.deepcopy: the attributes, and what is not in them if the tree is built.
+    def __getstate__(self):
+        state = {**self.__dict__, "_parent": None, "_core_module": None}
+        if self._core_module is None:
+            return state
+        state["_saved"] = _copies.saved(self._core_module)
+        state["_parameters"] = {name: p.detach().to("cpu").to("f32") for name, p in self._parameters.items()}
+        state["_buffers"] = {name: b.to("cpu") for name, b in self._buffers.items()}
+        state["_saved"]["numbers"].update((name, p.detach().to("cpu")) for name, p in self._parameters.items())
+        return {**state, **state["_parameters"], **state["_buffers"]}
+
+    def __setstate__(self, state):
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+        for p in self._parameters.values():
+            p.requires_grad_()
+        for child in self._children.values():
+            if isinstance(child, Module):
+                object.__setattr__(child, "_parent", self)
 
     def __repr__(self):
         rows = [f"\n({name}): {child!r}".replace("\n", "\n  ") for name, child in self._named("_children").items()]

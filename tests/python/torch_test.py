@@ -1,5 +1,6 @@
 """Tensors and weights shared with PyTorch, and the same numbers from both."""
 import gc
+import io
 import pathlib
 import runpy
 import sys
@@ -95,6 +96,17 @@ class Weights(unittest.TestCase):
             runpy.run_path(str(script), run_name="__main__")
         finally:
             sys.argv = arguments
+
+
+class Saving(unittest.TestCase):
+    def test_torch_saves_states_and_tensors(self):
+        risk = fulcrum.KlRisk(lambda_=2)
+        risk.weights(fulcrum.tensor([1.0, 2]))
+        file = io.BytesIO()
+        torch.save({"risk": risk.state(), "torch": torch.ones(2)}, file)
+        file.seek(0)
+        again = torch.load(file, weights_only=False)
+        self.assertEqual(again["risk"]["kl"].tolist(), risk.state()["kl"].tolist())
 
 
 if __name__ == "__main__":
