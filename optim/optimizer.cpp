@@ -8,6 +8,7 @@
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/profile.h>
+#include <fulcrum/optim/state.h>
 
 namespace fulcrum {
 
@@ -235,27 +236,11 @@ std::map<std::string, Tensor> everything(Optimizer& opt) {
 }
 }  // namespace
 
-std::map<std::string, Tensor> Optimizer::state_dict() {
-  std::map<std::string, Tensor> copies;
-  for (const auto& [name, tensor] : everything(*this)) {
-    Tensor copy = empty(tensor.shape(), {tensor.dtype(), Device()});
-    copy.copy_from(tensor);
-    copies.emplace(name, copy);
-  }
-  return copies;
-}
+std::map<std::string, Tensor> Optimizer::state_dict() { return copies_of(everything(*this)); }
 
 void Optimizer::load_state_dict(const std::map<std::string, Tensor>& state) {
   auto live = everything(*this);
-  for (const auto& [name, tensor] : live) {
-    const auto found = state.find(name);
-    check(found != state.end(), "[optim] the state lacks '", name, "'");
-    check(found->second.shape() == tensor.shape(), "[optim] expected '", name, "' of shape ", tensor.shape(), ", got ",
-          found->second.shape());
-  }
-  for (const auto& [name, tensor] : state)
-    check(live.contains(name), "[optim] there is no '", name, "' in this optimizer");
-  for (auto& [name, tensor] : live) tensor.copy_from(state.at(name));
+  load_into(live, state, "optim", "optimizer");
 }
 
 std::map<std::string, std::vector<Tensor>> Optimizer::slots() const {

@@ -2,6 +2,7 @@
 #include <fulcrum/core/kernels.h>
 #include <fulcrum/core/ops.h>
 #include <fulcrum/optim/risk.h>
+#include <fulcrum/optim/state.h>
 
 #include <cmath>
 
@@ -56,6 +57,13 @@ void Risk::add_to_summary(const Tensor& weights) {
   step[kSteps] = finite;
   for (Tensor& number : step) number = where(finite, number, 0.0);
   statistics_.copy_from(statistics_ + stack(step));
+}
+
+std::map<std::string, Tensor> Risk::state_dict() { return copies_of(state()); }
+
+void Risk::load_state_dict(const std::map<std::string, Tensor>& given) {
+  auto live = state();
+  load_into(live, given, "risk", "risk");
 }
 
 Tensor Risk::like_losses(const Tensor& losses, const BatchContext& context) const {

@@ -43,6 +43,10 @@ class Risk {
   virtual Tensor weights(const Tensor& losses, const BatchContext& context) = 0;
   /// What a checkpoint must contain: handles on the live tensors, to save from or to copy into.
   virtual std::map<std::string, Tensor> state() { return {{"statistics", statistics_}}; }
+  /// Copies of the state on the CPU, for a risk that no optimiser saves; an optimiser's state_dict() has its risk's.
+  std::map<std::string, Tensor> state_dict();
+  /// Throws Error, and changes nothing, if a tensor is missing, unexpected or of another shape; the error names it.
+  void load_state_dict(const std::map<std::string, Tensor>& state);
 
   /// The averages since the last reset. Waits for the device.
   RiskSummary summary() const;

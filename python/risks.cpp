@@ -116,6 +116,18 @@ void bind_base(nb::module_& m) {
           [](Risk& risk) { return dynamic_cast<PythonRisk*>(&risk) ? risk.Risk::state() : risk.state(); },
           "The tensors that a checkpoint must hold, live; Optimizer.state_dict() has them as 'risk.…'. A class of "
           "your own adds its tensors or arrays: `return {**super().state(), 'memory': self.memory}`.")
+      .def("state_dict", &Risk::state_dict, Unlocked(),
+           "A copy of the state on the CPU, to save where no optimiser's state_dict() has it.")
+      .def(
+          "load_state_dict", &Risk::load_state_dict, "state"_a, Unlocked(),
+          "Goes on from a state_dict(). Raises Error, and changes nothing, if a tensor is missing, unexpected or of another "
+          "shape.")
+      .def(
+          "__reduce__",
+          [](const Risk&) -> nb::tuple {
+            fail("[copy] a risk has no copy; load its state_dict() into another risk of its kind");
+          },
+          nb::sig("def __reduce__(self) -> tuple"))
       .def("summary", &Risk::summary, Unlocked(), "Statistics of the weights since the last reset.")
       .def("reset_summary", &Risk::reset_summary);
 }

@@ -33,6 +33,15 @@ class Weigher:
         self.weights = torch.from_dlpack(p).to(losses.device)
         return self.weights
 
+    def state_dict(self):
+        """A copy of the risk's state as torch tensors on the CPU, for torch.save."""
+        return {name: torch.from_dlpack(tensor) for name, tensor in self.risk.state_dict().items()}
+
+    def load_state_dict(self, state):
+        """Goes on from a state_dict(). Raises fulcrum.Error, and changes nothing, if a tensor is missing, unexpected or of
+        another shape."""
+        self.risk.load_state_dict({name: _to_fulcrum(tensor) for name, tensor in state.items()})
+
     def __call__(self, losses, indices=None, groups=None):
         """The sum of p_i l_i, to be differentiated."""
         return (self.weigh(losses, indices, groups) * losses).sum()

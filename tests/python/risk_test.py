@@ -1,4 +1,5 @@
 """Risks and optimisers against closed forms in NumPy."""
+import copy
 import math
 import unittest
 
@@ -102,9 +103,39 @@ class Risks(unittest.TestCase):
         other.load_state_dict(state)
         self.assertEqual((other.risk.memory.tolist(), other.risk.counts.tolist()), ([0, 9, 0, 1], [0, 1, 0, 1]))
         self.assertEqual(other.risk.summary().steps, 1)
+        _, third = made()
+        third.risk.load_state_dict(opt.risk.state_dict())
+        self.assertEqual(third.risk.counts.tolist(), [0, 1, 0, 1])
         with self.assertRaisesRegex(fulcrum.Error, "lacks 'risk.memory'"):
             del state["risk.memory"]
             other.load_state_dict(state)
+
+    def test_a_risk_goes_on_from_its_state(self):
+        def risks():
+            return [fulcrum.KlRisk(lambda_=2, gamma=0.5), fulcrum.KlBallRisk(rho=0.1, every=2), fulcrum.GroupRisk(2), fulcrum.MeanRisk()]
+
+        groups = fulcrum.tensor([0, 0, 1, 1])
+        for risk, other in zip(risks(), risks()):
+            with self.subTest(risk.name):
+                for k in range(3):
+                    weights(risk, losses * k, groups=groups)
+                state = risk.state_dict()
+                expected = weights(risk, losses[::-1].copy(), groups=groups)
+                other.load_state_dict(state)  # a copy: the step after it is not in it
+                np.testing.assert_array_equal(weights(other, losses[::-1].copy(), groups=groups), expected)
+                self.assertEqual(other.summary().steps, 4)
+
+    def test_a_state_of_another_risk_is_refused(self):
+        risk = fulcrum.KlRisk(lambda_=2)
+        state = risk.state_dict()
+        for other, words in [({**state, "more": state["kl"]}, "there is no 'more' in this risk"),
+                             ({"kl": state["kl"]}, "the state lacks 'statistics'"),
+                             ({**state, "kl": fulcrum.zeros([1])}, r"expected 'kl' of shape \[\d\], got \[1\]")]:
+            with self.assertRaisesRegex(fulcrum.Error, r"\[risk\] " + words):
+                risk.load_state_dict(other)
+            self.assertEqual(risk.lambda_, 2)
+        with self.assertRaisesRegex(fulcrum.Error, r"a risk has no copy; load its state_dict\(\)"):
+            copy.deepcopy(risk)
 
     def test_a_risk_in_python_has_statistics(self):
         class Fixed(fulcrum.Risk):

@@ -89,6 +89,35 @@ class Weights(unittest.TestCase):
         np.testing.assert_allclose(own.numpy(), losses.detach().numpy(), rtol=1e-9)
         np.testing.assert_allclose(weight.numpy(), model.weight.detach().numpy(), rtol=1e-9)
 
+    def test_a_run_goes_on_from_its_checkpoint(self):
+        rng = np.random.default_rng(0)
+        x, y = torch.from_numpy(rng.normal(size=(6, 8, 5))).float(), torch.from_numpy(rng.integers(0, 3, (6, 8)))
+
+        def made():
+            torch.manual_seed(0)
+            model = torch.nn.Linear(5, 3)
+            return {"model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9),
+                    "weigher": Weigher(fulcrum.KlRisk(lambda_=2, gamma=0.7))}
+
+        def train(parts, batches):
+            for b in batches:
+                parts["optimizer"].zero_grad()
+                parts["weigher"](torch.nn.functional.cross_entropy(parts["model"](x[b]), y[b], reduction="none")).backward()
+                parts["optimizer"].step()
+
+        parts, file = made(), io.BytesIO()
+        train(parts, range(3))
+        torch.save({name: part.state_dict() for name, part in parts.items()}, file)
+        train(parts, range(3, 6))
+        again = made()
+        file.seek(0)
+        for name, state in torch.load(file).items():  # plain tensors, weights_only
+            again[name].load_state_dict(state)
+        train(again, range(3, 6))
+        self.assertTrue(torch.equal(again["model"].weight, parts["model"].weight))
+        with self.assertRaisesRegex(fulcrum.Error, "lacks 'kl'"):
+            again["weigher"].load_state_dict({"statistics": torch.zeros(4)})
+
     def test_the_example(self):
         script = pathlib.Path(__file__).parents[2] / "examples/python/torch_absgd.py"
         arguments, sys.argv = sys.argv, [str(script), "--epochs", "5"]
