@@ -100,6 +100,7 @@ Tensor Optimizer::weigh(const Tensor& losses, const BatchContext& context) {
         " [B], one per sample, got ", losses.dtype(), " ", losses.shape());
   check(losses.device() == arena_.values.device(), "[weigh] expected losses on ", arena_.values.device(),
         " like the parameters, got ", losses.device());
+  check_context("weigh", losses, context);
   batch_ = communicator_ ? gathered(losses.detach(), context) : WeighedBatch{losses.detach(), {}, context};
   batch_.weights = risk_->weights(batch_.losses, batch_.context);
   check(batch_.weights.defined() && batch_.weights.shape() == batch_.losses.shape() &&

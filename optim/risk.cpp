@@ -33,6 +33,15 @@ void check_gamma(double gamma, double alpha) {
 
 }  // namespace
 
+void check_context(const char* op, const Tensor& losses, const BatchContext& context) {
+  const auto check_one = [&](const char* name, const Tensor& t) {
+    check(!t || (t.dtype() == DType::kI64 && t.shape() == losses.shape()), "[", op, "] ", name, ": expected i64 ",
+          losses.shape(), ", one for each loss, got ", t ? t.dtype() : DType::kI64, " ", t ? t.shape() : Shape());
+  };
+  check_one("indices", context.indices);
+  check_one("groups", context.groups);
+}
+
 Risk::Risk(Device device) : statistics_(zeros({kRiskStatisticsSize}, {DType::kF64, device})) {}
 
 RiskSummary Risk::summary() const {
@@ -68,7 +77,9 @@ void Risk::load_state_dict(const std::map<std::string, Tensor>& given) {
 
 Tensor Risk::like_losses(const Tensor& losses, const BatchContext& context) const {
   const Device device = statistics_.device();
-  check(losses.dim() == 1, "[risk] expected losses [B], one per sample, got ", losses.shape());
+  check(losses.dim() == 1 && (losses.dtype() == DType::kF32 || losses.dtype() == DType::kF64),
+        "[risk] expected losses f32 or f64 [B], one per sample, got ", losses.dtype(), " ", losses.shape());
+  check_context("risk", losses, context);
   check(losses.device() == device, "[risk] expected losses on ", device, " like the risk's state, got ",
         losses.device());
   check(!context.groups || context.groups.device() == device, "[risk] expected groups on ", device,

@@ -27,6 +27,9 @@ struct BatchContext {
   int64_t total = 0;
 };
 
+/// Throws Error unless indices and groups, where given, are i64 [B] like the losses [B]; `op` begins the message.
+void check_context(const char* op, const Tensor& losses, const BatchContext& context);
+
 /// Averages over the steps since the last reset_summary().
 struct RiskSummary {
   double log_mean_exp = 0;        // log mean exp(l/λ); 0 where λ = ±∞

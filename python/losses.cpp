@@ -1,6 +1,7 @@
 // Losses, one per sample: the fused cross entropy with class vectors and a φ, LDR-KL, ALDR-KL, squares, logistic.
 // fulcrum/functional.py gives the published ones their names.
 #include "bindings.h"
+#include "integers.h"
 
 #include <fulcrum/core/class_vectors.h>
 
@@ -25,20 +26,20 @@ void bind_phi(nb::module_& m) {
 void bind_cross_entropy(nb::module_& m) {
   m.def(
       "cross_entropy",
-      [](const Tensor& logits, const Tensor& labels, const OptionalTensor& class_weight, double smoothing,
+      [](const Tensor& logits, const Integers& labels, const OptionalTensor& class_weight, double smoothing,
          const OptionalTensor& adjust, const OptionalTensor& margin, double scale, const OptionalTensor& temperature,
          const Phi& phi) {
         // Class vectors are made in f32; logits in f64 take them in f64.
         const DType dtype = is_floating(logits.dtype()) ? master_dtype(logits.dtype()) : DType::kF32;
         const auto vector = [&](const OptionalTensor& t) { return t ? t->to(dtype) : Tensor(); };
         return cross_entropy(
-            logits, labels,
+            logits, labels.as_i64("cross_entropy", "labels", logits),
             {vector(adjust), vector(margin), scale, smoothing, vector(class_weight), vector(temperature), phi});
       },
       "logits"_a, "labels"_a, "class_weight"_a = nb::none(), "smoothing"_a = 0.0, "adjust"_a = nb::none(),
       "margin"_a = nb::none(), "scale"_a = 1.0, "temperature"_a = nb::none(), nb::arg("phi").sig("Phi()") = Phi{},
       Unlocked(),
-      "φ(−log softmax(z')_y) of every sample: logits [B, C], labels i64 [B] → [B], not averaged.\n"
+      "φ(−log softmax(z')_y) of every sample: logits [B, C], labels [B] → [B], not averaged.\n"
       "\n"
       "z' = scale·(z/temperature − margin_y·e_y) + adjust, with vectors f32 [C]; class_weight [C] multiplies the "
       "loss of its class; smoothing, in [0, 1), is label smoothing's ε and cannot be combined with a φ.");
@@ -47,22 +48,26 @@ void bind_cross_entropy(nb::module_& m) {
 void bind_ldr(nb::module_& m) {
   m.def(
       "ldr_kl_loss",
-      [](const Tensor& logits, const Tensor& labels, double margin, double lambda, const OptionalTensor& class_weight) {
-        return ldr_kl_loss(logits, labels, {margin, lambda, or_undefined(class_weight)});
+      [](const Tensor& logits, const Integers& labels, double margin, double lambda,
+         const OptionalTensor& class_weight) {
+        return ldr_kl_loss(logits, labels.as_i64("ldr_kl_loss", "labels", logits),
+                           {margin, lambda, or_undefined(class_weight)});
       },
       "logits"_a, "labels"_a, "margin"_a = 2.0, "lambda_"_a = 1.0, "class_weight"_a = nb::none(), Unlocked(),
-      "LDR-KL (Zhu et al. 2023): logits [B, C], labels i64 [B] → [B], at least −λ·log C.");
+      "LDR-KL (Zhu et al. 2023): logits [B, C], labels [B] → [B], at least −λ·log C.");
   m.def(
       "aldr_kl_loss",
-      [](const Tensor& logits, const Tensor& labels, Tensor& table, const Tensor& indices, double margin,
+      [](const Tensor& logits, const Integers& labels, Tensor& table, const Integers& indices, double margin,
          double lambda0, double alpha, const OptionalTensor& class_weight) {
         const AldrKlArgs args{margin, lambda0, alpha, or_undefined(class_weight)};
-        return aldr_kl_loss(logits, labels, adapt_lambdas(table, logits, indices, args), args);
+        const Tensor rows = indices.as_i64("aldr_kl_loss", "indices", logits);
+        return aldr_kl_loss(logits, labels.as_i64("aldr_kl_loss", "labels", logits),
+                            adapt_lambdas(table, logits, rows, args), args);
       },
       "logits"_a, "labels"_a, "table"_a, "indices"_a, "margin"_a = 2.0, "lambda0"_a = 1.0, "alpha"_a = 2.0,
       "class_weight"_a = nb::none(), Unlocked(),
       "ALDR-KL (Zhu et al. 2023), with a λ for each sample in `table`, f32 [samples], initially filled with lambda0 "
-      "and updated at `indices`, i64 [B]. Logits [B, C], labels i64 [B] → [B].");
+      "and updated at `indices`, [B]. Logits [B, C], labels [B] → [B].");
 }
 
 void bind_regression(nb::module_& m) {

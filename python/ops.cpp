@@ -1,5 +1,6 @@
 // The differentiable operations of core/ops.h, except for the losses: fulcrum.functional.
 #include "bindings.h"
+#include "integers.h"
 
 namespace fulcrum::python {
 
@@ -87,12 +88,25 @@ void bind_shape(nb::module_& m) {
 }
 
 void bind_indices(nb::module_& m) {
-  m.def("gather", &gather, "x"_a, "dim"_a, "index"_a, Unlocked(),
-        "Elements picked along `dim`; the i64 index has x's shape except in `dim`.");
-  m.def("index_select", &index_select, "x"_a, "dim"_a, "index"_a, Unlocked(),
-        "Whole slices along `dim`, by index i64 [K].");
-  m.def("one_hot", &one_hot, "labels"_a, "num_classes"_a, Unlocked(),
-        "1 at the label, else 0: f32 [..., num_classes].");
+  m.def(
+      "gather",
+      [](const Tensor& x, int dim, const Integers& index) {
+        return gather(x, dim, index.as_i64("gather", "index", x));
+      },
+      "x"_a, "dim"_a, "index"_a, Unlocked(),
+      "Elements picked along `dim`; the index, of integers, has x's shape except in `dim`.");
+  m.def(
+      "index_select",
+      [](const Tensor& x, int dim, const Integers& index) {
+        return index_select(x, dim, index.as_i64("index_select", "index", x));
+      },
+      "x"_a, "dim"_a, "index"_a, Unlocked(), "Whole slices along `dim`, by index [K], integers.");
+  m.def(
+      "one_hot",
+      [](const Integers& labels, int64_t classes) {
+        return one_hot(labels.as_i64("one_hot", "labels", labels.tensor), classes);
+      },
+      "labels"_a, "num_classes"_a, Unlocked(), "1 at the label, else 0: f32 [..., num_classes].");
 }
 
 void bind_softmax(nb::module_& m) {

@@ -1,5 +1,6 @@
 // The optimisers. Each shares its risk with Python, so that a risk can be made first, handed over, and read later.
 #include "bindings.h"
+#include "integers.h"
 #include "non_finite.h"
 
 #include <fulcrum/optim/absgd.h>
@@ -104,15 +105,16 @@ void bind_optimizer(nb::module_& m) {
   nb::class_<Optimizer>(m, "Optimizer", "An update rule for parameters, with a risk that weights the samples.")
       .def(
           "weigh",
-          [](Optimizer& opt, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
+          [](Optimizer& opt, const Tensor& losses, const OptionalIntegers& indices, const OptionalIntegers& groups) {
             check(losses.dtype() != DType::kBf16, "[weigh] expected losses f32 [B], one per sample, got bf16 ",
                   losses.shape(), "; begin the loss with logits.to('f32'), which cross_entropy does by itself");
-            const BatchContext context{or_undefined(indices), or_undefined(groups)};
+            const BatchContext context{as_i64(indices, "weigh", "indices", losses),
+                                       as_i64(groups, "weigh", "groups", losses)};
             return opt.weigh(losses, context);
           },
           "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
           "Σ pᵢ lᵢ of losses [B], to be differentiated; p comes from the risk and has no gradient. indices (in the data set) "
-          "and groups are i64 [B], for the risks that need them.")
+          "and groups are integers [B], for the risks that need them.")
       .def_prop_ro(
           "weights", [](const Optimizer& opt) { return or_none(opt.weights()); },
           "The weights of the last weigh(), [B].")

@@ -1,5 +1,6 @@
 // The risks: how the losses of a batch become the weights of its samples. A class in Python may derive from Risk.
 #include "bindings.h"
+#include "integers.h"
 
 #include <nanobind/trampoline.h>
 
@@ -78,6 +79,12 @@ class PythonRisk : public Risk {
   }
 };
 
+BatchContext context_of(const Tensor& losses, const OptionalIntegers& indices, const OptionalIntegers& groups) {
+  BatchContext context{as_i64(indices, "risk", "indices", losses), as_i64(groups, "risk", "groups", losses)};
+  check_context("risk", losses, context);
+  return context;
+}
+
 void bind_base(nb::module_& m) {
   nb::class_<RiskSummary>(m, "RiskSummary", "Averages over the steps since the last reset.")
       .def_ro("log_mean_exp", &RiskSummary::log_mean_exp, "log mean exp(l/λ); 0 if λ = ±∞.")
@@ -94,18 +101,18 @@ void bind_base(nb::module_& m) {
       .def_prop_ro("name", &Risk::name)
       .def(
           "weights",
-          [](Risk& risk, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
+          [](Risk& risk, const Tensor& losses, const OptionalIntegers& indices, const OptionalIntegers& groups) {
             // A PythonRisk gets here only if its class has no weights(), or called super().weights(…).
             if (auto* python = dynamic_cast<PythonRisk*>(&risk)) python->lacks_weights();
-            const BatchContext context{or_undefined(indices), or_undefined(groups)};
-            return risk.weights(losses.detach(), context);
+            return risk.weights(losses.detach(), context_of(losses, indices, groups));
           },
           "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
-          "The weights p of losses [B], f32 or f64, without gradient; advances the risk's state by one step.")
+          "The weights p of losses [B], f32 or f64, without gradient; advances the risk's state by one step. If a loss is not "
+          "finite, all weights are 0 and the state stays. indices and groups are integers [B].")
       .def(
           "_checked_weights",
-          [](Risk& risk, const Tensor& losses, const OptionalTensor& indices, const OptionalTensor& groups) {
-            return risk.weights(losses.detach(), {or_undefined(indices), or_undefined(groups)});
+          [](Risk& risk, const Tensor& losses, const OptionalIntegers& indices, const OptionalIntegers& groups) {
+            return risk.weights(losses.detach(), context_of(losses, indices, groups));
           },
           "losses"_a, "indices"_a.none(), "groups"_a.none(), Unlocked(),
           "The weights as an optimiser gets them: those of a class in Python are converted to a tensor, checked and "

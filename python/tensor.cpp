@@ -1,5 +1,6 @@
 // fulcrum.Tensor: construction, views, autograd, operators. exchange.cpp shares its memory with other libraries.
 #include "bindings.h"
+#include "integers.h"
 
 #include <sstream>
 
@@ -147,13 +148,13 @@ void bind_views(nb::class_<Tensor>& tensor) {
           "Overwrites the numbers with those of a tensor or an array of the same shape; the bf16 twin of a parameter follows.")
       .def(
           "index_copy_",
-          [](Tensor& t, int dim, const Tensor& index, const Tensor& source) -> Tensor& {
-            index_copy_(t, dim, index, source);
+          [](Tensor& t, int dim, const Integers& index, const Tensor& source) -> Tensor& {
+            index_copy_(t, dim, index.as_i64("index_copy_", "index", t), source);
             return t;
           },
           "dim"_a, "index"_a, "source"_a, nb::rv_policy::none, Unlocked(),
-          "Overwrites slice index[k] of `dim` with slice k of the source, in place and without a gradient; index i64 "
-          "[K]. Where an index repeats, the last slice wins.");
+          "Overwrites slice index[k] of `dim` with slice k of the source, in place and without a gradient; index [K], "
+          "integers. Where an index repeats, the last slice wins.");
 }
 
 void bind_autograd(nb::class_<Tensor>& tensor) {

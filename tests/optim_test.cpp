@@ -1,4 +1,6 @@
 // The rules of optimisers: groups, clipping, bf16 twins, non-finite steps, errors.
+#include <fulcrum/optim/risks.h>
+
 #include "optim_testing.h"
 
 namespace fulcrum::testing {
@@ -178,6 +180,15 @@ TEST(OptimizerErrors, NameTheProblem) {
   EXPECT_ERROR(opt.set_lr(kInfinity), "[optimizer] expected lr");
   EXPECT_ERROR(opt.weigh(zeros({2, 2}, {DType::kF64, {}})), "[weigh] expected losses f64 [B]");
   EXPECT_ERROR(opt.weigh(zeros({2})), "[weigh] expected losses f64 [B], one per sample, got f32 [2]");
+  const Tensor losses = zeros({2}, {DType::kF64, {}});
+  EXPECT_ERROR(opt.weigh(losses, {.indices = zeros({2}, {DType::kI32, {}})}),
+               "[weigh] indices: expected i64 [2], one for each loss, got i32 [2]");
+  EXPECT_ERROR(opt.weigh(losses, {.groups = zeros({3}, {DType::kI64, {}})}),
+               "[weigh] groups: expected i64 [2], one for each loss, got i64 [3]");
+  GroupRisk risk({.groups = 2});
+  EXPECT_ERROR(risk.weights(losses, {.groups = zeros({2}, {DType::kI32, {}})}), "[risk] groups: expected i64 [2]");
+  EXPECT_ERROR(risk.weights(zeros({2}, {DType::kI64, {}}), {.groups = zeros({2}, {DType::kI64, {}})}),
+               "[risk] expected losses f32 or f64 [B], one per sample, got i64 [2]");
 }
 
 }  // namespace

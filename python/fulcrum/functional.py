@@ -1,7 +1,7 @@
 """Operations and losses: `import fulcrum.functional as F`.
 
 Every loss gives one number per sample, [B], for `opt.weigh` to weigh; none is averaged. Logits are [B, C], labels
-i64 [B]. class_weight, f32 [C], multiplies the loss of its class. Formulas and sources are in docs/method.md.
+integers [B], a tensor or an array. class_weight, f32 [C], multiplies the loss of its class. Formulas and sources are in docs/method.md.
 """
 
 from typing import NamedTuple
