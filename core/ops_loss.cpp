@@ -45,6 +45,17 @@ void check_targets(const char* op, const Tensor& x, const Tensor& target) {
   check_one_device(op, {{"x", x}, {"target", target}});
 }
 
+// On the CPU only, like the labels: a loss with a negative weight would be maximised.
+void check_class_weight(const Tensor& weight) {
+  if (!weight || !weight.device().is_cpu()) return;
+  visit_floating(weight.dtype(), "cross_entropy", [&]<class T>() {
+    const T* w = weight.data<T>();
+    for (int64_t i = 0; i < weight.numel(); i++)
+      check(w[i] >= 0 && std::isfinite(w[i]), "[cross_entropy] expected finite class weights of at least 0, got ", w[i],
+            " for class ", i);
+  });
+}
+
 // Checks labels on the CPU only. Reading labels on a GPU would stall its stream; there, the loss of an invalid label is
 // NaN, and the optimiser's flag ends the run.
 void check_labels(const Tensor& labels, int64_t classes) {
@@ -98,6 +109,7 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
   check_per_class(t.margin, logits, "margin");
   check_per_class(t.class_weight, logits, "class_weight");
   check_per_class(t.temperature, logits, "temperature");
+  check_class_weight(t.class_weight);
   if (shares) return cross_entropy_of_shares(logits, labels, args);
   check_labels(labels, logits.size(1));
   const CrossEntropyOptions o{args.scale, args.smoothing, args.phi};

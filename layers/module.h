@@ -20,6 +20,7 @@
 // versa.
 #pragma once
 
+#include <concepts>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -150,7 +151,7 @@ class Module : public std::enable_shared_from_this<Module> {
  protected:
   /// Constructs a child from the arguments. Throws Error if the name is empty, contains a dot or is already used.
   template <class T, class... Args>
-  T& add(std::string name, Args&&... args) {
+  requires std::constructible_from<T, Args...> T& add(std::string name, Args&&... args) {
     const Adoption adoption(*this, std::move(name));
     auto child = std::make_shared<T>(std::forward<Args>(args)...);
     T& reference = *child;

@@ -36,6 +36,17 @@ struct PythonLoader {
   }
 };
 
+// The options are taken from a dictionary, for errors that name them.
+constexpr const char* kLoaderSignature =
+    "def __init__(self, dataset: Dataset, *, batch_size: int = 128, indices: collections.abc.Sequence[int] | "
+    "numpy.typing.NDArray | None = None, shuffle: bool = False, drop_last: bool = False, mean: "
+    "collections.abc.Sequence[float] = (), stddev: collections.abc.Sequence[float] = (), seed: int = 0, dtype: str = "
+    "'f32', device: str = 'cpu', workers: int = 1, prefetch: int = 2, sampler: Sampler | None = None, pad: int = 0, "
+    "flip: bool = False, rotation: float = 0, augment_seed: int = 0, random_crop_size: int = 0, resized_crop: bool = "
+    "False, resized_crop_scale: tuple[float, float] | None = None, brightness: float = 0, contrast: float = 0, "
+    "saturation: float = 0, hue: float = 0, rand_augment_ops: int = 0, rand_augment_magnitude: int = 9, mixup_alpha: "
+    "float = 0, cutmix_alpha: float = 0, mix_probability: float = 1, mix_switch_probability: float = 0.5) -> None";
+
 void bind_batch(nb::module_& m) {
   nb::class_<Batch>(m, "Batch", "A batch of samples; unpacks to images, labels.")
       .def_ro("images", &Batch::images, "[B, H, W, C] in the loader's dtype: (pixel/255 − mean) / stddev.")
@@ -150,15 +161,34 @@ LoaderOptions loader_options(const nb::kwargs& given) {
   return o;
 }
 
+// What a sampler in Python draws: a list, an array or a tensor of integers.
+std::vector<int64_t> drawn(const std::function<nb::object(int64_t)>& draw, int64_t epoch) {
+  const nb::gil_scoped_acquire acquire;
+  const nb::object given = draw(epoch);
+  std::vector<int64_t> indices;
+  check(nb::try_cast(nb::hasattr(given, "tolist") ? given.attr("tolist")() : given, indices),
+        "[sampler] draw: expected a list of integers for epoch ", epoch, ", got ", nb::inst_name(given).c_str(),
+        nb::isinstance<nb::list>(given) ? " with something else in it" : "");
+  return indices;
+}
+
 void bind_samplers(nb::module_& m) {
   nb::class_<Sampler>(m, "Sampler", "Which samples an epoch visits: draw(epoch) gives `size` indices.")
       .def(
           "__init__",
-          [](Sampler* self, int64_t size, std::function<std::vector<int64_t>(int64_t)> draw) {
-            new (self) Sampler{size, std::move(draw)};
+          [](Sampler* self, int64_t size, std::function<nb::object(int64_t)> draw) {
+            new (self) Sampler{size, [draw = std::move(draw)](int64_t epoch) { return drawn(draw, epoch); }};
           },
-          "size"_a, "draw"_a)
+          "size"_a, "draw"_a,
+          nb::sig(
+              "def __init__(self, size: int, draw: collections.abc.Callable[[int], collections.abc.Sequence[int]]) -> None"))
+      .def(
+          "draw", [](const Sampler& sampler, int64_t epoch) { return sampler.draw(epoch); }, "epoch"_a,
+          "The indices of an epoch, in order.")
       .def_ro("size", &Sampler::size);
+  m.def("shuffle_sampler", &shuffle_sampler, "indices"_a, "seed"_a = 0,
+        "A new permutation of the indices in each epoch: what Loader(shuffle=True, seed=seed) draws.");
+  m.def("sequential_sampler", &sequential_sampler, "indices"_a, "The indices in the given order, in every epoch.");
   m.def(
       "class_balanced_sampler",
       [](const std::vector<int64_t>& labels, const std::vector<int64_t>& indices, uint64_t seed, int64_t size) {
@@ -183,12 +213,11 @@ void bind_loader(nb::module_& m) {
           [](PythonLoader* self, const Dataset& dataset, const nb::kwargs& options) {
             new (self) PythonLoader{Loader(dataset, loader_options(options))};
           },
-          "dataset"_a, "options"_a, nb::keep_alive<1, 2>(),
-          "batch_size=128, indices=None, shuffle=False, drop_last=False, mean=[], stddev=[] (units of pixel/255), seed=0, "
-          "dtype='f32', device='cpu', workers=1, prefetch=2, sampler=None; pad=0 (pixels), flip=False, rotation=0 (degrees), "
-          "augment_seed=0, random_crop_size=0, resized_crop=False, resized_crop_scale=None, brightness, contrast, saturation, "
-          "hue=0, rand_augment_ops=0, rand_augment_magnitude=9, mixup_alpha=0, cutmix_alpha=0, mix_probability=1, "
-          "mix_switch_probability=0.5. docs/formats.md says what each does.")
+          "dataset"_a, "options"_a, nb::keep_alive<1, 2>(), nb::sig(kLoaderSignature),
+          "batch_size: samples; indices: those to visit, by default all; mean, stddev: of each channel, in units of pixel / 255; "
+          "seed: of the shuffle; workers: threads (0: the calling one); prefetch: batches that each worker may be ahead; "
+          "sampler: instead of indices, shuffle and seed; pad: pixels; rotation: degrees; augment_seed: of crops, flips and the "
+          "like; resized_crop_scale: (least, largest) share of the area. docs/formats.md says what each does.")
       .def(
           "__len__", [](const PythonLoader& l) { return l.loader.batches(); }, "Batches per epoch.")
       .def_prop_ro(

@@ -2,6 +2,8 @@
 #include "bindings.h"
 #include "integers.h"
 
+#include <algorithm>
+
 #include <nanobind/trampoline.h>
 
 #include <fulcrum/core/autograd.h>
@@ -28,6 +30,7 @@ class PythonRisk : public Risk {
     const Tensor p = as_tensor(result, losses).detach();
     check(p.shape() == losses.shape() && p.dtype() == losses.dtype(), "[risk] expected weights ", losses.dtype(), " ",
           losses.shape(), " from a risk written in Python, got ", p.dtype(), " ", p.shape());
+    check_not_negative(p);
     add_to_summary(p);
     return p;
   }
@@ -58,6 +61,16 @@ class PythonRisk : public Risk {
   }
 
  private:
+  // On the CPU, where looking costs little. NaN may follow from a loss that is not finite, and stops the optimiser.
+  void check_not_negative(const Tensor& p) const {
+    if (!p.device().is_cpu()) return;
+    const auto numbers = p.to_vector();
+    const auto found = std::ranges::find_if(numbers, [](double w) { return w < 0; });
+    check(found == numbers.end(), "[risk] expected weights of at least 0 from ", type_name(), ", got ",
+          found == numbers.end() ? 0 : *found, " for sample ", found - numbers.begin(),
+          " of the batch, whose loss would be maximised");
+  }
+
   std::string type_name() const { return nb::inst_name(nb_trampoline.base()).c_str(); }
 
   // An array is converted, as its dtype is whatever NumPy makes of the losses; a tensor is not, as its dtype was
@@ -95,8 +108,8 @@ void bind_base(nb::module_& m) {
   nb::class_<Risk, PythonRisk>(
       m, "Risk",
       "How the losses of a batch become the weights of its samples. A class of your own defines weights(self, "
-      "losses, indices, groups) and returns p, [B] in the losses' dtype or an array; indices and groups are i64 [B] "
-      "or None.")
+      "losses, indices, groups) and returns p, [B] in the losses' dtype or an array, finite and not negative (on the CPU, "
+      "negative ones are refused); indices and groups are i64 [B] or None.")
       .def(nb::init<const std::string&>(), "device"_a = "cpu")
       .def_prop_ro("name", &Risk::name)
       .def(
@@ -108,7 +121,8 @@ void bind_base(nb::module_& m) {
           },
           "losses"_a, "indices"_a = nb::none(), "groups"_a = nb::none(), Unlocked(),
           "The weights p of losses [B], f32 or f64, without gradient; advances the risk's state by one step. If a loss is not "
-          "finite, all weights are 0 and the state stays. indices and groups are integers [B].")
+          "finite, all weights are 0 and the state stays (MeanRisk does not look)."
+          " indices and groups are integers [B].")
       .def(
           "_checked_weights",
           [](Risk& risk, const Tensor& losses, const OptionalIntegers& indices, const OptionalIntegers& groups) {

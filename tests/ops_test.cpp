@@ -363,6 +363,9 @@ TEST(OpErrors, Losses) {
   EXPECT_ERROR(cross_entropy(t, labels_of({0, 0, 0})), "[cross_entropy] expected floating logits [B, C]");
   EXPECT_ERROR(cross_entropy(z, labels_of({0, 0}), {.smoothing = 1}), "smoothing in [0, 1)");
   EXPECT_ERROR(cross_entropy(z, labels_of({0, 0}), {.class_weight = images({2})}), "class_weight f32 [3]");
+  for (const double wrong : {-0.5, std::nan(""), std::numeric_limits<double>::infinity()})
+    EXPECT_ERROR(cross_entropy(z, labels_of({0, 0}), {.class_weight = from_vector({3}, {1, wrong, 1})}),
+                 "expected finite class weights of at least 0, got");
   EXPECT_ERROR(mse_loss(z, t), "[mse_loss] expected x and target of one shape");
   EXPECT_ERROR(binary_cross_entropy_with_logits(z, t), "[binary_cross_entropy_with_logits]");
   Generator generator(1, streams::kDropout);

@@ -30,7 +30,7 @@ __all__ = [
     "nn", "no_grad", "ones", "ones_like", "rand", "randn", "recompute", "save_file", "tensor", "zeros", "zeros_like"]
 
 _numpy_names = {"f32": "float32", "f64": "float64", "u8": "uint8", "i32": "int32", "i64": "int64"}
-_wider = {"bool": "u8", "int8": "i32", "int16": "i32", "uint16": "i32", "uint32": "i64", "float16": "f32"}
+_wider = {"bool": "u8", "int8": "i32", "int16": "i32", "uint16": "i32", "uint32": "i64", "uint64": "i64", "float16": "f32"}
 
 
 def from_numpy(array):
@@ -59,6 +59,10 @@ def _numbers(values, dtype):
         array = np.array(values, order="C")
     except ValueError as error:  # lists of different lengths
         raise Error(f"[tensor] expected numbers in lists of equal lengths: {error}") from None
+    if array.dtype in (np.uint64, object):
+        large = next((v for v in array.flat if isinstance(v, (int, np.integer)) and not -2**63 <= int(v) < 2**63), None)
+        if large is not None:
+            raise Error(f"[tensor] expected integers in the range of i64, got {large}; as a float it becomes 'f32'")
     if array.dtype.kind not in "biuf":
         raise Error(f"[tensor] expected numbers, got {array.dtype if array.dtype.kind == 'c' else _what_is_no_number(array)}")
     if dtype not in _numpy_names:

@@ -12,14 +12,15 @@ from ._core import (
     add_label_noise, asymmetric_cifar10_noise, channel_statistics, cifar100_superclasses, class_balanced_sampler,
     imbalanced_subset, list_clothing1m, list_image_folder, list_image_folders, list_image_list, list_image_lists,
     list_tiny_imagenet, list_wilds, load_cifar10, load_cifar100, load_fashion_mnist, load_mnist, save_pack,
-    stratified_split, superclass_noise, symmetric_noise)
+    sequential_sampler, shuffle_sampler, stratified_split, superclass_noise, symmetric_noise)
 
 __all__ = [
     "Batch", "BatchIterator", "Dataset", "ImageDataset", "ImageListing", "InMemoryDataset", "Loader", "PackDataset",
     "Sampler", "add_label_noise", "asymmetric_cifar10_noise", "channel_statistics", "cifar100_superclasses",
     "class_balanced_sampler", "from_arrays", "image_folder", "imbalanced_subset", "list_clothing1m", "list_image_folder",
     "list_image_folders", "list_image_list", "list_image_lists", "list_tiny_imagenet", "list_wilds", "load_cifar10",
-    "load_cifar100", "load_fashion_mnist", "load_mnist", "save_pack", "stratified_split", "superclass_noise",
+    "load_cifar100", "load_fashion_mnist", "load_mnist", "save_pack", "sequential_sampler",
+    "shuffle_sampler", "stratified_split", "superclass_noise",
     "symmetric_noise"]
 
 
@@ -42,6 +43,8 @@ def from_arrays(images, labels, class_names=()):
         raise Error(f"[data] expected images [N, H, W, C], got {list(shape)}, which look like [N, C, H, W]: "
                     "numpy.ascontiguousarray(images.transpose(0, 2, 3, 1)); data.InMemoryDataset does not ask")
     numbers = np.asarray(labels)
+    if numbers.size == 0:
+        raise Error(f"[data] expected a label for each of {shape[0]} images, got none")
     if numbers.dtype.kind not in "biu" or numbers.ndim != 1:
         raise Error(f"[data] expected integers [N] as labels, got {numbers.dtype} {list(numbers.shape)}")
     if len(numbers) != shape[0]:

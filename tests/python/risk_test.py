@@ -155,6 +155,22 @@ class Risks(unittest.TestCase):
         opt.risk.reset_summary()
         self.assertEqual(opt.risk.summary().steps, 0)
 
+    def test_negative_weights_of_a_risk_in_python_are_refused(self):
+        class Fixed(fulcrum.Risk):
+            def weights(self, losses, indices, groups):
+                return self.p
+
+        risk = Fixed()
+        for risk.p in (fulcrum.tensor([1.0, -0.5]), np.array([1, -0.5])):
+            with self.assertRaisesRegex(fulcrum.Error, r"at least 0 from .*Fixed, got -0.5 for sample 1 of the batch"):
+                risk._checked_weights(fulcrum.tensor([1.0, 2]), None, None)
+
+    def test_a_loss_that_is_not_finite_weighs_nothing_and_changes_nothing(self):
+        for risk in (fulcrum.KlRisk(lambda_=2), fulcrum.CvarRisk(0.5), fulcrum.KlBallRisk(rho=0.1)):
+            before = {name: t.tolist() for name, t in risk.state_dict().items()}
+            self.assertEqual(weights(risk, np.array([1, np.nan])).tolist(), [0, 0])
+            self.assertEqual({name: t.tolist() for name, t in risk.state_dict().items()}, before)
+
     def test_what_a_risk_in_python_lacks_is_said(self):
         class Nothing(fulcrum.Risk):
             pass

@@ -104,7 +104,7 @@ class Numbers(unittest.TestCase):
     def test_tensor_takes_every_kind_of_number(self):
         for given, dtype in ((np.array([True, False]), "u8"), ([True, False], "u8"), (np.int8([-1, 2]), "i32"),
                              (np.int16([-1]), "i32"), (np.uint16([65535]), "i32"), (np.uint32([2**32 - 1]), "i64"),
-                             (np.float16([0.5]), "f32"),
+                             (np.uint64([2**63 - 1]), "i64"), (np.float16([0.5]), "f32"),
                              (np.float64([0.5]), "f64"), (np.int32([1]), "i32")):
             with self.subTest(given=given):
                 x = fulcrum.tensor(given)
@@ -112,7 +112,9 @@ class Numbers(unittest.TestCase):
         self.assertEqual(fulcrum.tensor([True, False], dtype="f32").tolist(), [1, 0])
         self.assertEqual(fulcrum.tensor(np.int8([3]), dtype="bf16").tolist(), [3])
         for given, words in ((["a"], "expected numbers, got str"), (None, "got NoneType in it"), ([1, None], "got NoneType in it"),
-                             ([1j], "got complex128"), ([[1], [2, 3]], "lists of equal lengths"), (["1"], "got str")):
+                             ([1j], "got complex128"), ([[1], [2, 3]], "lists of equal lengths"), (["1"], "got str"),
+                             ([1, 2**70], "range of i64, got 1180591620717411303424;"), (np.array([2**63], np.uint64), "range of i64"),
+                             ([-2**63 - 1], "range of i64")):
             with self.subTest(words), self.assertRaisesRegex(fulcrum.Error, words):
                 fulcrum.tensor(given)
         with self.assertRaisesRegex(fulcrum.Error, "got str"):
