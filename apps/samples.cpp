@@ -58,7 +58,7 @@ bool SampleTable::weights_differ(std::span<const int64_t> indices) const {
   std::vector<double> weights;
   for (int64_t i : indices)
     if (visited(i)) weights.push_back(static_cast<double>(mean_weight(i)));
-  return apps::weights_differ(weights);
+  return fulcrum::weights_differ(weights);
 }
 
 std::vector<double> SampleTable::class_share(std::span<const int64_t> labels, std::span<const int64_t> indices,
@@ -98,7 +98,7 @@ std::optional<FoundLabels> SampleTable::found_labels(const Dataset& data, std::s
     scores.push_back(static_cast<double>(score(i)));
     wrong.push_back(data.labels()[static_cast<size_t>(i)] != data.clean_labels()[static_cast<size_t>(i)]);
   }
-  return apps::found_labels(scores, wrong);
+  return fulcrum::found_labels(scores, wrong);
 }
 
 std::optional<FoundLabels> SampleTable::found_by_weight(const Dataset& data, std::span<const int64_t> indices) const {

@@ -15,9 +15,9 @@
 
 #include <fulcrum/core/kernel_types.h>
 #include <fulcrum/data/dataset.h>
+#include <fulcrum/data/ranking.h>
 
 #include "apps/histogram.h"
-#include "apps/ranking.h"
 
 namespace fulcrum::apps {
 

@@ -46,6 +46,7 @@ void bind_optimizers(nb::module_& m);
 void bind_datasets(nb::module_& m);
 void bind_listings(nb::module_& m);
 void bind_loader(nb::module_& m);
+void bind_metrics(nb::module_& m);
 
 /// Releases Python's lock, so that other threads run meanwhile: for everything that computes, reads or waits.
 using Unlocked = nb::call_guard<nb::gil_scoped_release>;

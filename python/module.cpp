@@ -116,6 +116,7 @@ NB_MODULE(_core, m) {
   bind_datasets(m);
   bind_listings(m);
   bind_loader(m);
+  bind_metrics(m);
 }
 
 }  // namespace fulcrum::python

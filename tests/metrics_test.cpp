@@ -1,16 +1,14 @@
 // Metrics against numbers worked out by hand and against scikit-learn (golden/metrics.py).
 #include <nlohmann/json.hpp>
 
+#include <fulcrum/data/ranking.h>
+
 #include "apps/metrics.h"
-#include "apps/ranking.h"
 
 #include "golden.h"
 
 namespace fulcrum::testing {
 namespace {
-
-using apps::classification_metrics;
-using apps::Metrics;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
@@ -109,19 +107,20 @@ TEST(Metrics, LogitsThatAreNoNumbersAreWrong) {
 
 TEST(Metrics, WrongNumberOfLabels) {
   const std::vector<int64_t> labels = {0}, counts = {1, 1};
-  EXPECT_ERROR(classification_metrics(zeros({3, 2}), labels, counts), "expected 1 rows of logits");
+  EXPECT_ERROR(classification_metrics(zeros({3, 2}), labels, counts),
+               "expected logits f32 [1, C], a row for each label, got f32 [3, 2]");
 }
 
 TEST(Metrics, JsonHasNullForWhatIsUndefined) {
-  const std::vector<int64_t> labels = {0}, counts = {500, 500, 500};
-  const auto j = nlohmann::json::parse(to_json(classification_metrics(choosing({0}, 2), labels, counts)).dump());
+  const std::vector<int64_t> labels = {0}, two = {500, 500}, three = {500, 500, 500};
+  const auto j = nlohmann::json::parse(apps::to_json(classification_metrics(choosing({0}, 2), labels, two)).dump());
   EXPECT_EQ(j["top1"], 1);
   EXPECT_EQ(j["many"], 1);
   EXPECT_TRUE(j["few"].is_null());
   EXPECT_TRUE(j["auroc"].is_null());  // class 1 does not occur
   EXPECT_EQ(j["macro_f1"], 1);
   EXPECT_EQ(j["per_class"], nlohmann::json::parse("[1.0, null]"));
-  EXPECT_FALSE(to_json(classification_metrics(choosing({0}, 3), labels, counts)).contains("auroc"));
+  EXPECT_FALSE(apps::to_json(classification_metrics(choosing({0}, 3), labels, three)).contains("auroc"));
 }
 
 TEST(Metrics, EqualScikitLearns) {
@@ -150,17 +149,17 @@ TEST(Metrics, OfADetectorEqualScikitLearns) {
   const Golden golden("metrics");
   std::vector<bool> positive;
   for (const double p : golden["detector.positive"].to_vector()) positive.push_back(p != 0);
-  const apps::Ranking ranking = apps::rank_quality(golden["detector.scores"].to_vector(), positive);
+  const Ranking ranking = rank_quality(golden["detector.scores"].to_vector(), positive);
   EXPECT_NEAR(ranking.auroc, golden["detector.auroc"].item(), 1e-12);
   EXPECT_NEAR(ranking.average_precision, golden["detector.auprc"].item(), 1e-12);
 }
 
 TEST(Metrics, OfADetectorByHand) {
   const std::vector<double> scores = {3, 2, 2, 1};
-  const apps::Ranking ranking = apps::rank_quality(scores, {true, false, true, false});
+  const Ranking ranking = rank_quality(scores, {true, false, true, false});
   EXPECT_DOUBLE_EQ(ranking.auroc, 3.5 / 4);  // one of four pairs is a tie
   EXPECT_DOUBLE_EQ(ranking.average_precision, 0.5 * 1 + 0.5 * 2 / 3);
-  for (const bool all : {false, true}) EXPECT_TRUE(apps::rank_quality(scores, std::vector<bool>(4, all)).curve.empty());
+  for (const bool all : {false, true}) EXPECT_TRUE(rank_quality(scores, std::vector<bool>(4, all)).curve.empty());
 }
 
 TEST(Metrics, AnyNumberIsBetterThanNone) {

@@ -1,8 +1,9 @@
 // What a run leaves to look at its weights: histograms by epoch, suspects.csv, how well low weights
 // find wrong labels.
+#include <fulcrum/data/ranking.h>
+
 #include "apps/histogram.h"
 #include "apps/metrics.h"
-#include "apps/ranking.h"
 #include "program_testing.h"
 
 namespace fulcrum::testing {
@@ -66,8 +67,8 @@ TEST_F(ProgramWeights, SuspectsAreTheLightestSamplesFirst) {
     count += row[1] != row[5];
   }
   EXPECT_EQ(count, 80);
-  EXPECT_NEAR(result_["wrong_label_auroc"].get<double>(), apps::rank_quality(scores, wrong).auroc, 1e-9);
-  EXPECT_NEAR(result_["wrong_label_auroc_by_loss"].get<double>(), apps::rank_quality(losses, wrong).auroc, 1e-9);
+  EXPECT_NEAR(result_["wrong_label_auroc"].get<double>(), rank_quality(scores, wrong).auroc, 1e-9);
+  EXPECT_NEAR(result_["wrong_label_auroc_by_loss"].get<double>(), rank_quality(losses, wrong).auroc, 1e-9);
   const auto found = std::count(wrong.begin(), wrong.begin() + 80, true);
   EXPECT_NEAR(result_["wrong_label_precision"].get<double>(), static_cast<double>(found) / 80, 1e-9);
   EXPECT_EQ(result_["wrong_label_precision"], result_["wrong_label_recall"]);
@@ -163,12 +164,12 @@ TEST(LogBins, HoldEveryNumber) {
 }
 
 TEST(FoundLabels, AreThoseOfTheHighestScores) {
-  const auto found = apps::found_labels({-0.1, -0.2, -1, -1.5, -0.15}, {true, false, false, false, true});
+  const auto found = found_labels({-0.1, -0.2, -1, -1.5, -0.15}, {true, false, false, false, true});
   ASSERT_TRUE(found);
   EXPECT_DOUBLE_EQ(found->auroc, 1);
   EXPECT_DOUBLE_EQ(found->precision, 1);
   EXPECT_EQ(found->flagged, 2u);
-  EXPECT_FALSE(apps::found_labels({1, 2, 3}, {false, false, false}));
+  EXPECT_FALSE(found_labels({1, 2, 3}, {false, false, false}));
 }
 
 }  // namespace

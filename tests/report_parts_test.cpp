@@ -1,5 +1,6 @@
 // The parts of the report: refused files, numbers as text, axes, images, the quality of a ranking.
-#include "apps/ranking.h"
+#include <fulcrum/data/ranking.h>
+
 #include "apps/report/charts.h"
 #include "apps/report/data.h"
 #include "apps/report/png.h"

@@ -3,7 +3,8 @@
 
 #include <fmt/format.h>
 
-#include "apps/ranking.h"
+#include <fulcrum/data/ranking.h>
+
 #include "apps/report/page.h"
 #include "apps/report/png.h"
 #include "apps/report/sections.h"

@@ -13,15 +13,15 @@ from ._core import (
     imbalanced_subset, list_clothing1m, list_image_folder, list_image_folders, list_image_list, list_image_lists,
     list_tiny_imagenet, list_wilds, load_cifar10, load_cifar100, load_fashion_mnist, load_mnist, save_pack,
     sequential_sampler, shuffle_sampler, stratified_split, superclass_noise, symmetric_noise)
+from ._tensor_loader import TensorBatch, TensorLoader
 
 __all__ = [
     "Batch", "BatchIterator", "Dataset", "ImageDataset", "ImageListing", "InMemoryDataset", "Loader", "PackDataset",
-    "Sampler", "add_label_noise", "asymmetric_cifar10_noise", "channel_statistics", "cifar100_superclasses",
-    "class_balanced_sampler", "from_arrays", "image_folder", "imbalanced_subset", "list_clothing1m", "list_image_folder",
-    "list_image_folders", "list_image_list", "list_image_lists", "list_tiny_imagenet", "list_wilds", "load_cifar10",
-    "load_cifar100", "load_fashion_mnist", "load_mnist", "save_pack", "sequential_sampler",
-    "shuffle_sampler", "stratified_split", "superclass_noise",
-    "symmetric_noise"]
+    "Sampler", "TensorBatch", "TensorLoader", "add_label_noise", "asymmetric_cifar10_noise", "channel_statistics",
+    "cifar100_superclasses", "class_balanced_sampler", "from_arrays", "image_folder", "imbalanced_subset", "list_clothing1m",
+    "list_image_folder", "list_image_folders", "list_image_list", "list_image_lists", "list_tiny_imagenet", "list_wilds",
+    "load_cifar10", "load_cifar100", "load_fashion_mnist", "load_mnist", "save_pack", "sequential_sampler", "shuffle_sampler",
+    "stratified_split", "superclass_noise", "symmetric_noise"]
 
 
 def image_folder(dir, image_size=0, **options):

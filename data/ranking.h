@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-namespace fulcrum::apps {
+namespace fulcrum {
 
 struct Ranking {
   struct Cut {
@@ -43,4 +43,4 @@ std::optional<FoundLabels> found_labels(const std::vector<double>& scores, const
 /// empty.
 const Ranking::Cut& cut_at(const Ranking& ranking, size_t flagged);
 
-}  // namespace fulcrum::apps
+}  // namespace fulcrum

@@ -1,9 +1,9 @@
-#include "apps/ranking.h"
+#include <fulcrum/data/ranking.h>
 
 #include <algorithm>
 #include <cmath>
 
-namespace fulcrum::apps {
+namespace fulcrum {
 
 Ranking rank_quality(const std::vector<double>& scores, const std::vector<bool>& members) {
   std::vector<size_t> order;
@@ -49,4 +49,4 @@ std::optional<FoundLabels> found_labels(const std::vector<double>& scores, const
   return FoundLabels{r.auroc, cut.precision, cut.recall, cut.flagged};
 }
 
-}  // namespace fulcrum::apps
+}  // namespace fulcrum
