@@ -23,10 +23,10 @@ from ._core import (
 
 __all__ = [
     "ABAdam", "ABSGD", "Adam", "Chi2Risk", "Classifier", "CvarRisk", "Ema", "Error", "GroupRisk", "KlBallRisk", "KlRisk",
-    "MeanRisk", "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "SGD", "Schedule", "Tensor",
+    "MeanRisk", "ModelInputs", "Module", "Optimizer", "OutOfMemory", "RgdRisk", "Risk", "RiskSummary", "SGD", "Schedule", "Tensor",
     "TiltedRisk", "UInit", "UUpdate", "__version__", "arange", "backends", "data", "empty", "empty_cache", "eye",
     "freeze_backbone", "from_dlpack", "from_numpy", "full", "full_like", "functional", "grad_enabled",
-    "head_prefix", "inference_mode", "load_file", "load_metadata", "make_model", "memory_stats", "metrics", "model_names",
+    "head_prefix", "inference_mode", "load_file", "load_metadata", "load_model", "make_model", "memory_stats", "metrics", "model_names",
     "nn", "no_grad", "ones", "ones_like", "rand", "randn", "recompute", "save_file", "tensor", "zeros", "zeros_like"]
 
 _numpy_names = {"f32": "float32", "f64": "float64", "u8": "uint8", "i32": "int32", "i64": "int64"}
@@ -143,4 +143,5 @@ def recompute(function, *inputs):
 
 
 from . import data, functional, metrics, nn  # noqa: E402: they use the definitions above
+from ._load_model import ModelInputs, load_model  # noqa: E402
 from .nn import Ema  # noqa: E402

@@ -31,7 +31,8 @@ def a_run(folder):
     folder.mkdir(parents=True)
     model = fulcrum.make_model("resnet8", classes=10, channels=1)
     inputs = {"shape": [12, 12, 1], "mean": [0.5], "std": [0.25], "classes": [str(k) for k in range(10)]}
-    fulcrum.save_file(model.state_dict(), folder / "best.safetensors", {"inputs": json.dumps(inputs)})
+    fulcrum.save_file(model.state_dict(), folder / "best.safetensors",
+                      {"inputs": json.dumps(inputs), "config": "[model]\nname = 'resnet8'\n\n[loss]\nname = 'ce'\n"})
     (folder / "config.toml").write_text("[risk]\nname = 'kl'\nlambda = 5.0\n")
     (folder / "result.json").write_text('{"seed": 1, "balanced": 0.5, "best": {"balanced": 0.6}}')
     (folder / "metrics.jsonl").write_text('{"train": {"loss": 2.0}}\n{"train": {"loss": 1.5}}\n')
