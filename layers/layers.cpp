@@ -119,6 +119,18 @@ Tensor NormedLinear::forward(const Tensor& x) {
   return linear(normalise_rows(x.to(weight.dtype())), normalise_rows(weight));
 }
 
+// ---- Embedding ----
+
+Embedding::Embedding(const EmbeddingOptions& o) : weight(add_parameter("weight", {o.num, o.dim}, Init::normal(0, 1))) {}
+
+Tensor Embedding::forward(const Tensor& x) {
+  check(x.dtype() == DType::kI64, "[Embedding] expected rows i64, got ", x.dtype(), " ", x.shape());
+  const Tensor& twin = weight.node()->twin;
+  Shape shape = x.shape();
+  shape.push_back(weight.size(1));
+  return index_select(twin ? weight.as(twin.dtype()) : weight, 0, x.reshape({x.numel()})).reshape(shape);
+}
+
 // ---- Dropout ----
 
 Dropout::Dropout(const DropoutOptions& o) : generator_(add_generator("generator", streams::kDropout, o.seed)) {

@@ -149,6 +149,20 @@ class NormedLinear : public Module {
   Tensor weight;  // [out, in]
 };
 
+struct EmbeddingOptions {
+  int64_t num;  // rows
+  int64_t dim;
+};
+
+/// Rows of a table by their numbers: x i64 [...] in [0, num) → [..., dim], in the dtype of the batches that to() was given.
+/// Initialised from a standard normal.
+class Embedding : public Module {
+ public:
+  explicit Embedding(const EmbeddingOptions& options);
+  Tensor forward(const Tensor& x) override;
+  Tensor weight;  // [num, dim]
+};
+
 struct DropoutOptions {
   double p = 0.5;                     // in [0, 1)
   std::optional<uint64_t> seed = {};  // default: the model's seed

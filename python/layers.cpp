@@ -64,6 +64,16 @@ void bind_weighted(nb::module_& m) {
       },
       "parent"_a.none(), "name"_a, "in_features"_a, "out_features"_a, "bias"_a, "relu"_a);
 
+  nb::class_<Embedding, Module>(m, "_Embedding").def_prop_ro("weight", [](const Embedding& layer) {
+    return layer.weight;
+  });
+  m.def(
+      "_embedding",
+      [](const nb::object& parent, const std::string& name, int64_t num, int64_t dim) {
+        return make<Embedding>(parent, name, EmbeddingOptions{num, dim});
+      },
+      "parent"_a.none(), "name"_a, "num_embeddings"_a, "embedding_dim"_a);
+
   nb::class_<NormedLinear, Module>(m, "_NormedLinear").def_prop_ro("weight", [](const NormedLinear& layer) {
     return layer.weight;
   });

@@ -324,6 +324,18 @@ TEST(Layers, PoolingReluAndFlattenAreTheOps) {
   EXPECT_EQ(Flatten()(ones({2, 1, 1, 5})).shape(), (Shape{2, 5}));
 }
 
+TEST(Layers, EmbeddingIsTheOp) {
+  Embedding layer({.num = 5, .dim = 3});
+  const Tensor rows = from_vector({2, 2}, std::vector<int64_t>{4, 0, 4, 1});
+  EXPECT_TRUE(same_bits(layer(rows), index_select(layer.weight, 0, rows.reshape({4})).reshape({2, 2, 3})));
+  sum(layer(rows)).backward();
+  EXPECT_EQ(layer.weight.grad().to_vector(), (std::vector<double>{1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 2, 2, 2}));
+  layer.to(Device(), DType::kBf16);
+  EXPECT_EQ(layer(rows).dtype(), DType::kBf16);
+  EXPECT_EQ(layer(rows).to_vector(), layer(rows).to_vector());
+  EXPECT_ERROR(layer(ones({2})), "[Embedding] expected rows i64, got f32 [2]");
+}
+
 TEST(Layers, RefuseWhatTheyCannotTake) {
   Conv2d conv({.in = 3, .out = 4, .kernel = 3});
   EXPECT_ERROR(conv(zeros({1, 8, 8, 3}, {DType::kU8, {}})), "[Conv2d] expected a floating batch, got u8");

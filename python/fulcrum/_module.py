@@ -313,6 +313,44 @@ class ModuleList(_Listed):
         return self
 
 
+class ModuleDict(Module):
+    """Modules by name, as children of these names; the module that holds it calls them in its forward."""
+
+    def __init__(self, modules=()):
+        super().__init__()
+        self.update(modules)
+
+    def update(self, modules):
+        for name, module in dict(modules).items():
+            self[name] = module
+
+    def __setitem__(self, name, module):
+        if name in self._children:
+            raise _core.Error(f"[nn] '{name}' is a child already, which nothing can replace")
+        self._add(name, module)
+
+    def __getitem__(self, name):
+        return self._children[name]
+
+    def __contains__(self, name):
+        return name in self._children
+
+    def __len__(self):
+        return len(self._children)
+
+    def __iter__(self):
+        return iter(self._children)
+
+    def keys(self):
+        return self._children.keys()
+
+    def values(self):
+        return self._children.values()
+
+    def items(self):
+        return self._children.items()
+
+
 class Sequential(_Listed):
     """Modules that run one after another, as children '0', '1', ..."""
 

@@ -21,10 +21,11 @@ nothing can be added. Initial weights are those of the same tree in C++.
 from typing import Any
 
 from . import _core
-from ._module import Module, ModuleList, Parameter, Sequential
+from ._module import Module, ModuleDict, ModuleList, Parameter, Sequential
 
-__all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Ema", "Flatten", "GELU", "GlobalAvgPool2d", "GroupNorm",
-           "LayerNorm", "Linear", "MaxPool2d", "Module", "ModuleList", "NormedLinear", "Parameter", "ReLU", "Sequential"]
+__all__ = ["AvgPool2d", "BatchNorm", "Conv2d", "Dropout", "Ema", "Embedding", "Flatten", "GELU", "GlobalAvgPool2d", "GroupNorm",
+           "Identity", "LayerNorm", "Linear", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "NormedLinear", "Parameter", "ReLU",
+           "Sequential", "Sigmoid", "Tanh"]
 
 
 class _Layer(Module):
@@ -122,6 +123,42 @@ class GroupNorm(_Layer):
 
     def __init__(self, num_groups, num_channels, eps=1e-5, affine=True):
         super().__init__(num_groups=num_groups, num_channels=num_channels, eps=eps, affine=affine)
+
+
+class Embedding(_Layer):
+    """Rows of a table by number: integers [...] in [0, num_embeddings) -> [..., embedding_dim]; begins from a standard normal."""
+
+    _function = _core._embedding
+
+    def __init__(self, num_embeddings, embedding_dim):
+        super().__init__(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
+
+    def forward(self, x):
+        from . import tensor
+
+        x = x if isinstance(x, _core.Tensor) else tensor(x).to(self.weight.device)
+        return self._core_module(x.to("i64") if x.dtype in ("i32", "u8") else x)
+
+
+class Identity(Module):
+    """x, as it is: in the place of a layer that is left out."""
+
+    def forward(self, x):
+        return x
+
+
+class Sigmoid(Module):
+    """1 / (1 + e⁻ˣ)."""
+
+    def forward(self, x):
+        return x.sigmoid()
+
+
+class Tanh(Module):
+    """The hyperbolic tangent."""
+
+    def forward(self, x):
+        return x.tanh()
 
 
 class Dropout(_Layer):

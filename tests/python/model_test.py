@@ -77,6 +77,8 @@ class Models(unittest.TestCase):
         np.testing.assert_array_equal(nn.GELU("tanh")(x).numpy(), F.gelu(x, "tanh").numpy())
         with self.assertRaisesRegex(fulcrum.Error, "'none' or 'tanh', got 'erf'"):
             nn.GELU("erf")(x)
+        for layer, f in ((nn.Sigmoid(), F.sigmoid), (nn.Tanh(), F.tanh), (nn.Identity(), lambda v: v)):
+            np.testing.assert_array_equal(layer(x).numpy(), f(x).numpy())
         dropout = nn.Dropout(0.5)
         self.assertTrue(set(np.unique(dropout(fulcrum.ones([1000])).numpy())) == {0, 2})
         self.assertTrue((dropout.eval()(fulcrum.ones([1000])).numpy() == 1).all())

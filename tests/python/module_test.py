@@ -28,6 +28,46 @@ def batch():
     return fulcrum.tensor(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
 
 
+class Children(unittest.TestCase):
+    def test_modules_by_name(self):
+        class Heads(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.heads = nn.ModuleDict({"a": nn.Linear(3, 1), "b": nn.Linear(3, 2)})
+                self.heads["c"] = nn.Identity()
+
+            def forward(self, x, which):
+                return self.heads[which](x)
+
+        net = Heads()
+        x = batch()
+        self.assertEqual([net(x, name).shape for name in net.heads], [(4, 1), (4, 2), (4, 3)])
+        self.assertEqual([name for name, _ in net.named_parameters()], ["heads.a.weight", "heads.a.bias", "heads.b.weight", "heads.b.bias"])
+        self.assertEqual((list(net.heads.keys()), len(net.heads), "b" in net.heads, "d" in net.heads), (["a", "b", "c"], 3, True, False))
+        self.assertEqual(list(zip(net.heads.keys(), net.heads.values())), list(net.heads.items()))
+        with self.assertRaisesRegex(fulcrum.Error, "'a' is a child already"):
+            net.heads["a"] = nn.Identity()
+        with self.assertRaisesRegex(fulcrum.Error, "'d' comes too late"):
+            net.heads["d"] = nn.Identity()
+        with self.assertRaises(KeyError):
+            net.heads["d"]
+
+    def test_embedding(self):
+        for dtype in ("f32", "bf16"):
+            net = nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 2), seed=1).to("cpu", dtype)
+            rows = fulcrum.tensor([[4, 0], [4, 1]])
+            for given in (rows, rows.numpy(), rows.to("i32"), rows.numpy().astype(np.uint8)):
+                self.assertEqual((net[0](given).tolist(), net[0](given).dtype), (net[0].weight.to(dtype)[rows].tolist(), dtype))
+            F.sum(net(rows).to("f32")).backward()
+            used = [row != [0, 0, 0] for row in net[0].weight.grad.tolist()]
+            self.assertEqual(used, [True, True, False, False, True])
+        self.assertLess(abs(nn.Embedding(100, 100).weight.numpy().std() - 1), 0.05)
+        with self.assertRaisesRegex(fulcrum.Error, r"indices in \[0, 5\), got 5"):
+            net[0](np.array([5]))
+        with self.assertRaisesRegex(fulcrum.Error, r"\[Embedding\] expected rows i64, got f32 \[1\]"):
+            net[0](fulcrum.ones([1]))
+
+
 class Parameters(unittest.TestCase):
     def test_a_parameter_is_a_tensor_at_every_time_and_trained_with_the_layers(self):
         initial = np.array([1.0, 2, 3])

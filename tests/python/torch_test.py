@@ -127,6 +127,70 @@ class Weights(unittest.TestCase):
             sys.argv = arguments
 
 
+# (name, with Fulcrum, with PyTorch, dimensions of x or numbers)
+numbers = np.array([[-0.5, 1e-9, 0, 3e-5], [1.5, -0.75, 100, -1e-7], [0.25, 0.5, 2, 7]])
+alike = [
+    ("squeeze", lambda x: x.squeeze(), lambda x: x.squeeze(), [2, 1, 3, 1]),
+    ("squeeze of one", lambda x: x.squeeze(-1), lambda x: x.squeeze(-1), [2, 1, 3, 1]),
+    ("squeeze of none", lambda x: x.squeeze(0), lambda x: x.squeeze(0), [2, 1, 3, 1]),
+    ("unsqueeze", lambda x: x.unsqueeze(1), lambda x: x.unsqueeze(1), [2, 3]),
+    ("unsqueeze at the end", lambda x: x.unsqueeze(-1), lambda x: x.unsqueeze(-1), [2, 3]),
+    ("flatten", lambda x: x.flatten(), lambda x: x.flatten(), [2, 3, 4]),
+    ("flatten from 1", lambda x: x.flatten(1), lambda x: x.flatten(1), [2, 3, 4, 2]),
+    ("flatten to -2", lambda x: x.flatten(0, -2), lambda x: x.flatten(0, -2), [2, 3, 4]),
+    ("softmax", lambda x: x.softmax(0), lambda x: x.softmax(0), [3, 4]),
+    ("log_softmax", lambda x: x.log_softmax(1), lambda x: x.log_softmax(1), [3, 4]),
+    ("relu", lambda x: x.relu(), lambda x: x.relu(), [3, 4]),
+    ("sigmoid", lambda x: x.sigmoid(), lambda x: x.sigmoid(), [3, 4]),
+    ("tanh", lambda x: x.tanh(), lambda x: x.tanh(), [3, 4]),
+    ("clamp", lambda x: x.clamp(-0.5, 0.7), lambda x: x.clamp(-0.5, 0.7), [3, 4]),
+    ("clamp from below", lambda x: x.clamp(min=0.1), lambda x: x.clamp(min=0.1), [3, 4]),
+    ("masked_fill", lambda x: x.masked_fill(x > 0.2, 9), lambda x: x.masked_fill(x > 0.2, 9), [3, 4]),
+    ("max", lambda x: x.max(), lambda x: x.max(), [3, 4]),
+    ("min", lambda x: x.min(), lambda x: x.min(), [3, 4]),
+    ("log1p", F.log1p, torch.log1p, numbers),
+    ("normalize", F.normalize, torch.nn.functional.normalize, [3, 4]),
+    ("normalize rows of zeros", lambda x: F.normalize(x, dim=0), lambda x: torch.nn.functional.normalize(x, dim=0), numbers * [1, 1, 0, 1]),
+    ("normalize by sums", lambda x: F.normalize(x, 1, -1), lambda x: torch.nn.functional.normalize(x, 1, -1), [3, 4]),
+    ("normalize by the largest", lambda x: F.normalize(x, float("inf")),
+     lambda x: torch.nn.functional.normalize(x, float("inf")), [3, 4])]
+
+
+class Operations(unittest.TestCase):
+    def test_values_and_gradients_are_pytorchs(self):
+        rng = np.random.default_rng(0)
+        for name, ours, theirs, x in alike:
+            for dtype in ("float64", "float32"):
+                with self.subTest(name, dtype=dtype):
+                    given = (rng.normal(size=x) if isinstance(x, list) else x).astype(dtype)
+                    a, b = fulcrum.tensor(given, requires_grad=True), torch.tensor(given, requires_grad=True)
+                    p, q = ours(a), theirs(b)
+                    self.assertEqual(p.shape, tuple(q.shape))
+                    weight = rng.normal(size=p.shape).astype(dtype)
+                    F.sum(p * fulcrum.tensor(weight)).backward()
+                    (q * torch.from_numpy(np.asarray(weight))).sum().backward()
+                    tolerance = {"rtol": 1e-12 if dtype == "float64" else 2e-6, "atol": 1e-300 if name == "log1p" else 1e-7}
+                    np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), **tolerance)
+                    np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), **tolerance)
+
+    def test_kl_div_is_pytorchs_summed_for_each_sample(self):
+        rng = np.random.default_rng(0)
+        logits, target = rng.normal(size=(2, 5, 3, 4))
+        target = np.exp(target) * (target > -1)
+        target /= target.sum((1, 2), keepdims=True)
+        theirs = torch.nn.functional.kl_div
+        for log_target in (False, True):
+            t = np.log(target + 0.1) if log_target else target
+            a, b = (make(logits, requires_grad=True) for make in (fulcrum.tensor, torch.tensor))
+            c, d = (make(t, requires_grad=True) for make in (fulcrum.tensor, torch.tensor))
+            p = F.kl_div(a.log_softmax(2), c, log_target)
+            q = theirs(b.log_softmax(2), d, reduction="none", log_target=log_target).sum((1, 2))
+            np.testing.assert_allclose(p.detach().numpy(), q.detach().numpy(), rtol=1e-9)
+            F.sum(p).backward()
+            theirs(b.log_softmax(2), torch.tensor(t), reduction="sum", log_target=log_target).backward()
+            np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), atol=1e-12)
+
+
 class Saving(unittest.TestCase):
     def test_torch_saves_states_and_tensors(self):
         risk = fulcrum.KlRisk(lambda_=2)
