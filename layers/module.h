@@ -151,7 +151,7 @@ class Module : public std::enable_shared_from_this<Module> {
  protected:
   /// Constructs a child from the arguments. Throws Error if the name is empty, contains a dot or is already used.
   template <class T, class... Args>
-  requires std::constructible_from<T, Args...> T& add(std::string name, Args&&... args) {
+  T& add(std::string name, Args&&... args) requires std::constructible_from<T, Args...> {
     const Adoption adoption(*this, std::move(name));
     auto child = std::make_shared<T>(std::forward<Args>(args)...);
     T& reference = *child;

@@ -40,6 +40,18 @@ Tensor find(const std::vector<NamedTensor>& all, const std::string& name) {
 
 // ---- the tree ----
 
+// add<T> takes what T's constructor takes; anything else is an error of the line that calls it.
+struct Open : Module {
+  using Module::add;
+  Tensor forward(const Tensor& x) override { return x; }
+};
+template <class T, class... Args>
+concept Addable = requires(Open& net, Args... args) {
+  net.add<T>("name", args...);
+};
+static_assert(Addable<Linear, LinearOptions> && Addable<ReLU>);
+static_assert(!Addable<Linear> && !Addable<Linear, int, int> && !Addable<ReLU, LinearOptions>);
+
 TEST(Module, Resnet32HasTorchvisionsNamesAndShapes) {
   const Resnet net = resnet32({.classes = 10});
   EXPECT_EQ(net.num_parameters(), 464'154);
