@@ -35,8 +35,8 @@ class TensorLoader:
         shapes = [t.shape for t in self.tensors]
         if not shapes or any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
             raise _core.Error(f"[loader] expected tensors with the same number of rows, got {shapes or 'none'}")
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise _core.Error(f"[loader] batch_size: expected at least 1, got {batch_size!r}")
+        if batch_size < 1 or batch_size != int(batch_size):
+            raise _core.Error(f"[loader] batch_size: expected an integer of at least 1, got {batch_size!r}")
         self._rows = shapes[0][0]
         if sampler is None:
             rows = _row_numbers(indices, self._rows)
@@ -62,6 +62,11 @@ class TensorLoader:
 
     def epoch(self, epoch, first_batch=0):
         """Iterates once over the batches of an epoch, from first_batch on."""
+        if first_batch < 0:
+            raise _core.Error(f"[loader] first_batch: expected at least 0, got {first_batch}")
+        return self._of_epoch(epoch, first_batch)
+
+    def _of_epoch(self, epoch, first_batch):
         import numpy as np
 
         rows = np.array(self.order(epoch), np.int64)

@@ -12,7 +12,7 @@ __all__ = ["evaluate"]
 
 
 def evaluate(logits, labels, counts=None) -> "dict[str, Any]":
-    """The program's metrics of logits [N, C] and labels [N], tensors or arrays: shares in [0, 1], NaN where undefined.
+    """The program's metrics of logits [N, C] and labels [N], tensors, arrays or lists: shares in [0, 1], NaN where undefined.
 
     top1, top5; balanced (the mean of the classes' recalls), worst_class (the smallest); per_class, the recall of each class;
     macro_f1, over the classes that occur; ece (expected calibration error, 15 bins); loss (the mean cross entropy). With two
@@ -23,6 +23,5 @@ def evaluate(logits, labels, counts=None) -> "dict[str, Any]":
 
     if not isinstance(logits, _core.Tensor):
         logits = tensor(logits, dtype="f32")
-    if isinstance(counts, (list, tuple)):
-        counts = tensor(counts)
+    labels, counts = (tensor(v) if isinstance(v, (list, tuple)) else v for v in (labels, counts))
     return _core._metrics(logits, labels, counts)

@@ -40,6 +40,7 @@ class Evaluate(unittest.TestCase):
     def test_every_float_and_what_is_refused(self):
         exact = metrics.evaluate(logits, labels)
         self.assertEqual(metrics.evaluate(fulcrum.tensor(logits, dtype="f64", requires_grad=True), labels), exact)
+        self.assertEqual(metrics.evaluate(logits, tuple(labels.tolist())), exact)
         half = fulcrum.tensor(logits, dtype="bf16")
         self.assertEqual(metrics.evaluate(half, labels), metrics.evaluate(half.to("f32"), labels))
         for arguments, words in [((logits[0], labels), r"logits \[N, C\], got f32 \[7\]"), ((logits, labels[:3]), r"labels \[200\]"),

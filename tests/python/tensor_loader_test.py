@@ -49,13 +49,15 @@ class TensorLoaders(unittest.TestCase):
 
     def test_what_is_refused(self):
         cases = [((), {}, "number of rows, got none"), ((x, y[:4]), {}, r"number of rows, got \[\(10, 3\), \(4,\)\]"),
-                 ((fulcrum.tensor(1.0),), {}, r"got \[\(\)\]"), ((x,), {"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+                 ((fulcrum.tensor(1.0),), {}, r"got \[\(\)\]"), ((x,), {"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
                  ((x,), {"indices": x[:, 0] > 0}, r"indices: .*got bool \[10\]; numpy.flatnonzero"),
                  ((x,), {"indices": [1, 10]}, r"indices: expected rows in \[0, 10\), got 1 to 10"),
                  ((x,), {"indices": []}, "at least one sample")]
         for tensors, options, words in cases:
             with self.subTest(words), self.assertRaisesRegex(fulcrum.Error, words):
                 data.TensorLoader(*tensors, **options)
+        with self.assertRaisesRegex(fulcrum.Error, "first_batch: expected at least 0, got -1"):
+            data.TensorLoader(x).epoch(0, -1)
         with self.assertRaises(TypeError):
             data.TensorLoader(x, bath_size=3)
 
