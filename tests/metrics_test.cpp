@@ -34,6 +34,17 @@ TEST(Metrics, CountsRightAnswersPerClass) {
   EXPECT_DOUBLE_EQ(m.few, 0);
 }
 
+TEST(Metrics, RefuseWhatDoesNotFit) {
+  const std::vector<int64_t> counts = {1, 1, 1}, labels = {0, 2};
+  const Tensor z = choosing({0, 1}, 3);
+  EXPECT_ERROR(classification_metrics(z, std::vector<int64_t>{0, 3}, counts), "expected labels in [0, 3), got 3");
+  EXPECT_ERROR(classification_metrics(z, std::vector<int64_t>{0}, counts),
+               "expected logits f32 [1, C], a row for each");
+  EXPECT_ERROR(classification_metrics(z.to(DType::kF64), labels, counts), "got f64 [2, 3]");
+  EXPECT_ERROR(classification_metrics(z, labels, std::vector<int64_t>{1, 1}),
+               "expected the counts of 3 classes, got 2");
+}
+
 TEST(Metrics, LossIsThePlainCrossEntropy) {
   const std::vector<int64_t> labels = {0, 1}, counts = {1, 1};
   const Tensor z = from_vector({2, 2}, std::vector<double>{std::log(3.0), 0, std::log(3.0), 0});
