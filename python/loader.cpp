@@ -42,8 +42,9 @@ constexpr const char* kLoaderSignature =
     "numpy.typing.NDArray | None = None, shuffle: bool = False, drop_last: bool = False, mean: "
     "collections.abc.Sequence[float] = (), stddev: collections.abc.Sequence[float] = (), seed: int = 0, dtype: str = "
     "'f32', device: str = 'cpu', workers: int = 1, prefetch: int = 2, sampler: Sampler | None = None, pad: int = 0, "
-    "flip: bool = False, rotation: float = 0, augment_seed: int = 0, random_crop_size: int = 0, resized_crop: bool = "
-    "False, resized_crop_scale: tuple[float, float] | None = None, brightness: float = 0, contrast: float = 0, "
+    "flip: bool = False, rotation: float = 0, erase: float = 0, erase_scale: tuple[float, float] = (0.02, 0.33), "
+    "erase_ratio: tuple[float, float] = (0.3, 3.3), augment_seed: int = 0, random_crop_size: int = 0, resized_crop: bool "
+    "= False, resized_crop_scale: tuple[float, float] | None = None, brightness: float = 0, contrast: float = 0, "
     "saturation: float = 0, hue: float = 0, rand_augment_ops: int = 0, rand_augment_magnitude: int = 9, mixup_alpha: "
     "float = 0, cutmix_alpha: float = 0, mix_probability: float = 1, mix_switch_probability: float = 0.5) -> None";
 
@@ -107,6 +108,13 @@ void take_augmentation(Keywords& options, LoaderOptions& o) {
   options.take("pad", o.augment.pad);
   options.take("flip", o.augment.flip);
   options.take("rotation", o.augment.rotation);
+  EraseOptions& erase = o.augment.erase;
+  options.take("erase", erase.probability);
+  std::pair scale_of_erased(erase.area_min, erase.area_max), ratio_of_erased(erase.ratio_min, erase.ratio_max);
+  options.take("erase_scale", scale_of_erased);
+  options.take("erase_ratio", ratio_of_erased);
+  std::tie(erase.area_min, erase.area_max) = scale_of_erased;
+  std::tie(erase.ratio_min, erase.ratio_max) = ratio_of_erased;
   options.take("augment_seed", o.augment.seed);
   options.take("random_crop_size", o.random_crop_size);
   bool resized_crop = false;
@@ -216,7 +224,7 @@ void bind_loader(nb::module_& m) {
           "dataset"_a, "options"_a, nb::keep_alive<1, 2>(), nb::sig(kLoaderSignature),
           "batch_size: samples; indices: those to visit, by default all; mean, stddev: of each channel, in units of pixel / 255; "
           "seed: of the shuffle; workers: threads (0: the calling one); prefetch: batches that each worker may be ahead; "
-          "sampler: instead of indices, shuffle and seed; pad: pixels; rotation: degrees; augment_seed: of crops, flips and the "
+          "sampler: instead of indices, shuffle and seed; pad: pixels; rotation: degrees; erase: probability of random erasing; augment_seed: of crops, flips and the "
           "like; resized_crop_scale: (least, largest) share of the area. docs/formats.md says what each does.")
       .def(
           "__len__", [](const PythonLoader& l) { return l.loader.batches(); }, "Batches per epoch.")

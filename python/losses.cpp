@@ -32,14 +32,16 @@ void bind_cross_entropy(nb::module_& m) {
         // Class vectors are made in f32; logits in f64 take them in f64.
         const DType dtype = is_floating(logits.dtype()) ? master_dtype(logits.dtype()) : DType::kF32;
         const auto vector = [&](const OptionalTensor& t) { return t ? t->to(dtype) : Tensor(); };
+        const bool shares = labels.tensor && is_floating(labels.tensor.dtype());
         return cross_entropy(
-            logits, labels.as_i64("cross_entropy", "labels", logits),
+            logits, shares ? labels.tensor : labels.as_i64("cross_entropy", "labels", logits),
             {vector(adjust), vector(margin), scale, smoothing, vector(class_weight), vector(temperature), phi});
       },
       "logits"_a, "labels"_a, "class_weight"_a = nb::none(), "smoothing"_a = 0.0, "adjust"_a = nb::none(),
       "margin"_a = nb::none(), "scale"_a = 1.0, "temperature"_a = nb::none(), nb::arg("phi").sig("Phi()") = Phi{},
       Unlocked(),
-      "φ(−log softmax(z')_y) of every sample: logits [B, C], labels [B] → [B], not averaged.\n"
+      "φ(−log softmax(z')_y) of every sample: logits [B, C], labels [B] → [B], not averaged. Labels may also be shares of "
+      "the classes, floating [B, C]; then without margin and φ.\n"
       "\n"
       "z' = scale·(z/temperature − margin_y·e_y) + adjust, with vectors f32 [C]; class_weight [C] multiplies the "
       "loss of its class; smoothing, in [0, 1), is label smoothing's ε and cannot be combined with a φ.");

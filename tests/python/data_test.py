@@ -58,7 +58,7 @@ class Data(unittest.TestCase):
             data.Loader(dataset, shuffle="yes")
         signature = re.search(r"\*, (.*)\) -> None", data.Loader.__init__.__doc__)[1]
         written = eval("dict(" + re.sub(r"(\w+): [^=]*= ", r"\1=", signature) + ")")
-        self.assertEqual((len(written), written["resized_crop_scale"], written["rand_augment_magnitude"]), (29, None, 9))
+        self.assertEqual((len(written), written["resized_crop_scale"], written["rand_augment_magnitude"]), (32, None, 9))
         same = next(iter(data.Loader(dataset, **written)))
         np.testing.assert_array_equal(same.images.numpy(), next(iter(data.Loader(dataset))).images.numpy())
 

@@ -39,6 +39,21 @@ class Sharing(unittest.TestCase):
             fulcrum.from_dlpack(torch.zeros(2, 3).t())
 
 
+class Losses(unittest.TestCase):
+    def test_labels_that_are_shares_of_the_classes(self):
+        x, weight = torch.randn(5, 3, requires_grad=True), torch.tensor([0.5, 1.0, 2.0])
+        q = torch.softmax(torch.randn(5, 3), 1)
+        options = {"weight": weight, "label_smoothing": 0.1}
+        theirs = torch.nn.functional.cross_entropy(x, q, reduction="none", **options)
+        theirs.sum().backward()
+        ours = fulcrum.from_dlpack(x.detach().clone())
+        ours.requires_grad = True
+        losses = F.cross_entropy(ours, fulcrum.from_dlpack(q), fulcrum.from_dlpack(weight), smoothing=0.1)
+        F.sum(losses).backward()
+        torch.testing.assert_close(torch.from_dlpack(losses.detach()), theirs.detach())
+        torch.testing.assert_close(torch.from_dlpack(ours.grad), x.grad)
+
+
 class Weights(unittest.TestCase):
     def test_weights_are_shared_and_have_no_gradient(self):
         losses = torch.tensor([0.1, 0.5, 2.0, 3.0], requires_grad=True)
