@@ -141,6 +141,12 @@ std::vector<std::string> data_warnings(const DataSettings& d) {
     warnings.push_back(concat_text("data.noise_rate = ", d.noise_rate, " has no effect with data.noise_type = none"));
   if (d.imb_type == "none" && d.imb_factor != 1)
     warnings.push_back(concat_text("data.imb_factor = ", d.imb_factor, " has no effect with data.imb_type = none"));
+  if (d.noise_type != "none" && d.noise_type != "matrix" && d.noise_rate == 0)
+    warnings.push_back("data.noise_type = " + d.noise_type +
+                       " changes no label with data.noise_rate = 0; give the rate");
+  if (d.imb_type != "none" && d.imb_factor == 1)
+    warnings.push_back("data.imb_type = " + d.imb_type +
+                       " leaves all classes as large as the largest with data.imb_factor = 1; give the factor");
   const std::filesystem::path dir = d.dir;
   std::error_code ignored;
   const bool has_both =

@@ -40,8 +40,8 @@ std::filesystem::path data_dir(const DataSettings& settings);
 /// Throws UsageError if the setting `key` is `given` for a data set other than `names`, which are those that use it.
 void only_for(const DataSettings& settings, const std::vector<std::string>& names, const char* key, bool given);
 
-/// Warnings about what is allowed but has no effect: a noise rate or an imbalance factor without its kind, or a folder
-/// val that data.eval_splits does not name.
+/// Warnings about what is allowed but has no effect: a noise rate or an imbalance factor without its kind, a kind
+/// without its rate or factor, or a folder val that data.eval_splits does not name.
 std::vector<std::string> data_warnings(const DataSettings& settings);
 
 /// Refuses settings that are out of range or do not go together.

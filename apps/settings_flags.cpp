@@ -15,7 +15,8 @@
 
 #include "apps/commands.h"
 #include "apps/flag_checks.h"
-#include "apps/losses.h"
+#include "apps/no_effect.h"
+#include "apps/ranges.h"
 #include "apps/risks.h"
 #include "apps/world.h"
 
@@ -96,19 +97,7 @@ std::string first_name(const std::string& names) {
   return last.substr(0, last.find(','));
 }
 
-// Whether a setting of class weights has no effect, given loss.class_weights.
-bool lacks_class_weights(const std::string& key, const std::string& class_weights) {
-  if (key == "loss.cb_beta" || key == "loss.cb_max_count") return class_weights != "balanced";
-  if (key == "loss.given_class_weights") return class_weights != "given";
-  return key == "loss.drw_epoch" && class_weights == "none";
-}
-
 }  // namespace
-
-std::string no_effect(const std::string& key, const Config& config) {
-  const std::string of_risk = no_effect_of_risk(key, config.risk.name);
-  return of_risk.empty() ? no_effect_of_loss(key, config.loss.name) : of_risk;
-}
 
 void SettingsFlags::add_to(CLI::App& app) {
   app.add_option("--recipe", recipe_, "a built-in recipe, or a TOML file")->check(not_empty());
@@ -154,6 +143,14 @@ void SettingsFlags::add_flags(CLI::App& app, const std::function<bool(const std:
       ->group("Settings");
 }
 
+std::string SettingsFlags::Assignment::key() const { return text.substr(0, text.find('=')); }
+
+std::string SettingsFlags::Assignment::words() const {
+  if (flag == "--set") return "--set " + text;
+  const bool is_switch = std::ranges::any_of(kSwitches, [&](const Switch& s) { return flag == s.name; });
+  return is_switch ? flag : flag + " " + text.substr(text.find('=') + 1);
+}
+
 bool SettingsFlags::has(const std::string& key) const {
   return std::ranges::any_of(assignments_, [&](const Assignment& a) { return a.text.starts_with(key + "="); });
 }
@@ -161,10 +158,8 @@ bool SettingsFlags::has(const std::string& key) const {
 std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) const {
   std::vector<std::string> found;
   for (const Assignment& a : assignments_) {
-    const std::string key = a.text.substr(0, a.text.find('='));
+    const std::string key = a.key();
     if (const std::string text = no_effect(key, resolved); !text.empty()) found.push_back(text);
-    if (lacks_class_weights(key, resolved.loss.class_weights))
-      found.push_back(key + " has no effect with loss.class_weights = " + resolved.loss.class_weights);
   }
   std::string rule;  // as given last; absgd and its like have a risk of their own
   for (const Assignment& a : assignments_)
@@ -183,9 +178,22 @@ std::vector<std::string> SettingsFlags::words(const std::vector<std::string>& wi
   std::vector<std::string> words;
   if (!recipe_.empty()) words = {"--recipe", recipe_};
   for (const Assignment& a : assignments_)
-    if (std::ranges::find(without, a.text.substr(0, a.text.find('='))) == without.end())
-      words.insert(words.end(), {"--set", a.text});
+    if (std::ranges::find(without, a.key()) == without.end()) words.insert(words.end(), {"--set", a.text});
   return words;
+}
+
+// The same spelling twice counts as the last, as in a script that appends to its flags. Of two spellings the order is
+// lost: the parser hands on every flag before every --set.
+void SettingsFlags::refuse_two_values() const {
+  for (size_t i = 0; i < assignments_.size(); i++)
+    for (size_t k = 0; k < i; k++) {
+      const Assignment &a = assignments_[k], &b = assignments_[i];
+      if (a.flag == b.flag || a.key() != b.key()) continue;
+      Config first, second;
+      set_key(first, a.text, a.flag);
+      set_key(second, b.text, b.flag);
+      if (!differences(first, second, {}).empty()) usage(a.words(), " and ", b.words(), " set the same key: give one");
+    }
 }
 
 void read_environment(Config& config) {
@@ -198,6 +206,7 @@ Config SettingsFlags::resolve(const Config& base) const {
   Config config = base;
   if (!recipe_.empty()) load_toml(config, recipe_text(recipe_), "recipe " + recipe_);
   read_environment(config);
+  refuse_two_values();
   for (const Assignment& a : assignments_) set_key(config, a.text, a.flag);
   // finish() cannot tell a mean or a γ that was given from the default.
   if (config.optim.name.starts_with("ab") && has("risk.name") && config.risk.name == "mean")

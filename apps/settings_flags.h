@@ -20,10 +20,8 @@ namespace fulcrum::apps {
 /// Applies FULCRUM_DATA_DIR, FULCRUM_OUTPUT, FULCRUM_DEVICE and FULCRUM_THREADS, where they are set.
 void read_environment(Config& config);
 
-/// Says that `key`, of the risk or the loss, has no effect with the others of these settings; empty if it has one.
-std::string no_effect(const std::string& key, const Config& config);
-
-/// Settings from the command line, in the order default < recipe < environment < flags.
+/// Settings from the command line, in the order default < recipe < environment < flags. A flag and --set that give one
+/// key two values are refused.
 class SettingsFlags {
  public:
   /// Registers --recipe, --set and a flag for each of the common keys.
@@ -46,7 +44,10 @@ class SettingsFlags {
   std::string recipe_;
   struct Assignment {
     std::string flag, text;
+    std::string key() const;
+    std::string words() const;  // as on the command line
   };
+  void refuse_two_values() const;
   std::vector<Assignment> assignments_;
 };
 

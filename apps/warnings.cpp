@@ -16,6 +16,9 @@ namespace {
 // Warnings about settings that would take effect only after the last epoch, as in a recipe that was shortened.
 std::vector<std::string> never_reached(const Config& c) {
   std::vector<std::string> all;
+  if (c.schedule.warmup >= c.train.epochs)
+    all.push_back(fmt::format("schedule.warmup = {}: the learning rate only rises in the {} epochs of this run",
+                              c.schedule.warmup, c.train.epochs));
   Config config = c;
   for (const EpochSetting& s : epoch_settings(config))
     if (s.active && *s.otherwise && *s.epoch >= c.train.epochs)

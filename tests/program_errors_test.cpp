@@ -40,7 +40,7 @@ TEST_F(ProgramErrors, MissingData) {
   fs::copy(dir() / "data", part / "data");
   fs::remove(part / "data/t10k-labels-idx1-ubyte");
   expect_refused(run_program(train_flags(part, "run")), 1, {"found no t10k-labels-idx1-ubyte"});
-  expect_refused(train({"--dataset", "cifar10", "--set", "data.dir=\"\""}), 2,
+  expect_refused(run_program({"train", "--dataset", "cifar10", "-o", (dir() / "refused").string()}), 2,
                  {"data.dir: say where cifar10 lies", "--data-dir"});
   EXPECT_FALSE(fs::exists(dir() / "refused"));
 }

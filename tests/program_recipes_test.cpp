@@ -113,7 +113,7 @@ TEST_F(ProgramRecipes, Train) {
                    "schedule.milestones=[1]",
                    "--set",
                    "risk.from_epoch=1"};
-    if (!name.ends_with("noise")) flags.insert(flags.end(), {"--drw-epoch", "1"});
+    if (!name.ends_with("noise")) flags.insert(flags.end(), {"--drw-epoch", "1", "--set", "schedule.warmup=1"});
     const Outcome got = run_program(flags);
     ASSERT_EQ(got.code, 0) << name << ": " << got.err;
     // Two batches leave a network of which the last one may be said.

@@ -14,6 +14,7 @@
 #include "apps/grid/table.h"
 #include "apps/json_text.h"
 #include "apps/metrics.h"
+#include "apps/no_effect.h"
 #include "apps/ranges.h"
 #include "apps/report/text.h"
 #include "apps/settings_flags.h"
