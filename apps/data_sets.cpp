@@ -131,8 +131,11 @@ void check_data(const DataSettings& d) {
   if (d.noise_type == "matrix" && d.noise_rate != 0) usage("data.noise_rate: the rates are those of data.noise_matrix");
   if (d.mean.size() != d.stddev.size())
     usage("data.mean, data.std: expected as many of each, got ", d.mean.size(), " and ", d.stddev.size());
+  const char* hint = "; statistics of pixels from 0 to 255 are to be divided by 255";
+  for (const double m : d.mean)
+    if (!(m >= 0 && m <= 1)) usage("data.mean: expected numbers in [0, 1], got ", m, hint);
   for (const double s : d.stddev)
-    if (!(s > 0)) usage("data.std: expected numbers above 0, got ", s);
+    if (!(s > 0 && s <= 1)) usage("data.std: expected numbers in (0, 1], got ", s, s > 1 ? hint : "");
 }
 
 std::vector<std::string> data_warnings(const DataSettings& d) {

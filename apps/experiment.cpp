@@ -10,6 +10,7 @@
 #include "apps/augmentation.h"
 #include "apps/data_sets.h"
 #include "apps/parameters.h"
+#include "apps/ranges.h"
 #include "apps/risks.h"
 #include "apps/world.h"
 
@@ -183,6 +184,10 @@ int64_t steps_of_epoch(const Config& c, int64_t samples) {
 }
 
 Loader make_train_loader(const Config& c, const ExperimentData& d, int part, int parts) {
+  const Shape& image = d.train->image_shape();
+  if (c.data.pad > std::min(image[0], image[1]))  // crops could be outside the image
+    usage("data.pad: expected at most the images' shorter side, ", std::min(image[0], image[1]), " of ", image[0], "x",
+          image[1], " (height x width), got ", c.data.pad);
   const auto seed = static_cast<uint64_t>(c.train.seed);
   LoaderOptions o;
   o.batch_size = c.train.batch_size;

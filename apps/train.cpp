@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "apps/checkpoint.h"
 #include "apps/commands.h"
 #include "apps/dry_run.h"
 #include "apps/flag_checks.h"
@@ -51,6 +52,15 @@ void refuse_to_overwrite(const std::filesystem::path& output) {
                      "overwrites it, --output names another directory");
   throw UsageError(output.string() + " holds " + *found +
                    ", which a run would replace: --exist-ok overwrites it, --output names another directory");
+}
+
+// A run has no way back: with fewer epochs than are done its settings would no longer be those of its weights and metrics.
+void refuse_to_shorten(const Config& config) {
+  const RunProgress done = stored_progress(std::filesystem::path(config.train.output) / "last.safetensors");
+  const int64_t begun = done.epoch + (done.batch > 0 ? 1 : 0);
+  if (config.train.epochs < begun)
+    usage("train.epochs: ", config.train.output, " has ", done.batch > 0 ? "begun" : "finished", " epoch ", begun,
+          "; expected at least ", begun, ", got ", config.train.epochs);
 }
 
 // Whether the directory has a name that --smoke gives; for one of several seeds, whether the directory above it has.
@@ -108,6 +118,7 @@ Plan plan_run(const TrainFlags& flags, const Config& config) {
       refuse_to_overwrite(output);
   }
   if (plan.start == Trainer::Start::kFresh) return plan;
+  refuse_to_shorten(plan.config);
   const auto changed = differences(stored_config(plan.config.train.output), plan.config, free_on_resume());
   if (changed.empty()) return plan;
   if (!flags.allow_changes)

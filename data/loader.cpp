@@ -39,6 +39,8 @@ Tensor per_channel(const std::vector<double>& values, double otherwise, int64_t 
   return from_vector({channels}, values.empty() ? full : values).to(device);
 }
 
+constexpr const char* kOfPixels = "; statistics of pixels from 0 to 255 are to be divided by 255";
+
 void check_options(const LoaderOptions& o) {
   check(o.batch_size >= 1, "[loader] expected a batch_size of at least 1, got ", o.batch_size);
   check(o.part >= 0 && o.part < o.parts && o.batch_size % o.parts == 0,
@@ -74,7 +76,13 @@ void check_options(const LoaderOptions& o) {
   check(!o.sampler || (!o.indices && !o.shuffle),
         "[loader] expected either a sampler or indices and shuffle, got both");
   check(!o.indices || !o.indices->empty(), "[loader] expected at least one index, got none");
-  for (const double s : o.stddev) check(s > 0, "[loader] expected a stddev above 0 for each channel, got ", s);
+  // The mean of white images may be 1 and a rounding.
+  for (const double m : o.mean)
+    check(m >= 0 && m <= 1 + 1e-9, "[loader] expected a mean in [0, 1] for each channel, got ", m, kOfPixels);
+  for (const double s : o.stddev) {
+    check(s > 0, "[loader] expected a stddev above 0 for each channel, got ", s);
+    check(s <= 1, "[loader] expected a stddev of at most 1 for each channel, got ", s, kOfPixels);
+  }
 }
 
 Sampler choose_sampler(const Dataset& dataset, const LoaderOptions& o) {
@@ -92,6 +100,9 @@ BatchSource::BatchSource(const Dataset& dataset, LoaderOptions options)
   check(options_.random_crop_size == 0 || options_.random_crop_size >= std::max(image[0], image[1]),
         "[loader] expected a random_crop_size of at least the images' ", image[0], "x", image[1], ", got ",
         options_.random_crop_size);
+  check(options_.augment.pad <= std::min(image[0], image[1]),
+        "[loader] expected an augment.pad of at most the images' shorter side, they are ", image[0], "x", image[1],
+        " (height x width), got ", options_.augment.pad);
   sampler_ = choose_sampler(dataset, options_);
   check(sampler_.size > 0 && sampler_.draw, "[loader] expected a sampler with a size and a draw");
   check(batches() > 0, "[loader] drop_last leaves nothing of ", sampler_.size, " samples in batches of ",

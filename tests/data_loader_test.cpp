@@ -59,14 +59,14 @@ LoaderOptions augmented(int workers) {
           .shuffle = true,
           .augment = {.pad = 1, .flip = true, .seed = 5},
           .mean = {0.5, 0.25},
-          .stddev = {0.5, 2},
+          .stddev = {0.5, 0.125},
           .seed = 3,
           .workers = workers};
 }
 
 TEST(Loader, BatchesAreTheSamplesNormalised) {
   const InMemoryDataset data = small_dataset(10);
-  const Loader loader(data, {.batch_size = 4, .mean = {0.5, 0.25}, .stddev = {0.5, 2}});
+  const Loader loader(data, {.batch_size = 4, .mean = {0.5, 0.25}, .stddev = {0.5, 0.125}});
   EXPECT_EQ(loader.batches(), 3);
   EXPECT_EQ(loader.size(), 10);
   int64_t next = 0;
@@ -78,7 +78,7 @@ TEST(Loader, BatchesAreTheSamplesNormalised) {
     const std::vector<double> pixels = batch.images.to_vector();
     for (size_t i = 0; i < pixels.size(); i++) {
       const double value = static_cast<double>((static_cast<size_t>(next) * 12 + i) % 256) / 255;
-      const double expected = i % 2 == 0 ? (value - 0.5) / 0.5 : (value - 0.25) / 2;
+      const double expected = i % 2 == 0 ? (value - 0.5) / 0.5 : (value - 0.25) / 0.125;
       EXPECT_NEAR(pixels[i], expected, 1e-6);
     }
     for (int64_t b = 0; b < n; b++) {
@@ -280,6 +280,11 @@ TEST(Loader, RefusesNonsense) {
   expect_error(with({.mean = {0.5}}), {"expected means of 2 channels, got 1"});
   expect_error(with({.stddev = {1, 1, 1}}), {"expected stddevs of 2 channels, got 3"});
   expect_error(with({.stddev = {1, 0}}), {"a stddev above 0 for each channel, got 0"});
+  expect_error(with({.mean = {0.5, 72.9}}),
+               {"a mean in [0, 1] for each channel, got 72.9; statistics of pixels from 0 to 255 are to be divided"});
+  expect_error(with({.stddev = {0.5, 60}}), {"a stddev of at most 1 for each channel, got 60; statistics of pixels"});
+  EXPECT_NO_THROW(with({.mean = {0, 1 + 1e-12}, .stddev = {1, 1}})());
+  expect_error(with({.augment = {.pad = 3}}), {"an augment.pad of at most the images' shorter side", "2x3", "got 3"});
   expect_error(with({.dtype = DType::kU8}), {"a floating dtype, got u8"});
   expect_error(with({.workers = -1}), {"0 to 1024 workers, got -1"});
   expect_error(with({.prefetch = 0}), {"a prefetch of 1 to 1024, got 0"});

@@ -31,6 +31,46 @@ TEST_F(ProgramSettings, TwoValuesForOneKeyAreRefused) {
   EXPECT_NE(last.out.find("lr = 0.25\n"), std::string::npos) << last.out;
 }
 
+TEST_F(ProgramSettings, ARunIsNotMadeShorterThanItIs) {
+  const std::string run = (dir() / "run").string();
+  const auto files = [&] {
+    std::string all;
+    for (const char* file : {"config.toml", "result.json", "metrics.jsonl"}) all += read_text(dir() / "run" / file);
+    return all;
+  };
+  const std::string before = files();
+  for (const Flags& changes : {Flags{}, Flags{"--allow-changes"}}) {
+    Flags words = {"train", "--resume", run, "--epochs", "1"};
+    words.insert(words.end(), changes.begin(), changes.end());
+    expect_refused(run_program(words), 2,
+                   {"train.epochs: " + run + " has finished epoch 2; expected at least 2, got 1"});
+  }
+  EXPECT_EQ(files(), before);
+  const Outcome same = run_program({"train", "--resume", run, "--epochs", "2"});
+  EXPECT_EQ(same.code, 0) << same.err;
+}
+
+TEST_F(ProgramSettings, ARunIsNotMadeShorterThanTheEpochItIsIn) {
+  const Flags flags = train_flags(dir(), "within", {"--epochs", "2", "--recovery-interval", "3"});
+  {
+    Program program(flags);
+    ASSERT_TRUE(program.wait_for("epoch 2/2 step 5/")) << program.err();
+    program.signal(SIGKILL);
+    program.wait();
+  }
+  ASSERT_GT(progress_of(dir() / "within")["batch"], 0);
+  expect_refused(run_program({"train", "--resume", (dir() / "within").string(), "--epochs", "1"}), 2,
+                 {"has begun epoch 2; expected at least 2, got 1"});
+}
+
+TEST_F(ProgramSettings, ThePaddingIsAtMostTheImage) {
+  expect_refused(dry_run({"--set", "data.pad=1000"}), 2,
+                 {"data.pad: expected at most the images' shorter side, 28 of 28x28 (height x width), got 1000"});
+  expect_refused(ProgramSuite::train("padded", {"--set", "data.pad=29"}), 2, {"data.pad: ", "28", "got 29"});
+  EXPECT_FALSE(std::filesystem::exists(dir() / "padded"));
+  EXPECT_EQ(dry_run({"--set", "data.pad=28"}).code, 0);
+}
+
 TEST_F(ProgramSettings, WhatHasNoEffectIsSaid) {
   const Outcome got = dry_run({"--opt", "adam", "--momentum", "0.5", "--set", "schedule.kind=cosine", "--set",
                                "schedule.milestones=[1]", "--noise-type", "symmetric", "--set", "schedule.warmup=1"});

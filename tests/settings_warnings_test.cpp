@@ -74,5 +74,16 @@ TEST(SettingsWarnings, SettingsOfAnotherRuleOrSchedule) {
   for (const Case& c : cases) EXPECT_EQ(apps::no_effect(c.key, with(c.settings)), c.text) << c.key;
 }
 
+TEST(SettingsWarnings, StatisticsOfPixelsUpTo255AreRefused) {
+  const auto refused = [](const Words& settings, const std::string& text) { EXPECT_ERROR(with(settings), text); };
+  const std::string hint = "; statistics of pixels from 0 to 255 are to be divided by 255";
+  refused({"data.mean=[128]", "data.std=[0.5]"}, "data.mean: expected numbers in [0, 1], got 128" + hint);
+  refused({"data.mean=[-0.1]", "data.std=[0.5]"}, "data.mean: expected numbers in [0, 1], got -0.1");
+  refused({"data.mean=[nan]", "data.std=[0.5]"}, "data.mean: expected numbers in [0, 1], got nan");
+  refused({"data.mean=[0.5]", "data.std=[60]"}, "data.std: expected numbers in (0, 1], got 60" + hint);
+  refused({"data.mean=[0.5]", "data.std=[0]"}, "data.std: expected numbers in (0, 1], got 0");
+  EXPECT_NO_THROW(with({"data.mean=[0]", "data.std=[1]"}));
+}
+
 }  // namespace
 }  // namespace fulcrum::testing
