@@ -17,6 +17,7 @@
 #include "apps/exit_codes.h"
 #include "apps/experiment.h"
 #include "apps/flag_checks.h"
+#include "apps/make_directory.h"
 #include "apps/result.h"
 #include "apps/settings_flags.h"
 
@@ -55,7 +56,7 @@ nlohmann::json count_summary(std::span<const int64_t> counts) {
 int pack_data(const Config& config, const std::filesystem::path& out, int64_t shard_mb) {
   refuse_what_a_pack_cannot_hold(config.data);
   const DataSets sets = open_data_sets(config.data);
-  std::filesystem::create_directories(out);
+  make_directory(out, "pack");
   nlohmann::json result;
   struct Part {
     std::string name;

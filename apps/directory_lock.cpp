@@ -11,6 +11,8 @@
 
 #include <fulcrum/core/check.h>
 
+#include "apps/make_directory.h"
+
 namespace fulcrum::apps {
 
 namespace fs = std::filesystem;
@@ -28,9 +30,7 @@ std::string holder(int file) {
 }  // namespace
 
 DirectoryLock::DirectoryLock(const fs::path& directory) {
-  std::error_code error;
-  fs::create_directories(directory, error);
-  check(!error, "[run] cannot make the directory ", directory.string(), ": ", error.message());
+  make_directory(directory, "run");
   const fs::path path = directory / ".lock";
   file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   check(file_ >= 0, "[run] cannot write ", path.string(), ": ", std::generic_category().message(errno));

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include <CLI/CLI.hpp>
 
@@ -112,6 +113,8 @@ int main(int argc, char** argv) {
     return e.silent() ? leave_world(e.exit_code(), /*failed=*/true) : failed(e, e.exit_code());
   } catch (const UsageError& e) {
     return failed(e, kExitUsage);
+  } catch (const std::filesystem::filesystem_error& e) {  // its own text speaks of a function of the library
+    return failed(std::runtime_error(e.path1().string() + ": " + e.code().message()), kExitFailed);
   } catch (const std::exception& e) {
     return failed(e, kExitFailed);
   }

@@ -45,7 +45,9 @@ fs::path find_directory(const Family& family, const fs::path& dir, const std::st
 
 int64_t count_records(const Family& family, const fs::path& path) {
   const InputFile file(path, family.op);
-  const uint64_t bytes = fs::file_size(path), record = family.record_bytes();
+  std::error_code error;
+  const uint64_t bytes = fs::file_size(path, error), record = family.record_bytes();
+  if (error) file.refuse("cannot be opened: " + error.message());
   if (bytes == 0) file.refuse(concat_text("the file is empty, expected records of ", record, " bytes"));
   if (bytes % record != 0)
     file.refuse(concat_text("truncated, or not CIFAR's binary version: expected a multiple of ", record, " bytes, got ",

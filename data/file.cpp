@@ -83,7 +83,9 @@ InputFile::InputFile(const fs::path& path, std::string op) : op_(std::move(op)),
   errno = 0;
   handle_ = std::make_unique<Handle>(name_);
   if (!handle_->open()) refuse(concat_text("cannot be opened: ", std::strerror(errno)));
-  most_bytes_ = fs::file_size(path);
+  std::error_code error;
+  most_bytes_ = fs::file_size(path, error);
+  if (error) refuse("cannot be opened: " + error.message());
   if (starts_like_gzip(path)) {
 #ifndef FULCRUM_WITH_ZLIB
     refuse("is gzipped and this build has no zlib (FULCRUM_ZLIB=OFF): gunzip it first");
@@ -140,6 +142,8 @@ void for_each_line(const fs::path& path, const std::string& op,
     std::string_view text(buffer.data(), length);
     if (text.ends_with('\r')) text.remove_suffix(1);
     if (number == 0 && text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // UTF-8 byte order mark
+    check(text.size() <= kMaxLineBytes, "[", op, "] ", path.string(), ": line ", number + 1, ": expected at most ",
+          kMaxLineBytes, " bytes, got more");  // the room for a carriage return held another byte
     check(text.find('\0') == std::string_view::npos, "[", op, "] ", path.string(), ": line ", number + 1,
           ": expected text, got a byte 0");
     line(text, ++number);

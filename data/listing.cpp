@@ -55,8 +55,9 @@ ImageListing ListingBuilder::finish(int64_t classes, bool named) {
   const auto& labels = listing_.labels;
   const int64_t largest = labels.empty() ? 0 : std::max(int64_t{0}, std::ranges::max(labels));
   if (named) listing_.class_names = numbered_class_names(classes > 0 ? classes : largest + 1);
-  if (classes == 0 && !labels.empty()) check_classes();
   std::ranges::stable_sort(problems_, {}, [](const auto& p) { return p.first; });
+  // Last: a class may be missing only because of the entries above.
+  if (classes == 0 && !labels.empty()) check_classes();
   for (auto& [entry, text] : problems_) listing_.problems.push_back(std::move(text));
   return std::move(listing_);
 }

@@ -54,7 +54,8 @@ class ListingBuilder {
   /// Removes the paths that still have kNoLabel. Each becomes a problem: `expected`, then the path.
   void drop_unlabelled(const std::string& expected);
 
-  /// Checks everything and returns the listing. There are `classes` classes; 0: the largest label + 1. They are named
+  /// Checks everything and returns the listing, with its problems in the order of the entries, then those of the classes
+  /// as a whole. There are `classes` classes; 0: the largest label + 1. They are named
   /// "0", "1", … If not `named`, which requires classes > 0, class_names stays empty, for a caller that has better
   /// names. Problems: labels outside the classes, classes without samples (if classes is 0), repeated paths, links out
   /// of the root.

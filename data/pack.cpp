@@ -101,6 +101,8 @@ std::vector<fs::path> complete_shards(const fs::path& path, const std::vector<fs
     const PackShardName name = *parse_shard_name(path, file.filename().string());
     check(name.shards == shards, "[pack] ", file.string(), ": expected shards of one pack, got this one of ",
           name.shards, " beside ", found[0].filename().string());
+    check(name.shard < shards, "[pack] ", file.string(), ": expected the shards 0 to ", shards - 1, ", got number ",
+          name.shard);
   }
   for (int64_t k = 0; k < shards; k++) {
     all.push_back(pack_shard_path(path, k, shards));

@@ -155,7 +155,11 @@ void remove_others(const fs::path& path, const std::vector<fs::path>& kept) {
   std::vector<fs::path> old = pack_shards_beside(path);
   old.push_back(path);
   for (const fs::path& file : old)
-    if (std::ranges::find(kept, file) == kept.end()) fs::remove(file);
+    if (std::ranges::find(kept, file) == kept.end()) {
+      std::error_code error;
+      fs::remove(file, error);
+      check(!error, "[pack] ", file.string(), ": cannot remove this file of an earlier pack: ", error.message());
+    }
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include <fulcrum/core/serialize.h>
+#include <fulcrum/data/file.h>
 #include <fulcrum/data/file_cache.h>
 #include <fulcrum/data/image_folder.h>
 #include <fulcrum/data/image_list.h>
@@ -276,6 +277,26 @@ TEST_F(ImageList, LinesThatAreWrong) {
   expect_error([&] { ImageDataset(many, {}); }, {"line 1", "and 2 more", "data check"});
 }
 
+// A wrong label may be why a class has no samples: the cause comes first.
+TEST_F(ImageList, LinesComeBeforeTheClasses) {
+  for (const char* bad : {"a.png -1", "a.png 5000000", "/a.png 0"}) {
+    const auto list = dir_.write("list.txt", concat_text("b.png 1\n", bad, "\n"));
+    const ImageListing listing = list_image_list(root(), list);
+    ASSERT_EQ(listing.problems.size(), 2u) << bad;
+    EXPECT_NE(listing.problems[0].find("line 2: expected a "), std::string::npos) << listing.problems[0];
+    EXPECT_NE(listing.problems[1].find("got none of 0"), std::string::npos) << listing.problems[1];
+  }
+}
+
+TEST_F(ImageList, ALineHasAtMostTheBytesThatItMayHave) {
+  const std::string most(kMaxLineBytes, 'x'), more = most + "x";
+  for (const std::string end : {"\n", "\r\n", ""}) {
+    EXPECT_EQ(read_lines(dir_.write("list.txt", most + end), "list"), Names{most});
+    expect_error([&] { read_lines(dir_.write("list.txt", more + end), "list"); },
+                 {"list.txt: line 1: expected at most 65536 bytes, got more"});
+  }
+}
+
 TEST_F(ImageList, ClassesAreThoseOfTheTrainingListOrOfTheNames) {
   const auto train = dir_.write("train.txt", "a.png 0\nb.png 2\n");
   const auto test = dir_.write("test.txt", "c.png 1\nd.png 3\n");
@@ -296,7 +317,7 @@ TEST_F(ImageList, ClassesAreThoseOfTheTrainingListOrOfTheNames) {
   dir_.write("names.txt", "cat\ndog\ncat\n");
   expect_refused(list_image_lists(root(), train, test, names).first,
                  {"names.txt: line 3: expected a class name that does not stand above, got 'cat'"});
-  dir_.write("train.txt", "a.png 0\na.png 30\n");
+  dir_.write("train.txt", "a.png 0\nb.png 30\n");
   expect_refused(list_image_list(root(), train), {"got none of 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 19 more"});
 }
 

@@ -178,6 +178,9 @@ TEST_F(PackShards, NameTheOneThatIsMissingDamagedOrOfAnotherSet) {
       "train.pack",
       {"train-00004-of-00005.pack: expected shards of one pack, got this one of 5 beside train-00000-of-00004.pack"});
   std::filesystem::remove(root() / "train-00004-of-00005.pack");
+  std::filesystem::copy_file(paths_[0], root() / "train-00007-of-00004.pack");
+  expect_refused("train.pack", {"train-00007-of-00004.pack: expected the shards 0 to 3, got number 7"});
+  std::filesystem::remove(root() / "train-00007-of-00004.pack");
   std::filesystem::copy_file(paths_[0], root() / "train.pack");
   expect_refused("train.pack", {"train.pack: expected one file or shards, got both", "train-00000-of-00004.pack"});
   std::filesystem::remove(root() / "train.pack");

@@ -111,6 +111,7 @@ class ErrorIndex : public ::testing::Test {
                                                          {"syntax.toml", "[train\n"},
                                                          {"section.toml", "[trian]\nepochs = 1\n"},
                                                          {"label.txt", "train/cat/100.png one\n"},
+                                                         {"below.txt", "train/cat/100.png -1\ntrain/dog/100.png 1\n"},
                                                          {"good.txt", "train/cat/100.png 0\ntrain/dog/100.png 1\n"},
                                                          {"gap.txt", "train/cat/100.png 0\ntrain/dog/100.png 2\n"},
                                                          {"name.txt", "cat\n"},

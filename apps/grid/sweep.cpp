@@ -13,6 +13,7 @@
 
 #include "apps/grid/table.h"
 #include "apps/json_text.h"
+#include "apps/make_directory.h"
 #include "apps/metrics.h"
 #include "apps/no_effect.h"
 #include "apps/ranges.h"
@@ -307,7 +308,7 @@ std::string to_markdown(const Sweep& sweep, const SweepResults& results, const s
 }
 
 void write_sweep(const Sweep& sweep, const SweepResults& results, const std::string& command) {
-  std::filesystem::create_directories(sweep.output);
+  make_directory(sweep.output, "sweep");
   const std::string json = json_text(to_json(sweep, results, command), 2) + "\n";
   const std::string markdown = to_markdown(sweep, results, command);
   const std::string page = sweep_page(sweep, results, command);

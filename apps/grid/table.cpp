@@ -12,6 +12,7 @@
 #include <fulcrum/core/serialize.h>
 
 #include "apps/json_text.h"
+#include "apps/make_directory.h"
 #include "apps/report/text.h"
 
 namespace fulcrum::apps {
@@ -286,7 +287,7 @@ std::string to_markdown(const Grid& grid, const GridResults& results) {
 }
 
 void write_results(const Grid& grid, const GridResults& results, const std::filesystem::path& output) {
-  std::filesystem::create_directories(output);
+  make_directory(output, "grid");
   const std::string json = json_text(to_json(grid, results), 2) + "\n", markdown = to_markdown(grid, results);
   write_file_atomically(output / "grid.json", {json});
   write_file_atomically(output / "grid.md", {markdown});
