@@ -65,7 +65,7 @@ void add_export_command(CLI::App& app, Command& command) {
                   "the file to write: 'images' [batch, C, H, W] to 'logits' [batch, classes], in f32")
       ->required();
   sub->add_flag("--normalize", flags->normalize, "the model takes pixel / 255 and normalises it itself");
-  flags->settings.add_some_to(*sub, {"data.name", "data.dir", "model.name"});
+  flags->settings.add_some_to(*sub, {"data.name", "data.dir", "model.name", "loss.name"});
   sub->callback([flags, &command] { command = [flags] { return run_export(*flags); }; });
 }
 

@@ -43,6 +43,11 @@ int failed(const std::exception& e, int code) {
   return leave_world(code, /*failed=*/true);
 }
 
+// Whether the command has the flag, which may have a value behind it: --lr=0.1.
+bool takes(const CLI::App& command, const std::string& flag) {
+  return command.get_option_no_throw(flag.substr(0, flag.find('='))) != nullptr;
+}
+
 // Says what is wrong with the command line, and what may have been meant.
 std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
   const CLI::App* app = &program;
@@ -63,6 +68,8 @@ std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
   }
   std::string text = path + ": " + error.what();
   if (!unknown.empty()) text = path + ": unexpected '" + unknown[0] + "'";
+  if (flag && takes(*program.get_subcommand("train"), unknown[0]))
+    return text + ": it is a flag of fulcrum train, and would change nothing here";
   if (!unknown.empty() && !known.empty()) text += "; did you mean '" + fulcrum::apps::nearest(unknown[0], known) + "'?";
   return text + "\n" + path + " --help lists what there is";
 }

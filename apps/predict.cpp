@@ -141,19 +141,25 @@ std::vector<Guess> guesses_of(const float* logits, size_t classes, size_t top) {
   return all;
 }
 
+// A byte that does not continue a character of UTF-8 begins one.
+size_t characters(const std::string& text) {
+  return static_cast<size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
 class Printer {
  public:
   Printer(std::string format, const std::vector<std::string>& classes, const std::vector<std::string>& paths)
       : format_(std::move(format)), classes_(classes) {
     constexpr size_t kWidest = 60;
-    for (const std::string& path : paths) width_ = std::max(width_, std::min(path.size(), kWidest));
+    for (const std::string& path : paths) width_ = std::max(width_, std::min(characters(path), kWidest));
     if (format_ == "csv") fmt::print("image,rank,label,index,probability\n");
   }
 
   void print(const std::string& path, const std::vector<Guess>& guesses) const {
     if (format_ == "json") return print_json(path, guesses);
     if (format_ == "csv") return print_csv(path, guesses);
-    std::string line = fmt::format("{:<{}}", path, width_);
+    std::string line = path + std::string(width_ - std::min(width_, characters(path)), ' ');
     for (const Guess& g : guesses) line += fmt::format("  {:6.2f} % {}", 100 * g.probability, classes_[g.index]);
     fmt::print("{}\n", line);
   }
@@ -225,8 +231,8 @@ void add_predict_command(CLI::App& app, Command& command) {
       ->check(CLI::IsMember({"text", "json", "csv"}))
       ->capture_default_str();
   sub->add_flag("--skip", flags->skip, "read all images first, and leave out those that cannot be read");
-  flags->settings.add_some_to(
-      *sub, {"data.name", "data.dir", "data.workers", "model.name", "train.amp", "train.device", "train.threads"});
+  flags->settings.add_some_to(*sub, {"data.name", "data.dir", "data.workers", "model.name", "loss.name", "train.amp",
+                                     "train.device", "train.threads", "train.tf32", "train.cudnn_benchmark"});
   sub->callback([flags, &command] { command = [flags] { return run_predict(*flags); }; });
 }
 

@@ -10,6 +10,7 @@
 #include "apps/exit_codes.h"
 #include "apps/ranges.h"
 #include "apps/report/report.h"
+#include "apps/run_directory.h"
 
 namespace fulcrum::apps {
 
@@ -27,16 +28,7 @@ namespace fs = std::filesystem;
 std::vector<fs::path> runs_in(const std::vector<std::string>& given) {
   std::vector<fs::path> all;
   for (const fs::path path : given) {
-    std::vector<fs::path> inside;
-    std::error_code ignored;
-    if (!fs::exists(path / "config.toml"))
-      for (auto entry = fs::recursive_directory_iterator(path, ignored); entry != fs::recursive_directory_iterator();
-           ++entry)
-        if (fs::exists(entry->path() / "config.toml")) {
-          if (entry->path().extension() != ".part") inside.push_back(entry->path());
-          entry.disable_recursion_pending();  // skip copies of its epochs for other cells of a grid
-        }
-    std::ranges::sort(inside);
+    const std::vector<fs::path> inside = runs_below(path);
     if (inside.empty()) all.push_back(path);  // its error will say what is missing
     all.insert(all.end(), inside.begin(), inside.end());
   }

@@ -4,6 +4,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <span>
 #include <sstream>
@@ -101,6 +102,28 @@ std::optional<std::string> file_of_run(const fs::path& directory) {
       if (fs::exists(directory / name)) return name;
   const std::vector<fs::path> events = event_files(directory);
   return events.empty() ? std::nullopt : std::optional(events.front().filename().string());
+}
+
+std::vector<fs::path> runs_below(const fs::path& directory) {
+  std::vector<fs::path> runs;
+  std::error_code error;
+  if (fs::exists(directory / "config.toml", error)) return runs;
+  auto entry = fs::recursive_directory_iterator(directory, error);
+  for (; !error && entry != fs::recursive_directory_iterator(); entry.increment(error)) {
+    std::error_code ignored;
+    if (!fs::exists(entry->path() / "config.toml", ignored)) continue;
+    if (entry->path().extension() != ".part") runs.push_back(entry->path());
+    entry.disable_recursion_pending();  // skip copies of its epochs for other cells of a grid
+  }
+  std::ranges::sort(runs);
+  return runs;
+}
+
+void refuse_directory_of_runs(const fs::path& directory) {
+  std::error_code ignored;
+  if (!fs::is_directory(directory, ignored) || fs::exists(directory / "last.safetensors", ignored)) return;
+  if (const std::vector<fs::path> runs = runs_below(directory); !runs.empty())
+    fail("[run] ", directory.string(), " is a directory of runs; expected one of them, such as ", runs[0].string());
 }
 
 const std::vector<std::string>& free_settings() {

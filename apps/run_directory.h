@@ -27,6 +27,12 @@ const std::vector<std::string>& free_settings();
 /// The name of a file in the directory that a run would replace or remove, config.toml first; nothing if there is none.
 std::optional<std::string> file_of_run(const std::filesystem::path& directory);
 
+/// The runs in a directory of runs, as --seeds, grids and sweeps leave it, in the order of their paths; none if it is a
+/// run itself.
+std::vector<std::filesystem::path> runs_below(const std::filesystem::path& directory);
+/// Throws Error, which names a run, if that is what the directory is.
+void refuse_directory_of_runs(const std::filesystem::path& directory);
+
 /// The settings that the run's last checkpoint was made with.
 Config stored_config(const std::filesystem::path& run);
 

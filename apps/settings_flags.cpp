@@ -99,16 +99,17 @@ std::string first_name(const std::string& names) {
 
 }  // namespace
 
-void SettingsFlags::add_to(CLI::App& app) {
+void SettingsFlags::add_to(CLI::App& app, const KeyFilter& wanted) {
   app.add_option("--recipe", recipe_, "a built-in recipe, or a TOML file")->check(not_empty());
-  add_flags(app, [](const std::string&) { return true; });
+  add_flags(
+      app, wanted ? wanted : [](const std::string&) { return true; });
 }
 
 void SettingsFlags::add_some_to(CLI::App& app, const std::vector<std::string>& keys) {
   add_flags(app, [&](const std::string& key) { return std::ranges::find(keys, key) != keys.end(); });
 }
 
-void SettingsFlags::add_flags(CLI::App& app, const std::function<bool(const std::string& key)>& wanted) {
+void SettingsFlags::add_flags(CLI::App& app, const KeyFilter& wanted) {
   for (const Flag& f : kFlags) {
     const std::string name = first_name(f.names), key = f.key;
     if (!wanted(key)) continue;
@@ -125,6 +126,7 @@ void SettingsFlags::add_flags(CLI::App& app, const std::function<bool(const std:
   }
   for (const Switch& s : kSwitches) {
     const std::string name = s.name, key = s.key, text = key + "=" + s.value;
+    if (!wanted(key)) continue;
     app.add_flag_callback(
            name,
            [this, name, text] {
@@ -153,6 +155,11 @@ std::string SettingsFlags::Assignment::words() const {
 
 bool SettingsFlags::has(const std::string& key) const {
   return std::ranges::any_of(assignments_, [&](const Assignment& a) { return a.text.starts_with(key + "="); });
+}
+
+void SettingsFlags::refuse_without(const KeyFilter& acts, const std::string& where) const {
+  for (const Assignment& a : assignments_)
+    if (!acts(a.key())) usage(a.words(), ": ", a.key(), " has no effect ", where);
 }
 
 std::vector<std::string> SettingsFlags::without_effect(const Config& resolved) const {

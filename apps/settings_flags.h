@@ -24,9 +24,10 @@ void read_environment(Config& config);
 /// key two values are refused.
 class SettingsFlags {
  public:
-  /// Registers --recipe, --set and a flag for each of the common keys.
-  void add_to(CLI::App& app);
-  /// Registers --set, and flags only for these keys.
+  using KeyFilter = std::function<bool(const std::string& key)>;
+  /// Registers --recipe, --set and a flag for each of the common keys, or of those of them that the filter wants.
+  void add_to(CLI::App& app, const KeyFilter& wanted = {});
+  /// Registers --set, and flags only for these keys, with the switches among them.
   void add_some_to(CLI::App& app, const std::vector<std::string>& keys);
   /// The configuration; `base` replaces the defaults (of a run that is resumed).
   Config resolve(const Config& base = {}) const;
@@ -34,13 +35,15 @@ class SettingsFlags {
   bool empty() const { return recipe_.empty() && assignments_.empty(); }
   /// Whether the command line sets the key.
   bool has(const std::string& key) const;
+  /// Throws UsageError if the command line sets a key for which `acts` is false. `where` ends "… has no effect".
+  void refuse_without(const KeyFilter& acts, const std::string& where) const;
   /// Messages about settings on the command line that have no effect in `resolved`, which was made from it.
   std::vector<std::string> without_effect(const Config& resolved) const;
   /// The words of a command line that gives the same recipe and settings, except for the keys `without`.
   std::vector<std::string> words(const std::vector<std::string>& without) const;
 
  private:
-  void add_flags(CLI::App& app, const std::function<bool(const std::string& key)>& wanted);
+  void add_flags(CLI::App& app, const KeyFilter& wanted);
   std::string recipe_;
   struct Assignment {
     std::string flag, text;

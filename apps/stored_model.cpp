@@ -1,9 +1,12 @@
 #include "apps/stored_model.h"
 
+#include <set>
+
 #include <fulcrum/layers/models.h>
 
 #include "apps/checkpoint.h"
 #include "apps/ranges.h"
+#include "apps/run_directory.h"
 #include "apps/sealed_file.h"
 
 namespace fulcrum::apps {
@@ -21,7 +24,29 @@ int64_t classes_of(const StoredModel& stored) {
 
 }  // namespace
 
+bool acts_on_stored_model(const std::string& key) {
+  static const std::set<std::string> of_training = {"data.sampler",
+                                                    "data.pad",
+                                                    "data.flip",
+                                                    "data.rotation",
+                                                    "data.scale",
+                                                    "data.ratio",
+                                                    "data.mixup",
+                                                    "data.cutmix",
+                                                    "data.random_resized_crop",
+                                                    "data.mix_prob",
+                                                    "data.randaugment",
+                                                    "data.randaugment_magnitude",
+                                                    "data.color_jitter",
+                                                    "data.mix_switch_prob"};
+  static const std::set<std::string> others = {"model.name",      "model.stem", "loss.name",
+                                               "loss.ldam_scale", "train.amp",  "train.device",
+                                               "train.threads",   "train.tf32", "train.cudnn_benchmark"};
+  return key.starts_with("data.") ? !of_training.contains(key) : others.contains(key);
+}
+
 StoredModel open_stored_model(const std::filesystem::path& path, const SettingsFlags& settings) {
+  refuse_directory_of_runs(path);
   StoredModel stored;
   stored.file = std::filesystem::is_directory(path) ? path / "last.safetensors" : path;
   stored.tensors = load_sealed(stored.file);
@@ -29,6 +54,7 @@ StoredModel open_stored_model(const std::filesystem::path& path, const SettingsF
   if (const auto text = stored.tensors.metadata.find("config"); text != stored.tensors.metadata.end())
     load_toml(base, text->second, stored.file.string());
   stored.config = settings.resolve(base);
+  settings.refuse_without(acts_on_stored_model, "beside a trained model");
   return stored;
 }
 

@@ -22,8 +22,12 @@ struct StoredModel {
   Config config;  // stored in the file, changed by the command line
 };
 
+/// Whether a setting changes what eval, predict or export make of a trained model: those of the data and the network, of
+/// the scale of its logits and of the device; none that says how to train.
+bool acts_on_stored_model(const std::string& key);
+
 /// `path` is a safetensors file, or a run directory: its last.safetensors. Files of other programs
-/// have no settings: the command line gives them.
+/// have no settings: the command line gives them. Throws UsageError for settings that would change nothing.
 StoredModel open_stored_model(const std::filesystem::path& path, const SettingsFlags& settings);
 
 /// Throws UsageError if `output`, the value of `flag`, is the model's own file.

@@ -80,6 +80,7 @@ bool resumes_named_run(const TrainFlags& flags) { return !flags.resume.empty() &
 // The settings from the command line; train.output is set.
 Config resolve(const TrainFlags& flags) {
   if (resumes_named_run(flags)) {
+    refuse_directory_of_runs(flags.resume);
     if (world().first()) recover_checkpoint(flags.resume);
     world().barrier();  // the first process may have moved a file
     const std::filesystem::path run = flags.resume;

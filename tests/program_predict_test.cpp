@@ -82,6 +82,16 @@ TEST_F(ProgramPredict, SaysWhatEvaluationSays) {
   }
 }
 
+TEST_F(ProgramPredict, ColumnsCountCharactersNotBytes) {
+  for (const char* name : {"columns/üöä.png", "columns/abc.png"}) write_image(name, 5);
+  const Outcome got = predict({at("columns")});
+  std::istringstream lines(got.out);
+  std::string a, b;
+  std::getline(lines, a);
+  std::getline(lines, b);
+  EXPECT_EQ(a.find(" % "), b.find(" % ") - 3) << got.out;  // three letters of two bytes
+}
+
 TEST_F(ProgramPredict, FromAFileAloneWithoutTheDataSet) {
   fs::copy_file(at("run/best.safetensors"), at("model.safetensors"));
   const std::string image = test_image("cat", 1);

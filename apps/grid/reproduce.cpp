@@ -99,7 +99,8 @@ void add_reproduce_command(CLI::App& app, Command& command) {
   auto flags = std::make_shared<ReproduceFlags>();
   sub->add_option("grid", flags->grid, "the name of a grid, or a TOML file")->required();
   flags->settings.add_some_to(*sub, {"data.dir", "data.workers", "train.amp", "train.device", "train.threads",
-                                     "train.output", "train.log_interval", "train.recovery_interval"});
+                                     "train.output", "train.log_interval", "train.recovery_interval", "train.graph",
+                                     "train.tf32", "train.cudnn_benchmark", "train.recompute"});
   sub->add_option("--methods", flags->methods, "only these methods, separated by commas");
   sub->add_option("--ratios,--variants", flags->variants,
                   "only these ratios, or kinds and rates of noise, separated by commas");
