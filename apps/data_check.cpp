@@ -3,7 +3,6 @@
 #include <atomic>
 #include <filesystem>
 #include <set>
-#include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -78,9 +77,8 @@ nlohmann::json check_files(const ImageListing& listing, const DataSettings& s, P
 
 // Reports images of another part that are training images, too, as lists may name them.
 void check_overlap(const ImageListing& train, const ImagePart& part, Problems& problems) {
-  const std::set<std::string_view> seen(train.paths.begin(), train.paths.end());
-  for (const std::string& path : part.listing.paths)
-    if (seen.contains(path)) problems.push_back(fmt::format("{}: '{}' is a training image, too", part.name, path));
+  for (const std::string& path : shared_paths(train, part.listing))
+    problems.push_back(fmt::format("{}: '{}' is a training image, too", part.name, path));
 }
 
 nlohmann::json check_image_files(const DataSettings& s, Problems& problems) {

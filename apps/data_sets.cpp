@@ -52,6 +52,12 @@ DataSets image_files(const DataSettings& s) {
   ImageParts parts = list_images(s);
   check_list_classes(s, parts);
   DataSets sets;
+  for (size_t i = 1; i < parts.size(); i++) {
+    const int64_t shared = std::ssize(shared_paths(parts[0].listing, parts[i].listing));
+    if (shared > 0)
+      sets.leaks.push_back(concat_text(shared, " of the ", parts[i].listing.paths.size(), " images of ", parts[i].name,
+                                       " are training images, too; `fulcrum data check` names them"));
+  }
   for (ImagePart& part : parts) {
     auto data = std::make_unique<ImageDataset>(std::move(part.listing), image_options(s));
     note_skipped(*data, part.name, sets.skipped);

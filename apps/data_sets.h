@@ -27,7 +27,8 @@ struct DataSets {
   std::vector<DataSplit> splits;  // data.eval_splits
   /// The channel statistics that recipes for this data set commonly use, if there are any.
   std::optional<ChannelStatistics> published;
-  std::vector<std::string> skipped;  // images left out: "train/a.jpg: reason"
+  std::vector<std::string> skipped;     // images left out: "train/a.jpg: reason"
+  std::vector<std::string> leaks = {};  // parts with images that are training images, too
 };
 
 /// Opens all parts. Throws Error if their images or classes do not match (UsageError for lists). Counts the images that

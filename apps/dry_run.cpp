@@ -95,6 +95,7 @@ int dry_run(const Config& config) {
   int64_t multiply_adds = 0;
   for (const LayerRow& row : layer_table(*model, {1, image[0], image[1], image[2]})) multiply_adds += row.multiply_adds;
   const RunCost cost = measure_cost(config, data);
+  for (const std::string& leak : data.leaks) say("warning: {}\n", leak);
   for (const std::string& warning : warnings_of(config, data.class_counts)) say("warning: {}\n", warning);
   fmt::print("{}\n", to_toml(config));
   show_data(data);

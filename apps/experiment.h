@@ -24,6 +24,7 @@ struct ExperimentData {
   std::vector<int64_t> class_counts;                // of train_indices, by noisy labels
   ChannelStatistics statistics;
   std::vector<std::string> skipped;  // data.on_bad_image = skip: "train/a.jpg: reason"
+  std::vector<std::string> leaks;    // warnings of evaluated images that are training images, too
   /// Over indices, labels, and the pixels of data in memory or the paths and sizes of files.
   DataChecksums checksums;
 };

@@ -1,6 +1,8 @@
 #include "apps/image_sets.h"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_set>
 
 #include <fulcrum/data/clothing1m.h>
 #include <fulcrum/data/image_folder.h>
@@ -178,6 +180,14 @@ void check_list_classes(const DataSettings& s, const ImageParts& parts) {
     usage(key, ": ", listing.problems[0], key == source ? "" : "; the classes are those of " + source,
           more == 0 ? "" : concat_text("\nand ", more, " more; `fulcrum data check` lists them"));
   }
+}
+
+std::vector<std::string> shared_paths(const ImageListing& train, const ImageListing& other) {
+  const std::unordered_set<std::string_view> seen(train.paths.begin(), train.paths.end());
+  std::vector<std::string> shared;
+  for (const std::string& path : other.paths)
+    if (seen.contains(path)) shared.push_back(path);
+  return shared;
 }
 
 ImageOptions image_options(const DataSettings& s) {

@@ -37,6 +37,8 @@ ImageParts list_images(const DataSettings& settings);
 /// Throws UsageError, which names the setting, if a list's labels are not those of the classes. Other problems, and
 /// other data sets, are left to ImageDataset.
 void check_list_classes(const DataSettings& settings, const ImageParts& parts);
+/// The paths of `other` that `train` has, too.
+std::vector<std::string> shared_paths(const ImageListing& train, const ImageListing& other);
 ImageOptions image_options(const DataSettings& settings);
 
 /// The parts that data.eval_splits may name.

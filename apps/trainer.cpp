@@ -117,6 +117,7 @@ void Trainer::resume(Start start) {
 }
 
 void Trainer::print_warnings() {
+  for (const std::string& leak : data_.leaks) progress_.print("warning: " + leak);
   for (const std::string& warning : warnings_of(config_, data_.class_counts)) progress_.print("warning: " + warning);
 }
 

@@ -113,5 +113,49 @@ TEST_F(ProgramEval, ADirectoryOfRunsIsNoRun) {
   expect_refused(run_program({"train", "--resume", runs.string()}), 1, {text});
 }
 
+// ---- test images that are training images ----
+
+TEST_F(ProgramEval, TestImagesThatAreTrainingImagesAreAWarning) {
+  const fs::path same = dir() / "same";
+  for (const char* kind : {"images-idx3", "labels-idx1"}) {
+    const std::string text = read_text(dir() / "data" / concat_text("t10k-", kind, "-ubyte"));
+    for (const char* part : {"train-", "t10k-"}) write_text(same / concat_text(part, kind, "-ubyte"), text);
+  }
+  const std::string warning = "warning: the 60 images of test are the training images, in the same order";
+  const Outcome leaks = train("leaks", {"--data-dir", same.string()});
+  EXPECT_EQ(leaks.code, 0) << leaks.err;
+  EXPECT_NE(leaks.err.find(warning), std::string::npos) << leaks.err;
+  EXPECT_EQ(train("sound", {"--dry-run"}).err.find("training images"), std::string::npos);
+}
+
+TEST_F(ProgramData, AListWithTrainingImagesAmongItsTestImagesIsAWarning) {
+  std::string train_list, test_list;
+  for (int i = 0; i < 24; i++)
+    for (const auto& [name, label] : {std::pair("cat", 0), {"dog", 1}})
+      train_list += concat_text("train/", name, "/", 100 + i, ".png ", label, "\n");
+  test_list = "test/cat/100.png 0\ntest/dog/100.png 1\ntrain/dog/101.png 1\n";
+  write_text(dir_ / "train.txt", train_list);
+  write_text(dir_ / "test.txt", test_list);
+  const Flags lists = {"--dataset",
+                       "list",
+                       "--data-dir",
+                       root().string(),
+                       "--dry-run",
+                       "--set",
+                       "data.train_list=" + (dir_ / "train.txt").string(),
+                       "--set"};
+  const auto with_test = [&](const char* list) {
+    Flags flags = lists;
+    flags.push_back("data.test_list=" + (dir_ / list).string());
+    Flags words = {"train", "-o", dir_ / "run", "--model", "resnet8", "--threads", "1"};
+    words.insert(words.end(), flags.begin(), flags.end());
+    return run_program(words).err;
+  };
+  const std::string some = with_test("test.txt"), all = with_test("train.txt");
+  EXPECT_NE(some.find("warning: 1 of the 3 images of test are training images, too"), std::string::npos) << some;
+  EXPECT_NE(all.find("warning: 48 of the 48 images of test are training images, too"), std::string::npos) << all;
+  EXPECT_EQ(all.find("in the same order"), std::string::npos) << "one warning is enough: " << all;
+}
+
 }  // namespace
 }  // namespace fulcrum::testing
