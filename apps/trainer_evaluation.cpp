@@ -1,4 +1,6 @@
 // What a run evaluates: the metrics after an epoch, the best epoch so far, the samples that weighed least.
+#include <algorithm>
+#include <iterator>
 #include <memory>
 
 #include <fulcrum/core/ops.h>
@@ -48,8 +50,10 @@ bool Trainer::save_suspects() {
   const SampleTable seen = samples_.read();
   if (!data_.train->has_noise() && !hears_small_losses(config_.risk) && !is_for_wrong_labels(config_.loss)) return true;
   const std::unique_ptr<Ema::Applied> averaged = ema_ ? std::make_unique<Ema::Applied>(*ema_) : nullptr;
-  const Loader loader = eval_loader(*data_.train, data_.train_indices);
-  const std::vector<int64_t> indices = loader.order(0);
+  std::vector<int64_t> indices;
+  std::ranges::copy_if(data_.train_indices, std::back_inserter(indices), [&](int64_t i) { return seen.visited(i); });
+  if (indices.empty()) return true;
+  const Loader loader = make_eval_loader(config_, *data_.train, indices, data_.statistics);
   const Tensor logits = predict(*model_, loader, logit_scale(config_.loss), processes_);
   if (!logits) return false;
   if (!run_.writes()) return true;

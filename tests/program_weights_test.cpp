@@ -38,6 +38,23 @@ class ProgramWeights : public ProgramSuite {
   static inline json result_;
 };
 
+TEST_F(ProgramWeights, SuspectsAreAllThatWereVisited) {
+  Flags few = kNoisy;
+  few.insert(few.end(), {"--set", "train.limit_batches=2", "-b", "16"});
+  ASSERT_EQ(train("few", few).code, 0);
+  std::vector<double> visited, listed;
+  const TensorMap t = load_tensors(dir() / "few/samples.safetensors").tensors;
+  const auto index = t.at("index").to_vector(), mean = t.at("mean_weight").to_vector();
+  for (size_t i = 0; i < index.size(); i++)
+    if (!std::isnan(mean[i])) visited.push_back(index[i]);
+  std::string head;
+  for (const auto& row : rows_of("few", head)) listed.push_back(row[0]);
+  std::sort(listed.begin(), listed.end());
+  EXPECT_EQ(listed, visited);
+  EXPECT_GT(listed.size(), 32u) << "more than the samples of one epoch";
+  EXPECT_LT(listed.size(), 65u);
+}
+
 TEST_F(ProgramWeights, SuspectsAreTheLightestSamplesFirst) {
   std::string head;
   const auto rows = rows_of("noisy", head);

@@ -208,8 +208,9 @@ std::string wrong_labels_figure(const RunData& run) {
   return figure(
       {"Wrong labels found", line_chart(chart),
        (by_weight ? std::string("How well “a low mean weight means a wrong label” holds: AUROC, of which the "
-                                "dotted line is chance, and precision (here equal to recall) among as many of "
-                                "the lightest samples as there are wrong labels. Dashed: AUROC of")
+                                "dotted line is chance, and precision among as many of the lightest samples as "
+                                "there are wrong labels, with those that weigh as much as the last of them; without "
+                                "such ties it equals recall. Dashed: AUROC of")
                   : std::string("Dashed: AUROC of")) +
            " “a large loss means a wrong label”, by the samples' last losses."});
 }
