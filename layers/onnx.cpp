@@ -148,6 +148,7 @@ class Exporter {
     if (name == "transpose") return transposed(op);
     if (name == "linear") return linear(op);
     if (name == "sum") return sum(op);
+    if (name == "concat") return joined(op);
     if (name == "gelu" || name == "gelu_tanh") return gelu(op);
     if (name == "square") return add("Mul", {name_of(x), name_of(x)});
     if (name == "softmax" || name == "log_softmax")
@@ -248,6 +249,21 @@ class Exporter {
       if (x.size(i) != op.output.size(i)) axes.push_back(i);
     return add("ReduceSum", {name_of(x), integers(axes)},
                {{"keepdims", int64_t{1}}, {"noop_with_empty_axes", int64_t{1}}});
+  }
+
+  // The dimension is the one that has grown; the batch, at 0, cannot be it.
+  std::string joined(const Op& op) {
+    const Tensor& x = op.inputs[0];
+    int grown = 1;
+    while (grown < x.dim() - 1 && op.output.size(grown) == x.size(grown)) grown++;
+    std::vector<std::string> inputs;
+    for (const Tensor& part : op.inputs) {
+      // A constant has one row, and would need as many as there are images.
+      check(value_of(part), "[onnx] cannot export 'concat' with a constant ", part.shape());
+      inputs.push_back(name_of(part));
+    }
+    constexpr int64_t kFileAxes[] = {0, 2, 3, 1};  // of [B, H, W, C] in [B, C, H, W]
+    return add("Concat", inputs, {{"axis", x.dim() == 4 ? kFileAxes[grown] : int64_t{grown}}});
   }
 
   // ½x(1 + erf(x/√2)), or ½x(1 + tanh(√(2/π)(x + 0.044715x³))): ONNX has a Gelu only from operator set 20 on.

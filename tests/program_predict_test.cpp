@@ -247,6 +247,30 @@ TEST(Onnx, ACopyIsNoConstant) {
   EXPECT_NE(read_text(dir / "file").find("Identity"), std::string::npos);
 }
 
+// The axis is that of [B, C, H, W].
+TEST(Onnx, ConcatenatesChannelsPixelsAndFeatures) {
+  const TempDir dir;
+  const auto axis_of = [&](int dim) {
+    EndsIn joins([dim](const Tensor& x) { return global_avg_pool2d(concat({relu(x), x}, dim)); });
+    export_onnx(joins, dir / "file", {.image = {4, 8, 3}});
+    const std::string bytes = read_text(dir / "file"), name = "axis\x18";  // AttributeProto: name, then i = 3
+    EXPECT_NE(bytes.find("Concat"), std::string::npos);
+    const size_t at = bytes.find(name);
+    return at == std::string::npos ? -1 : static_cast<int>(bytes[at + name.size()]);
+  };
+  EXPECT_EQ(axis_of(3), 1);
+  EXPECT_EQ(axis_of(1), 2);
+  EXPECT_EQ(axis_of(2), 3);
+  EndsIn features([](const Tensor& x) {
+    const Tensor mean = global_avg_pool2d(x);
+    return concat({mean, relu(mean), mean}, 1);
+  });
+  EXPECT_EQ(export_onnx(features, dir / "file", {.image = {4, 8, 3}}).parameters, 0);
+  EndsIn constant([](const Tensor& x) { return concat({global_avg_pool2d(x), zeros({1, 2})}, 1); });
+  EXPECT_ERROR(export_onnx(constant, dir / "file", {.image = {4, 8, 3}}),
+               "[onnx] cannot export 'concat' with a constant [1, 2]");
+}
+
 TEST(Onnx, RefusesWhatWouldMixUpChannelsAndPixels) {
   const TempDir dir;
   EndsIn images([](const Tensor& x) { return reshape(x, {x.size(0), 2, 8, 6}); });
