@@ -27,7 +27,7 @@ std::vector<Key> keys_of(Config& c) {
       {"data.channels", &c.data.channels, "image files: 3 (colour) or 1 (grey)"},
       {"data.on_bad_image", &c.data.on_bad_image, "image files: error, or skip (leave out files that do not decode)"},
       {"data.mean", &c.data.mean, "mean of each channel, in [0, 1]; empty: the data set's"},
-      {"data.std", &c.data.stddev, "standard deviation of each channel; empty: the data set's"},
+      {"data.std", &c.data.stddev, "standard deviation of each channel, in (0, 1]; empty: the data set's"},
       {"data.imb_type", &c.data.imb_type, "none, exp or step"},
       {"data.imb_factor", &c.data.imb_factor, "smallest class / largest class"},
       {"data.n_max", &c.data.n_max, "samples of the largest class; 0: all"},

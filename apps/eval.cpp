@@ -95,9 +95,9 @@ int run_eval(const EvalFlags& flags) {
   nlohmann::json result = to_json(e.metrics);
   const bool is_test = flags.split == "test";
   if (!is_test) result["split"] = flags.split;
-  const auto add = [&](nlohmann::json& to, const std::string& name, const Dataset& part) {
-    const Loader part_loader = make_eval_loader(config, part, all_indices(part.size()), statistics);
-    const Evaluation of_part = evaluate(*model, part_loader, logit_scale(config.loss), data.class_counts, processes);
+  const auto add = [&](nlohmann::json& to, const std::string& name, const Dataset& other) {
+    const Loader other_loader = make_eval_loader(config, other, all_indices(other.size()), statistics);
+    const Evaluation of_part = evaluate(*model, other_loader, logit_scale(config.loss), data.class_counts, processes);
     bad += non_finite_rows(of_part);
     to[name] = to_json(of_part.metrics);
   };

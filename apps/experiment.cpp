@@ -189,9 +189,9 @@ int64_t steps_of_epoch(const Config& c, int64_t samples) {
 
 Loader make_train_loader(const Config& c, const ExperimentData& d, int part, int parts) {
   const Shape& image = d.train->image_shape();
-  if (c.data.pad > std::min(image[0], image[1]))  // crops could be outside the image
-    usage("data.pad: expected at most the images' shorter side, ", std::min(image[0], image[1]), " of ", image[0], "x",
-          image[1], " (height x width), got ", c.data.pad);
+  if (c.data.pad >= std::min(image[0], image[1]))  // crops could be outside the image
+    usage("data.pad: expected less than the images' shorter side, ", std::min(image[0], image[1]), " of ", image[0],
+          "x", image[1], " (height x width), got ", c.data.pad);
   const auto seed = static_cast<uint64_t>(c.train.seed);
   LoaderOptions o;
   o.batch_size = c.train.batch_size;

@@ -69,7 +69,8 @@ std::string complaint(const CLI::App& program, const CLI::ParseError& error) {
   std::string text = path + ": " + error.what();
   if (!unknown.empty()) text = path + ": unexpected '" + unknown[0] + "'";
   if (flag && takes(*program.get_subcommand("train"), unknown[0]))
-    return text + ": it is a flag of fulcrum train, and would change nothing here";
+    return text + (app == &program ? "; did you mean 'fulcrum train " + unknown[0] + "'?"
+                                   : ": it is a flag of fulcrum train, and would change nothing here");
   if (!unknown.empty() && !known.empty()) text += "; did you mean '" + fulcrum::apps::nearest(unknown[0], known) + "'?";
   return text + "\n" + path + " --help lists what there is";
 }

@@ -92,7 +92,6 @@ Config resolve(const TrainFlags& flags) {
     return config;
   }
   Config config = flags.settings.resolve();
-  if (flags.smoke) shorten_for_smoke(config);
   if (config.train.output.empty()) {
     const std::string& recipe = flags.settings.recipe();
     const std::string name = recipe.empty() ? config.data.name : std::filesystem::path(recipe).stem().string();
@@ -215,7 +214,9 @@ int train(const TrainFlags& flags) {
                                                  : "--resume RUN ",
                           flags.smoke ? "--smoke " : "", flags.dry_run ? "--dry-run " : "",
                           flags.exist_ok ? "--exist-ok " : "", flags.allow_changes ? "--allow-changes" : ""));
-  const Config config = resolve(flags);
+  const Config asked = resolve(flags);
+  Config config = asked;
+  if (flags.smoke) shorten_for_smoke(config);
   check_alike(processes, config);
   check_alike(processes, "--seeds", std::to_string(flags.seeds));
   check_divisible(processes, config);
@@ -223,7 +224,7 @@ int train(const TrainFlags& flags) {
   use_device(config.train);
   use_threads(config);
   if (processes.first())
-    for (const std::string& text : flags.settings.without_effect(config)) say("warning: {}\n", text);
+    for (const std::string& text : flags.settings.without_effect(asked)) say("warning: {}\n", text);
   if (flags.dry_run) return dry_run(config);
   install_stop_handlers();
   if (flags.seeds > 1) return train_seeds(flags, config);

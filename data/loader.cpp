@@ -100,8 +100,8 @@ BatchSource::BatchSource(const Dataset& dataset, LoaderOptions options)
   check(options_.random_crop_size == 0 || options_.random_crop_size >= std::max(image[0], image[1]),
         "[loader] expected a random_crop_size of at least the images' ", image[0], "x", image[1], ", got ",
         options_.random_crop_size);
-  check(options_.augment.pad <= std::min(image[0], image[1]),
-        "[loader] expected an augment.pad of at most the images' shorter side, they are ", image[0], "x", image[1],
+  check(options_.augment.pad < std::min(image[0], image[1]),  // crops could be outside the image
+        "[loader] expected an augment.pad below the images' shorter side, they are ", image[0], "x", image[1],
         " (height x width), got ", options_.augment.pad);
   sampler_ = choose_sampler(dataset, options_);
   check(sampler_.size > 0 && sampler_.draw, "[loader] expected a sampler with a size and a draw");

@@ -17,8 +17,22 @@ struct Integers {
   Tensor as_i64(const char* op, const char* name, const Tensor& x) const {
     Tensor t = tensor ? tensor : converted(op, name, x ? x.device() : Device());
     if (t.dtype() == DType::kI64) return t;
+    const bool rows = std::string_view(name).starts_with("ind");
+    check(
+        !(tensor && rows && t.dtype() == DType::kU8), "[", op, "] ", name,
+        ": expected row numbers, got a tensor of u8, as masks are; numpy.flatnonzero(mask), or .to('i64') of numbers");
     check(!is_floating(t.dtype()), "[", op, "] ", name, ": expected integers, got ", t.dtype(), " ", t.shape());
     return t.to(DType::kI64);
+  }
+
+  /// What was given as floating numbers, on the device of x; undefined if they are integers.
+  Tensor as_floating(const Tensor& x) const {
+    if (tensor) return is_floating(tensor.dtype()) ? tensor : Tensor();
+    const nb::gil_scoped_acquire acquire;
+    if (!nb::hasattr(other, "__array__")) return {};
+    const nb::object array = nb::module_::import_("numpy").attr("asarray")(other);
+    if (nb::cast<std::string>(array.attr("dtype").attr("kind")) != "f") return {};
+    return nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("tensor")(array)).to(x.device());
   }
 
  private:
@@ -34,7 +48,7 @@ struct Integers {
     const auto kind = nb::cast<std::string>(dtype.attr("kind"));
     if (kind != "i" && kind != "u")
       unfit(nb::str(dtype).c_str(),
-            kind == "b" && std::string(name) == "indices" ? "numpy.flatnonzero" : "numpy.int64");
+            kind == "b" && std::string_view(name).starts_with("ind") ? "numpy.flatnonzero" : "numpy.int64");
     return nb::cast<Tensor>(nb::module_::import_("fulcrum").attr("tensor")(array)).to(device);
   }
 };
@@ -51,9 +65,10 @@ namespace nanobind::detail {
 template <>
 struct type_caster<fulcrum::python::Integers> {
   NB_TYPE_CASTER(fulcrum::python::Integers, make_caster<fulcrum::Tensor>::Name + const_name(" | numpy.typing.NDArray"))
-  bool from_python(handle source, uint8_t, cleanup_list*) noexcept {
+  bool from_python(handle source, uint8_t, cleanup_list* cleanup) noexcept {
     if (source.is_none()) return false;
-    if (isinstance<fulcrum::Tensor>(source)) value.tensor = *inst_ptr<fulcrum::Tensor>(source);
+    make_caster<fulcrum::Tensor> tensor;  // false for a Tensor whose __init__ has not run
+    if (tensor.from_python(source, 0, cleanup)) value.tensor = *static_cast<fulcrum::Tensor*>(tensor);
     else value.other = source;
     return true;
   }

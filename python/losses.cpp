@@ -32,9 +32,9 @@ void bind_cross_entropy(nb::module_& m) {
         // Class vectors are made in f32; logits in f64 take them in f64.
         const DType dtype = is_floating(logits.dtype()) ? master_dtype(logits.dtype()) : DType::kF32;
         const auto vector = [&](const OptionalTensor& t) { return t ? t->to(dtype) : Tensor(); };
-        const bool shares = labels.tensor && is_floating(labels.tensor.dtype());
+        const Tensor shares = labels.as_floating(logits);
         return cross_entropy(
-            logits, shares ? labels.tensor : labels.as_i64("cross_entropy", "labels", logits),
+            logits, shares ? shares : labels.as_i64("cross_entropy", "labels", logits),
             {vector(adjust), vector(margin), scale, smoothing, vector(class_weight), vector(temperature), phi});
       },
       "logits"_a, "labels"_a, "class_weight"_a = nb::none(), "smoothing"_a = 0.0, "adjust"_a = nb::none(),

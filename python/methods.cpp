@@ -73,7 +73,8 @@ Tensor flattened(const Tensor& t, int start, int end) {
 Tensor extreme(const char* name, Tensor (*reduction)(const Tensor&, const std::vector<int>&, bool), const Tensor& t,
                const nb::args& given, const nb::kwargs& named) {
   check(given.size() == 0 && named.size() == 0, "[", name, "] expected no arguments; a", name,
-        "(dim) gives the elements of a dimension, argmax(dim) the place of the largest, and F.", name,
+        "(dim) gives the elements of a dimension, ",
+        std::string_view(name) == "max" ? "argmax(dim)" : "(-x).argmax(dim)", " their places, and F.", name,
         "imum compares two tensors");
   const nb::gil_scoped_release release;
   std::vector<int> all;

@@ -26,14 +26,14 @@ class NonFiniteWatch {
     constexpr int64_t kEvery = 100;
     if (!opt.control().device().is_cpu() && ++steps_ % kEvery != 0) return;
     const bool bad = !opt.finite();
-    if (!bad) said_ = false;  // cleared: the next time is news again
-    if (!bad || said_) return;
-    said_ = true;
+    if (!bad) warned_ = false;  // cleared: the next time is news again
+    if (!bad || (policy_ == "warn" && warned_)) return;
     const std::string text = concat_text(
         "a loss or gradient was not finite after ", opt.steps(),
         " updates; from that batch on, step() changes nothing, so that the last good weights are kept. "
         "clear_non_finite() lets it update again; on_non_finite='skip' leaves out such batches, 'raise' stops at them");
     if (policy_ == "raise") fail("[step] ", text);
+    warned_ = true;
     const nanobind::gil_scoped_acquire acquire;
     if (PyErr_WarnEx(PyExc_RuntimeWarning, ("[step] " + text).c_str(), 1) != 0) throw nanobind::python_error();
   }
@@ -41,7 +41,7 @@ class NonFiniteWatch {
  private:
   std::string policy_ = "warn";
   int64_t steps_ = 0;
-  bool said_ = false;
+  bool warned_ = false;
 };
 
 /// An optimiser with a watch.

@@ -66,9 +66,9 @@ class PythonRisk : public Risk {
     if (!p.device().is_cpu()) return;
     const auto numbers = p.to_vector();
     const auto found = std::ranges::find_if(numbers, [](double w) { return w < 0; });
-    check(found == numbers.end(), "[risk] expected weights of at least 0 from ", type_name(), ", got ",
-          found == numbers.end() ? 0 : *found, " for sample ", found - numbers.begin(),
-          " of the batch, whose loss would be maximised");
+    if (found != numbers.end())
+      fail("[risk] expected weights of at least 0 from ", type_name(), ", got ", *found, " for sample ",
+           found - numbers.begin(), " of the batch, whose loss would be maximised");
   }
 
   std::string type_name() const { return nb::inst_name(nb_trampoline.base()).c_str(); }

@@ -284,7 +284,7 @@ TEST(Loader, RefusesNonsense) {
                {"a mean in [0, 1] for each channel, got 72.9; statistics of pixels from 0 to 255 are to be divided"});
   expect_error(with({.stddev = {0.5, 60}}), {"a stddev of at most 1 for each channel, got 60; statistics of pixels"});
   EXPECT_NO_THROW(with({.mean = {0, 1 + 1e-12}, .stddev = {1, 1}})());
-  expect_error(with({.augment = {.pad = 3}}), {"an augment.pad of at most the images' shorter side", "2x3", "got 3"});
+  expect_error(with({.augment = {.pad = 3}}), {"an augment.pad below the images' shorter side", "2x3", "got 3"});
   expect_error(with({.dtype = DType::kU8}), {"a floating dtype, got u8"});
   expect_error(with({.workers = -1}), {"0 to 1024 workers, got -1"});
   expect_error(with({.prefetch = 0}), {"a prefetch of 1 to 1024, got 0"});

@@ -107,6 +107,13 @@ TEST_F(ProgramSweep, OneKeyIsACurveOfMeansOverSeeds) {
   EXPECT_NE(table["best"]["command"].get<std::string>().find("data.val_fraction=0.25"), std::string::npos);
 }
 
+// --smoke writes a schedule of steps as milestones; the key still counts.
+TEST_F(ProgramSweep, ASmokeRunTakesTheKeysOfTheWholeOne) {
+  const Outcome got = run_program(grid_flags(
+      dir(), "steps", {"sweep", "--smoke", "--set", "schedule.kind=step", "--grid", "schedule.step_size=1,2"}));
+  EXPECT_EQ(got.code, 0) << got.err;
+}
+
 TEST(SweepResults, CombinationsWithinTwoErrorsOfTheBestAreAsGood) {
   apps::SweepResults results;
   for (const auto& [mean, sd, count] :
@@ -146,6 +153,8 @@ TEST_F(ProgramSweep, RefusesNonsense) {
   refused({"risk.lambda=1,1"}, {"'1' stands twice"});
   refused({"risk.lambda=1", "risk.lambda=2"}, {"risk.lambda stands twice"});
   refused({"risk.lamda=1"}, {"unknown key 'risk.lamda'; did you mean 'risk.lambda'?"});
+  refused({"risk.lambda=1,2"}, {"--grid: risk.lambda has a value of its own on this command line; give one"},
+          {"--opt", "absgd", "--lambda", "5"});
   refused({"risk.lambda=1,0"}, {"risk.lambda: expected a number outside (-1e-30, 1e-30)"});
   for (const char* key :
        {"data.imb_factor", "data.train_split", "data.val_list", "data.eval_splits", "data.on_bad_image"})

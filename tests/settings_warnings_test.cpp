@@ -1,8 +1,10 @@
 // Settings that are allowed but change nothing, and what is said of them.
 #include <algorithm>
+#include <set>
 
 #include "apps/config.h"
 #include "apps/no_effect.h"
+#include "apps/stored_model.h"
 #include "apps/warnings.h"
 
 #include "testing.h"
@@ -72,6 +74,51 @@ TEST(SettingsWarnings, SettingsOfAnotherRuleOrSchedule) {
       {"loss.drw_epoch", {}, "loss.drw_epoch has no effect with loss.class_weights = none"},
       {"loss.drw_epoch", {"loss.class_weights=balanced"}, ""}};
   for (const Case& c : cases) EXPECT_EQ(apps::no_effect(c.key, with(c.settings)), c.text) << c.key;
+}
+
+// A key that is new has to be sorted here: eval, predict and export take those that act, and refuse the others.
+TEST(SettingsWarnings, KeysThatActBesideATrainedModel) {
+  Config config;
+  std::set<std::string> acting;
+  for (const apps::Key& key : keys_of(config))
+    if (apps::acts_on_stored_model(key.name)) acting.insert(key.name);
+  EXPECT_EQ(acting, (std::set<std::string>{"data.name",
+                                           "data.dir",
+                                           "data.train_list",
+                                           "data.val_list",
+                                           "data.test_list",
+                                           "data.class_names",
+                                           "data.train_split",
+                                           "data.eval_splits",
+                                           "data.follow_links",
+                                           "data.image_size",
+                                           "data.resize_size",
+                                           "data.crop_mode",
+                                           "data.exif_orientation",
+                                           "data.fast_decode",
+                                           "data.cache_mb",
+                                           "data.channels",
+                                           "data.on_bad_image",
+                                           "data.mean",
+                                           "data.std",
+                                           "data.imb_type",
+                                           "data.imb_factor",
+                                           "data.n_max",
+                                           "data.noise_type",
+                                           "data.noise_rate",
+                                           "data.noise_matrix",
+                                           "data.val_fraction",
+                                           "data.subset_seed",
+                                           "data.workers",
+                                           "model.name",
+                                           "model.stem",
+                                           "loss.name",
+                                           "loss.ldam_scale",
+                                           "train.amp",
+                                           "train.device",
+                                           "train.threads",
+                                           "train.tf32",
+                                           "train.cudnn_benchmark"}));
 }
 
 TEST(SettingsWarnings, StatisticsOfPixelsUpTo255AreRefused) {

@@ -170,13 +170,14 @@ Sweep make_sweep(const std::vector<std::string>& grid, const Config& base, const
       Config config = base;
       for (size_t k = 0; k < values.size(); k++) set_key(config, sweep.keys[k].key + "=" + values[k], "--grid");
       finish(config);
-      if (smoke) shorten_for_smoke(config);
       config.train.seed += i;
       config.train.output =
           (output / folder_name(sweep.keys, values) / fmt::format("seed{}", config.train.seed)).string();
       sweep.cells.push_back({"", combination_text(sweep.keys, values), config.train.seed, std::move(config)});
     }
   refuse_without_effect(sweep);
+  if (smoke)
+    for (Cell& cell : sweep.cells) shorten_for_smoke(cell.config);
   return sweep;
 }
 

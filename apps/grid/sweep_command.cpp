@@ -69,6 +69,9 @@ int sweep(const SweepFlags& flags) {
       base.train.output.empty() ? fmt::format("runs/{}-sweep{}", name, flags.smoke ? "-smoke" : "") : base.train.output;
   Sweep sweep = make_sweep(flags.grid, base, output, flags.seeds, flags.smoke);
   sweep.title = name;
+  for (const SweptKey& key : sweep.keys)
+    if (flags.settings.has(key.key))
+      usage("--grid: ", key.key, " has a value of its own on this command line; give one");
   refuse_directory_of_run(output);
   use_device(base.train);
   const int threads = use_threads(base);

@@ -145,8 +145,13 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   const std::vector<Sign> signs = signs_of(s);
   if (signs.front().found.curve.empty())
     return note("The training labels are all wrong or all correct, so nothing can tell them apart.");
-  const auto total = static_cast<size_t>(s.wrong_labels());
-  const double share = static_cast<double>(total) / static_cast<double>(s.index.size());
+  size_t visited = 0, total = 0;
+  for (size_t i = 0; i < s.index.size(); i++) {
+    if (!std::isfinite(s.mean_weight[i])) continue;
+    visited++;
+    total += s.label[i] != s.clean_label[i];
+  }
+  const double share = static_cast<double>(total) / static_cast<double>(visited);
   LineChart chart{.description = "Precision against recall of low weights and large losses as signs of a wrong label",
                   .x_name = "recall, %",
                   .y_name = "precision, %",
@@ -158,24 +163,27 @@ std::string noise_html(const RunData& run, std::vector<std::string>& charts) {
   Table t{.head = {"What says that a label is wrong"},
           .rows = {{"AUROC (0.5: chance)"},
                    {"Average precision"},
-                   {fmt::format("Precision among the {} most suspect samples, %", grouped(s.wrong_labels()))},
-                   {"Recall with the same samples, %"}}};
+                   {"Most suspect samples: as many as are wrong, and those tied with the last"},
+                   {"Precision among them, %"},
+                   {"Recall with them, %"}}};
   for (const Sign& sign : signs) {
     chart.series.push_back(precision_recall(sign));
     legend.push_back({sign.name, sign.colour});
-    // As many samples as there are wrong labels, plus those tied with the last.
     const Ranking::Cut& cut = cut_at(sign.found, total);
     t.head.push_back(sign.name);
     const std::string values[] = {decimal(sign.found.auroc, 4), decimal(sign.found.average_precision, 4),
-                                  percent(cut.precision, 1), percent(cut.recall, 1)};
+                                  grouped(static_cast<int64_t>(cut.flagged)), percent(cut.precision, 1),
+                                  percent(cut.recall, 1)};
     for (size_t r = 0; r < t.rows.size(); r++) t.rows[r].push_back(values[r]);
   }
-  charts.push_back(figure({"Signs of wrong labels", line_chart(chart),
-                           "From the most suspect sample (left) to all of them; the dotted line is chance. Mean "
-                           "weights are over all visits, losses of the last one.",
-                           legend}));
-  return table(t) +
-         note(fmt::format("{} of the labels are wrong, {} %.", grouped(s.wrong_labels()), percent(share, 1)));
+  charts.push_back(
+      figure({"Signs of wrong labels", line_chart(chart),
+              std::string("From the most suspect sample (left) to all of them; the dotted line is chance. ") +
+                  (signs.size() > 1 ? "Mean weights are over all visits, losses of the last one."
+                                    : "Losses are those of the last visit."),
+              legend}));
+  return table(t) + note(fmt::format("{} of the visited samples' labels are wrong, {} %.",
+                                     grouped(static_cast<int64_t>(total)), percent(share, 1)));
 }
 
 std::string gallery(const RunData& run, const Thumbnails& thumbnails, const std::string& title) {

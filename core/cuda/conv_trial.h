@@ -21,7 +21,7 @@ class ConvTrial {
   /// The largest difference between an element of result() and of `other`, over the largest element of result(). NaN
   /// if there is a NaN.
   double difference(const Tensor& other);
-  /// Above what rounding to bf16 makes of sums in different orders, below what a single wrong element would make.
+  /// Above what rounding to bf16 makes of sums in different orders, below what a wrong element of usual size makes.
   static constexpr double kAgrees = 0.01;
 
  private:

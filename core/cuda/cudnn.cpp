@@ -233,23 +233,31 @@ class ConvPlanner {
 
   // Our kernels are chosen by their speed alone: a wrong one, on a GPU that nobody has tried, would train in silence.
   bool own_agrees(ConvTrial& trial, const std::vector<int64_t>& usable) {
-    conv3x3(problem_, trial.pointers());
-    const Tensor own = trial.result().clone();
+    try {
+      conv3x3(problem_, trial.pointers());
+      const Tensor own = trial.result().clone();
+      const auto reference = first_that_runs(usable, trial);
+      const double difference = reference ? trial.difference(own) : 0;
+      if (difference <= ConvTrial::kAgrees) return true;
+      std::cerr << "fulcrum: warning: " << kOwnName << " differs from cuDNN by " << difference
+                << " of the largest element, and is not used for " << key_.problem << std::endl;
+    } catch (const Error&) {
+      synchronize(compute_stream());  // as in fastest()
+    }
+    return false;
+  }
+
+  std::optional<int64_t> first_that_runs(const std::vector<int64_t>& usable, const ConvTrial& trial) {
     for (int64_t i : usable) {
       if (!build(i)) continue;
       try {
         run(i, trial);
+        return i;
       } catch (const Error&) {
-        synchronize(compute_stream());  // as in fastest()
-        continue;
+        synchronize(compute_stream());
       }
-      const double difference = trial.difference(own);
-      if (difference <= ConvTrial::kAgrees) return true;
-      std::cerr << "fulcrum: warning: " << kOwnName << " differs from cuDNN by " << difference
-                << " of the largest element, and is not used for " << key_.problem << std::endl;
-      return false;
     }
-    return true;
+    return std::nullopt;
   }
 
   void run(int64_t index, const ConvTrial& trial) const {

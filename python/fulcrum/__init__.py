@@ -59,10 +59,13 @@ def _numbers(values, dtype):
         array = np.array(values, order="C")
     except ValueError as error:  # lists of different lengths
         raise Error(f"[tensor] expected numbers in lists of equal lengths: {error}") from None
-    if array.dtype in (np.uint64, object):
-        large = next((v for v in array.flat if isinstance(v, (int, np.integer)) and not -2**63 <= int(v) < 2**63), None)
-        if large is not None:
-            raise Error(f"[tensor] expected integers in the range of i64, got {large}; as a float it becomes 'f32'")
+    if array.dtype == object and array.size and all(isinstance(v, int) for v in array.flat):
+        array = array.astype(np.float64) if dtype in ("f32", "bf16", "f64") else array
+    if array.dtype in (np.uint64, object) and array.size and dtype not in ("f32", "bf16", "f64"):
+        large = [v for v in ([array.max()] if array.dtype == np.uint64 else array.flat) if isinstance(v, (int, np.integer))
+                 and not -2**63 <= int(v) < 2**63]
+        if large:
+            raise Error(f"[tensor] expected integers in the range of i64, got {large[0]}; dtype='f32' takes it as a float")
     if array.dtype.kind not in "biuf":
         raise Error(f"[tensor] expected numbers, got {array.dtype if array.dtype.kind == 'c' else _what_is_no_number(array)}")
     if dtype not in _numpy_names:

@@ -169,7 +169,9 @@ class Module:
         core = self._make(parent, name)
         object.__setattr__(self, "_core_module", core)
         for own, tensor in self._parameters.items():
+            trained = tensor.requires_grad
             core.add_parameter(own, tensor)
+            tensor.requires_grad = trained
         for own, tensor in self._buffers.items():
             core.add_buffer(own, tensor)
         for child_name, child in self._children.items():
@@ -184,7 +186,8 @@ class Module:
 
     # For pickle and copy.deepcopy: the attributes, and what is not in them if the tree is built.
     def __getstate__(self):
-        state = {**self.__dict__, "_parent": None, "_core_module": None}
+        fixed = [name for name, p in self._parameters.items() if not p.requires_grad]
+        state = {**self.__dict__, "_parent": None, "_core_module": None, "_fixed": fixed}
         if self._core_module is None:
             return state
         state["_saved"] = _copies.saved(self._core_module)
@@ -196,8 +199,8 @@ class Module:
     def __setstate__(self, state):
         for name, value in state.items():
             object.__setattr__(self, name, value)
-        for p in self._parameters.values():
-            p.requires_grad_()
+        for name, p in self._parameters.items():
+            p.requires_grad = name not in state["_fixed"]
         for child in self._children.values():
             if isinstance(child, Module):
                 object.__setattr__(child, "_parent", self)

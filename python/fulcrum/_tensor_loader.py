@@ -35,14 +35,18 @@ class TensorLoader:
         shapes = [t.shape for t in self.tensors]
         if not shapes or any(shape[:1] != shapes[0][:1] or not shape for shape in shapes):
             raise _core.Error(f"[loader] expected tensors with the same number of rows, got {shapes or 'none'}")
-        if batch_size < 1 or batch_size != int(batch_size):
+        if not hasattr(batch_size, "__index__") or batch_size < 1:
             raise _core.Error(f"[loader] batch_size: expected an integer of at least 1, got {batch_size!r}")
         self._rows = shapes[0][0]
+        if sampler is not None and (indices is not None or shuffle):
+            raise _core.Error("[loader] expected either a sampler or indices and shuffle, got both")
         if sampler is None:
             rows = _row_numbers(indices, self._rows)
             sampler = _core.shuffle_sampler(rows, seed) if shuffle else _core.sequential_sampler(rows)
-        self._sampler, self._batch_size, self._next_epoch = sampler, batch_size, 0
+        self._sampler, self._batch_size, self._next_epoch = sampler, int(batch_size), 0
         self._batches = (sampler.size + (0 if drop_last else batch_size - 1)) // batch_size
+        if self._batches == 0:
+            raise _core.Error(f"[loader] expected samples for at least one batch of {batch_size}, got {sampler.size}")
 
     def __len__(self):
         """Batches per epoch."""
@@ -56,8 +60,10 @@ class TensorLoader:
     def order(self, epoch):
         """Row numbers of an epoch, in order."""
         rows = self._sampler.draw(epoch)
-        if len(rows) != self._sampler.size or not all(0 <= row < self._rows for row in rows):
-            raise _core.Error(f"[loader] sampler: expected {self._sampler.size} rows in [0, {self._rows}), got {rows}")
+        if len(rows) != self._sampler.size:
+            raise _core.Error(f"[loader] sampler: expected {self._sampler.size} rows, got {len(rows)}")
+        if not (0 <= min(rows) and max(rows) < self._rows):
+            raise _core.Error(f"[loader] sampler: expected rows in [0, {self._rows}), got {min(rows)} to {max(rows)}")
         return rows[:self.size]
 
     def epoch(self, epoch, first_batch=0):

@@ -11,6 +11,7 @@
 #include <functional>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -23,6 +24,7 @@
 #include "graphs.h"
 #include "kernels.h"
 #include "networks.h"
+#include "options.h"
 
 void* cudnn_frontend::cudnn_dlhandle = nullptr;
 
@@ -38,22 +40,6 @@ void check(cudaError_t status, const char* expression) {
   check(status == cudaSuccess, std::string(expression) + ": " + cudaGetErrorString(status));
 }
 #define CHECK(expression) check((expression), #expression)
-
-const std::vector<std::string> kKinds = {"launch", "copy", "norm", "conv_sums", "conv_bf16", "conv_tf32", "conv_f32"};
-
-struct Options {
-  bool dry_run = false;  // builds the graphs, for an H200, and launches nothing
-  double seconds = 450;
-  std::string cudnn = "libcudnn.so.9";
-  std::vector<std::string> kinds = kKinds;  // what is measured, in this order
-};
-
-std::vector<std::string> split(const std::string& list) {
-  std::vector<std::string> parts;
-  std::istringstream in(list);
-  for (std::string part; std::getline(in, part, ',');) parts.push_back(part);
-  return parts;
-}
 
 /// Prints {"kind": …, …} when it is destroyed.
 class Line {
@@ -382,27 +368,10 @@ class Probe {
 }  // namespace probe
 
 int main(int argc, char** argv) {
-  probe::Options options;
-  for (int i = 1; i < argc; i++) {
-    const std::string a = argv[i];
-    if (a == "--dry-run") options.dry_run = true;
-    else if (a == "--seconds" && i + 1 < argc) options.seconds = std::atof(argv[++i]);
-    else if (a == "--cudnn" && i + 1 < argc) options.cudnn = argv[++i];
-    else if (a == "--kinds" && i + 1 < argc) options.kinds = probe::split(argv[++i]);
-    else {
-      std::cerr << "usage: probe [--dry-run] [--seconds 450] [--kinds norm,conv_sums] [--cudnn libcudnn.so.9]\n";
-      return 2;
-    }
-  }
-  for (const std::string& kind : options.kinds)
-    if (std::ranges::find(probe::kKinds, kind) == probe::kKinds.end()) {
-      std::cerr << "probe: --kinds: got '" << kind << "', expected one of";
-      for (const std::string& known : probe::kKinds) std::cerr << ' ' << known;
-      std::cerr << '\n';
-      return 2;
-    }
+  const std::optional<probe::Options> options = probe::parse(argc, argv);
+  if (!options) return 2;
   try {
-    probe::Probe(options).run();
+    probe::Probe(*options).run();
   } catch (const std::exception& e) {
     std::cerr << "probe: " << e.what() << "\n";
     return 1;

@@ -147,6 +147,14 @@ class Modules(unittest.TestCase):
         with self.assertRaisesRegex(fulcrum.Error, "a copy of Sequential would share its children"):
             copy.copy(net)
 
+    def test_what_is_frozen_stays_so_before_the_network_is_built(self):
+        net = Net(4, 2.0)
+        net.scale.requires_grad = False
+        for again in (copy.deepcopy(net), pickled(net)):
+            self.assertFalse(again.scale.requires_grad)
+            again.to("cpu")
+            self.assertEqual([name for name, p in again.named_parameters() if not p.requires_grad], ["scale"])
+
     def test_files(self):
         file = io.BytesIO()
         pickle.dump({"net": Net(2, 1), "x": batch()}, file)

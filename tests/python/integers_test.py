@@ -31,6 +31,8 @@ class Labels(unittest.TestCase):
             for dtype in dtypes:
                 with self.subTest(name, dtype=dtype.__name__):
                     self.assertEqual(use(labels.astype(dtype)).tolist(), expected)
+                    if dtype == np.uint8 and name in ("index_select", "index_copy_", "gather", "aldr_kl_loss"):
+                        continue  # a tensor of u8 may be a mask
                     self.assertEqual(use(fulcrum.tensor(labels.astype(dtype))).tolist(), expected)
 
     def test_arrays_are_copied(self):
@@ -44,14 +46,29 @@ class Labels(unittest.TestCase):
         x = logits()
         for labels, words in [([0, 2], r"\[cross_entropy\] labels: expected a fulcrum.Tensor or an array of integers, got list; use "
                                        r"fulcrum.tensor\(labels\)"),
-                              (np.array([0.0, 2]), r"labels: .*got float64; use numpy.int64\(labels\)"),
+                              (np.array([0.0, 2]), r"expected labels i64 \[2\] or shares of the classes \[2, \d\], got f64 \[2\]"),
                               (np.array([True, False]), "labels: .*got bool"),
-                              (fulcrum.tensor([0.0, 2]), r"labels: expected integers, got f32 \[2\]"),
-                              (np.array([0]), r"expected labels i64 \[2\], got i64 \[1\]")]:
+                              (fulcrum.tensor([0.0, 2]), r"shares of the classes \[2, \d\], got f32 \[2\]"),
+                              (np.array([0]), r"expected labels i64 \[2\] or shares of the classes \[2, \d\], got i64 \[1\]")]:
             with self.assertRaisesRegex(fulcrum.Error, words):
                 F.cross_entropy(x, labels)
         with self.assertRaises(TypeError):
             F.cross_entropy(x, None)
+
+    def test_shares_of_the_classes_may_be_an_array(self):
+        x = logits()
+        q = np.full(x.shape, 1 / x.shape[1], np.float32)
+        expected = -np.log(np.exp(x.numpy()) / np.exp(x.numpy()).sum(1, keepdims=True)).mean(1)
+        for shares in (q, fulcrum.tensor(q)):
+            np.testing.assert_allclose(F.cross_entropy(x, shares).numpy(), expected, rtol=1e-5)
+
+    def test_masks_and_tensors_without_numbers_are_no_rows(self):
+        x = logits()
+        for mask in (fulcrum.tensor(np.array([True, False])), np.array([True, False])):
+            with self.assertRaisesRegex(fulcrum.Error, "index: .*numpy.flatnonzero"):
+                F.index_select(x, 0, mask)
+        with self.assertRaises((TypeError, fulcrum.Error)):  # and no crash
+            F.one_hot(fulcrum.Tensor.__new__(fulcrum.Tensor), 3)
 
 
 class Context(unittest.TestCase):
@@ -65,8 +82,9 @@ class Context(unittest.TestCase):
         opt = fulcrum.SGD([x], lr=0.1, risk=Seen())
         for dtype in dtypes:
             for made in (np.array([1, 0], dtype), fulcrum.tensor(np.array([1, 0], dtype))):
-                opt.weigh(x * x, indices=made, groups=made)
-                opt.risk._checked_weights(fulcrum.tensor([1.0, 2]), made, made)
+                rows = np.array([1, 0]) if dtype == np.uint8 else made  # a tensor of u8 may be a mask
+                opt.weigh(x * x, indices=rows, groups=made)
+                opt.risk._checked_weights(fulcrum.tensor([1.0, 2]), rows, made)
                 self.assertEqual(opt.risk.seen, [("i64", [1, 0])] * 2)
                 group = fulcrum.GroupRisk(2)
                 self.assertEqual(group.weights(fulcrum.tensor([1.0, 2]), groups=made).shape, (2,))

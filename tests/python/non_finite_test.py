@@ -46,6 +46,12 @@ class NonFinite(unittest.TestCase):
         with self.assertRaisesRegex(fulcrum.Error, r"^\[step\] a loss or gradient was not finite"):
             step(x, opt, math.inf)
         self.assertEqual(x.item(), 0.5)
+        with self.assertRaisesRegex(fulcrum.Error, "not finite"):  # as long as it is not cleared
+            step(x, opt, 1)
+        opt.on_non_finite = "warn"
+        self.assertEqual(len(step(x, opt, 1)), 1)
+        opt.on_non_finite = "raise"
+        self.assertRaises(fulcrum.Error, step, x, opt, 1)
 
     def test_a_warning_may_be_an_error(self):
         x, opt = made()

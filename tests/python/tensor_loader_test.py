@@ -44,7 +44,7 @@ class TensorLoaders(unittest.TestCase):
     def test_samplers(self):
         loader = data.TensorLoader(x, batch_size=2, sampler=data.Sampler(3, lambda epoch: [epoch, 5, 6]))
         self.assertEqual([b.indices.tolist() for b in loader.epoch(4)], [[4, 5], [6]])
-        with self.assertRaisesRegex(fulcrum.Error, r"sampler: expected 3 rows in \[0, 10\)"):
+        with self.assertRaisesRegex(fulcrum.Error, r"sampler: expected rows in \[0, 10\), got 5 to 10"):
             loader.order(10)
 
     def test_what_is_refused(self):
@@ -52,7 +52,9 @@ class TensorLoaders(unittest.TestCase):
                  ((fulcrum.tensor(1.0),), {}, r"got \[\(\)\]"), ((x,), {"batch_size": 0}, "batch_size: expected an integer of at least 1, got 0"),
                  ((x,), {"indices": x[:, 0] > 0}, r"indices: .*got bool \[10\]; numpy.flatnonzero"),
                  ((x,), {"indices": [1, 10]}, r"indices: expected rows in \[0, 10\), got 1 to 10"),
-                 ((x,), {"indices": []}, "at least one sample")]
+                 ((x,), {"indices": []}, "at least one sample"), ((x,), {"batch_size": 4.0}, "expected an integer of at least 1, got 4.0"),
+                 ((x,), {"batch_size": 11, "drop_last": True}, "at least one batch of 11, got 10"),
+                 ((x,), {"sampler": data.sequential_sampler([1]), "shuffle": True}, "either a sampler or indices and shuffle")]
         for tensors, options, words in cases:
             with self.subTest(words), self.assertRaisesRegex(fulcrum.Error, words):
                 data.TensorLoader(*tensors, **options)

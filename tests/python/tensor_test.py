@@ -117,6 +117,7 @@ class Numbers(unittest.TestCase):
                              ([-2**63 - 1], "range of i64")):
             with self.subTest(words), self.assertRaisesRegex(fulcrum.Error, words):
                 fulcrum.tensor(given)
+        self.assertEqual([fulcrum.tensor(v, dtype="f32").tolist() for v in ([2**63], np.array([2**63], np.uint64))], [[2**63]] * 2)
         with self.assertRaisesRegex(fulcrum.Error, "got str"):
             fulcrum.tensor(["1"], dtype="f32")
 
