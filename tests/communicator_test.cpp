@@ -50,7 +50,7 @@ void expect_parts_of_the_epoch(const MixOptions& mix, const ColorJitterOptions& 
                          .shuffle = true,
                          .part = part,
                          .parts = parts,
-                         .augment = {.pad = 2, .flip = true, .seed = 5},
+                         .augment = {.pad = 1, .flip = true, .seed = 5},
                          .color_jitter = color_jitter,
                          .mix = mix,
                          .seed = 5,

@@ -63,12 +63,12 @@ TEST_F(ProgramSettings, ARunIsNotMadeShorterThanTheEpochItIsIn) {
                  {"has begun epoch 2; expected at least 2, got 1"});
 }
 
-TEST_F(ProgramSettings, ThePaddingIsAtMostTheImage) {
+TEST_F(ProgramSettings, ThePaddingIsSmallerThanTheImage) {
   expect_refused(dry_run({"--set", "data.pad=1000"}), 2,
-                 {"data.pad: expected at most the images' shorter side, 28 of 28x28 (height x width), got 1000"});
-  expect_refused(ProgramSuite::train("padded", {"--set", "data.pad=29"}), 2, {"data.pad: ", "28", "got 29"});
+                 {"data.pad: expected less than the images' shorter side, 28 of 28x28 (height x width), got 1000"});
+  expect_refused(ProgramSuite::train("padded", {"--set", "data.pad=28"}), 2, {"data.pad: ", "28", "got 28"});
   EXPECT_FALSE(std::filesystem::exists(dir() / "padded"));
-  EXPECT_EQ(dry_run({"--set", "data.pad=28"}).code, 0);
+  EXPECT_EQ(dry_run({"--set", "data.pad=27"}).code, 0);
 }
 
 TEST_F(ProgramSettings, WhatHasNoEffectIsSaid) {
