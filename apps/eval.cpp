@@ -10,6 +10,7 @@
 #include "apps/evaluation.h"
 #include "apps/exit_codes.h"
 #include "apps/flag_checks.h"
+#include "apps/i64_tensor.h"
 #include "apps/losses.h"
 #include "apps/ranges.h"
 #include "apps/result.h"
@@ -47,16 +48,10 @@ Part part_of(const ExperimentData& data, const std::string& split) {
   return whole(*std::ranges::find(data.splits, split, &DataSplit::name)->data);
 }
 
-Tensor column_of(const std::vector<int64_t>& values) {
-  Tensor t = empty({std::ssize(values)}, {.dtype = DType::kI64, .device = {}});
-  std::ranges::copy(values, t.data<int64_t>());
-  return t;
-}
-
 void save_logits(const std::string& file, const Evaluation& e, const Part& part) {
-  TensorFile tensors{{{"logits", e.logits}, {"labels", e.labels}, {"index", column_of(part.indices)}}, {}};
+  TensorFile tensors{{{"logits", e.logits}, {"labels", e.labels}, {"index", i64_tensor(part.indices)}}, {}};
   if (part.data.has_noise())
-    tensors.tensors["clean_labels"] = column_of(gather(part.data.clean_labels(), part.indices));
+    tensors.tensors["clean_labels"] = i64_tensor(gather(part.data.clean_labels(), part.indices));
   save_tensors(file, tensors);
 }
 

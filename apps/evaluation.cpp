@@ -10,6 +10,7 @@
 #include <fulcrum/core/ops.h>
 #include <fulcrum/core/serialize.h>
 
+#include "apps/i64_tensor.h"
 #include "apps/stop.h"
 
 namespace fulcrum::apps {
@@ -63,8 +64,7 @@ Evaluation evaluate(Module& model, const Loader& loader, double scale, const std
   const NoGrad no_grad;
   const std::vector<int64_t> labels = gather(loader.dataset().labels(), loader.order(0));
   e.metrics = classification_metrics(e.logits, labels, class_counts);
-  e.labels = empty({std::ssize(labels)}, {DType::kI64, {}});
-  std::copy(labels.begin(), labels.end(), e.labels.data<int64_t>());
+  e.labels = i64_tensor(labels);
   e.predictions = argmax(e.logits);
   e.confidence = amax(softmax(e.logits), {1});
   return e;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <set>
 
 #include <fulcrum/core/class_vectors.h>
 #include <fulcrum/core/ops.h>
@@ -67,25 +65,6 @@ std::vector<int64_t> clipped(std::vector<int64_t> counts, int64_t most) {
 }
 
 }  // namespace
-
-std::string no_effect_of_loss(const std::string& key, const std::string& loss) {
-  static const std::map<std::string, std::set<std::string>> readers = {{"loss.focal_gamma", {"focal"}},
-                                                                       {"loss.gce_q", {"gce", "tgce"}},
-                                                                       {"loss.tgce_k", {"tgce"}},
-                                                                       {"loss.tgce_prune_every", {"tgce"}},
-                                                                       {"loss.sce_a", {"sce"}},
-                                                                       {"loss.sce_b", {"sce"}},
-                                                                       {"loss.js_pi", {"js"}},
-                                                                       {"loss.ldam_max_m", {"ldam"}},
-                                                                       {"loss.ldam_scale", {"ldam"}},
-                                                                       {"loss.tau", {"logit-adjustment"}},
-                                                                       {"loss.ldr_margin", {"ldr-kl", "aldr-kl"}},
-                                                                       {"loss.ldr_lambda", {"ldr-kl", "aldr-kl"}},
-                                                                       {"loss.aldr_alpha", {"aldr-kl"}}};
-  const auto found = readers.find(key);
-  if (found == readers.end() || found->second.contains(loss)) return "";
-  return key + " has no effect with loss.name = " + loss;
-}
 
 bool is_for_wrong_labels(const LossSettings& s) {
   return is_ldr(s) || s.name == "gce" || s.name == "tgce" || s.name == "sce" || s.name == "mae" || s.name == "js";

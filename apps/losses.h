@@ -30,10 +30,6 @@ bool is_for_wrong_labels(const LossSettings& settings);
 /// What makes logits of a network's answers, by multiplication: LDAM trains softmax(scale·cosines). 1 for other losses.
 double logit_scale(const LossSettings& settings);
 
-/// Why a setting of [loss] changes nothing with this loss.name: "loss.gce_q has no effect with loss.name = focal"; empty if
-/// it does change something, or is of another section.
-std::string no_effect_of_loss(const std::string& key, const std::string& loss);
-
 class LossFunction {
  public:
   /// `samples` is the size of the data set that the batches' indices refer to. Throws UsageError if the loss needs

@@ -1,9 +1,7 @@
 #include "apps/risks.h"
 
 #include <cmath>
-#include <map>
 #include <numbers>
-#include <set>
 
 #include "apps/image_sets.h"
 #include "apps/ranges.h"
@@ -109,33 +107,6 @@ void refuse_risk_beside(const std::string& optimizer, const std::string& risk) {
 
 void check_gamma_of_tilted(double gamma) {
   if (gamma != 1) usage("risk.gamma: tilted is kl with gamma = 1, got ", gamma);
-}
-
-std::string no_effect_of_risk(const std::string& key, const std::string& risk) {
-  static const std::map<std::string, std::set<std::string>> readers = {{"risk.normalize", {"mean"}},
-                                                                       {"risk.lambda", {"kl"}},
-                                                                       {"risk.gamma", {"kl"}},
-                                                                       {"risk.alpha", {"kl"}},
-                                                                       {"risk.additive", {"kl"}},
-                                                                       {"risk.u_init", {"kl"}},
-                                                                       {"risk.keep_u", {"kl"}},
-                                                                       {"risk.u_update", {"kl"}},
-                                                                       {"risk.log_step", {"kl"}},
-                                                                       {"risk.anneal_gamma", {"kl"}},
-                                                                       {"risk.cvar_level", {"cvar"}},
-                                                                       {"risk.rho", {"chi2", "kl_ball"}},
-                                                                       {"risk.tau", {"rgd"}},
-                                                                       {"risk.eta", {"group"}},
-                                                                       {"risk.group_adjustment", {"group"}},
-                                                                       {"risk.target_fraction", {"kl_ball"}},
-                                                                       {"risk.sign", {"kl_ball"}},
-                                                                       {"risk.window", {"kl_ball"}},
-                                                                       {"risk.solve_every", {"kl_ball"}}};
-  const auto found = readers.find(key);
-  const bool reads = found != readers.end() ? found->second.contains(risk)
-                                            : risk != "mean" || !key.starts_with("risk.") || key == "risk.name";
-  if (reads) return "";
-  return key + " has no effect with risk.name = " + risk + (risk == "mean" ? "; give --risk or --opt absgd" : "");
 }
 
 std::vector<std::string> risk_warnings(const Config& c) {

@@ -29,10 +29,6 @@ void finish_risk(Config& config);
 /// that was not given.
 void check_gamma_of_tilted(double gamma);
 
-/// Says that `key` has no effect with this risk and, for the mean (plain SGD), which flags would give it one; empty if
-/// it has an effect.
-std::string no_effect_of_risk(const std::string& key, const std::string& risk);
-
 /// Warnings about what is allowed but most likely a mistake: a λ whose sign contradicts the data.
 std::vector<std::string> risk_warnings(const Config& config);
 

@@ -11,18 +11,13 @@
 #include <fulcrum/data/image_dataset.h>
 
 #include "apps/csv.h"
+#include "apps/i64_tensor.h"
 
 namespace fulcrum::apps {
 
 namespace {
 
 constexpr int64_t kImages = 24, kThumbnail = 96;
-
-Tensor to_tensor(const std::vector<int64_t>& values) {
-  Tensor t = empty({std::ssize(values)}, {DType::kI64, {}});
-  std::ranges::copy(values, t.data<int64_t>());
-  return t;
-}
 
 // The images at these indices, at most kThumbnail wide and high; each pixel is a pixel of the image (no averaging).
 Tensor thumbnails(const Dataset& data, const std::vector<int64_t>& indices) {
@@ -132,17 +127,17 @@ void SampleTable::save(const std::filesystem::path& path, const Dataset& data,
     largest.push_back(indices[static_cast<size_t>(seen[i])]);
     smallest.push_back(indices[static_cast<size_t>(seen[seen.size() - 1 - i])]);
   }
-  TensorFile file{{{"index", to_tensor(indices)},
-                   {"label", to_tensor(gather(data.labels(), indices))},
-                   {"clean_label", to_tensor(gather(data.clean_labels(), indices))},
+  TensorFile file{{{"index", i64_tensor(indices)},
+                   {"label", i64_tensor(gather(data.labels(), indices))},
+                   {"clean_label", i64_tensor(gather(data.clean_labels(), indices))},
                    {"mean_weight", mean},
                    {"weight", last},
                    {"loss", loss}},
                   {}};
   if (k > 0) {
-    file.tensors["largest.index"] = to_tensor(largest);
+    file.tensors["largest.index"] = i64_tensor(largest);
     file.tensors["largest.images"] = thumbnails(data, largest);
-    file.tensors["smallest.index"] = to_tensor(smallest);
+    file.tensors["smallest.index"] = i64_tensor(smallest);
     file.tensors["smallest.images"] = thumbnails(data, smallest);
   }
   save_tensors(path, file);
